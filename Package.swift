@@ -1,0 +1,92 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// What every target of ours is built with: Swift 6 mode and no warning left standing.
+let house: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Where C is wrapped, every unsafe use is marked as such.
+let wrapsC: [SwiftSetting] = house + [.strictMemorySafety()]
+
+let package = Package(
+    name: "pglease",
+    products: [
+        .executable(name: "pglease", targets: ["pglease"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    ],
+    targets: [
+        // Pure: no C, no Foundation, no clock, no randomness of their own.
+        .target(name: "PostgresWire", swiftSettings: house),
+        .target(
+            name: "LeaseCore",
+            dependencies: [
+                "PostgresWire",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
+            swiftSettings: house
+        ),
+
+        // C libraries of the system, and the modules that own what they hand out.
+        .systemLibrary(name: "CLibUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+        .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "LibUV", dependencies: ["CLibUV"], swiftSettings: wrapsC),
+        .target(name: "LibPQ", dependencies: ["CLibPQ", "COpenSSL"], swiftSettings: wrapsC),
+
+        // The shell: sockets to machines, effects to sockets.
+        .target(
+            name: "Broker",
+            dependencies: [
+                "PostgresWire", "LeaseCore", "LibUV", "LibPQ",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house
+        ),
+        .executableTarget(
+            name: "pglease",
+            dependencies: [
+                "Broker",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house
+        ),
+
+        // The fake world that LeaseCore is run in, by the tests and by scripts/simulate.
+        .target(
+            name: "LeaseSimulation",
+            dependencies: ["LeaseCore", "PostgresWire"],
+            path: "Tests/LeaseSimulation",
+            swiftSettings: house
+        ),
+        .executableTarget(
+            name: "pglease-simulate",
+            dependencies: [
+                "LeaseSimulation",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/pglease-simulate",
+            swiftSettings: house
+        ),
+
+        .testTarget(
+            name: "PostgresWireTests", dependencies: ["PostgresWire"], swiftSettings: house),
+        .testTarget(
+            name: "LeaseCoreTests", dependencies: ["LeaseCore", "PostgresWire", "LeaseSimulation"],
+            swiftSettings: house),
+        .testTarget(name: "LibUVTests", dependencies: ["LibUV"], swiftSettings: house),
+        .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "LibUV"], swiftSettings: house),
+        .testTarget(
+            name: "BrokerTests", dependencies: ["Broker", "PostgresWire"], swiftSettings: house),
+    ]
+)
