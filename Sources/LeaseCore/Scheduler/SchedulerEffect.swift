@@ -1,0 +1,90 @@
+import PostgresWire
+
+/// What the scheduler orders the shell to do. Run first in, first out, after `handle` returned; an
+/// effect never calls the scheduler, it posts an event.
+package enum SchedulerEffect: Equatable, Sendable {
+    /// Open a connection of this pool with this startup profile (session pools; else the server's defaults).
+    case openServer(ServerID, PoolID, ProfileID)
+    /// Close it, whatever it does (a connect in progress too), then post `serverClosed`.
+    case closeServer(ServerID, CloseReason)
+    /// Send `server_check_query`, and post `validationSucceeded` or `validationFailed`.
+    case validateServer(ServerID)
+    /// Send `server_reset_query`, and post `resetSucceeded` or `resetFailed`.
+    case resetServer(ServerID)
+
+    /// The client holds the server from now on.
+    case grant(ClientID, ServerID, LeaseID, waited: Duration)
+    case reject(ClientID, Rejection)
+    /// After `query_wait_notify`: a NOTICE with the place in the queue, 1 is next.
+    case notifyWaiter(ClientID, place: Int, waited: Duration)
+
+    case poolPhaseChanged(PoolID, PoolPhase)
+    /// Opening failed; the next try is after `retryIn` (nil: no retry until a client asks).
+    case connectFailed(PoolID, ConnectFailure, attempt: Int, retryIn: Duration?)
+    case poolStarted(PoolID)
+    case poolStartFailed(PoolID, ConnectFailure, attempts: Int)
+    case poolPaused(PoolID)
+}
+
+/// Why a server connection was closed, as the console and the log say it.
+package enum CloseReason: String, Equatable, Sendable {
+    case idleTimeout = "idle timeout"
+    case lifetime = "lifetime over"
+    case lost = "connection lost"
+    case broken = "returned broken"
+    case connectFailed = "connect failed"
+    case validationFailed = "validation failed"
+    case resetFailed = "reset failed"
+    case evicted = "evicted for another pool or profile"
+    case surplus = "over the pool's size"
+    case paused = "pool paused"
+    case reconnect = "reconnect asked for"
+    case poolClosed = "pool removed"
+    case draining = "broker is draining"
+    case unneeded = "nobody waits for it any more"
+}
+
+/// Why a waiter was answered with an error instead of a lease.
+package struct Rejection: Equatable, Sendable {
+    package enum Cause: Equatable, Sendable {
+        /// The deadline passed while the pool (or what bounds it) was full.
+        case deadline(WaitLimit)
+        /// `max_waiting` clients wait already.
+        case queueFull(limit: Int)
+        /// No connection could be opened: by the deadline (transient), or at once (permanent).
+        case connectFailed(ConnectFailure)
+        case poolPaused
+        case poolClosed
+    }
+
+    package var cause: Cause
+    package var waited: Duration
+    /// Place in the queue when it ended, 1 is next; 0 if it never entered the queue.
+    package var place: Int
+    /// Who waited in this pool then, this one included.
+    package var waiting: Int
+
+    package init(cause: Cause, waited: Duration, place: Int, waiting: Int) {
+        self.cause = cause
+        self.waited = waited
+        self.place = place
+        self.waiting = waiting
+    }
+}
+
+/// The bound that a waiter waited for: what an operator would have to raise.
+package enum WaitLimit: Equatable, Sendable {
+    case poolSize(Int)
+    case databaseConnections(Int)
+    case userConnections(Int)
+    case serverConnections(Int)
+    case groupLeases(Int)
+    /// Kept for other groups' `min_leases`.
+    case groupGuarantees
+    /// There was room, but no connection was ready in time.
+    case connecting
+}
+
+package enum PoolPhase: String, Equatable, Sendable {
+    case running, failing, paused, draining, stopped
+}

@@ -1,0 +1,133 @@
+import PostgresWire
+
+/// What the shell tells the scheduler: past facts.
+package enum SchedulerEvent: Sendable {
+    // MARK: Pools, groups and the global policy
+
+    /// A pool that clients may ask leases of from now on. With `startup`, one connection is opened at once and
+    /// retried by that schedule until `poolStarted` or `poolStartFailed`.
+    case poolOpened(PoolID, PoolPolicy, startup: StartupSchedule?)
+    /// New limits for a pool, after a reload. Leases that are out stay; surplus connections close
+    /// when they come back.
+    case poolChanged(PoolID, PoolPolicy)
+    /// The pool is gone from the configuration: waiters are rejected, idle connections closed,
+    /// leased ones closed when they come back. Its number is not used again.
+    case poolClosed(PoolID)
+    case groupOpened(GroupID, GroupPolicy)
+    case groupChanged(GroupID, GroupPolicy)
+    case policyChanged(BrokerPolicy)
+
+    // MARK: Clients
+
+    case leaseRequested(LeaseRequest)
+    /// The client vanished or cancelled while it waited. Nothing if it does not wait (any more).
+    case requestWithdrawn(ClientID)
+    /// The lease on this server is over. `profile` is what is in force on the server now.
+    case leaseReturned(ServerID, ServerCondition, profile: ProfileID)
+
+    // MARK: Servers
+
+    case serverConnected(ServerID)
+    case serverConnectFailed(ServerID, ConnectFailure)
+    case validationSucceeded(ServerID)
+    case validationFailed(ServerID)
+    /// The connection is as new, with this profile in force.
+    case resetSucceeded(ServerID, profile: ProfileID)
+    case resetFailed(ServerID)
+    /// An idle, validating or resetting connection ended or said something unexpected. (A leased
+    /// one comes back by `leaseReturned(.broken)`.)
+    case serverLost(ServerID)
+    /// A cancel request for what this server runs was sent to PostgreSQL, and has no answer yet: it must not
+    /// serve another lease before every one of them is finished.
+    case cancelStarted(ServerID)
+    case cancelFinished(ServerID)
+    /// The shell has closed it, after `closeServer`: the slot is free.
+    case serverClosed(ServerID)
+
+    // MARK: Operators
+
+    /// Give nothing out; close connections as they become free. `poolPaused` follows when none is left.
+    case poolPauseRequested(PoolID)
+    case poolResumed(PoolID)
+    /// Close every connection that is open now, idle ones at once, leased ones on return.
+    case poolReconnectRequested(PoolID)
+    /// No new connection beyond demand, no idle one kept: the broker is going down, but clients are still served.
+    case drainRequested
+
+    /// The clock has reached `nextDeadline`.
+    case deadlineReached
+}
+
+/// A client's wish for a server connection.
+package struct LeaseRequest: Sendable {
+    package var client: ClientID
+    package var pool: PoolID
+    package var group: GroupID
+    /// The process (and thread, when known) that will hold the lease.
+    package var owner: OwnerKey
+    /// What should be in force on the connection: one with this profile is preferred.
+    package var profile: ProfileID
+    /// Session pools: only a connection that was *opened* with this profile will do.
+    package var requiresProfile: Bool
+    /// When the wait must end, with a grant or an error.
+    package var deadline: Instant
+    /// When the client began to wait: earlier than `now` for a request that is made again because
+    /// the server granted first was dead. Such a request goes to the front of its group.
+    package var since: Instant
+
+    package init(
+        client: ClientID, pool: PoolID, group: GroupID, owner: OwnerKey, profile: ProfileID,
+        requiresProfile: Bool, deadline: Instant, since: Instant
+    ) {
+        self.client = client
+        self.pool = pool
+        self.group = group
+        self.owner = owner
+        self.profile = profile
+        self.requiresProfile = requiresProfile
+        self.deadline = deadline
+        self.since = since
+    }
+}
+
+/// Which process holds or wants a lease, and which of its threads, when the client said so.
+package struct OwnerKey: Hashable, Sendable {
+    /// 0 when the client came over TCP and is not known.
+    package var processID: Int32
+    package var thread: UInt64?
+
+    package init(processID: Int32, thread: UInt64? = nil) {
+        self.processID = processID
+        self.thread = thread
+    }
+}
+
+/// How a server connection came back.
+package enum ServerCondition: Equatable, Sendable {
+    case clean
+    /// State was left behind, or may have been: it is reset before the next lease.
+    case dirty
+    /// It ended, or its protocol state is unknown: it is closed.
+    case broken
+}
+
+/// Why a connection could not be opened.
+package struct ConnectFailure: Equatable, Sendable {
+    package enum Kind: Equatable, Sendable {
+        /// Refused, unreachable, timed out, starting up, shutting down: trying again may help.
+        case transient
+        /// "Too many connections": the server is there, but full.
+        case saturated
+        /// Password, no such database or role: waiting cannot mend it.
+        case permanent
+    }
+
+    package var kind: Kind
+    /// What a waiter is told: the server's own code and words where there are any.
+    package var error: PgError
+
+    package init(kind: Kind, error: PgError) {
+        self.kind = kind
+        self.error = error
+    }
+}
