@@ -1,0 +1,101 @@
+/// The range of the string that begins at `offset`, without its NUL; nil when no NUL follows.
+@inlinable
+package func cString(in bytes: UnsafeRawBufferPointer, from offset: Int) -> Range<Int>? {
+    guard offset >= 0, offset < bytes.count else { return nil }
+    var end = offset
+    while end < bytes.count {
+        if bytes[end] == 0 { return offset..<end }
+        end += 1
+    }
+    return nil
+}
+
+/// The text at a range of a message. Bytes that are not UTF-8 (the server's encoding may be another) are repaired.
+func text(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) -> String {
+    String(decoding: bytes[range], as: UTF8.self)
+}
+
+/// What an ErrorResponse or a NoticeResponse says, as far as this project reads it.
+package struct ErrorFields: Equatable, Sendable {
+    package var severity: PgError.Severity
+    package var sqlState: SQLState
+    package var message: String
+    package var detail: String?
+    package var hint: String?
+    package var position: Int?
+
+    /// Reads the body; nil when it is cut off or has no SQLSTATE.
+    package init?(body: UnsafeRawBufferPointer) {
+        var severity: PgError.Severity?
+        var localizedSeverity: PgError.Severity?
+        var state: SQLState?
+        message = ""
+        var offset = 0
+        while true {
+            guard offset < body.count else { return nil }
+            let code = body[offset]
+            if code == 0 { break }
+            guard let range = cString(in: body, from: offset + 1) else { return nil }
+            switch Unicode.Scalar(code) {
+            case "S": localizedSeverity = PgError.Severity(rawValue: text(body, range))
+            case "V": severity = PgError.Severity(rawValue: text(body, range))
+            case "C": state = SQLState(rawValue: text(body, range))
+            case "M": message = text(body, range)
+            case "D": detail = text(body, range)
+            case "H": hint = text(body, range)
+            case "P": position = Int(text(body, range))
+            default: break
+            }
+            offset = range.upperBound + 1
+        }
+        guard let state else { return nil }
+        // S is in the server's language; V came with PostgreSQL 9.6.
+        self.severity = severity ?? localizedSeverity ?? .error
+        sqlState = state
+    }
+
+    package var pgError: PgError {
+        PgError(
+            severity: severity, sqlState: sqlState, message: message, detail: detail, hint: hint,
+            position: position)
+    }
+}
+
+/// What a ParameterStatus says.
+package struct ParameterStatusBody: Equatable, Sendable {
+    package var name: String
+    package var value: String
+
+    /// Reads the body; nil when it is cut off.
+    package init?(body: UnsafeRawBufferPointer) {
+        guard let nameRange = cString(in: body, from: 0),
+            let valueRange = cString(in: body, from: nameRange.upperBound + 1)
+        else { return nil }
+        name = text(body, nameRange)
+        value = text(body, valueRange)
+    }
+}
+
+/// What a client answers to AuthenticationSASL: the mechanism it chose and its first message.
+package struct SASLInitialResponse: Equatable, Sendable {
+    package var mechanism: String
+    /// nil when the client sent none, which the length -1 says.
+    package var data: [UInt8]?
+
+    /// Reads the body of the 'p' message; nil when its lengths do not fit.
+    package init?(body: UnsafeRawBufferPointer) {
+        guard let range = cString(in: body, from: 0) else { return nil }
+        let start = range.upperBound + 1
+        guard body.count - start >= 4 else { return nil }
+        let bits = body.loadUnaligned(fromByteOffset: start, as: UInt32.self).bigEndian
+        let length = Int(Int32(bitPattern: bits))
+        mechanism = text(body, range)
+        if length == -1, body.count == start + 4 {
+            data = nil
+        } else if length >= 0, body.count - start - 4 == length {
+            data = Array(body[(start + 4)...])
+        } else {
+            return nil
+        }
+    }
+}

@@ -1,0 +1,117 @@
+/// A place in SQL text, moved forward over white space, comments and words, as the server's lexer reads them.
+///
+/// The text ends at the buffer's end or at its first NUL, whichever comes first: the body of a Query may be
+/// passed with its terminator or without.
+struct SQLCursor {
+    private let bytes: UnsafeRawBufferPointer
+    private(set) var offset = 0
+
+    init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// The byte under the cursor, 0 at the end.
+    @inline(__always)
+    var byte: UInt8 { offset < bytes.count ? bytes[offset] : 0 }
+
+    @inline(__always)
+    private func peek(_ distance: Int) -> UInt8 {
+        offset + distance < bytes.count ? bytes[offset + distance] : 0
+    }
+
+    var isAtEnd: Bool { byte == 0 }
+
+    mutating func advance() { offset += 1 }
+
+    /// Skips white space and comments, nested ones too; false when a comment does not end.
+    mutating func skipSpace() -> Bool {
+        while true {
+            let current = byte
+            if isSpace(current) {
+                offset += 1
+            } else if current == UInt8(ascii: "-"), peek(1) == UInt8(ascii: "-") {
+                offset += 2
+                while byte != 0, byte != 10, byte != 13 { offset += 1 }
+            } else if current == UInt8(ascii: "/"), peek(1) == UInt8(ascii: "*") {
+                guard skipBlockComment() else { return false }
+            } else {
+                return true
+            }
+        }
+    }
+
+    private mutating func skipBlockComment() -> Bool {
+        var depth = 0
+        while byte != 0 {
+            if byte == UInt8(ascii: "/"), peek(1) == UInt8(ascii: "*") {
+                depth += 1
+                offset += 2
+            } else if byte == UInt8(ascii: "*"), peek(1) == UInt8(ascii: "/") {
+                depth -= 1
+                offset += 2
+                if depth == 0 { return true }
+            } else {
+                offset += 1
+            }
+        }
+        return false
+    }
+
+    /// Takes the keyword (given in lower case) if it stands here as a whole word, whatever its case.
+    mutating func take(_ keyword: StaticString) -> Bool {
+        let length = keyword.utf8CodeUnitCount
+        for index in 0..<length where lowercased(peek(index)) != keyword.utf8Start[index] {
+            return false
+        }
+        guard !isIdentifierByte(peek(length)) else { return false }
+        offset += length
+        return true
+    }
+
+    /// Takes an unquoted name in lower case, or a quoted one as it is; nil when neither stands here.
+    mutating func takeIdentifier() -> [UInt8]? {
+        if byte == UInt8(ascii: "\"") { return takeQuotedIdentifier() }
+        guard isIdentifierByte(byte), !isDigit(byte), byte != UInt8(ascii: "$") else { return nil }
+        var name: [UInt8] = []
+        while isIdentifierByte(byte) {
+            name.append(lowercased(byte))
+            offset += 1
+        }
+        // U&"…" is a quoted name with escapes: another spelling that is not read here.
+        return byte == UInt8(ascii: "&") || byte == UInt8(ascii: "\"") ? nil : name
+    }
+
+    private mutating func takeQuotedIdentifier() -> [UInt8]? {
+        var name: [UInt8] = []
+        offset += 1
+        while byte != 0 {
+            if byte == UInt8(ascii: "\"") {
+                offset += 1
+                guard byte == UInt8(ascii: "\"") else { return name.isEmpty ? nil : name }
+            }
+            name.append(byte)
+            offset += 1
+        }
+        return nil
+    }
+}
+
+@inline(__always)
+func lowercased(_ byte: UInt8) -> UInt8 {
+    byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
+}
+
+@inline(__always)
+func isSpace(_ byte: UInt8) -> Bool {
+    byte == 32 || byte &- 9 < 5
+}
+
+@inline(__always)
+func isDigit(_ byte: UInt8) -> Bool {
+    byte &- UInt8(ascii: "0") < 10
+}
+
+/// Whether the byte continues a name in the server's lexer: letters, digits, '_', '$', and all of a multibyte character.
+@inline(__always)
+func isIdentifierByte(_ byte: UInt8) -> Bool {
+    (byte | 0x20) &- UInt8(ascii: "a") < 26 || isDigit(byte) || byte == UInt8(ascii: "_")
+        || byte == UInt8(ascii: "$") || byte >= 0x80
+}

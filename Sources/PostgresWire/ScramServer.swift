@@ -1,0 +1,215 @@
+/// Why a SCRAM exchange ends.
+package enum ScramError: Error, Equatable, Sendable {
+    /// The message does not follow the grammar of RFC 5802.
+    case malformed(String)
+    /// Well formed, but something that is not offered: channel binding, an authorization identity, an extension.
+    case unsupported(String)
+    /// The password is wrong, or there is no such user: the two are not told apart.
+    case wrongProof
+    /// A message when none is due.
+    case outOfOrder
+
+    /// What the client is told.
+    package func pgError(user: String) -> PgError {
+        switch self {
+        case .malformed(let detail):
+            return .fatal(.protocolViolation, "malformed SCRAM message", detail: detail)
+        case .unsupported(let detail):
+            return .fatal(.featureNotSupported, "unsupported SCRAM exchange", detail: detail)
+        case .wrongProof:
+            return .fatal(
+                .invalidPassword, "password authentication failed for user \"\(user)\"")
+        case .outOfOrder:
+            return .fatal(.protocolViolation, "SCRAM message out of order")
+        }
+    }
+}
+
+/// The server's side of one SCRAM-SHA-256 exchange (RFC 5802, RFC 7677), without channel binding.
+///
+/// It answers each of the two client messages once; after an error it answers nothing more.
+package struct ScramServer: Sendable {
+    package static let mechanism = "SCRAM-SHA-256"
+
+    private enum State: Sendable {
+        case awaitsFirst
+        case awaitsFinal(FirstExchange)
+        case finished
+    }
+
+    /// What the proof is computed over.
+    private struct FirstExchange: Sendable {
+        var gs2Header: String
+        var clientFirstBare: String
+        var serverFirst: String
+        var nonce: String
+    }
+
+    private var state = State.awaitsFirst
+    private let secret: ScramSecret
+    private let nonce: String
+    private let arithmetic: any ScramArithmetic
+
+    /// `nonce` is random and printable without a comma; base64 of 18 bytes is what PostgreSQL takes.
+    package init(secret: ScramSecret, nonce: String, arithmetic: any ScramArithmetic) {
+        precondition(Self.isNonce(nonce), "a nonce is printable, without a comma")
+        self.secret = secret
+        self.nonce = nonce
+        self.arithmetic = arithmetic
+    }
+
+    // MARK: client-first-message
+
+    /// Reads `n,,n=user,r=nonce` and answers `r=…,s=salt,i=iterations`.
+    package mutating func handleFirst(_ clientFirst: [UInt8]) throws(ScramError) -> String {
+        guard case .awaitsFirst = state else {
+            state = .finished
+            throw .outOfOrder
+        }
+        state = .finished
+        let message = try Self.text(clientFirst)
+        let gs2Header = try Self.gs2Header(of: message)
+        let bare = String(message.dropFirst(gs2Header.count))
+        var attributes = Attributes(bare)
+        if attributes.nextName == "m" {
+            throw .unsupported("The client requires an extension of SCRAM.")
+        }
+        // The name in here is without meaning: the startup packet has said who it is.
+        _ = try attributes.take("n")
+        let clientNonce = try attributes.take("r")
+        guard Self.isNonce(clientNonce) else { throw .malformed("The nonce is not printable.") }
+        try attributes.skipRest()
+
+        let combined = clientNonce + nonce
+        let serverFirst = "r=\(combined),s=\(base64Encode(secret.salt)),i=\(secret.iterations)"
+        state = .awaitsFinal(
+            FirstExchange(
+                gs2Header: gs2Header, clientFirstBare: bare, serverFirst: serverFirst,
+                nonce: combined))
+        return serverFirst
+    }
+
+    /// The part in front that says whether the client binds to a TLS channel.
+    private static func gs2Header(of message: String) throws(ScramError) -> String {
+        let parts = message.split(separator: ",", maxSplits: 2, omittingEmptySubsequences: false)
+        guard parts.count == 3 else { throw .malformed("The message ends too early.") }
+        switch parts[0] {
+        case "n", "y":
+            // 'y' says that the client could bind and saw that it is not offered: true here.
+            break
+        case _ where parts[0].hasPrefix("p="):
+            throw .unsupported("The client requires channel binding, which is not offered.")
+        default:
+            throw .malformed("The channel binding flag is none of n, y and p.")
+        }
+        guard parts[1].isEmpty else {
+            guard parts[1].hasPrefix("a=") else {
+                throw .malformed("An attribute stands where the authorization identity belongs.")
+            }
+            throw .unsupported("The client sends an authorization identity.")
+        }
+        return "\(parts[0]),,"
+    }
+
+    // MARK: client-final-message
+
+    /// Reads `c=…,r=…,p=proof`, checks it, and answers `v=signature`.
+    package mutating func handleFinal(_ clientFinal: [UInt8]) throws(ScramError) -> String {
+        guard case .awaitsFinal(let first) = state else {
+            state = .finished
+            throw .outOfOrder
+        }
+        state = .finished
+        let message = try Self.text(clientFinal)
+        var attributes = Attributes(message)
+        guard try attributes.take("c") == base64Encode(Array(first.gs2Header.utf8)) else {
+            throw .malformed("The channel binding is not that of the first message.")
+        }
+        guard try attributes.take("r") == first.nonce else {
+            throw .malformed("The nonce is not that of the first exchange.")
+        }
+        let (withoutProof, proofText) = try attributes.takeProof()
+        guard let proof = base64Decode(proofText), proof.count == ScramSecret.keyLength else {
+            throw .malformed("The proof is not 32 bytes in base64.")
+        }
+
+        let authMessage = Array(
+            "\(first.clientFirstBare),\(first.serverFirst),\(withoutProof)".utf8)
+        let signature = arithmetic.hmacSHA256(key: secret.storedKey, authMessage)
+        let clientKey = zip(proof, signature).map { $0 ^ $1 }
+        guard arithmetic.equal(arithmetic.sha256(clientKey), secret.storedKey) else {
+            throw .wrongProof
+        }
+        return "v=" + base64Encode(arithmetic.hmacSHA256(key: secret.serverKey, authMessage))
+    }
+
+    // MARK: Grammar
+
+    private static func text(_ bytes: [UInt8]) throws(ScramError) -> String {
+        guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
+            throw .malformed("The message is not UTF-8 text.")
+        }
+        return text
+    }
+
+    /// RFC 5802: printable ASCII without a comma, at least one.
+    private static func isNonce(_ text: String) -> Bool {
+        !text.isEmpty
+            && text.utf8.allSatisfy { (0x21...0x7e).contains($0) && $0 != UInt8(ascii: ",") }
+    }
+}
+
+/// The `name=value` pairs of a SCRAM message, taken one by one.
+///
+/// Over scalars and not characters: a combining mark after a comma must not hide it.
+private struct Attributes {
+    private let message: String
+    private var rest: Substring.UnicodeScalarView
+
+    init(_ message: String) {
+        self.message = message
+        rest = Substring(message).unicodeScalars
+    }
+
+    var nextName: Unicode.Scalar? { rest.first }
+
+    mutating func take(_ name: Unicode.Scalar) throws(ScramError) -> String {
+        let (found, value) = try takeAny()
+        guard found == name else {
+            throw .malformed("Expected attribute \"\(name)\".")
+        }
+        return value
+    }
+
+    private mutating func takeAny() throws(ScramError) -> (Unicode.Scalar, String) {
+        guard let name = rest.popFirst(), name.isASCII, name.properties.isAlphabetic,
+            rest.popFirst() == "="
+        else { throw .malformed("An attribute is a letter, \"=\" and a value.") }
+        let value = rest.prefix { $0 != "," }
+        rest = rest[value.endIndex...]
+        // A comma promises one more attribute; skipRest and takeProof see when it does not come.
+        if rest.first == "," { rest.removeFirst() }
+        return (name, String(value))
+    }
+
+    /// Extensions that are not mandatory.
+    mutating func skipRest() throws(ScramError) {
+        guard message.utf8.last != UInt8(ascii: ",") else {
+            throw .malformed("The message ends with a comma.")
+        }
+        while !rest.isEmpty { _ = try takeAny() }
+    }
+
+    /// The proof, which is the last attribute, and the message up to the comma before it.
+    mutating func takeProof() throws(ScramError) -> (withoutProof: String, proof: String) {
+        while true {
+            let start = rest.startIndex
+            let (name, value) = try takeAny()
+            guard name == "p" else { continue }
+            guard rest.isEmpty, message.utf8.last != UInt8(ascii: ",") else {
+                throw .malformed("Something follows the proof.")
+            }
+            return (String(message[..<message.unicodeScalars.index(before: start)]), value)
+        }
+    }
+}

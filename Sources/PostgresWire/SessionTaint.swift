@@ -1,0 +1,55 @@
+/// What a lease leaves behind in its session, and so must be cleaned away before the next one.
+///
+/// Too much is only a reset too many; too little would show one client's state to another. Where a tag or a
+/// text leaves it open, it counts as left behind.
+package struct SessionTaint: OptionSet, Hashable, Sendable {
+    package let rawValue: UInt8
+
+    @inlinable
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    package static let settings = SessionTaint(rawValue: 1)
+    package static let preparedStatements = SessionTaint(rawValue: 2)
+    package static let listen = SessionTaint(rawValue: 4)
+    package static let cursors = SessionTaint(rawValue: 8)
+    package static let temporaryObjects = SessionTaint(rawValue: 16)
+    package static let advisoryLocks = SessionTaint(rawValue: 32)
+    /// A loaded library, or a DO block, which may have done any of the above.
+    package static let other = SessionTaint(rawValue: 64)
+
+    /// What the command of this CommandComplete body (tag and NUL) leaves behind.
+    ///
+    /// Every CREATE counts: the tag does not say whether the object is in `pg_temp`.
+    package static func ofCommandTag(_ tag: UnsafeRawBufferPointer) -> SessionTaint {
+        guard tag.count > 2 else { return [] }
+        let second = tag[1]
+        switch tag[0] {
+        case UInt8(ascii: "S"):
+            // SELECT, SHOW, SAVEPOINT and SET CONSTRAINTS leave nothing.
+            guard second == UInt8(ascii: "E"), tag[2] == UInt8(ascii: "T") else { return [] }
+            return isTag(tag, "SET") ? .settings : []
+        case UInt8(ascii: "C"):
+            return second == UInt8(ascii: "R") && hasPrefix(tag, "CREATE ") ? .temporaryObjects : []
+        case UInt8(ascii: "D"):
+            return ofTagWithD(tag)
+        case UInt8(ascii: "L"):
+            if second == UInt8(ascii: "I") { return .listen }
+            return isTag(tag, "LOAD") ? .other : []
+        case UInt8(ascii: "P"):
+            return isTag(tag, "PREPARE") ? .preparedStatements : []
+        case UInt8(ascii: "R"):
+            // RESET goes back to the server's own default, which need not be the profile's.
+            return isTag(tag, "RESET") ? .settings : []
+        default:
+            return []
+        }
+    }
+
+    private static func ofTagWithD(_ tag: UnsafeRawBufferPointer) -> SessionTaint {
+        if hasPrefix(tag, "DELETE") { return [] }
+        if hasPrefix(tag, "DECLARE") { return .cursors }
+        // The profile's settings are gone with the rest.
+        if isTag(tag, "DISCARD ALL") { return .settings }
+        return isTag(tag, "DO") ? .other : []
+    }
+}

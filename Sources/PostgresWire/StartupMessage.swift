@@ -1,0 +1,87 @@
+/// Who a client says it is and the settings it starts with. The user is never empty.
+package struct StartupMessage: Sendable {
+    package var majorVersion: Int
+    package var minorVersion: Int
+    package var user: String
+    package var database: String?
+    package var replication: String?
+    /// The raw `options` parameter, see ``StartupOptions``. The server applies it before `parameters`, which win.
+    package var options: String?
+    /// All others in their order: settings by name, `application_name` and `client_encoding` among them.
+    package var parameters: [(name: String, value: String)]
+    /// Names that begin with `_pq_.`: extensions of the protocol, answered by NegotiateProtocolVersion.
+    package var protocolExtensions: [String]
+
+    package init(
+        user: String, database: String? = nil, options: String? = nil,
+        parameters: [(name: String, value: String)] = []
+    ) {
+        majorVersion = 3
+        minorVersion = 0
+        self.user = user
+        self.database = database
+        replication = nil
+        self.options = options
+        self.parameters = parameters
+        protocolExtensions = []
+    }
+
+    /// The database asked for; without one, it is named as the user, as in PostgreSQL.
+    package var databaseOrUser: String {
+        guard let database, !database.isEmpty else { return user }
+        return database
+    }
+
+    /// The last `application_name` given; the server keeps the last as well.
+    package var applicationName: String? {
+        parameters.last {
+            CanonicalParameter.canonicalName($0.name) == "application_name"
+        }?.value
+    }
+
+    /// Whether the session is to be a walsender: `replication` is `database` or a true boolean.
+    package var wantsReplication: Bool {
+        guard let replication else { return false }
+        return replication == "database" || CanonicalParameter.boolean(replication) == true
+    }
+
+    /// Reads a whole packet whose length has been checked and whose code is `version`.
+    init(version: UInt32, packet: UnsafeRawBufferPointer) throws(WireError) {
+        majorVersion = Int(version >> 16)
+        minorVersion = Int(version & 0xffff)
+        guard majorVersion == 3 else {
+            throw .unsupportedProtocol(major: majorVersion, minor: minorVersion)
+        }
+        parameters = []
+        protocolExtensions = []
+        user = ""
+
+        var offset = 8
+        while offset < packet.count, packet[offset] != 0 {
+            guard let nameRange = cString(in: packet, from: offset),
+                let valueRange = cString(in: packet, from: nameRange.upperBound + 1)
+            else { throw .startupPacketLayout }
+            guard let name = String(validating: packet[nameRange], as: UTF8.self) else {
+                throw .startupParameterEncoding("?")
+            }
+            guard let value = String(validating: packet[valueRange], as: UTF8.self) else {
+                throw .startupParameterEncoding(name)
+            }
+            take(name: name, value: value)
+            offset = valueRange.upperBound + 1
+        }
+        guard offset == packet.count - 1 else { throw .startupPacketLayout }
+        guard !user.isEmpty else { throw .missingUser }
+    }
+
+    private mutating func take(name: String, value: String) {
+        switch name {
+        case "user": user = value
+        case "database": database = value
+        case "options": options = value
+        case "replication": replication = value
+        case _ where name.utf8.starts(with: "_pq_.".utf8): protocolExtensions.append(name)
+        default: parameters.append((name: name, value: value))
+        }
+    }
+}
