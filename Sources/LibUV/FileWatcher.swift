@@ -1,0 +1,90 @@
+import CLibUV
+
+/// What a descriptor is ready for (UV_READABLE, UV_WRITABLE, UV_DISCONNECT).
+package struct FileEvents: OptionSet, Sendable {
+    package let rawValue: Int32
+
+    package init(rawValue: Int32) { self.rawValue = rawValue }
+
+    package static let readable = FileEvents(rawValue: 1)
+    package static let writable = FileEvents(rawValue: 2)
+    package static let disconnect = FileEvents(rawValue: 4)
+}
+
+/// Who is told that a watched descriptor is ready.
+package protocol FileWatcherDelegate: AnyObject {
+    /// `error` is set when the descriptor has an error pending (a reset, a refused connect): the
+    /// watch has ended, and `events` are those that were watched and `.disconnect`. Reading, or
+    /// PQconnectPoll, still delivers what arrived and then says which error it was.
+    func fileReady(_ events: FileEvents, error: UVError?)
+}
+
+/// Watches one descriptor that somebody else owns (uv_poll_t).
+///
+/// Invariant: at most one watcher of a loop is active on a descriptor. `close()` takes the
+/// descriptor out of the kernel's set at once, so its owner may close it right after; the handle's
+/// memory lives until libuv's close callback. A change of the set costs two epoll_ctl calls, so
+/// that a pause of reading is best put off until bytes arrive that nobody can take.
+@safe
+package final class FileWatcher {
+    package let descriptor: Int32
+    package var delegate: (any FileWatcherDelegate)?
+    /// What is watched now.
+    package private(set) var watched: FileEvents = []
+    private let cell: HandleCell<uv_poll_t>
+    private var isClosed = false
+
+    /// Makes the descriptor non-blocking (uv_poll_init). It must be a socket, a pipe or a pidfd.
+    package init(loop: EventLoop, descriptor: Int32) throws(UVError) {
+        let cell = unsafe HandleCell<uv_poll_t>()
+        let status = unsafe uv_poll_init(loop.pointer, cell.pointer, descriptor)
+        guard status == 0 else {
+            unsafe cell.discard()
+            throw UVError(code: status, call: "uv_poll_init")
+        }
+        unsafe self.cell = unsafe cell
+        self.descriptor = descriptor
+        unsafe cell.adopt(owner: self)
+    }
+
+    /// uv_poll_start, unless the set is watched already; uv_poll_stop for the empty set.
+    package func watch(_ events: FileEvents) {
+        precondition(!isClosed, "a closed file watcher was asked to watch")
+        if events == watched { return }
+        watched = events
+        let status = unsafe uv_poll_start(cell.pointer, events.rawValue, fileReadyThunk)
+        precondition(status == 0, "two watchers are active on one descriptor")
+    }
+
+    /// Idempotent, also from inside the own callback.
+    package func close() {
+        if isClosed { return }
+        isClosed = true
+        watched = []
+        delegate = nil
+        // uv_close would do it too. It stands here because the owner's right to close the
+        // descriptor rests on it: uv_poll_stop drops the events of this turn that are still queued
+        // for the descriptor and takes it out of epoll (uv__platform_invalidate_fd).
+        _ = unsafe uv_poll_stop(cell.pointer)
+        unsafe cell.close()
+    }
+
+    fileprivate func ready(status: Int32, events: Int32) {
+        guard status < 0 else {
+            delegate?.fileReady(FileEvents(rawValue: events), error: nil)
+            return
+        }
+        // libuv has stopped the watch by itself.
+        let lost = watched.union(.disconnect)
+        watched = []
+        delegate?.fileReady(lost, error: UVError(code: status, call: "uv_poll_start"))
+    }
+}
+
+private func fileReadyThunk(
+    _ handle: UnsafeMutablePointer<uv_poll_t>?, _ status: Int32, _ events: Int32
+) {
+    // SAFETY: the cell retains its owner until the close callback.
+    unsafe Unmanaged<FileWatcher>.fromOpaque(handle!.pointee.data!)
+        ._withUnsafeGuaranteedRef { $0.ready(status: status, events: events) }
+}

@@ -1,0 +1,233 @@
+import CLibUV
+import Glibc
+
+/// Accepts connections on a Unix path, an abstract name or TCP addresses. Owns its listening
+/// sockets and the socket file; hands each accepted descriptor, non-blocking and close-on-exec, over.
+///
+/// When the process runs out of descriptors, it spends one that it keeps spare to take the waiting
+/// connections and turn them away, tells `onError` once, and rests for `backOff`: a full table neither
+/// leaves a client hanging nor keeps the loop busy.
+package final class Listener: FileWatcherDelegate {
+    package enum Address: Equatable, Sendable {
+        /// A leading `@` stands for the abstract namespace.
+        case unix(path: String)
+        /// `*` or the empty host: all addresses of both families. Port 0: any free one.
+        case tcp(host: String, port: UInt16)
+    }
+
+    /// How many connections one turn of the loop takes from one socket.
+    private static let acceptsPerTurn = 64
+    private static let backOff: Int64 = 50_000_000
+
+    /// Called with a connection that came when no descriptor was left, instead of `onAccept`: the
+    /// chance to say so. The listener closes the descriptor afterwards.
+    package var onRefuse: ((Int32) -> Void)?
+
+    private let loop: EventLoop
+    private var entries: [Entry] = []
+    private var onAccept: ((Int32) -> Void)?
+    private var onError: ((UVError) -> Void)?
+    private var rest: LoopTimer?
+    private var isPaused = false
+    private var spare: Int32
+
+    /// Binds and listens before it returns. The name of a TCP host is looked up on this thread.
+    /// - Parameters: `mode` and `group` of the socket file are set before anyone can connect.
+    package init(
+        loop: EventLoop, address: Address, backlog: Int32 = 1024, mode: UInt16? = nil,
+        group: UInt32? = nil, onAccept: @escaping (Int32) -> Void,
+        onError: @escaping (UVError) -> Void
+    ) throws(UVError) {
+        self.loop = loop
+        self.onAccept = onAccept
+        self.onError = onError
+        spare = Listener.openSpare()
+        do throws(UVError) {
+            switch address {
+            case .unix(let path):
+                let socket = try ListeningSocket(
+                    unix: path, backlog: backlog, mode: mode, group: group)
+                entries = [try Entry(loop: loop, socket: socket)]
+            case .tcp(let host, let port):
+                entries = try Listener.listen(loop, host: host, port: port, backlog: backlog)
+            }
+        } catch {
+            closeSpare()
+            throw error
+        }
+        start()
+    }
+
+    /// Takes over a socket that listens already (systemd's socket activation), and closes it.
+    package init(
+        loop: EventLoop, adopting descriptor: Int32, onAccept: @escaping (Int32) -> Void,
+        onError: @escaping (UVError) -> Void
+    ) throws(UVError) {
+        self.loop = loop
+        self.onAccept = onAccept
+        self.onError = onError
+        spare = Listener.openSpare()
+        do throws(UVError) {
+            let socket = try ListeningSocket(adopting: descriptor)
+            entries = [try Entry(loop: loop, socket: socket)]
+        } catch {
+            closeSpare()
+            throw error
+        }
+        start()
+    }
+
+    /// The numeric addresses it listens on; none for a Unix socket.
+    package var tcpAddresses: [SocketAddress] {
+        entries.compactMap { SocketAddress(localOf: $0.descriptor) }
+    }
+
+    /// Leaves new connections in the kernel's queue.
+    package func pause() {
+        isPaused = true
+        for entry in entries { entry.watcher.watch([]) }
+    }
+
+    package func resume() {
+        isPaused = false
+        if rest?.deadline == nil {
+            for entry in entries { entry.watcher.watch(.readable) }
+        }
+    }
+
+    /// Idempotent, also from inside the handlers. Removes the socket file.
+    package func close() {
+        if onAccept == nil { return }
+        onAccept = nil
+        onError = nil
+        onRefuse = nil
+        for entry in entries { entry.watcher.close() }
+        entries = []
+        rest?.close()
+        rest = nil
+        closeSpare()
+    }
+
+    package func fileReady(_ events: FileEvents, error: UVError?) {
+        // Whichever socket it was: an accept that finds nobody costs one call, and there are two
+        // sockets at most in practice.
+        for entry in entries {
+            acceptSome(entry.descriptor)
+            if onAccept == nil { return }
+        }
+        if let error { onError?(error) }
+    }
+
+    private func acceptSome(_ descriptor: Int32) {
+        for _ in 0..<Listener.acceptsPerTurn {
+            let connection = pglease_accept(descriptor)
+            if connection >= 0 {
+                onAccept?(connection)
+                // The handler may have paused or closed the listener.
+                if onAccept == nil || isPaused { return }
+                continue
+            }
+            switch errno {
+            case EAGAIN: return
+            // The client was gone before we came, or accept(2) passes on an error of its network.
+            case EINTR, ECONNABORTED, EPROTO, ENETDOWN, ENETUNREACH, EHOSTDOWN, EHOSTUNREACH,
+                ENOPROTOOPT, ENONET, EOPNOTSUPP, EPERM:
+                continue
+            default:
+                takeRest(after: UVError(errno: errno, call: "accept4"), on: descriptor)
+                return
+            }
+        }
+    }
+
+    private func takeRest(after error: UVError, on descriptor: Int32) {
+        if error.isDescriptorsExhausted { refuseWaiting(descriptor) }
+        for entry in entries { entry.watcher.watch([]) }
+        if let rest {
+            rest.arm(at: loop.now + Listener.backOff)
+        } else {
+            // uv_timer_init cannot fail (libuv 1.44); without it `resume` is what starts again.
+            rest = try? LoopTimer(loop: loop) { [unowned self] in
+                if !isPaused { resume() }
+            }
+            rest?.arm(at: loop.now + Listener.backOff)
+        }
+        onError?(error)
+    }
+
+    private func refuseWaiting(_ descriptor: Int32) {
+        for _ in 0..<Listener.acceptsPerTurn where spare >= 0 {
+            closeSpare()
+            let connection = pglease_accept(descriptor)
+            if connection >= 0 {
+                onRefuse?(connection)
+                Descriptor.close(connection)
+            }
+            if onAccept == nil { return }
+            spare = Listener.openSpare()
+            if connection < 0 { return }
+        }
+    }
+
+    private func start() {
+        for entry in entries {
+            entry.watcher.delegate = self
+            entry.watcher.watch(.readable)
+        }
+    }
+
+    private func closeSpare() {
+        if spare >= 0 { Descriptor.close(spare) }
+        spare = -1
+    }
+
+    private static func openSpare() -> Int32 { unsafe open("/dev/null", O_RDONLY | O_CLOEXEC) }
+
+    private static func listen(
+        _ loop: EventLoop, host: String, port: UInt16, backlog: Int32
+    ) throws(UVError) -> [Entry] {
+        let isWildcard = host.isEmpty || host == "*"
+        var entries: [Entry] = []
+        var port = port
+        for address in try loop.resolveNow(host: isWildcard ? nil : host, port: port) {
+            do throws(UVError) {
+                let socket = try ListeningSocket(tcp: address, port: port, backlog: backlog)
+                entries.append(try Entry(loop: loop, socket: socket))
+            } catch  where isWildcard && error.isFamilyMissing {
+                continue
+            }
+            // The second family gets the port that the first one was given.
+            if port == 0, let bound = SocketAddress(localOf: entries[0].descriptor) {
+                port = bound.port
+            }
+        }
+        if entries.isEmpty {
+            throw UVError(
+                code: -EADDRNOTAVAIL, call: "bind", message: "no address to listen on for \(host)")
+        }
+        return entries
+    }
+
+    /// One listening socket and its watcher. Closes the socket when the last reference goes, which
+    /// is after `watcher.close()`.
+    private final class Entry {
+        private let socket: ListeningSocket
+        let watcher: FileWatcher
+
+        var descriptor: Int32 { socket.descriptor }
+
+        init(loop: EventLoop, socket: consuming ListeningSocket) throws(UVError) {
+            watcher = try FileWatcher(loop: loop, descriptor: socket.descriptor)
+            self.socket = socket
+        }
+
+        deinit { watcher.close() }
+    }
+}
+
+extension UVError {
+    /// The host has no IPv6 (or no IPv4): no reason to refuse `*`.
+    fileprivate var isFamilyMissing: Bool {
+        code == -EAFNOSUPPORT || code == -EADDRNOTAVAIL
+    }
+}
