@@ -1,0 +1,1 @@
+"""What the end-to-end tests stand on: a private PostgreSQL, a pooler, a raw client, a faucet."""
