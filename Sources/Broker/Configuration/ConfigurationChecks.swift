@@ -1,0 +1,200 @@
+/// Values that are each right and do not fit together.
+extension ConfigurationLoader {
+    mutating func check() {
+        checkDatabases()
+        checkSizes()
+        checkGroups()
+        checkTimes()
+        checkAccess()
+        checkServerTLS()
+    }
+
+    private func issue(
+        _ setting: String, _ reason: String, advice: String? = nil
+    ) -> ConfigurationIssue {
+        ConfigurationIssue(origins[setting] ?? .defaults, setting, reason, advice: advice)
+    }
+
+    private mutating func checkDatabases() {
+        // A file with errors may have lost its databases to them: one error is enough.
+        guard configuration.databases.isEmpty, !sources.databasesComeLater, errors.isEmpty else {
+            return
+        }
+        let advice =
+            "name one in [databases] of the file given with --config, set DATABASE_URL, or start "
+            + "with --embedded for a private PostgreSQL"
+        let origin = sources.file.map { SettingOrigin.file(path: $0, line: 0) } ?? .defaults
+        reportStrictly(
+            ConfigurationIssue(origin, nil, "no database is configured", advice: advice))
+    }
+
+    private mutating func checkSizes() {
+        let settings = configuration.settings
+        if settings.minPoolSize > settings.defaultPoolSize {
+            reportStrictly(
+                issue(
+                    "min_pool_size",
+                    "\(settings.minPoolSize) is more than default_pool_size "
+                        + "\(settings.defaultPoolSize)"))
+        }
+        for entry in configuration.databases {
+            let minimum = entry.minPoolSize.over(settings.minPoolSize)
+            let size = entry.poolSize.over(settings.defaultPoolSize)
+            let isOwn = entry.minPoolSize != .inherited || entry.poolSize != .inherited
+            if isOwn, minimum > size {
+                reportStrictly(
+                    ConfigurationIssue(
+                        databaseOrigins[entry.name] ?? .defaults,
+                        "databases.\(entry.name).min_pool_size",
+                        "\(minimum) is more than the pool's size \(size)"))
+            }
+        }
+        warnIfBelowPoolSize("max_server_connections", settings.maxServerConnections)
+        warnIfBelowPoolSize("max_db_connections", settings.maxDbConnections)
+        warnIfBelowPoolSize("max_user_connections", settings.maxUserConnections)
+    }
+
+    private mutating func warnIfBelowPoolSize(_ setting: String, _ limit: Int?) {
+        let size = configuration.settings.defaultPoolSize
+        guard let limit, limit < size else { return }
+        warnings.append(
+            issue(setting, "\(limit) is less than default_pool_size \(size): no pool gets full"))
+    }
+
+    private mutating func checkGroups() {
+        for entry in configuration.groups {
+            let origin = groupOrigins[entry.name] ?? .defaults
+            if let cap = entry.maxLeases, entry.minLeases > cap {
+                errors.append(
+                    ConfigurationIssue(
+                        origin, "groups.\(entry.name).min_leases",
+                        "\(entry.minLeases) is more than its max_leases \(cap)"))
+            }
+            if let name = entry.database, configuration.database(named: name) == nil,
+                !sources.databasesComeLater
+            {
+                errors.append(
+                    ConfigurationIssue(
+                        origin, "groups.\(entry.name).database",
+                        "\(quoted(name)) is not in [databases], and there is no *"))
+            }
+        }
+        for entry in configuration.databases {
+            checkGuarantees(
+                of: entry.name, size: entry.poolSize.over(configuration.settings.defaultPoolSize))
+        }
+    }
+
+    /// What is kept for groups must fit in the pool. A template counts once: how many groups it
+    /// makes is not known here.
+    private mutating func checkGuarantees(of database: String, size: Int) {
+        let kept = configuration.groups.filter {
+            $0.minLeases > 0 && ($0.database == nil || $0.database == database)
+        }
+        let sum = kept.reduce(0) { $0 + $1.minLeases }
+        guard sum > size, let last = kept.last else { return }
+        let origin = groupOrigins[last.name] ?? .defaults
+        let reason =
+            "the groups of database \(quoted(database)) are promised \(sum) connections, its pool "
+            + "has \(size)"
+        errors.append(
+            ConfigurationIssue(
+                origin, "groups.\(last.name).min_leases", reason,
+                advice: "lower min_leases or raise the pool's size"))
+    }
+
+    private mutating func checkTimes() {
+        let settings = configuration.settings
+        if settings.serverLoginRetryMin > settings.serverLoginRetry {
+            let longest = DurationText.render(settings.serverLoginRetry)
+            // pgbouncer knows only the longer one, so a short value of it is no mistake there.
+            if origins["server_login_retry_min"] == nil {
+                configuration.settings.serverLoginRetryMin = settings.serverLoginRetry
+            } else {
+                errors.append(
+                    issue("server_login_retry_min", "is longer than server_login_retry \(longest)"))
+            }
+        }
+        if settings.startupDelay > settings.startupMaxDelay {
+            errors.append(
+                issue(
+                    origins["startup_delay"] != nil ? "startup_delay" : "startup_max_delay",
+                    "startup_delay is longer than startup_max_delay"))
+        }
+        if let warn = settings.leaseWarnAfter, let end = settings.leaseTimeout, warn >= end,
+            origins["lease_warn_after"] != nil
+        {
+            warnings.append(
+                issue("lease_warn_after", "is not shorter than lease_timeout: no lease is warned"))
+        }
+        if configuration.flavour == .pgbouncer, origins["server_lifetime"] != nil,
+            settings.serverLifetime == nil
+        {
+            warnings.append(
+                issue(
+                    "server_lifetime",
+                    "0 means no limit here; pgbouncer closes a connection after one use",
+                    advice: "write 1ms for that"))
+        }
+    }
+
+    private mutating func checkAccess() {
+        let settings = configuration.settings
+        let onTCP = !settings.listenAddr.isEmpty
+        if settings.unixSocketDir == nil, !onTCP {
+            errors.append(
+                issue(
+                    "unix_socket_dir", "there is no Unix socket and no listen_addr",
+                    advice: "nobody could connect: set one of them"))
+        }
+        let origin = origins["auth_type"] != nil ? "auth_type" : "listen_addr"
+        switch settings.authType {
+        case .peer where onTCP:
+            warnings.append(
+                issue(
+                    origin, "peer has no answer for TCP: clients of listen_addr are refused",
+                    advice: "use scram-sha-256"))
+        case .trust where settings.listenAddr.contains { !Self.isLoopback($0) }:
+            warnings.append(
+                issue(origin, "trust lets everybody in who reaches listen_addr"))
+        case .trust where settings.unixSocketDir != nil && settings.unixSocketMode & 0o007 != 0:
+            warnings.append(
+                issue(
+                    origin, "trust lets every user of this machine in",
+                    advice: "set unix_socket_mode to 0770 or 0700"))
+        case .scramSHA256 where settings.authFile == nil, .md5 where settings.authFile == nil:
+            warnings.append(
+                issue(
+                    origins["auth_type"] != nil ? "auth_type" : "auth_file",
+                    "\(settings.authType.rawValue) without auth_file: no client can log in"))
+        case .md5 where origins["auth_type"] != nil:
+            warnings.append(
+                issue(
+                    "auth_type", "md5 is read as scram-sha-256",
+                    advice: "secrets that are MD5 hashes are refused at login"))
+        case .peer, .trust, .scramSHA256, .md5: break
+        }
+    }
+
+    private static func isLoopback(_ address: String) -> Bool {
+        address == "localhost" || address == "::1" || address.hasPrefix("127.")
+    }
+
+    private mutating func checkServerTLS() {
+        let settings = configuration.settings
+        if (settings.serverTlsCertFile == nil) != (settings.serverTlsKeyFile == nil) {
+            let given = settings.serverTlsCertFile == nil ? "key" : "cert"
+            let missing = settings.serverTlsCertFile == nil ? "cert" : "key"
+            errors.append(
+                issue("server_tls_\(given)_file", "server_tls_\(missing)_file is missing"))
+        }
+        let verifies =
+            settings.serverTlsSslmode == .verifyCA || settings.serverTlsSslmode == .verifyFull
+        if verifies, settings.serverTlsCaFile == nil {
+            warnings.append(
+                issue(
+                    "server_tls_sslmode",
+                    "without server_tls_ca_file libpq looks for ~/.postgresql/root.crt"))
+        }
+    }
+}

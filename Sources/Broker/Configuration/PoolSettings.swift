@@ -1,0 +1,46 @@
+/// What is in force for the pool of one database and user: the user's word before the database's,
+/// the database's before the general one, as in pgbouncer.
+package struct PoolSettings: Equatable, Sendable {
+    package let mode: PoolMode
+    package let size: Int
+    package let minimumSize: Int
+    package let reserveSize: Int
+    package let maxDbConnections: Int?
+    package let maxUserConnections: Int?
+    package let maxDbClientConnections: Int?
+    package let maxUserClientConnections: Int?
+    package let serverLifetime: Duration?
+    package let queryWaitTimeout: Duration?
+    package let queryTimeout: Duration?
+    package let idleTransactionTimeout: Duration?
+    package let transactionTimeout: Duration?
+    package let clientIdleTimeout: Duration?
+}
+
+extension Configuration {
+    package func poolSettings(
+        database: DatabaseEntry, user userName: String
+    ) -> PoolSettings {
+        let user = user(named: userName) ?? UserEntry(name: userName)
+        return PoolSettings(
+            mode: user.poolMode.or(database.poolMode).over(settings.poolMode),
+            size: user.poolSize.or(database.poolSize).over(settings.defaultPoolSize),
+            minimumSize: database.minPoolSize.over(settings.minPoolSize),
+            reserveSize: user.reservePoolSize.or(database.reservePoolSize)
+                .over(settings.reservePoolSize),
+            maxDbConnections: database.maxDbConnections.over(settings.maxDbConnections),
+            maxUserConnections: user.maxUserConnections.over(settings.maxUserConnections),
+            maxDbClientConnections: database.maxDbClientConnections
+                .over(settings.maxDbClientConnections),
+            maxUserClientConnections: user.maxUserClientConnections
+                .over(settings.maxUserClientConnections),
+            serverLifetime: database.serverLifetime.over(settings.serverLifetime),
+            queryWaitTimeout: user.queryWaitTimeout.or(database.queryWaitTimeout)
+                .over(settings.queryWaitTimeout),
+            queryTimeout: user.queryTimeout.over(settings.queryTimeout),
+            idleTransactionTimeout: user.idleTransactionTimeout
+                .over(settings.idleTransactionTimeout),
+            transactionTimeout: user.transactionTimeout.over(settings.transactionTimeout),
+            clientIdleTimeout: user.clientIdleTimeout.over(settings.clientIdleTimeout))
+    }
+}

@@ -1,0 +1,42 @@
+/// A setting that is one of a few words; the raw value is the word in the file.
+package protocol SettingChoice: RawRepresentable<String>, CaseIterable, Equatable, Sendable {}
+
+/// `pool_mode`: how long a client keeps the server connection it was given.
+package enum PoolMode: String, SettingChoice {
+    case session, transaction, statement
+}
+
+/// `auth_type`: how a client proves who it is.
+package enum AuthType: String, SettingChoice {
+    /// The kernel names the user of the Unix socket (SO_PEERCRED).
+    case peer
+    /// Nobody is asked.
+    case trust
+    case scramSHA256 = "scram-sha-256"
+    /// pgbouncer's word for "md5 or SCRAM, as the secret is stored"; secrets that are MD5 hashes
+    /// themselves are refused at login.
+    case md5
+}
+
+/// `direct_lease`: whether a client module may be handed the server connection itself.
+package enum DirectLease: String, SettingChoice {
+    case off
+    case sameUID = "same_uid"
+}
+
+/// `log_format`.
+package enum LogFormat: String, SettingChoice {
+    case text, json
+}
+
+/// `log_level`, the names of swift-log.
+package enum LogLevel: String, SettingChoice {
+    case trace, debug, info, notice, warning, error, critical
+}
+
+/// `server_tls_sslmode`, the names of libpq.
+package enum ServerTLSMode: String, SettingChoice {
+    case disable, allow, prefer, require
+    case verifyCA = "verify-ca"
+    case verifyFull = "verify-full"
+}

@@ -1,0 +1,105 @@
+/// Values that one or two settings have to themselves.
+extension ValueSyntax where Value == String? {
+    /// `unix_socket_dir`: a folder, `@name` for an abstract socket, "none", or "" to choose.
+    static var socketFolder: Self {
+        Self(
+            kind: .path,
+            parse: { text throws(SettingValueError) in
+                if text == "none" { return nil }
+                guard text.isEmpty || text.hasPrefix("/") || text.hasPrefix("@") else {
+                    throw SettingValueError(
+                        "\(quoted(text)) is not an absolute path",
+                        advice: "a folder, @name for an abstract socket, or none")
+                }
+                guard text.utf8.count + SocketFolder.longestFileName <= SocketFolder.longestPath
+                else {
+                    throw SettingValueError(
+                        "the folder's name is too long for a Unix socket",
+                        advice: "the whole path may have \(SocketFolder.longestPath) bytes")
+                }
+                return text
+            },
+            render: { $0 ?? "none" })
+    }
+
+    /// `server_check_query`: `<empty>` is the empty query, "" switches the check off.
+    static var checkQuery: Self {
+        Self(
+            kind: .text,
+            parse: { $0.isEmpty ? nil : $0 == "<empty>" ? "" : $0 },
+            render: { query in query.map { $0.isEmpty ? "<empty>" : $0 } ?? "" })
+    }
+}
+
+extension ValueSyntax where Value == [PeerMapping] {
+    /// `peer_map`: `system user:role` pairs between commas.
+    static var peerMap: Self {
+        Self(
+            kind: .list,
+            parse: { text throws(SettingValueError) in
+                var mappings: [PeerMapping] = []
+                for item in SettingText.list(text) {
+                    let parts = item.split(separator: ":", omittingEmptySubsequences: false)
+                        .map { String($0.trimmedBlanks) }
+                    guard parts.count == 2, !parts[0].isEmpty, !parts[1].isEmpty else {
+                        throw SettingValueError(
+                            "\(quoted(item)) is not a pair",
+                            advice: "system_user:role, either may be *")
+                    }
+                    mappings.append(PeerMapping(systemUser: parts[0], role: parts[1]))
+                }
+                return mappings
+            },
+            render: { $0.map { "\($0.systemUser):\($0.role)" }.joined(separator: ", ") })
+    }
+}
+
+extension ValueSyntax where Value == TLSProtocols {
+    private static var versions: [String] { ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] }
+
+    /// `server_tls_protocols`: versions between commas, or secure, all, legacy.
+    ///
+    /// libpq takes a span, so a list with a gap is refused instead of being widened.
+    static var tlsProtocols: Self {
+        Self(kind: .list, parse: parseTLSProtocols, render: renderTLSProtocols)
+    }
+
+    @Sendable
+    private static func parseTLSProtocols(_ text: String) throws(SettingValueError) -> TLSProtocols
+    {
+        switch text.asciiLowercased {
+        case "", "secure", "default": return .secure
+        case "all", "legacy": return TLSProtocols(minimum: "TLSv1", maximum: nil)
+        default: break
+        }
+        var named = Set<Int>()
+        for item in SettingText.list(text) {
+            let name = item.asciiLowercased == "tlsv1.0" ? "tlsv1" : item.asciiLowercased
+            guard let index = versions.firstIndex(where: { $0.asciiLowercased == name }) else {
+                throw SettingValueError.notOneOf(
+                    ["secure", "all", "legacy", "tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3"], item)
+            }
+            named.insert(index)
+        }
+        guard let first = named.min(), let last = named.max(), last - first + 1 == named.count
+        else {
+            throw SettingValueError(
+                "\(quoted(text)) leaves a version out in between",
+                advice: "libpq takes a lowest and a highest version")
+        }
+        return TLSProtocols(
+            minimum: versions[first],
+            maximum: last == versions.count - 1 ? nil : versions[last])
+    }
+
+    @Sendable
+    private static func renderTLSProtocols(_ value: TLSProtocols) -> String {
+        if value == .secure { return "secure" }
+        if value == TLSProtocols(minimum: "TLSv1", maximum: nil) { return "all" }
+        let first = versions.firstIndex(of: value.minimum) ?? 0
+        let last = value.maximum.flatMap { versions.firstIndex(of: $0) } ?? versions.count - 1
+        return versions[first...max(first, last)]
+            .map { $0 == "TLSv1" ? "tlsv1.0" : $0.asciiLowercased }
+            .joined(separator: ", ")
+    }
+}

@@ -1,0 +1,154 @@
+/// The client side of the table: listening, authentication, sizes, deadlines.
+extension Settings {
+    static let listenSettings: [SettingDescription] = [
+        SettingDescription(
+            "listen_addr", \.listenAddr, .list, needsRestart: true,
+            "TCP addresses between commas; * is all of them, empty is none (the Unix socket only)."),
+        SettingDescription(
+            "listen_port", \.listenPort, .integer(1...65535), needsRestart: true,
+            "TCP port, and the number in the Unix socket's name, .s.PGSQL.<port>."),
+        SettingDescription(
+            "unix_socket_dir", \.unixSocketDir, .socketFolder, pgbouncer: "/tmp",
+            needsRestart: true,
+            "Folder of the Unix socket; @name is an abstract socket, none is no socket. Empty "
+                + "chooses: $PGLEASE_RUNTIME_DIR, systemd's $RUNTIME_DIRECTORY, /run/pglease, "
+                + "$XDG_RUNTIME_DIR/pglease, /tmp, the first that can be written."),
+        SettingDescription(
+            "unix_socket_mode", \.unixSocketMode, .octalMode, needsRestart: true,
+            "Mode of the Unix socket. 0777 lets workers of other users try; with auth_type peer "
+                + "the kernel's word decides who gets in. Use 0770 with auth_type trust."),
+        SettingDescription(
+            "unix_socket_group", \.unixSocketGroup, .optionalText, needsRestart: true,
+            "Group of the Unix socket; empty is the group of the process."),
+        SettingDescription(
+            "listen_backlog", \.listenBacklog, .integer(1...65535), pgbouncer: "128",
+            needsRestart: true,
+            "Connections that may wait to be accepted; a fork storm of workers fills a short one."),
+    ]
+
+    static let authenticationSettings: [SettingDescription] = [
+        SettingDescription(
+            "auth_type", \.authType, .authType, pgbouncer: "md5",
+            "peer: the Unix socket's user must be the role, root, the broker's own user, or be "
+                + "mapped by peer_map. trust: nobody is asked. scram-sha-256: secrets of auth_file."
+        ),
+        SettingDescription(
+            "auth_file", \.authFile, .path,
+            "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain or SCRAM."),
+        SettingDescription(
+            "peer_map", \.peerMap, .peerMap,
+            "Pairs system_user:role between commas, for auth_type peer; either may be *."),
+        SettingDescription(
+            "admin_users", \.adminUsers, .list,
+            "Roles that may use every command of the console."),
+        SettingDescription(
+            "stats_users", \.statsUsers, .list,
+            "Roles that may use the SHOW commands of the console."),
+    ]
+
+    static let sizeSettings: [SettingDescription] = [
+        SettingDescription(
+            "pool_mode", \.poolMode, .choice, pgbouncer: "session",
+            "When a server connection comes back: at the end of the transaction, of the session, "
+                + "or of each statement."),
+        SettingDescription(
+            "default_pool_size", \.defaultPoolSize, .integer(1...100_000), pgbouncer: "20",
+            "Server connections of one pool, that is of one database and user."),
+        SettingDescription(
+            "min_pool_size", \.minPoolSize, .integer(0...100_000),
+            "Server connections that are kept open in each pool, with or without clients."),
+        SettingDescription(
+            "reserve_pool_size", \.reservePoolSize, .integer(0...100_000), pgbouncer: "0",
+            "Connections above the pool's size, lent one at a time to free a locked pool."),
+        SettingDescription(
+            "reserve_pool_timeout", \.reservePoolTimeout, .optionalDuration, pgbouncer: "5",
+            "A waiter that has waited so long is lent the reserve too; 0 keeps the reserve for "
+                + "locked pools."),
+        SettingDescription(
+            "max_server_connections", \.maxServerConnections, .limit(upTo: 100_000),
+            "Server connections of the whole broker; 0 is no limit."),
+        SettingDescription(
+            "max_db_connections", \.maxDbConnections, .limit(upTo: 100_000),
+            "Server connections of one database, over all users; 0 is no limit."),
+        SettingDescription(
+            "max_user_connections", \.maxUserConnections, .limit(upTo: 100_000),
+            "Server connections of one user, over all databases; 0 is no limit."),
+        SettingDescription(
+            "max_client_conn", \.maxClientConn, .integer(1...1_000_000), pgbouncer: "100",
+            "Clients that may be connected at once."),
+        SettingDescription(
+            "max_db_client_connections", \.maxDbClientConnections, .limit(upTo: 1_000_000),
+            "Clients of one database; 0 is no limit."),
+        SettingDescription(
+            "max_user_client_connections", \.maxUserClientConnections, .limit(upTo: 1_000_000),
+            "Clients of one user; 0 is no limit."),
+        SettingDescription(
+            "max_waiting", \.maxWaiting, .limit(upTo: 1_000_000),
+            "Clients that may wait for a connection at once; the next is refused. 0 is no limit."),
+        SettingDescription(
+            "max_prepared_statements", \.maxPreparedStatements, .integer(0...100_000),
+            "Named prepared statements kept on each server connection of transaction and "
+                + "statement pools; 0 passes them on untracked."),
+    ]
+
+    static let deadlineSettings: [SettingDescription] = [
+        SettingDescription(
+            "query_wait_timeout", \.queryWaitTimeout, .optionalDuration, pgbouncer: "120",
+            "The longest a client waits for a connection; then it gets an error that names the "
+                + "holders. 0 waits for ever."),
+        SettingDescription(
+            "query_wait_notify", \.queryWaitNotify, .optionalDuration,
+            "A client that has waited so long is told its place in the queue; 0 is never."),
+        SettingDescription(
+            "query_timeout", \.queryTimeout, .optionalDuration,
+            "The longest query; then it is cancelled and the client is told. 0 is off."),
+        SettingDescription(
+            "idle_transaction_timeout", \.idleTransactionTimeout, .optionalDuration,
+            "The longest a client may be idle in a transaction; then the lease is revoked. 0 is "
+                + "off."),
+        SettingDescription(
+            "transaction_timeout", \.transactionTimeout, .optionalDuration,
+            "The longest transaction; then the lease is revoked. 0 is off."),
+        SettingDescription(
+            "lease_timeout", \.leaseTimeout, .optionalDuration,
+            "The longest a lease of any kind may be held; then it is revoked. 0 is off."),
+        SettingDescription(
+            "lease_warn_after", \.leaseWarnAfter, .optionalDuration,
+            "A lease held so long is logged once, with its owner; 0 is never."),
+        SettingDescription(
+            "client_login_timeout", \.clientLoginTimeout, .optionalDuration, pgbouncer: "60",
+            "The longest a client may take to log in. 0 is off."),
+        SettingDescription(
+            "client_idle_timeout", \.clientIdleTimeout, .optionalDuration,
+            "A client that is idle outside a transaction for so long is closed. 0 is off."),
+        SettingDescription(
+            "client_write_timeout", \.clientWriteTimeout, .optionalDuration,
+            "A client that reads nothing for so long while an answer waits for it is closed. 0 is "
+                + "off."),
+        SettingDescription(
+            "direct_lease", \.directLease, .choice,
+            "Whether a client module of the same user may get the server connection itself: off or "
+                + "same_uid."),
+    ]
+}
+
+extension ValueSyntax where Value == AuthType {
+    /// `auth_type`: pgbouncer's other words are known and refused, because to accept them with
+    /// another meaning would let somebody in.
+    static var authType: Self {
+        Self(
+            kind: .choice(AuthType.allCases.map(\.rawValue)),
+            parse: { text throws(SettingValueError) in
+                if let value = AuthType(rawValue: text.asciiLowercased) { return value }
+                switch text.asciiLowercased {
+                case "hba", "cert", "ldap", "pam", "plain", "any":
+                    throw SettingValueError(
+                        "\(quoted(text)) is pgbouncer's, and not supported yet",
+                        advice: "use peer, scram-sha-256 or trust")
+                default:
+                    throw SettingValueError.notOneOf(AuthType.allCases.map(\.rawValue), text)
+                }
+            },
+            render: { $0.rawValue })
+    }
+}

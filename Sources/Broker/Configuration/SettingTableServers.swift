@@ -1,0 +1,152 @@
+/// The server side of the table, and what concerns the process: life cycle, log, network.
+extension Settings {
+    static let serverSettings: [SettingDescription] = [
+        SettingDescription(
+            "connect_parallelism", \.connectParallelism, .integer(1...64),
+            "Connections that one pool opens at the same time."),
+        SettingDescription(
+            "server_connect_timeout", \.serverConnectTimeout, .optionalDuration,
+            "The longest a connection to PostgreSQL may take, login included. 0 is off."),
+        SettingDescription(
+            "server_login_retry_min", \.serverLoginRetryMin, .duration(atLeast: .milliseconds(1)),
+            "First pause after a failed connection; it doubles, with jitter, up to "
+                + "server_login_retry."),
+        SettingDescription(
+            "server_login_retry", \.serverLoginRetry, .duration(atLeast: .milliseconds(1)),
+            "Longest pause between failed connections."),
+        SettingDescription(
+            "server_lifetime", \.serverLifetime, .optionalDuration,
+            "An unused connection older than this is replaced. 0 is never."),
+        SettingDescription(
+            "server_idle_timeout", \.serverIdleTimeout, .optionalDuration,
+            "A connection that nobody used for so long is closed. 0 is never."),
+        SettingDescription(
+            "server_check_delay", \.serverCheckDelay, .duration,
+            "A connection idle for longer is checked before it is given out; 0 checks always."),
+        SettingDescription(
+            "server_check_query", \.serverCheckQuery, .checkQuery,
+            "The query of that check; <empty> is the empty query, nothing at all switches the "
+                + "check off."),
+        SettingDescription(
+            "server_reset_query", \.serverResetQuery, .optionalText,
+            "Cleans a connection whose lease left state behind; empty runs nothing."),
+        SettingDescription(
+            "server_reset_query_always", \.serverResetQueryAlways, .boolean,
+            "Run it after every lease, also where nothing was left behind."),
+        SettingDescription(
+            "server_fast_close", \.serverFastClose, .boolean,
+            "After RECONNECT or a change of database, close the connection of a session pool at "
+                + "the end of its transaction instead of its session."),
+        SettingDescription(
+            "server_round_robin", \.serverRoundRobin, .boolean,
+            "Give out the connection that was idle longest instead of the one used last."),
+    ]
+
+    static let serverTLSSettings: [SettingDescription] = [
+        SettingDescription(
+            "server_tls_sslmode", \.serverTlsSslmode, .choice,
+            "disable, allow, prefer, require, verify-ca or verify-full, as in libpq; a database's "
+                + "own sslmode comes first."),
+        SettingDescription(
+            "server_tls_ca_file", \.serverTlsCaFile, .path,
+            "Certificates that may sign the server's (libpq's sslrootcert)."),
+        SettingDescription(
+            "server_tls_key_file", \.serverTlsKeyFile, .path,
+            "Key of the broker's own certificate (libpq's sslkey)."),
+        SettingDescription(
+            "server_tls_cert_file", \.serverTlsCertFile, .path,
+            "The broker's own certificate (libpq's sslcert)."),
+        SettingDescription(
+            "server_tls_protocols", \.serverTlsProtocols, .tlsProtocols,
+            "secure (TLS 1.2 and later), all, or versions between commas, as tlsv1.2, tlsv1.3."),
+    ]
+
+    static let lifecycleSettings: [SettingDescription] = [
+        SettingDescription(
+            "prewarm", \.prewarm, .boolean, pgbouncer: "0", needsRestart: true,
+            "Connect to the configured databases before clients are let in, so that a wrong "
+                + "password shows at the start."),
+        SettingDescription(
+            "startup_attempts", \.startupAttempts, .integer(1...1000), needsRestart: true,
+            "Attempts to reach PostgreSQL at the start before it counts as a failure."),
+        SettingDescription(
+            "startup_delay", \.startupDelay, .duration, needsRestart: true,
+            "Pause after the first failed attempt."),
+        SettingDescription(
+            "startup_factor", \.startupFactor, .number(1...100), needsRestart: true,
+            "What each next pause is multiplied by."),
+        SettingDescription(
+            "startup_max_delay", \.startupMaxDelay, .duration, needsRestart: true,
+            "Longest pause between two attempts at the start."),
+        SettingDescription(
+            "shutdown_grace", \.shutdownGrace, .optionalDuration, pgbouncer: "0",
+            "How long SIGTERM waits for clients to leave, serving them; a second SIGTERM ends at "
+                + "once. 25 s fit in the 30 s of Kubernetes. 0 waits for ever."),
+        SettingDescription(
+            "suspend_timeout", \.suspendTimeout, .duration,
+            "How long SUSPEND waits for buffers to empty; accepted for pgbouncer's sake."),
+        SettingDescription(
+            "state_dir", \.stateDir, .path, needsRestart: true,
+            "Folder of what outlives the process (--embedded's data); empty is "
+                + "$XDG_STATE_HOME/pglease."),
+    ]
+
+    static let protocolSettings: [SettingDescription] = [
+        SettingDescription(
+            "ignore_startup_parameters", \.ignoreStartupParameters, .list,
+            "Startup parameters of clients that are dropped; all others are honoured."),
+        SettingDescription(
+            "track_extra_parameters", \.trackExtraParameters, .list, needsRestart: true,
+            "Parameters that follow their client from server to server, beside the standard ones."),
+        SettingDescription(
+            "application_name_add_host", \.applicationNameAddHost, .boolean,
+            "Add the client's address and port to its application_name at login."),
+        SettingDescription(
+            "max_packet_size", \.maxPacketSize, .integer(1024...2_147_483_647),
+            "Longest message in bytes; a longer one ends that session."),
+    ]
+
+    static let logSettings: [SettingDescription] = [
+        SettingDescription("log_connections", \.logConnections, .boolean, "Log each login."),
+        SettingDescription(
+            "log_disconnections", \.logDisconnections, .boolean,
+            "Log each end of a session, with the reason."),
+        SettingDescription(
+            "log_pooler_errors", \.logPoolerErrors, .boolean,
+            "Log the errors that the broker itself sends to clients."),
+        SettingDescription(
+            "log_stats", \.logStats, .boolean, "Log a line of totals each stats_period."),
+        SettingDescription(
+            "stats_period", \.statsPeriod, .duration(atLeast: .seconds(1)),
+            "Time over which SHOW STATS takes its averages."),
+        SettingDescription(
+            "verbose", \.verbose, .integer(0...10),
+            "pgbouncer's way to raise the level: 1 is debug, 2 and more is trace."),
+        SettingDescription(
+            "log_format", \.logFormat, .choice, needsRestart: true, "text or json."),
+        SettingDescription(
+            "log_level", \.logLevel, .choice,
+            "trace, debug, info, notice, warning, error or critical."),
+    ]
+
+    static let networkSettings: [SettingDescription] = [
+        SettingDescription(
+            "sbuf_loopcnt", \.sbufLoopcnt, .limit(upTo: 1_000_000),
+            "Buffers that one connection may move before it is another's turn; 0 is no limit."),
+        SettingDescription(
+            "tcp_keepalive", \.tcpKeepalive, .boolean,
+            "Keepalive on TCP connections, so that a silent death of the peer is seen."),
+        SettingDescription(
+            "tcp_keepidle", \.tcpKeepidle, .limit(upTo: 32_767), pgbouncer: "0",
+            "Seconds of silence before the first probe; 0 is the system's setting."),
+        SettingDescription(
+            "tcp_keepintvl", \.tcpKeepintvl, .limit(upTo: 32_767), pgbouncer: "0",
+            "Seconds between probes; 0 is the system's setting."),
+        SettingDescription(
+            "tcp_keepcnt", \.tcpKeepcnt, .limit(upTo: 127), pgbouncer: "0",
+            "Unanswered probes that end a connection; 0 is the system's setting."),
+        SettingDescription(
+            "tcp_user_timeout", \.tcpUserTimeout, .milliseconds, pgbouncer: "0",
+            "Milliseconds that sent bytes may stay unacknowledged; 0 is the system's setting."),
+    ]
+}

@@ -1,0 +1,78 @@
+/// The texts that pgbouncer's settings are written in.
+enum SettingText {
+    static func boolean(_ text: String) throws(SettingValueError) -> Bool {
+        switch text.asciiLowercased {
+        case "1", "yes", "on", "true": return true
+        case "0", "no", "off", "false": return false
+        default:
+            throw SettingValueError("\(quoted(text)) is not a boolean", advice: "write 1 or 0")
+        }
+    }
+
+    static func integer(
+        _ text: String, in range: ClosedRange<Int>
+    ) throws(SettingValueError) -> Int {
+        let isNumber =
+            !text.isEmpty && text.utf8.drop { $0 == UInt8(ascii: "-") }.allSatisfy(isDigit)
+        guard isNumber, let value = Int(text) else {
+            let advice = text.contains(";") ? "a comment needs a line of its own" : nil
+            let reason =
+                isNumber ? "\(quoted(text)) is out of range" : "\(quoted(text)) is not a number"
+            throw SettingValueError(
+                reason + ", \(range.lowerBound) to \(range.upperBound)", advice: advice)
+        }
+        guard range.contains(value) else {
+            throw SettingValueError(
+                "\(value) is out of range, \(range.lowerBound) to \(range.upperBound)")
+        }
+        return value
+    }
+
+    static func octalMode(_ text: String) throws(SettingValueError) -> Int {
+        guard let value = Int(text, radix: 8), (0...0o777).contains(value) else {
+            throw SettingValueError("\(quoted(text)) is not a file mode", advice: "such as 0770")
+        }
+        return value
+    }
+
+    /// Items between commas; blanks around them and empty items do not count.
+    static func list(_ text: String) -> [String] {
+        text.split(separator: ",").map { String($0.trimmedBlanks) }.filter { !$0.isEmpty }
+    }
+
+    static func isDigit(_ byte: UInt8) -> Bool {
+        byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
+    }
+}
+
+/// A text as errors show it: in quotes, cut when long, without control characters.
+func quoted(_ text: some StringProtocol) -> String {
+    var shown = ""
+    for scalar in text.unicodeScalars.prefix(80) {
+        shown.unicodeScalars.append(scalar.properties.generalCategory == .control ? "?" : scalar)
+    }
+    return text.unicodeScalars.count > 80 ? "\"\(shown)…\"" : "\"\(shown)\""
+}
+
+extension StringProtocol {
+    /// Without the blanks of an ini file at both ends.
+    var trimmedBlanks: SubSequence {
+        func isBlank(_ character: Character) -> Bool {
+            character == " " || character == "\t" || character == "\r" || character == "\r\n"
+        }
+        guard let first = firstIndex(where: { !isBlank($0) }),
+            let last = lastIndex(where: { !isBlank($0) })
+        else { return self[endIndex...] }
+        return self[first...last]
+    }
+
+    var asciiLowercased: String {
+        String(
+            decoding: utf8.map { $0 >= 0x41 && $0 <= 0x5A ? $0 + 0x20 : $0 }, as: Unicode.UTF8.self)
+    }
+
+    var asciiUppercased: String {
+        String(
+            decoding: utf8.map { $0 >= 0x61 && $0 <= 0x7A ? $0 - 0x20 : $0 }, as: Unicode.UTF8.self)
+    }
+}

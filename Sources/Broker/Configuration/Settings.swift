@@ -1,0 +1,172 @@
+/// The settings of the `[pglease]` or `[pgbouncer]` section.
+///
+/// A property is named as its setting, in camel case; its initial value is pglease's default. What
+/// each means stands in `SettingDescription`, the one table from which they are read, shown and
+/// documented. A duration or limit whose 0 means "off" is nil when it is off.
+package struct Settings: Equatable, Sendable {
+    // Where clients come in.
+
+    package var listenAddr: [String] = []
+    package var listenPort = 6432
+    /// nil: no Unix socket. "" only before `Configuration.load` has chosen a folder.
+    package var unixSocketDir: String? = ""
+    package var unixSocketMode = 0o777
+    /// nil: the group of the process.
+    package var unixSocketGroup: String?
+    package var listenBacklog = 1024
+
+    // Who may come in.
+
+    package var authType = AuthType.peer
+    package var authFile: String?
+    package var peerMap: [PeerMapping] = []
+    package var adminUsers: [String] = []
+    package var statsUsers: [String] = []
+
+    // Sizes.
+
+    package var poolMode = PoolMode.transaction
+    package var maxClientConn = 1000
+    package var defaultPoolSize = 10
+    package var minPoolSize = 0
+    package var reservePoolSize = 3
+    /// nil: the reserve is lent to pool locks only.
+    package var reservePoolTimeout: Duration?
+    package var maxServerConnections: Int?
+    package var maxDbConnections: Int?
+    package var maxUserConnections: Int?
+    package var maxDbClientConnections: Int?
+    package var maxUserClientConnections: Int?
+    package var maxWaiting: Int?
+    package var maxPreparedStatements = 200
+
+    // Deadlines of clients and leases.
+
+    package var queryWaitTimeout: Duration? = .seconds(30)
+    package var queryWaitNotify: Duration? = .seconds(5)
+    package var queryTimeout: Duration?
+    package var idleTransactionTimeout: Duration?
+    package var transactionTimeout: Duration?
+    package var leaseTimeout: Duration?
+    package var leaseWarnAfter: Duration? = .seconds(30)
+    package var clientLoginTimeout: Duration? = .seconds(10)
+    package var clientIdleTimeout: Duration?
+    package var clientWriteTimeout: Duration? = .seconds(300)
+    package var directLease = DirectLease.off
+
+    // Connections to the server.
+
+    package var connectParallelism = 4
+    package var serverConnectTimeout: Duration? = .seconds(15)
+    package var serverLoginRetryMin: Duration = .milliseconds(200)
+    package var serverLoginRetry: Duration = .seconds(15)
+    package var serverLifetime: Duration? = .seconds(3600)
+    package var serverIdleTimeout: Duration? = .seconds(600)
+    /// Zero: checked before every grant.
+    package var serverCheckDelay: Duration = .seconds(30)
+    /// nil: never checked; "": the empty query.
+    package var serverCheckQuery: String? = ""
+    /// nil: nothing is run.
+    package var serverResetQuery: String? = "DISCARD ALL"
+    package var serverResetQueryAlways = false
+    package var serverFastClose = false
+    package var serverRoundRobin = false
+
+    // Encryption towards the server.
+
+    package var serverTlsSslmode = ServerTLSMode.prefer
+    package var serverTlsCaFile: String?
+    package var serverTlsKeyFile: String?
+    package var serverTlsCertFile: String?
+    package var serverTlsProtocols = TLSProtocols.secure
+
+    // Start and end.
+
+    package var prewarm = true
+    package var startupAttempts = 5
+    package var startupDelay: Duration = .seconds(2)
+    package var startupFactor = 1.5
+    package var startupMaxDelay: Duration = .seconds(10)
+    /// nil: until the last client has left.
+    package var shutdownGrace: Duration? = .seconds(25)
+    package var suspendTimeout: Duration = .seconds(10)
+    /// nil: the XDG state folder.
+    package var stateDir: String?
+
+    // Protocol.
+
+    package var ignoreStartupParameters: [String] = []
+    package var trackExtraParameters: [String] = ["IntervalStyle"]
+    package var applicationNameAddHost = false
+    package var maxPacketSize = 2_147_483_647
+
+    // Log.
+
+    package var logConnections = true
+    package var logDisconnections = true
+    package var logPoolerErrors = true
+    package var logStats = true
+    package var statsPeriod: Duration = .seconds(60)
+    package var verbose = 0
+    package var logFormat = LogFormat.text
+    package var logLevel = LogLevel.info
+
+    // Network.
+
+    /// Packets per connection and turn of the loop; nil: no bound.
+    package var sbufLoopcnt: Int? = 5
+    package var tcpKeepalive = true
+    /// Seconds; nil: as the system is set.
+    package var tcpKeepidle: Int? = 30
+    package var tcpKeepintvl: Int? = 10
+    package var tcpKeepcnt: Int? = 3
+    package var tcpUserTimeout: Duration? = .seconds(30)
+
+    package init() {}
+
+    /// The settings that a file of this flavour starts from.
+    package init(flavour: ConfigurationFlavour) {
+        guard flavour == .pgbouncer else { return }
+        for description in Settings.all {
+            guard let text = description.pgbouncerDefaultText else { continue }
+            do throws(SettingValueError) {
+                try description.assign(text, &self)
+            } catch {
+                preconditionFailure(
+                    "\(description.name): bad default in the table: \(error.reason)")
+            }
+        }
+    }
+}
+
+/// Whose defaults a configuration starts from: decided by the name of its main section.
+package enum ConfigurationFlavour: String, Equatable, Sendable {
+    case pglease, pgbouncer
+}
+
+/// `server_tls_protocols`: the span of TLS versions, in libpq's spelling.
+package struct TLSProtocols: Equatable, Sendable {
+    package var minimum: String
+    /// nil: no upper bound.
+    package var maximum: String?
+
+    package static let secure = TLSProtocols(minimum: "TLSv1.2", maximum: nil)
+}
+
+/// One pair of `peer_map`: a user of the operating system that may log in as a role.
+package struct PeerMapping: Equatable, Sendable {
+    /// A name of the operating system, or `*`.
+    package var systemUser: String
+    /// A role, or `*`.
+    package var role: String
+
+    package init(systemUser: String, role: String) {
+        self.systemUser = systemUser
+        self.role = role
+    }
+
+    package func allows(systemUser: String, role: String) -> Bool {
+        (self.systemUser == "*" || self.systemUser == systemUser)
+            && (self.role == "*" || self.role == role)
+    }
+}
