@@ -1,0 +1,170 @@
+import CLibPQ
+import COpenSSL
+import Glibc
+
+/// The one owner of a `PGconn`: connects without blocking, then lends its socket, or its TLS stream,
+/// for raw protocol bytes.
+///
+/// Invariant: one thread at a time uses it (it may be handed from a worker to the loop, hence
+/// Sendable), and every call but `close` traps after `close`. The descriptor is libpq's: it goes with
+/// `close`, before which its watcher must be closed.
+@safe
+package final class PostgresConnection: @unchecked Sendable {
+    /// What PQconnectPoll waits for. The descriptor may be another one after every `poll`.
+    package enum Progress: Equatable, Sendable {
+        case reading, writing, connected, failed
+    }
+
+    /// What the GUC_REPORT parameters of PostgreSQL 9 to 18 are called.
+    package static let reportedParameters = [
+        "application_name", "client_encoding", "DateStyle", "default_transaction_read_only",
+        "in_hot_standby", "integer_datetimes", "IntervalStyle", "is_superuser", "scram_iterations",
+        "search_path", "server_encoding", "server_version", "session_authorization",
+        "standard_conforming_strings", "TimeZone",
+    ]
+
+    private var handle: OpaquePointer?
+    /// Known once connected, so that the relay asks libpq for nothing.
+    private(set) var tls: OpaquePointer?
+    private(set) var relayDescriptor: Int32 = -1
+    private let startFailure: String?
+
+    private init(handle: OpaquePointer?) {
+        unsafe self.handle = unsafe handle
+        startFailure = unsafe handle == nil ? "out of memory" : nil
+    }
+
+    deinit { close(sendTerminate: false) }
+
+    /// PQconnectStartParams. Keywords stand for themselves: a `dbname` is never read as a connection
+    /// string, since it may come from a client. Names are to be resolved before (`ConnectPlan`);
+    /// with a name in it, this call and `poll` block for the resolver.
+    package static func start(parameters: ConnectionParameters) -> PostgresConnection {
+        var parameters = parameters
+        if parameters.value(of: "gssencmode") == nil {
+            parameters.append(("gssencmode", "disable"))
+        }
+        let handle = unsafe parameters.withNullTerminatedArrays { keywords, values in
+            unsafe PQconnectStartParams(keywords, values, 0)
+        }
+        if let handle = unsafe handle {
+            // With it the SQLSTATE is part of a failure's message, the only place that keeps it.
+            _ = unsafe PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
+            // libpq would print them. The previous processor is libpq's own.
+            _ = unsafe PQsetNoticeProcessor(handle, { _, _ in }, nil)
+        }
+        return unsafe PostgresConnection(handle: handle)
+    }
+
+    /// `start` for a worker thread, where libpq may resolve a name by itself. Only the first host
+    /// of a list is resolved here, the others in `poll`: a `ConnectPlan` is better for lists.
+    package static func startBlockingResolve(
+        parameters: ConnectionParameters
+    ) -> PostgresConnection {
+        start(parameters: parameters)
+    }
+
+    /// PQconnectPoll. Before the first call, wait until `descriptor` is writable.
+    package func poll() -> Progress {
+        guard startFailure == nil else { return .failed }
+        if unsafe PQstatus(open) == CONNECTION_BAD { return .failed }
+        switch unsafe PQconnectPoll(open) {
+        case PGRES_POLLING_READING: return .reading
+        case PGRES_POLLING_WRITING: return .writing
+        case PGRES_POLLING_OK: return settle() ? .connected : .failed
+        default: return .failed
+        }
+    }
+
+    /// PQsocket; -1 without one.
+    package var descriptor: Int32 { unsafe startFailure == nil ? PQsocket(open) : -1 }
+
+    /// Connected, as far as libpq knows.
+    package var isOpen: Bool {
+        guard let handle = unsafe handle else { return false }
+        return unsafe PQstatus(handle) == CONNECTION_OK
+    }
+
+    package var isClosed: Bool { unsafe handle == nil && startFailure == nil }
+
+    /// Why `poll` failed (PQerrorMessage).
+    package var failure: ConnectionFailure {
+        if let startFailure { return ConnectionFailure(raw: startFailure) }
+        return unsafe ConnectionFailure(raw: ConnectionString.text(PQerrorMessage(open)))
+    }
+
+    package var backendProcessID: Int32 { unsafe PQbackendPID(open) }
+
+    /// 150020 for 15.20.
+    package var serverVersion: Int32 { unsafe PQserverVersion(open) }
+
+    package var usesTLS: Bool { unsafe PQsslInUse(open) != 0 }
+
+    /// Protocol and cipher, nil without TLS.
+    package var tlsDescription: String? {
+        guard usesTLS else { return nil }
+        let version = unsafe text(PQsslAttribute(open, "protocol")) ?? "TLS"
+        let cipher = unsafe text(PQsslAttribute(open, "cipher")) ?? "unknown cipher"
+        return "\(version) \(cipher)"
+    }
+
+    /// The host of the list that it is connected to: a name, an address or a socket's folder.
+    package var host: String? { unsafe text(PQhost(open)) }
+
+    package var port: String? { unsafe text(PQport(open)) }
+
+    /// The numeric address, empty for a Unix socket.
+    package var hostAddress: String? { unsafe text(PQhostaddr(open)) }
+
+    package func parameterStatus(_ name: String) -> String? {
+        unsafe text(PQparameterStatus(open, name))
+    }
+
+    /// What a cancel request needs (PQgetCancel). Nil before the connection is made.
+    package func makeCancelHandle() -> CancelHandle? {
+        guard let cancel = unsafe PQgetCancel(open) else { return nil }
+        return unsafe CancelHandle(owning: cancel)
+    }
+
+    /// shutdown(2): ends the connection for every process that shares the socket.
+    package func shutdown() {
+        let descriptor = self.descriptor
+        // ENOTCONN: the server was faster.
+        if descriptor >= 0 { _ = Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
+    }
+
+    /// PQfinish. Never blocks: the connection is in non-blocking mode, where libpq drops what it
+    /// cannot send. Terminate is sent only when asked for, and only wanted when the stream stands
+    /// between two messages; else the socket is shut down first, so that no byte of it goes out.
+    package func close(sendTerminate: Bool) {
+        guard let handle = unsafe handle else { return }
+        if !sendTerminate { shutdown() }
+        unsafe self.handle = nil
+        unsafe tls = nil
+        relayDescriptor = -1
+        unsafe PQfinish(handle)
+    }
+
+    var open: OpaquePointer {
+        guard let handle = unsafe handle else {
+            preconditionFailure("a closed connection was used")
+        }
+        return unsafe handle
+    }
+
+    /// The connection is made: from here on nothing may block in it.
+    private func settle() -> Bool {
+        if unsafe PQsetnonblocking(open, 1) != 0 { return false }
+        relayDescriptor = unsafe PQsocket(open)
+        guard usesTLS else { return true }
+        unsafe tls = unsafe PQsslStruct(open, "OpenSSL").map { OpaquePointer($0) }
+        guard let tls = unsafe tls else { return false }
+        unsafe pglease_ssl_allow_partial_writes(tls)
+        return true
+    }
+
+    private func text(_ pointer: UnsafePointer<CChar>?) -> String? {
+        guard let pointer = unsafe pointer else { return nil }
+        return unsafe String(cString: pointer)
+    }
+}
