@@ -21,7 +21,8 @@ package func base64Encode(_ bytes: [UInt8]) -> String {
     return String(decoding: text, as: UTF8.self)
 }
 
-/// The bytes of a strict encoding: padded, nothing between the groups, unused bits zero; nil for all else.
+/// The bytes of a strict encoding: padded, nothing between the groups, unused bits zero; nil for
+/// all else.
 package func base64Decode(_ text: String) -> [UInt8]? {
     let input = Array(text.utf8)
     guard input.count.isMultiple(of: 4) else { return nil }

@@ -1,5 +1,5 @@
-/// The spelling in which PostgreSQL reports a setting (ParameterStatus), derived from what a client wrote at
-/// startup: a login that no server has answered yet is answered so.
+/// The spelling in which PostgreSQL reports a setting (ParameterStatus), derived from what a client
+/// wrote at startup: a login that no server has answered yet is answered so.
 package enum CanonicalParameter {
     /// The settings that PostgreSQL reports, with its capitals.
     package static let reportedNames = [
@@ -8,7 +8,8 @@ package enum CanonicalParameter {
         "server_version", "session_authorization", "standard_conforming_strings", "TimeZone",
     ]
 
-    /// The name as PostgreSQL writes it: a setting's name has no case, and all but three are lower case.
+    /// The name as PostgreSQL writes it: a setting's name has no case, and all but three are lower
+    /// case.
     package static func canonicalName(_ name: String) -> String {
         let lowered = lowercasedName(name)
         switch lowered {
@@ -24,9 +25,9 @@ package enum CanonicalParameter {
         reportedNames.contains(canonicalName(name))
     }
 
-    /// The reported spelling of `value`; nil when the setting is not one that is reported and may be set, or when
-    /// PostgreSQL would refuse the value. `base` is the value in force before: `DateStyle` keeps the half of it
-    /// that a client does not name.
+    /// The reported spelling of `value`; nil when the setting is not one that is reported and may
+    /// be set, or when PostgreSQL would refuse the value. `base` is the value in force before:
+    /// `DateStyle` keeps the half of it that a client does not name.
     ///
     /// A time zone goes unchanged: its canonical name is in the server's own files.
     package static func value(name: String, value: String, base: String? = nil) -> String? {
@@ -51,7 +52,8 @@ package enum CanonicalParameter {
         }
     }
 
-    /// PostgreSQL's `parse_bool`: on, off, true, false, yes, no, 1, 0 and their unambiguous beginnings.
+    /// PostgreSQL's `parse_bool`: on, off, true, false, yes, no, 1, 0 and their unambiguous
+    /// beginnings.
     package static func boolean(_ value: String) -> Bool? {
         let lowered = lowercasedName(value)
         guard !lowered.isEmpty else { return nil }
@@ -65,7 +67,8 @@ package enum CanonicalParameter {
         "postgres", "postgres_verbose", "sql_standard", "iso_8601",
     ]
 
-    /// At most 63 bytes, each of which that is no printable ASCII shown as '?' (PostgreSQL 15 and before).
+    /// At most 63 bytes, each of which that is no printable ASCII shown as '?' (PostgreSQL 15 and
+    /// before).
     private static func applicationName(_ value: String) -> String {
         let printable = value.utf8.prefix(63).map {
             (32...126).contains($0) ? $0 : UInt8(ascii: "?")
@@ -78,7 +81,8 @@ package enum CanonicalParameter {
     }
 }
 
-/// The ParameterStatus set of a server that has not been seen yet: PostgreSQL 15's list in its order, with its defaults.
+/// The ParameterStatus set of a server that has not been seen yet: PostgreSQL 15's list in its
+/// order, with its defaults.
 package enum BaseParameters {
     package static func set(
         serverVersion: String, user: String = "postgres", isSuperuser: Bool = false

@@ -1,7 +1,7 @@
 /// The encodings of PostgreSQL 15 that a client may have, with every name it knows them by.
 enum ClientEncoding {
-    /// The name that PostgreSQL reports, or nil when it knows no such encoding. Case and all that is neither a
-    /// letter nor a digit are without meaning: "utf-8" is "UTF8".
+    /// The name that PostgreSQL reports, or nil when it knows no such encoding. Case and all that
+    /// is neither a letter nor a digit are without meaning: "utf-8" is "UTF8".
     static func canonicalName(_ name: String) -> String? {
         var key: [UInt8] = []
         for byte in name.utf8 where isDigit(byte) || (byte | 0x20) &- UInt8(ascii: "a") < 26 {

@@ -12,7 +12,8 @@ package enum CommandTagKind: Equatable, Sendable {
     case discardAll
     case listen
 
-    /// Reads the body of a CommandComplete: the tag and its NUL. One or two bytes decide the common ones.
+    /// Reads the body of a CommandComplete: the tag and its NUL. One or two bytes decide the common
+    /// ones.
     package static func of(_ tag: UnsafeRawBufferPointer) -> CommandTagKind {
         guard tag.count > 1 else { return .other }
         switch tag[0] {

@@ -20,7 +20,8 @@ struct DateStyle: Equatable {
 
     init() {}
 
-    /// Reads a client's spelling; a half that it does not name is taken from `base`. Nil where PostgreSQL refuses it.
+    /// Reads a client's spelling; a half that it does not name is taken from `base`. Nil where
+    /// PostgreSQL refuses it.
     init?(_ value: String, base: DateStyle) {
         guard let words = DateStyle.words(of: value) else { return nil }
         var style: Style?
@@ -73,7 +74,8 @@ struct DateStyle: Equatable {
         }
     }
 
-    /// The words between commas, in lower case, each perhaps between double quotes; nil when the list is malformed.
+    /// The words between commas, in lower case, each perhaps between double quotes; nil when the
+    /// list is malformed.
     private static func words(of value: String) -> [String]? {
         var words: [String] = []
         for part in value.split(separator: ",", omittingEmptySubsequences: false) {

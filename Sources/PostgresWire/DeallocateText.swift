@@ -1,11 +1,12 @@
-/// A text that is one DEALLOCATE and nothing else. The broker keeps clients' prepared statements under
-/// names of its own, so a server would not know the name in it.
+/// A text that is one DEALLOCATE and nothing else. The broker keeps clients' prepared statements
+/// under names of its own, so a server would not know the name in it.
 package enum DeallocateText: Equatable, Sendable {
     case all
     /// As PostgreSQL would look it up: lower case unless it was quoted.
     case name([UInt8])
 
-    /// `DEALLOCATE [PREPARE] { name | ALL } [;]`, comments and white space allowed; nil for all else.
+    /// `DEALLOCATE [PREPARE] { name | ALL } [;]`, comments and white space allowed; nil for all
+    /// else.
     package static func parse(_ sql: UnsafeRawBufferPointer) -> DeallocateText? {
         var cursor = SQLCursor(sql)
         guard cursor.skipSpace(), lowercased(cursor.byte) == UInt8(ascii: "d"),

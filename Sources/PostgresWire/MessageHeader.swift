@@ -18,8 +18,9 @@ package struct MessageHeader: Equatable, Sendable {
 
     /// Reads the header at `offset`.
     ///
-    /// The caller has made sure that five bytes are there. A length that cannot be (under 4, or with its top bit
-    /// set) is answered as a `bodyLength` below zero: the caller refuses it before any arithmetic.
+    /// The caller has made sure that five bytes are there. A length that cannot be (under 4, or
+    /// with its top bit set) is answered as a `bodyLength` below zero: the caller refuses it before
+    /// any arithmetic.
     @inlinable @inline(__always)
     package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
         assert(offset >= 0 && bytes.count - offset >= MessageHeader.size)

@@ -10,7 +10,8 @@ package func cString(in bytes: UnsafeRawBufferPointer, from offset: Int) -> Rang
     return nil
 }
 
-/// The text at a range of a message. Bytes that are not UTF-8 (the server's encoding may be another) are repaired.
+/// The text at a range of a message. Bytes that are not UTF-8 (the server's encoding may be
+/// another) are repaired.
 func text(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) -> String {
     String(decoding: bytes[range], as: UTF8.self)
 }

@@ -1,13 +1,15 @@
 /// The pieces that every message is written from. All integers of the protocol are big-endian.
 extension [UInt8] {
-    /// Appends one message: the type byte, a length that is filled in afterwards, and what `body` appends.
+    /// Appends one message: the type byte, a length that is filled in afterwards, and what `body`
+    /// appends.
     @inlinable
     package mutating func appendMessage(kind: UInt8, _ body: (inout [UInt8]) -> Void) {
         append(kind)
         appendLengthPrefixed(body)
     }
 
-    /// Appends a length that counts itself and what `body` appends: a startup packet, or a message after its kind.
+    /// Appends a length that counts itself and what `body` appends: a startup packet, or a message
+    /// after its kind.
     @inlinable
     package mutating func appendLengthPrefixed(_ body: (inout [UInt8]) -> Void) {
         let start = count
@@ -46,8 +48,8 @@ extension [UInt8] {
         appendInteger(Int16(bitPattern: UInt16(count)))
     }
 
-    /// A string with its terminator. A NUL inside would end it early and turn the rest into other fields:
-    /// it is left out.
+    /// A string with its terminator. A NUL inside would end it early and turn the rest into other
+    /// fields: it is left out.
     package mutating func appendCString(_ text: String) {
         appendCString(text.utf8)
     }

@@ -1,7 +1,8 @@
-/// A place in SQL text, moved forward over white space, comments and words, as the server's lexer reads them.
+/// A place in SQL text, moved forward over white space, comments and words, as the server's lexer
+/// reads them.
 ///
-/// The text ends at the buffer's end or at its first NUL, whichever comes first: the body of a Query may be
-/// passed with its terminator or without.
+/// The text ends at the buffer's end or at its first NUL, whichever comes first: the body of a
+/// Query may be passed with its terminator or without.
 struct SQLCursor {
     private let bytes: UnsafeRawBufferPointer
     private(set) var offset = 0
@@ -55,7 +56,8 @@ struct SQLCursor {
         return false
     }
 
-    /// Takes the keyword (given in lower case) if it stands here as a whole word, whatever its case.
+    /// Takes the keyword (given in lower case) if it stands here as a whole word, whatever its
+    /// case.
     mutating func take(_ keyword: StaticString) -> Bool {
         let length = keyword.utf8CodeUnitCount
         for index in 0..<length where lowercased(peek(index)) != keyword.utf8Start[index] {
@@ -66,7 +68,8 @@ struct SQLCursor {
         return true
     }
 
-    /// Takes an unquoted name in lower case, or a quoted one as it is; nil when neither stands here.
+    /// Takes an unquoted name in lower case, or a quoted one as it is; nil when neither stands
+    /// here.
     mutating func takeIdentifier() -> [UInt8]? {
         if byte == UInt8(ascii: "\"") { return takeQuotedIdentifier() }
         guard isIdentifierByte(byte), !isDigit(byte), byte != UInt8(ascii: "$") else { return nil }
@@ -109,7 +112,8 @@ func isDigit(_ byte: UInt8) -> Bool {
     byte &- UInt8(ascii: "0") < 10
 }
 
-/// Whether the byte continues a name in the server's lexer: letters, digits, '_', '$', and all of a multibyte character.
+/// Whether the byte continues a name in the server's lexer: letters, digits, '_', '$', and all of a
+/// multibyte character.
 @inline(__always)
 func isIdentifierByte(_ byte: UInt8) -> Bool {
     (byte | 0x20) &- UInt8(ascii: "a") < 26 || isDigit(byte) || byte == UInt8(ascii: "_")

@@ -1,5 +1,5 @@
-/// The arithmetic of SCRAM-SHA-256. It is injected: this module has no cryptography, and a password check should
-/// not have one of its own.
+/// The arithmetic of SCRAM-SHA-256. It is injected: this module has no cryptography, and a password
+/// check should not have one of its own.
 package protocol ScramArithmetic: Sendable {
     func hmacSHA256(key: [UInt8], _ message: [UInt8]) -> [UInt8]
     func sha256(_ message: [UInt8]) -> [UInt8]
@@ -44,8 +44,9 @@ package struct ScramSecret: Equatable, Sendable {
 
     /// Computes the secret of a password.
     ///
-    /// The password is used as its UTF-8 bytes. PostgreSQL and libpq normalise it first (SASLprep) and fall back to the
-    /// bytes where that fails: a password of ASCII is the same either way, another may have to be given normalised.
+    /// The password is used as its UTF-8 bytes. PostgreSQL and libpq normalise it first (SASLprep)
+    /// and fall back to the bytes where that fails: a password of ASCII is the same either way,
+    /// another may have to be given normalised.
     package static func derive(
         password: String, salt: [UInt8], iterations: Int = defaultIterations,
         arithmetic: any ScramArithmetic
@@ -63,8 +64,9 @@ package struct ScramSecret: Equatable, Sendable {
         return secret
     }
 
-    /// The secret of a user that does not exist. No password fits it, and the salt of one name stays the same for as long
-    /// as `key`, a random value of this process, does: neither shape nor repetition tells.
+    /// The secret of a user that does not exist. No password fits it, and the salt of one name
+    /// stays the same for as long as `key`, a random value of this process, does: neither shape nor
+    /// repetition tells.
     package static func mock(
         user: String, key: [UInt8], iterations: Int = defaultIterations,
         arithmetic: any ScramArithmetic

@@ -2,7 +2,8 @@
 package enum ScramError: Error, Equatable, Sendable {
     /// The message does not follow the grammar of RFC 5802.
     case malformed(String)
-    /// Well formed, but something that is not offered: channel binding, an authorization identity, an extension.
+    /// Well formed, but something that is not offered: channel binding, an authorization identity,
+    /// an extension.
     case unsupported(String)
     /// The password is wrong, or there is no such user: the two are not told apart.
     case wrongProof
@@ -50,7 +51,8 @@ package struct ScramServer: Sendable {
     private let nonce: String
     private let arithmetic: any ScramArithmetic
 
-    /// `nonce` is random and printable without a comma; base64 of 18 bytes is what PostgreSQL takes.
+    /// `nonce` is random and printable without a comma; base64 of 18 bytes is what PostgreSQL
+    /// takes.
     package init(secret: ScramSecret, nonce: String, arithmetic: any ScramArithmetic) {
         precondition(Self.isNonce(nonce), "a nonce is printable, without a comma")
         self.secret = secret

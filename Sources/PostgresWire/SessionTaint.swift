@@ -1,7 +1,7 @@
 /// What a lease leaves behind in its session, and so must be cleaned away before the next one.
 ///
-/// Too much is only a reset too many; too little would show one client's state to another. Where a tag or a
-/// text leaves it open, it counts as left behind.
+/// Too much is only a reset too many; too little would show one client's state to another. Where a
+/// tag or a text leaves it open, it counts as left behind.
 package struct SessionTaint: OptionSet, Hashable, Sendable {
     package let rawValue: UInt8
 

@@ -1,8 +1,9 @@
 extension SessionTaint {
-    /// What the text of a statement shows and no command tag does: calls of `set_config`, session-level advisory
-    /// locks, rows of `pg_settings` (whose update sets), temporary objects.
+    /// What the text of a statement shows and no command tag does: calls of `set_config`,
+    /// session-level advisory locks, rows of `pg_settings` (whose update sets), temporary objects.
     ///
-    /// One pass that stops only at '_', 'm' and '&'. What looks like code inside a string or a comment counts.
+    /// One pass that stops only at '_', 'm' and '&'. What looks like code inside a string or a
+    /// comment counts.
     package static func inText(_ sql: UnsafeRawBufferPointer) -> SessionTaint {
         var taint: SessionTaint = []
         let count = sql.count
@@ -21,8 +22,8 @@ extension SessionTaint {
         return taint
     }
 
-    /// Whether the text is one single SET LOCAL, SET TRANSACTION or SET CONSTRAINTS: the tag "SET" that answers it
-    /// leaves nothing behind.
+    /// Whether the text is one single SET LOCAL, SET TRANSACTION or SET CONSTRAINTS: the tag "SET"
+    /// that answers it leaves nothing behind.
     package static func isTransactionLocalSet(_ sql: UnsafeRawBufferPointer) -> Bool {
         var cursor = SQLCursor(sql)
         guard cursor.skipSpace(), lowercased(cursor.byte) == UInt8(ascii: "s"), cursor.take("set"),
@@ -64,13 +65,15 @@ extension SessionTaint {
         return isWord(sql, from: index - 2, "temp") || isWord(sql, from: index - 2, "temporary")
     }
 
-    /// Whether the '&' at `index` begins a name written with escapes (`U&"…"`), which may be any of the names above.
+    /// Whether the '&' at `index` begins a name written with escapes (`U&"…"`), which may be any of
+    /// the names above.
     private static func isEscapedIdentifier(_ sql: UnsafeRawBufferPointer, _ index: Int) -> Bool {
         index > 0 && sql[index - 1] | 0x20 == UInt8(ascii: "u") && index + 1 < sql.count
             && sql[index + 1] == UInt8(ascii: "\"")
     }
 
-    /// Whether `word` (in lower case) stands at `start` with no letter, digit or '_' before or after it.
+    /// Whether `word` (in lower case) stands at `start` with no letter, digit or '_' before or
+    /// after it.
     private static func isWord(
         _ sql: UnsafeRawBufferPointer, from start: Int, _ word: StaticString
     ) -> Bool {

@@ -5,11 +5,14 @@ package struct StartupMessage: Sendable {
     package var user: String
     package var database: String?
     package var replication: String?
-    /// The raw `options` parameter, see ``StartupOptions``. The server applies it before `parameters`, which win.
+    /// The raw `options` parameter, see ``StartupOptions``. The server applies it before
+    /// `parameters`, which win.
     package var options: String?
-    /// All others in their order: settings by name, `application_name` and `client_encoding` among them.
+    /// All others in their order: settings by name, `application_name` and `client_encoding` among
+    /// them.
     package var parameters: [(name: String, value: String)]
-    /// Names that begin with `_pq_.`: extensions of the protocol, answered by NegotiateProtocolVersion.
+    /// Names that begin with `_pq_.`: extensions of the protocol, answered by
+    /// NegotiateProtocolVersion.
     package var protocolExtensions: [String]
 
     package init(

@@ -1,7 +1,9 @@
-/// The startup parameter `options`: a command line of the server process, of which settings are read.
+/// The startup parameter `options`: a command line of the server process, of which settings are
+/// read.
 ///
-/// Words and switches are taken apart as PostgreSQL does (`pg_split_opts`, `process_postgres_switches` and
-/// the getopt of glibc), so that what a server accepts is accepted here and what it refuses is refused.
+/// Words and switches are taken apart as PostgreSQL does (`pg_split_opts`,
+/// `process_postgres_switches` and the getopt of glibc), so that what a server accepts is accepted
+/// here and what it refuses is refused.
 package enum StartupOptions {
     package typealias Setting = (name: String, value: String)
 
@@ -47,8 +49,8 @@ package enum StartupOptions {
         return words
     }
 
-    /// Reads one word: any number of single letters, the last of which may have an argument in the rest of
-    /// the word or in the next.
+    /// Reads one word: any number of single letters, the last of which may have an argument in the
+    /// rest of the word or in the next.
     private static func readSwitches(
         of word: String, next: inout Int, among words: [String], into settings: inout [Setting]
     ) throws(WireError) {
@@ -71,7 +73,8 @@ package enum StartupOptions {
         }
     }
 
-    /// Switches without an argument and the setting they stand for; nil for those that a session ignores.
+    /// Switches without an argument and the setting they stand for; nil for those that a session
+    /// ignores.
     private static let plainSwitches: [Unicode.Scalar: Setting?] = [
         "b": nil as Setting?, "E": nil as Setting?, "j": nil as Setting?, "n": nil as Setting?,
         "T": nil as Setting?,

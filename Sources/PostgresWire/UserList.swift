@@ -13,8 +13,9 @@ package struct UserListError: Error, Equatable, Sendable {
 
 /// The users and secrets of pgbouncer's `auth_file`.
 ///
-/// A line is `"user" "secret"`; two double quotes inside a field stand for one; what follows the second field is
-/// ignored, as are lines that begin with ';' or '#'. Of a user that is listed twice, the last line counts.
+/// A line is `"user" "secret"`; two double quotes inside a field stand for one; what follows the
+/// second field is ignored, as are lines that begin with ';' or '#'. Of a user that is listed
+/// twice, the last line counts.
 package struct UserList: Sendable {
     package enum Secret: Equatable, Sendable {
         case plain(String)

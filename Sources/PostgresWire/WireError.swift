@@ -2,7 +2,8 @@
 package enum WireError: Error, Equatable, Sendable {
     /// A startup packet of fewer than 8 bytes or more than ``StartupPacket/maximumLength``.
     case startupPacketLength(Int)
-    /// A packet shorter or longer than its own length says, or one of a fixed size that has another.
+    /// A packet shorter or longer than its own length says, or one of a fixed size that has
+    /// another.
     case startupPacketSize(announced: Int, present: Int)
     /// The list of names and values does not end with its terminator as the last byte.
     case startupPacketLayout
