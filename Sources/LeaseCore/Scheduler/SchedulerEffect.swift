@@ -1,5 +1,3 @@
-import PostgresWire
-
 /// What the scheduler orders the shell to do. Run first in, first out, after `handle` returned; an
 /// effect never calls the scheduler, it posts an event.
 package enum SchedulerEffect: Equatable, Sendable {

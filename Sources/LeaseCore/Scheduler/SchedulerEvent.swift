@@ -1,4 +1,4 @@
-import PostgresWire
+package import PostgresWire
 
 /// What the shell tells the scheduler: past facts.
 package enum SchedulerEvent: Sendable {

@@ -1,0 +1,200 @@
+/// What clients ask for, and how they are answered.
+extension Scheduler {
+    mutating func requestLease(
+        _ request: LeaseRequest, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard groups.contains(request.group) else {
+            contractBroken("\(request.group) was never opened")
+        }
+        if waiters.index(of: request.client) != nil {
+            contractBroken("client \(request.client) waits already")
+        }
+        guard let pool = poolIndex(request.pool), !pools[pool]!.isClosed else {
+            refuse(request, .poolClosed, waiting: 0, now, &effects)
+            return
+        }
+        let group = Int(request.group.rawValue)
+        let queue = pools[pool]!.queue.index(ofGroup: group, weight: groups[group].policy.weight)
+        if grantAtOnce(request, pool, queue, now, &effects) { return }
+        if let failure = permanentFailure(pool, now) {
+            refuse(
+                request, .connectFailed(failure), waiting: pools[pool]!.queue.count, now, &effects)
+            return
+        }
+        enqueue(request, pool, queue, now)
+        settle(pool, now, &effects)
+        guard let waiter = waiters.index(of: request.client) else { return }
+        if request.deadline <= now {
+            rejectAtDeadline(waiter, now, &effects)
+        } else if let limit = policy.maxWaiting, waiters.count > limit {
+            let waiting = pools[pool]!.queue.count - 1
+            let waited = Self.waited(since: request.since, now)
+            dequeue(waiter)
+            let rejection = Rejection(
+                cause: .queueFull(limit: limit), waited: waited, place: 0, waiting: waiting)
+            effects.append(.reject(request.client, rejection))
+        }
+    }
+
+    /// The hot path: an idle connection, and nobody of the group before this client.
+    @inline(__always)
+    private mutating func grantAtOnce(
+        _ request: LeaseRequest, _ pool: Int, _ queue: Int, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) -> Bool {
+        guard pools[pool]!.idle.count > 0, pools[pool]!.queue.queues[queue].count == 0,
+            pools[pool]!.givesOut
+        else { return false }
+        guard
+            mayLease(
+                pool, queue, capacity: pools[pool]!.limits.size, ConnectPlan(number: 0)),
+            let server = idleServer(
+                pool, profile: request.profile, required: request.requiresProfile, now),
+            !needsCheck(server, now)
+        else { return false }
+        beginLease(server, request.client, request.owner, queue, now)
+        effects.append(
+            .grant(
+                request.client, servers.id(server), servers.slots[server].lease!.id,
+                waited: Self.waited(since: request.since, now)))
+        return true
+    }
+
+    private func refuse(
+        _ request: LeaseRequest, _ cause: Rejection.Cause, waiting: Int, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) {
+        let waited = Self.waited(since: request.since, now)
+        let rejection = Rejection(cause: cause, waited: waited, place: 0, waiting: waiting)
+        effects.append(.reject(request.client, rejection))
+    }
+
+    private mutating func enqueue(
+        _ request: LeaseRequest, _ pool: Int, _ queue: Int, _ now: Instant
+    ) {
+        var waiter = Waiter()
+        waiter.client = request.client
+        waiter.pool = pool
+        waiter.queue = queue
+        waiter.owner = request.owner
+        waiter.profile = request.profile
+        waiter.requiresProfile = request.requiresProfile
+        waiter.deadline = request.deadline
+        waiter.since = request.since
+        let index = waiters.insert(waiter)
+        setReminders(index, now)
+        pools[pool]!.queue.insert(index, in: &waiters.slots)
+        if request.requiresProfile { pools[pool]!.requiring += 1 }
+        groups[pools[pool]!.queue.queues[queue].group].waiting += 1
+    }
+
+    /// When a waiter is notified and when the reserve is open to it, by its pool's present policy.
+    mutating func setReminders(_ waiter: Int, _ now: Instant) {
+        let limits = pools[waiters.slots[waiter].pool]!.limits
+        let since = waiters.slots[waiter].since
+        waiters.slots[waiter].notifyInterval = limits.notifyAfter
+        waiters.slots[waiter].notifyAt = since.adding(limits.notifyAfter)
+        skipPastNotices(waiter, now)
+        waiters.slots[waiter].reserveAt = since.adding(limits.reserveTimeout)
+        armWaiter(waiter, now)
+    }
+
+    mutating func armWaiter(_ waiter: Int, _ now: Instant) {
+        var at = min(waiters.slots[waiter].deadline, waiters.slots[waiter].notifyAt)
+        let reserveAt = waiters.slots[waiter].reserveAt
+        if reserveAt > now { at = min(at, reserveAt) }
+        deadlines.set(DeadlineToken(.waiter, waiter), at: at)
+    }
+
+    /// The next notice is the first that is yet to come; the intervals double.
+    mutating func skipPastNotices(_ waiter: Int, _ now: Instant) {
+        while waiters.slots[waiter].notifyAt <= now {
+            let interval = max(1_000_000, waiters.slots[waiter].notifyInterval)
+            let (doubled, overflow) = interval.multipliedReportingOverflow(by: 2)
+            waiters.slots[waiter].notifyInterval = overflow ? Nanoseconds.never : doubled
+            waiters.slots[waiter].notifyAt = waiters.slots[waiter].since.adding(
+                waiters.slots[waiter].notifyInterval)
+        }
+    }
+
+    @inline(__always)
+    mutating func dequeue(_ waiter: Int) {
+        let pool = waiters.slots[waiter].pool
+        let queue = waiters.slots[waiter].queue
+        deadlines.remove(DeadlineToken(.waiter, waiter))
+        groups[pools[pool]!.queue.queues[queue].group].waiting -= 1
+        if waiters.slots[waiter].requiresProfile { pools[pool]!.requiring -= 1 }
+        pools[pool]!.queue.remove(waiter, in: &waiters.slots)
+        waiters.remove(waiter)
+    }
+
+    mutating func withdraw(
+        _ client: ClientID, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard let waiter = waiters.index(of: client) else { return }
+        let pool = waiters.slots[waiter].pool
+        dequeue(waiter)
+        settle(pool, now, &effects)
+    }
+
+    mutating func returnLease(
+        _ server: ServerID, _ condition: ServerCondition, _ profile: ProfileID, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) {
+        guard let index = live(server) else { return }
+        guard servers.slots[index].state == .leased, let lease = servers.slots[index].lease else {
+            if servers.slots[index].state == .closing {
+                staleEvents &+= 1
+                return
+            }
+            illegal("leaseReturned", index)
+        }
+        let pool = servers.slots[index].pool
+        let group = pools[pool]!.queue.queues[lease.queue].group
+        servers.slots[index].profile = profile
+        switch condition {
+        case .clean: servers.slots[index].needsReset = pools[pool]!.limits.policy.alwaysReset
+        case .dirty: servers.slots[index].needsReset = true
+        case .broken: servers.slots[index].closeWhenFree = .broken
+        }
+        let wasAtCap = groups[group].isAtCap()
+        endLease(index, pool, lease.queue, group)
+        becomeFree(index, now, &effects)
+        if wasAtCap, groups[group].waiting > 0 {
+            settleAll(now, &effects)
+        } else {
+            settleWidely(pool, now, &effects)
+        }
+    }
+
+    @inline(__always)
+    mutating func beginLease(
+        _ server: Int, _ client: ClientID, _ owner: OwnerKey, _ queue: Int, _ now: Instant
+    ) {
+        let pool = servers.slots[server].pool
+        let group = pools[pool]!.queue.queues[queue].group
+        let held = pools[pool]!.queue.queues[queue].leases
+        let kept = groups[group].unusedGuarantee(leases: held)
+        pools[pool]!.unusedGuarantee -= kept - groups[group].unusedGuarantee(leases: held + 1)
+        pools[pool]!.queue.queues[queue].leases = held + 1
+        groups[group].leases += 1
+        servers.slots[server].lease = Lease(
+            id: LeaseID(nextLease), client: client, owner: owner, queue: queue)
+        nextLease += 1
+        move(server, to: .leased, now)
+    }
+
+    @inline(__always)
+    private mutating func endLease(_ server: Int, _ pool: Int, _ queue: Int, _ group: Int) {
+        let held = pools[pool]!.queue.queues[queue].leases
+        let kept = groups[group].unusedGuarantee(leases: held)
+        pools[pool]!.unusedGuarantee += groups[group].unusedGuarantee(leases: held - 1) - kept
+        pools[pool]!.queue.queues[queue].leases = held - 1
+        groups[group].leases -= 1
+        servers.slots[server].lease = nil
+    }
+
+    static func waited(since: Instant, _ now: Instant) -> Duration {
+        .nanoseconds(now.nanoseconds(since: since))
+    }
+}

@@ -1,0 +1,199 @@
+/// One pass over a pool's queue: which connections on their way the waiters may count on. Nothing
+/// of it outlives the pass; a waiter is never tied to a connection.
+struct ConnectPlan {
+    /// Marks what this pass has claimed, covered and planned.
+    let number: UInt64
+    /// Waiters that a connection on its way was found for.
+    var planned = 0
+    /// Those of them that use their group's guarantee.
+    var guaranteed = 0
+    /// Those of them that wait for a connection to close before theirs can be opened.
+    var awaitingClose = 0
+
+    init(number: UInt64) { self.number = number }
+}
+
+/// When connections are opened, and which idle ones make room for them.
+extension Scheduler {
+    /// Finds or opens a connection for each waiter that none is on its way for.
+    mutating func coverWaiters(
+        _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        let counts = pools[pool]!.counts
+        let limits = pools[pool]!.limits
+        if counts.staying >= limits.size + limits.reserveSize,
+            pools[pool]!.requiring == 0 || counts.idle == 0
+        {
+            return
+        }
+        var queue = pools[pool]!.queue.cursor
+        for _ in 0..<pools[pool]!.queue.activeCount {
+            var candidate = pools[pool]!.queue.queues[queue].head
+            while candidate >= 0 {
+                let waiter = Int(candidate)
+                candidate = waiters.slots[waiter].next
+                if waiters.slots[waiter].coveredIn == plan.number { continue }
+                guard mayLease(pool, queue, capacity: capacity(pool, waiter, now), plan),
+                    cover(waiter, pool, &plan, now, &effects)
+                else { break }
+            }
+            queue = pools[pool]!.queue.queues[queue].nextActive
+        }
+    }
+
+    /// Makes sure that a connection is on its way which this waiter can count on; false when
+    /// nothing can be done for it now.
+    mutating func cover(
+        _ waiter: Int, _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) -> Bool {
+        if claimPending(waiter, pool, in: &plan, state: nil) { return true }
+        let attempts = pools[pool]!.counts.connecting + plan.awaitingClose
+        guard attempts < connectLimit(pool, now) else { return false }
+        let capacity = capacity(pool, waiter, now)
+        let required = waiters.slots[waiter].requiresProfile
+        if fullBounds(pool, capacity: capacity, afterClosing: nil).isEmpty {
+            let profile = required ? waiters.slots[waiter].profile : .serverDefault
+            let server = open(pool, profile, now, &effects)
+            servers.slots[server].claimedIn = plan.number
+            note(waiter, in: &plan)
+            return true
+        }
+        let full = fullBounds(pool, capacity: capacity, afterClosing: plan.awaitingClose)
+        if !full.isEmpty, !makeRoom(pool, full, ownToo: required, now, &effects) {
+            if !full.contains(.pool) { setHeldBack(pool, true) }
+            return false
+        }
+        plan.awaitingClose += 1
+        note(waiter, in: &plan)
+        return true
+    }
+
+    /// Counts on a connection that is being opened or checked, and that no other waiter counts on.
+    mutating func claimPending(
+        _ waiter: Int, _ pool: Int, in plan: inout ConnectPlan, state: ServerState?
+    ) -> Bool {
+        var candidate = pools[pool]!.pending.front
+        while candidate >= 0 {
+            let server = Int(candidate)
+            candidate = servers.slots[server].next
+            if servers.slots[server].claimedIn == plan.number { continue }
+            if let state, servers.slots[server].state != state { continue }
+            if waiters.slots[waiter].requiresProfile,
+                servers.slots[server].openedProfile != waiters.slots[waiter].profile
+            {
+                continue
+            }
+            if servers.slots[server].closeWhenFree != nil { continue }
+            servers.slots[server].claimedIn = plan.number
+            note(waiter, in: &plan)
+            return true
+        }
+        return false
+    }
+
+    /// This waiter is provided for in this pass.
+    mutating func note(_ waiter: Int, in plan: inout ConnectPlan) {
+        let pool = waiters.slots[waiter].pool
+        let queue = waiters.slots[waiter].queue
+        waiters.slots[waiter].coveredIn = plan.number
+        if pools[pool]!.queue.queues[queue].plannedIn != plan.number {
+            pools[pool]!.queue.queues[queue].plannedIn = plan.number
+            pools[pool]!.queue.queues[queue].planned = 0
+        }
+        let held =
+            pools[pool]!.queue.queues[queue].leases + pools[pool]!.queue.queues[queue].planned
+        let group = pools[pool]!.queue.queues[queue].group
+        if groups[group].unusedGuarantee(leases: held) > 0 { plan.guaranteed += 1 }
+        pools[pool]!.queue.queues[queue].planned += 1
+        plan.planned += 1
+    }
+
+    /// How many connects may be in progress at once: one while it is not known to work.
+    func connectLimit(_ pool: Int, _ now: Instant) -> Int {
+        guard pools[pool]!.givesOut, pools[pool]!.backoff.allowsAttempt(now) else { return 0 }
+        if pools[pool]!.startup != nil || !pools[pool]!.backoff.isQuiet { return 1 }
+        return pools[pool]!.limits.connectParallelism
+    }
+
+    /// The bounds that one more connection would exceed: now, or once those that are closing are
+    /// gone and `afterClosing` others were opened in their place.
+    func fullBounds(_ pool: Int, capacity: Int, afterClosing: Int?) -> BoundSet {
+        var full: BoundSet = []
+        let policy = pools[pool]!.limits.policy
+        let counts = pools[pool]!.counts
+        let own = ConnectionTally(total: counts.total, closing: counts.closing)
+        if Self.isFull(own, capacity, afterClosing) { full.insert(.pool) }
+        let database = bounds.databases.tallies[pools[pool]!.databaseTally]
+        if Self.isFull(database, policy.maxDatabaseConnections, afterClosing) {
+            full.insert(.database)
+        }
+        let user = bounds.users.tallies[pools[pool]!.userTally]
+        if Self.isFull(user, policy.maxUserConnections, afterClosing) { full.insert(.user) }
+        if Self.isFull(bounds.broker, self.policy.maxServerConnections, afterClosing) {
+            full.insert(.broker)
+        }
+        return full
+    }
+
+    @inline(__always)
+    private static func isFull(_ tally: ConnectionTally, _ most: Int?, _ afterClosing: Int?) -> Bool
+    {
+        guard let most else { return false }
+        guard let afterClosing else { return tally.total >= most }
+        return tally.total - tally.closing + afterClosing >= most
+    }
+
+    @discardableResult
+    mutating func open(
+        _ pool: Int, _ profile: ProfileID, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) -> Int {
+        let index = servers.take()
+        servers.slots[index].pool = pool
+        servers.slots[index].openedProfile = profile
+        servers.slots[index].profile = profile
+        servers.slots[index].connectedAt = now
+        move(index, to: .connecting, now)
+        effects.append(.openServer(servers.id(index), pools[pool]!.id, profile))
+        return index
+    }
+
+    /// Opens what is wanted without a waiter: the pool's minimum, or its first connection.
+    mutating func keepMinimum(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
+        let wanted = wantedMinimum(pool)
+        while pools[pool]!.counts.staying < wanted {
+            guard pools[pool]!.counts.connecting < connectLimit(pool, now) else { return }
+            let full = fullBounds(pool, capacity: pools[pool]!.limits.size, afterClosing: nil)
+            guard full.isEmpty else {
+                if !full.contains(.pool) { setHeldBack(pool, true) }
+                return
+            }
+            open(pool, .serverDefault, now, &effects)
+        }
+    }
+
+    @inline(__always)
+    func wantedMinimum(_ pool: Int) -> Int {
+        guard !isDraining, pools[pool]!.givesOut else { return 0 }
+        let minimum = pools[pool]!.limits.minimumSize
+        return pools[pool]!.startup != nil ? max(1, minimum) : minimum
+    }
+
+    @inline(__always)
+    mutating func setHeldBack(_ pool: Int, _ isHeldBack: Bool) {
+        guard pools[pool]!.isHeldBack != isHeldBack else { return }
+        pools[pool]!.isHeldBack = isHeldBack
+        heldBackCount += isHeldBack ? 1 : -1
+    }
+
+    /// Closes idle connections that are over the pool's size, or all of them in a drain.
+    @inline(__always)
+    mutating func dropUnwanted(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
+        while pools[pool]!.idle.count > 0 {
+            let isSurplus = pools[pool]!.counts.staying > pools[pool]!.limits.size
+            guard isSurplus || isDraining else { return }
+            close(
+                Int(pools[pool]!.idle.back), isSurplus ? .surplus : .draining, now, &effects)
+        }
+    }
+}

@@ -1,0 +1,10 @@
+/// Ends the process: the shell broke the scheduler's contract, or the scheduler its own. Going on
+/// could give one connection to two clients.
+func contractBroken(_ reason: @autoclosure () -> String) -> Never {
+    fatalError("scheduler: \(reason())")
+}
+
+/// One statement of `checkInvariants`.
+func demand(_ holds: Bool, _ otherwise: @autoclosure () -> String) {
+    if !holds { contractBroken(otherwise()) }
+}

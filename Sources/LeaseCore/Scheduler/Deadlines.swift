@@ -1,0 +1,71 @@
+/// What happens when the clock reaches a deadline.
+extension Scheduler {
+    mutating func reachDeadlines(_ now: Instant, _ effects: inout [SchedulerEffect]) {
+        while let token = deadlines.popDue(now) {
+            switch token.kind {
+            case .waiter: waiterDue(token.slot, now, &effects)
+            case .server: serverDue(token.slot, now, &effects)
+            case .pool: settle(token.slot, now, &effects)
+            }
+        }
+    }
+
+    private mutating func waiterDue(
+        _ waiter: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        if waiters.slots[waiter].deadline <= now {
+            rejectAtDeadline(waiter, now, &effects)
+            return
+        }
+        let pool = waiters.slots[waiter].pool
+        if waiters.slots[waiter].notifyAt <= now {
+            let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+            let waited = Self.waited(since: waiters.slots[waiter].since, now)
+            effects.append(
+                .notifyWaiter(waiters.slots[waiter].client, place: place, waited: waited))
+            skipPastNotices(waiter, now)
+        }
+        armWaiter(waiter, now)
+        if waiters.slots[waiter].reserveAt <= now { settle(pool, now, &effects) }
+    }
+
+    private mutating func serverDue(
+        _ index: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard servers.slots[index].state == .idle else { return }
+        let pool = servers.slots[index].pool
+        let expiresAt = servers.slots[index].expiresAt
+        let allowance = servers.slots[index].idleAllowance
+        var idleUntil = servers.slots[index].since.adding(allowance)
+        if expiresAt <= now {
+            close(index, .lifetime, now, &effects)
+            settleWidely(pool, now, &effects)
+            return
+        }
+        if idleUntil <= now {
+            if pools[pool]!.counts.staying > pools[pool]!.limits.minimumSize {
+                close(index, .idleTimeout, now, &effects)
+                settleWidely(pool, now, &effects)
+                return
+            }
+            idleUntil = now.adding(max(1_000_000_000, allowance))
+        }
+        deadlines.set(DeadlineToken(.server, index), at: min(expiresAt, idleUntil))
+    }
+
+    /// The pool's own deadline: the next attempt to connect, if something is waiting for it.
+    @inline(__always)
+    mutating func armPool(_ pool: Int, _ now: Instant) {
+        let token = DeadlineToken(.pool, pool)
+        let isPausing = !pools[pool]!.backoff.allowsAttempt(now) && pools[pool]!.givesOut
+        let isWanted =
+            isPausing
+            && (pools[pool]!.queue.count > 0
+                || pools[pool]!.counts.staying < wantedMinimum(pool))
+        if isWanted {
+            deadlines.set(token, at: pools[pool]!.backoff.until)
+        } else {
+            deadlines.remove(token)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+/// How connections move between pools that share a bound.
+extension Scheduler {
+    /// Closes connections that nobody uses, so that each of these bounds has room for one more of
+    /// this pool's; false, and nothing done, when that is not possible. With `ownToo`, the pool's
+    /// own idle ones have the wrong profile, and may go as well.
+    mutating func makeRoom(
+        _ pool: Int, _ full: BoundSet, ownToo: Bool, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) -> Bool {
+        if let victim = leastUseful(for: pool, sharing: full, ownToo: ownToo, now) {
+            evict(victim, now, &effects)
+            return true
+        }
+        // No single connection is under all of them: one for each bound, if each has one.
+        if full.contains(.pool) { return false }
+        var victims: [Int] = []
+        for bound in [BoundSet.database, .user, .broker] where full.contains(bound) {
+            guard let victim = leastUseful(for: pool, sharing: bound, ownToo: ownToo, now) else {
+                return false
+            }
+            if !victims.contains(victim) { victims.append(victim) }
+        }
+        for victim in victims { evict(victim, now, &effects) }
+        return true
+    }
+
+    private mutating func evict(
+        _ victim: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        let isUnneeded = servers.slots[victim].state == .connecting
+        close(victim, isUnneeded ? .unneeded : .evicted, now, &effects)
+    }
+
+    /// The connection that has been idle longest among those under all these bounds, of pools
+    /// above their minimum if there are such; else one being opened that no one waits for.
+    private func leastUseful(
+        for pool: Int, sharing full: BoundSet, ownToo: Bool, _ now: Instant
+    ) -> Int? {
+        var victim: Int?
+        var victimIsSpare = false
+        for other in pools.indices where pools[other] != nil {
+            let candidate = Int(pools[other]!.idle.back)
+            guard candidate >= 0, shares(full, pool, other) else { continue }
+            if other == pool {
+                guard ownToo else { continue }
+            } else if longestWait(other, now) != nil {
+                continue
+            }
+            let isSpare = pools[other]!.counts.staying > wantedMinimum(other)
+            if let present = victim {
+                if victimIsSpare && !isSpare { continue }
+                let isOlder = servers.slots[candidate].since < servers.slots[present].since
+                if victimIsSpare == isSpare && !isOlder { continue }
+            }
+            victim = candidate
+            victimIsSpare = isSpare
+        }
+        return victim ?? unneededConnect(for: pool, sharing: full)
+    }
+
+    private func unneededConnect(for pool: Int, sharing full: BoundSet) -> Int? {
+        for other in pools.indices where pools[other] != nil && other != pool {
+            guard pools[other]!.counts.connecting > 0, pools[other]!.queue.count == 0,
+                pools[other]!.counts.staying > wantedMinimum(other), shares(full, pool, other)
+            else { continue }
+            var candidate = pools[other]!.pending.back
+            while candidate >= 0 {
+                if servers.slots[Int(candidate)].state == .connecting { return Int(candidate) }
+                candidate = servers.slots[Int(candidate)].previous
+            }
+        }
+        return nil
+    }
+
+    /// Whether a connection of `other` is counted in each of these bounds of `pool`.
+    private func shares(_ full: BoundSet, _ pool: Int, _ other: Int) -> Bool {
+        if pool == other { return true }
+        if full.contains(.pool) { return false }
+        if full.contains(.database), pools[pool]!.databaseTally != pools[other]!.databaseTally {
+            return false
+        }
+        return !full.contains(.user) || pools[pool]!.userTally == pools[other]!.userTally
+    }
+
+    /// A connection of this pool just became free: whether a waiter of a pool that is held back by
+    /// a bound they share has waited longer than everyone here, and that pool has so much less
+    /// that moving a connection there is not undone by the next return.
+    func isMoreDeservedElsewhere(_ server: Int, _ now: Instant) -> Bool {
+        let own = servers.slots[server].pool
+        guard let waiting = longestWait(own, now) else { return false }
+        let staying = pools[own]!.counts.staying
+        for other in pools.indices where pools[other] != nil && other != own {
+            guard pools[other]!.isHeldBack, let since = longestWait(other, now), since < waiting
+            else { continue }
+            let there = pools[other]!.counts.staying
+            guard there == 0 || there + 1 < staying else { continue }
+            let full = fullBounds(
+                other, capacity: pools[other]!.limits.size, afterClosing: 0)
+            let connects = pools[other]!.counts.connecting
+            if !full.isEmpty, shares(full, other, own), connects < connectLimit(other, now) {
+                return true
+            }
+        }
+        return false
+    }
+}

@@ -1,0 +1,185 @@
+/// Who gets an idle connection: the walk over a pool's queue.
+extension Scheduler {
+    /// Brings a pool to rest: grants what can be granted, opens what is wanted and allowed, closes
+    /// what is over, and arms its timer.
+    mutating func settle(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
+        guard pools[pool] != nil else { return }
+        setHeldBack(pool, false)
+        var plan = ConnectPlan(number: nextPass())
+        if pools[pool]!.queue.count > 0, pools[pool]!.givesOut {
+            if pools[pool]!.idle.count > 0 { grantIdle(pool, &plan, now, &effects) }
+            if pools[pool]!.queue.count > 0 { coverWaiters(pool, &plan, now, &effects) }
+        }
+        keepMinimum(pool, now, &effects)
+        dropUnwanted(pool, now, &effects)
+        armPool(pool, now)
+    }
+
+    /// Settles this pool, and the others too if some wait for a bound that they share.
+    @inline(__always)
+    mutating func settleWidely(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
+        settle(pool, now, &effects)
+        if heldBackCount > 0 { settleAll(now, &effects) }
+    }
+
+    /// Settles every pool, the one with the longest wait first.
+    mutating func settleAll(_ now: Instant, _ effects: inout [SchedulerEffect]) {
+        let round = nextPass()
+        while true {
+            var chosen: Int?
+            var oldest = Instant.endOfTime
+            for pool in pools.indices where pools[pool] != nil {
+                if pools[pool]!.visitedIn == round { continue }
+                let since = longestWait(pool, now) ?? .endOfTime
+                if chosen == nil || since < oldest {
+                    chosen = pool
+                    oldest = since
+                }
+            }
+            guard let chosen else { return }
+            pools[chosen]!.visitedIn = round
+            settle(chosen, now, &effects)
+        }
+    }
+
+    /// Since when the oldest waiter waits that would be served if there were a connection.
+    func longestWait(_ pool: Int, _ now: Instant) -> Instant? {
+        guard pools[pool]!.queue.count > 0, pools[pool]!.givesOut else { return nil }
+        var oldest: Instant?
+        var queue = pools[pool]!.queue.cursor
+        for _ in 0..<pools[pool]!.queue.activeCount {
+            let head = Int(pools[pool]!.queue.queues[queue].head)
+            if mayLease(pool, queue, capacity: capacity(pool, head, now), ConnectPlan(number: 0)) {
+                let since = waiters.slots[head].since
+                oldest = min(oldest ?? since, since)
+            }
+            queue = pools[pool]!.queue.queues[queue].nextActive
+        }
+        return oldest
+    }
+
+    /// Whether the group's cap, the other groups' guarantees and the pool's size allow one more
+    /// lease, besides those that the plan foresees.
+    @inline(__always)
+    func mayLease(_ pool: Int, _ queue: Int, capacity: Int, _ plan: ConnectPlan) -> Bool {
+        let group = pools[pool]!.queue.queues[queue].group
+        let isPlanned =
+            plan.planned > 0 && pools[pool]!.queue.queues[queue].plannedIn == plan.number
+        let plannedHere = isPlanned ? pools[pool]!.queue.queues[queue].planned : 0
+        let leases = pools[pool]!.counts.leased + plan.planned
+        guard leases < capacity, !groups[group].isAtCap(planned: plannedHere) else { return false }
+        let kept = pools[pool]!.unusedGuarantee - plan.guaranteed
+        if kept <= 0 { return true }
+        let own = groups[group].unusedGuarantee(
+            leases: pools[pool]!.queue.queues[queue].leases + plannedHere)
+        return own > 0 || leases + kept < capacity
+    }
+
+    /// The size that counts for this waiter: with the reserve, once it has waited for that.
+    @inline(__always)
+    func capacity(_ pool: Int, _ waiter: Int, _ now: Instant) -> Int {
+        let size = pools[pool]!.limits.size
+        let reserve = pools[pool]!.limits.reserveSize
+        return reserve > 0 && waiters.slots[waiter].reserveAt <= now ? size + reserve : size
+    }
+
+    @inline(__always)
+    func needsCheck(_ server: Int, _ now: Instant) -> Bool {
+        let limit = pools[servers.slots[server].pool]!.limits.checkDelay
+        if limit == Nanoseconds.never || servers.slots[server].provenIn == callNumber {
+            return false
+        }
+        return now.nanoseconds(since: servers.slots[server].since) >= limit
+    }
+
+    /// The idle connection for this profile. One that has it in force is preferred, if it is among
+    /// the first few and needs no check; one that must have been opened with it is searched for.
+    @inline(__always)
+    func idleServer(_ pool: Int, profile: ProfileID, required: Bool, _ now: Instant) -> Int? {
+        let oldestFirst = pools[pool]!.limits.policy.roundRobin
+        var candidate = oldestFirst ? pools[pool]!.idle.back : pools[pool]!.idle.front
+        guard candidate >= 0 else { return nil }
+        let first = Int(candidate)
+        if required {
+            while candidate >= 0 {
+                if servers.slots[Int(candidate)].openedProfile == profile { return Int(candidate) }
+                let slot = servers.slots[Int(candidate)]
+                candidate = oldestFirst ? slot.previous : slot.next
+            }
+            return nil
+        }
+        for _ in 0..<8 where candidate >= 0 {
+            let index = Int(candidate)
+            if servers.slots[index].profile == profile {
+                return index == first || !needsCheck(index, now) ? index : first
+            }
+            candidate = oldestFirst ? servers.slots[index].previous : servers.slots[index].next
+        }
+        return first
+    }
+
+    private mutating func grantIdle(
+        _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        while pools[pool]!.idle.count > 0, pools[pool]!.queue.count > 0 {
+            guard let (waiter, server) = nextGrant(pool, &plan, now, &effects) else { return }
+            if needsCheck(server, now) {
+                move(server, to: .validating, now)
+                servers.slots[server].claimedIn = plan.number
+                note(waiter, in: &plan)
+                effects.append(.validateServer(servers.id(server)))
+            } else {
+                grant(waiter, server, now, &effects)
+            }
+        }
+    }
+
+    /// The next waiter that an idle connection serves, by turns; nil when there is none.
+    private mutating func nextGrant(
+        _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) -> (waiter: Int, server: Int)? {
+        var queue = pools[pool]!.queue.cursor
+        for _ in 0..<pools[pool]!.queue.activeCount {
+            var candidate = pools[pool]!.queue.queues[queue].head
+            while candidate >= 0 {
+                let waiter = Int(candidate)
+                candidate = waiters.slots[waiter].next
+                if waiters.slots[waiter].coveredIn == plan.number { continue }
+                guard mayLease(pool, queue, capacity: capacity(pool, waiter, now), plan) else {
+                    break
+                }
+                let server = idleServer(
+                    pool, profile: waiters.slots[waiter].profile,
+                    required: waiters.slots[waiter].requiresProfile, now)
+                if let server {
+                    if !needsCheck(server, now) { return (waiter, server) }
+                    if !claimPending(waiter, pool, in: &plan, state: .validating) {
+                        return (waiter, server)
+                    }
+                } else {
+                    // Its own connection is opened before one that it cannot use goes to others.
+                    _ = cover(waiter, pool, &plan, now, &effects)
+                    if pools[pool]!.idle.count == 0 { return nil }
+                }
+            }
+            queue = pools[pool]!.queue.queues[queue].nextActive
+        }
+        return nil
+    }
+
+    @inline(__always)
+    private mutating func grant(
+        _ waiter: Int, _ server: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        let pool = waiters.slots[waiter].pool
+        let queue = waiters.slots[waiter].queue
+        let client = waiters.slots[waiter].client
+        let owner = waiters.slots[waiter].owner
+        let waited = Self.waited(since: waiters.slots[waiter].since, now)
+        pools[pool]!.queue.useTurn(of: queue)
+        dequeue(waiter)
+        beginLease(server, client, owner, queue, now)
+        effects.append(
+            .grant(client, servers.id(server), servers.slots[server].lease!.id, waited: waited))
+    }
+}

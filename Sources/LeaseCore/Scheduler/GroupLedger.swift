@@ -1,0 +1,56 @@
+/// A group's share, and what it has of it over all pools.
+struct GroupAccount {
+    var policy: GroupPolicy
+    var leases = 0
+    var waiting = 0
+
+    @inline(__always)
+    func isAtCap(planned: Int = 0) -> Bool {
+        guard let cap = policy.maxLeases else { return false }
+        return leases + planned >= cap
+    }
+
+    /// What is still kept for the group in a pool where it holds `leases`.
+    @inline(__always)
+    func unusedGuarantee(leases: Int) -> Int { max(0, policy.minLeases - leases) }
+}
+
+/// The groups by number. A number that the shell has not opened is a broken contract.
+struct GroupLedger {
+    private(set) var accounts: [GroupAccount?] = []
+
+    /// Connections that a pool without leases keeps for all groups together.
+    var guarantees: Int { accounts.reduce(0) { $0 + ($1?.policy.minLeases ?? 0) } }
+
+    func contains(_ group: GroupID) -> Bool {
+        let index = Int(group.rawValue)
+        return index < accounts.count && accounts[index] != nil
+    }
+
+    mutating func open(_ group: GroupID, _ policy: GroupPolicy) {
+        let index = Int(group.rawValue)
+        if contains(group) { contractBroken("\(group) is open already") }
+        while accounts.count <= index { accounts.append(nil) }
+        accounts[index] = GroupAccount(policy: policy.sane)
+    }
+
+    @inline(__always)
+    subscript(index: Int) -> GroupAccount {
+        get {
+            guard index < accounts.count, let account = accounts[index] else {
+                contractBroken("group \(index) was never opened")
+            }
+            return account
+        }
+        set { accounts[index] = newValue }
+    }
+}
+
+extension GroupPolicy {
+    /// With limits that the arithmetic relies on.
+    var sane: GroupPolicy {
+        GroupPolicy(
+            weight: max(1, weight), minLeases: max(0, minLeases),
+            maxLeases: maxLeases.map { max(0, $0) })
+    }
+}

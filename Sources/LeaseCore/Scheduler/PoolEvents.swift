@@ -1,0 +1,197 @@
+/// What the configuration and the operators ask for.
+extension Scheduler {
+    mutating func openPool(
+        _ id: PoolID, _ policy: PoolPolicy, _ startup: StartupSchedule?, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) {
+        let index = Int(id.rawValue)
+        guard index >= pools.count else { contractBroken("\(id) was opened before") }
+        while pools.count <= index { pools.append(nil) }
+        pools[index] = Pool(
+            id: id, limits: PoolLimits(policy), unusedGuarantee: groups.guarantees,
+            databaseTally: bounds.databases.index(of: policy.databaseKey),
+            userTally: bounds.users.index(of: policy.userKey))
+        pools[index]!.startup = startup.map(StartupProgress.init(schedule:))
+        announcePhase(index, &effects)
+        settle(index, now, &effects)
+    }
+
+    mutating func changePool(
+        _ id: PoolID, _ policy: PoolPolicy, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard let pool = poolIndex(id) else { return }
+        moveTallies(pool, policy)
+        pools[pool]!.limits = PoolLimits(policy)
+        for index in servers.slots.indices where isOpen(index, in: pool) {
+            setLifetime(index)
+            deadlines.remove(DeadlineToken(.server, index))
+            guard state(of: index) == .idle else { continue }
+            let idleUntil = servers.slots[index].since.adding(servers.slots[index].idleAllowance)
+            let at = min(servers.slots[index].expiresAt, idleUntil)
+            if at < .endOfTime { deadlines.set(DeadlineToken(.server, index), at: at) }
+        }
+        for queue in pools[pool]!.queue.queues.indices {
+            var candidate = pools[pool]!.queue.queues[queue].head
+            while candidate >= 0 {
+                setReminders(Int(candidate), now)
+                candidate = waiters.slots[Int(candidate)].next
+            }
+        }
+        settleAll(now, &effects)
+    }
+
+    /// Opened, and not on its way out.
+    private func isOpen(_ index: Int, in pool: Int) -> Bool {
+        guard servers.slots[index].pool == pool, let state = servers.slots[index].state else {
+            return false
+        }
+        return state != .closing && state != .connecting
+    }
+
+    private mutating func moveTallies(_ pool: Int, _ policy: PoolPolicy) {
+        let counts = pools[pool]!.counts
+        let database = bounds.databases.index(of: policy.databaseKey)
+        let user = bounds.users.index(of: policy.userKey)
+        let oldDatabase = pools[pool]!.databaseTally
+        let oldUser = pools[pool]!.userTally
+        bounds.databases.tallies[oldDatabase].total -= counts.total
+        bounds.databases.tallies[oldDatabase].closing -= counts.closing
+        bounds.databases.tallies[database].total += counts.total
+        bounds.databases.tallies[database].closing += counts.closing
+        bounds.users.tallies[oldUser].total -= counts.total
+        bounds.users.tallies[oldUser].closing -= counts.closing
+        bounds.users.tallies[user].total += counts.total
+        bounds.users.tallies[user].closing += counts.closing
+        pools[pool]!.databaseTally = database
+        pools[pool]!.userTally = user
+    }
+
+    mutating func closePool(
+        _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
+        pools[pool]!.isClosed = true
+        pools[pool]!.startup = nil
+        rejectAll(pool, .poolClosed, now, &effects)
+        closeUnused(pool, .poolClosed, now, &effects)
+        announcePhase(pool, &effects)
+        settleAll(now, &effects)
+        announceEmpty(pool, &effects)
+    }
+
+    mutating func pausePool(
+        _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
+        pools[pool]!.isPaused = true
+        closeUnused(pool, .paused, now, &effects)
+        announcePhase(pool, &effects)
+        settleAll(now, &effects)
+        announceEmpty(pool, &effects)
+    }
+
+    mutating func resumePool(
+        _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
+        pools[pool]!.isPaused = false
+        pools[pool]!.backoff.cutShort()
+        announcePhase(pool, &effects)
+        settle(pool, now, &effects)
+    }
+
+    mutating func reconnectPool(
+        _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
+        closeUnused(pool, .reconnect, now, &effects)
+        for index in servers.slots.indices where isOpen(index, in: pool) {
+            servers.slots[index].closeWhenFree = .reconnect
+        }
+        pools[pool]!.backoff.cutShort()
+        settleAll(now, &effects)
+    }
+
+    mutating func drain(_ now: Instant, _ effects: inout [SchedulerEffect]) {
+        isDraining = true
+        for pool in pools.indices where pools[pool] != nil { announcePhase(pool, &effects) }
+        settleAll(now, &effects)
+    }
+
+    /// Closes every connection of the pool that neither serves a client nor is in a cancel's way.
+    private mutating func closeUnused(
+        _ pool: Int, _ reason: CloseReason, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        for index in servers.slots.indices where servers.slots[index].pool == pool {
+            switch servers.slots[index].state {
+            case .connecting, .idle, .validating, .resetting: close(index, reason, now, &effects)
+            case .leased, .cancelling, .closing, nil: break
+            }
+        }
+    }
+
+    /// A paused pool says when its last connection is gone; a closed one is forgotten then.
+    mutating func announceEmpty(_ pool: Int, _ effects: inout [SchedulerEffect]) {
+        guard pools[pool] != nil, pools[pool]!.counts.total == 0 else { return }
+        if pools[pool]!.isClosed {
+            setHeldBack(pool, false)
+            deadlines.remove(DeadlineToken(.pool, pool))
+            pools[pool] = nil
+        } else if pools[pool]!.isPaused {
+            effects.append(.poolPaused(pools[pool]!.id))
+        }
+    }
+
+    mutating func changeGroup(
+        _ id: GroupID, _ policy: GroupPolicy, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        guard groups.contains(id) else { contractBroken("\(id) was never opened") }
+        let group = Int(id.rawValue)
+        groups[group].policy = policy.sane
+        for pool in pools.indices where pools[pool] != nil {
+            pools[pool]!.queue.setWeight(groups[group].policy.weight, ofGroup: group)
+        }
+        guaranteesChanged(now, &effects)
+    }
+
+    /// Recomputes what every pool keeps for groups.
+    mutating func guaranteesChanged(_ now: Instant, _ effects: inout [SchedulerEffect]) {
+        for pool in pools.indices where pools[pool] != nil {
+            pools[pool]!.unusedGuarantee = unusedGuarantee(pool)
+        }
+        settleAll(now, &effects)
+    }
+
+    func unusedGuarantee(_ pool: Int) -> Int {
+        var sum = 0
+        for group in groups.accounts.indices {
+            guard let account = groups.accounts[group] else { continue }
+            var leases = 0
+            if let queue = pools[pool]!.queue.existingIndex(ofGroup: group) {
+                leases = pools[pool]!.queue.queues[queue].leases
+            }
+            sum += account.unusedGuarantee(leases: leases)
+        }
+        return sum
+    }
+
+    /// After the broker's bound shrank: idle connections close until it is met again.
+    mutating func shedOverBroker(_ now: Instant, _ effects: inout [SchedulerEffect]) {
+        guard let most = policy.maxServerConnections else { return }
+        while bounds.broker.total - bounds.broker.closing > most {
+            var oldest: Int?
+            for pool in pools.indices where pools[pool] != nil {
+                let candidate = Int(pools[pool]!.idle.back)
+                guard candidate >= 0 else { continue }
+                if let present = oldest,
+                    servers.slots[present].since <= servers.slots[candidate].since
+                {
+                    continue
+                }
+                oldest = candidate
+            }
+            guard let oldest else { return }
+            close(oldest, .surplus, now, &effects)
+        }
+    }
+}

@@ -1,0 +1,90 @@
+/// Which error a waiter is answered with, and why.
+extension Scheduler {
+    mutating func reject(
+        _ waiter: Int, _ cause: Rejection.Cause, place: Int, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) {
+        let pool = waiters.slots[waiter].pool
+        let rejection = Rejection(
+            cause: cause, waited: Self.waited(since: waiters.slots[waiter].since, now),
+            place: place, waiting: pools[pool]!.queue.count)
+        let client = waiters.slots[waiter].client
+        dequeue(waiter)
+        effects.append(.reject(client, rejection))
+    }
+
+    mutating func rejectAtDeadline(
+        _ waiter: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        let pool = waiters.slots[waiter].pool
+        let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+        reject(waiter, deadlineCause(waiter, now), place: place, now, &effects)
+        settle(pool, now, &effects)
+    }
+
+    /// Every waiter of the pool, or only those that need a connection with this profile.
+    mutating func rejectAll(
+        _ pool: Int, _ cause: Rejection.Cause, requiring profile: ProfileID? = nil, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) {
+        for queue in pools[pool]!.queue.queues.indices {
+            var candidate = pools[pool]!.queue.queues[queue].head
+            while candidate >= 0 {
+                let waiter = Int(candidate)
+                candidate = waiters.slots[waiter].next
+                if let profile {
+                    guard waiters.slots[waiter].requiresProfile,
+                        waiters.slots[waiter].profile == profile
+                    else { continue }
+                }
+                // Those before it were rejected in this call: their places were before its own.
+                let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+                reject(waiter, cause, place: place, now, &effects)
+            }
+        }
+    }
+
+    private func deadlineCause(_ waiter: Int, _ now: Instant) -> Rejection.Cause {
+        let pool = waiters.slots[waiter].pool
+        let queue = waiters.slots[waiter].queue
+        let counts = pools[pool]!.counts
+        let limits = pools[pool]!.limits
+        if pools[pool]!.isPaused { return .poolPaused }
+        let account = groups[pools[pool]!.queue.queues[queue].group]
+        if account.isAtCap(), let cap = account.policy.maxLeases {
+            return .deadline(.groupLeases(cap))
+        }
+        if let failure = pools[pool]!.backoff.failure,
+            counts.connected == 0 || !isFull(pool, counts)
+        {
+            return .connectFailed(failure)
+        }
+        if counts.leased < limits.size,
+            !mayLease(pool, queue, capacity: limits.size, ConnectPlan(number: 0))
+        {
+            return .deadline(.groupGuarantees)
+        }
+        if isFull(pool, counts) { return .deadline(.poolSize(limits.size)) }
+        return .deadline(sharedLimit(pool))
+    }
+
+    /// Full of connections that live, not of attempts to open some.
+    private func isFull(_ pool: Int, _ counts: ServerCounts) -> Bool {
+        counts.connected + counts.closing >= pools[pool]!.limits.size
+    }
+
+    private func sharedLimit(_ pool: Int) -> WaitLimit {
+        let full = fullBounds(pool, capacity: Int.max, afterClosing: nil)
+        let limits = pools[pool]!.limits.policy
+        if full.contains(.database), let most = limits.maxDatabaseConnections {
+            return .databaseConnections(most)
+        }
+        if full.contains(.user), let most = limits.maxUserConnections {
+            return .userConnections(most)
+        }
+        if full.contains(.broker), let most = policy.maxServerConnections {
+            return .serverConnections(most)
+        }
+        return .connecting
+    }
+}

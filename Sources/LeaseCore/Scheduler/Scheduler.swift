@@ -1,0 +1,122 @@
+/// Every decision about server connections and who gets them: opens and closes them, queues
+/// clients, grants leases. It does no I/O and asks no clock: events and the time come in, effects
+/// go out, `nextDeadline` says when it wants to be called without an event.
+///
+/// Invariants (recomputed by `checkInvariants`): a connection has at most one lease; connections in
+/// any state, closing ones included, never exceed a bound that was in force when the last of them
+/// was opened; a client waits in at most one queue; no waiter that may have an idle connection
+/// waits while there is one.
+package struct Scheduler {
+    var policy: BrokerPolicy
+    var random: SeededGenerator
+
+    var servers = ServerSlots()
+    var waiters = WaiterSlots()
+    var pools: [Pool?] = []
+    var groups = GroupLedger()
+    var bounds = SharedBounds()
+    var deadlines = DeadlineHeap()
+
+    /// Pools that a bound they share holds back.
+    var heldBackCount = 0
+    var isDraining = false
+    var nextLease: UInt64 = 1
+    /// Counts calls of `handle`, and passes over a queue.
+    var callNumber: UInt64 = 0
+    var passNumber: UInt64 = 0
+
+    /// Events for a connection that is gone, or that came too late to matter.
+    package internal(set) var staleEvents: UInt64 = 0
+    /// Check every count after every event: for tests and simulation.
+    package var checksInvariants = false
+
+    package init(policy: BrokerPolicy, seed: UInt64) {
+        self.policy = policy
+        random = SeededGenerator(seed: seed)
+    }
+
+    /// When `deadlineReached` is due; nil: only an event can change anything.
+    package var nextDeadline: Instant? { deadlines.first }
+
+    package mutating func handle(
+        _ event: SchedulerEvent, now: Instant, into effects: inout [SchedulerEffect]
+    ) {
+        callNumber &+= 1
+        switch event {
+        case .leaseRequested(let request): requestLease(request, now, &effects)
+        case .leaseReturned(let server, let condition, let profile):
+            returnLease(server, condition, profile, now, &effects)
+        case .requestWithdrawn(let client): withdraw(client, now, &effects)
+        case .deadlineReached: reachDeadlines(now, &effects)
+
+        case .serverConnected(let server): serverConnected(server, now, &effects)
+        case .serverConnectFailed(let server, let failure):
+            serverConnectFailed(server, failure, now, &effects)
+        case .validationSucceeded(let server):
+            serverProven(server, after: .validating, profile: nil, now, &effects)
+        case .validationFailed(let server):
+            serverUseless(server, after: .validating, .validationFailed, now, &effects)
+        case .resetSucceeded(let server, let profile):
+            serverProven(server, after: .resetting, profile: profile, now, &effects)
+        case .resetFailed(let server):
+            serverUseless(server, after: .resetting, .resetFailed, now, &effects)
+        case .serverLost(let server): serverLost(server, now, &effects)
+        case .cancelStarted(let server): cancelStarted(server, now)
+        case .cancelFinished(let server): cancelFinished(server, now, &effects)
+        case .serverClosed(let server): serverClosed(server, now, &effects)
+
+        case .poolOpened(let pool, let policy, let startup):
+            openPool(pool, policy, startup, now, &effects)
+        case .poolChanged(let pool, let policy): changePool(pool, policy, now, &effects)
+        case .poolClosed(let pool): closePool(pool, now, &effects)
+        case .groupOpened(let group, let policy):
+            groups.open(group, policy)
+            guaranteesChanged(now, &effects)
+        case .groupChanged(let group, let policy): changeGroup(group, policy, now, &effects)
+        case .policyChanged(let policy):
+            self.policy = policy
+            shedOverBroker(now, &effects)
+            settleAll(now, &effects)
+        case .poolPauseRequested(let pool): pausePool(pool, now, &effects)
+        case .poolResumed(let pool): resumePool(pool, now, &effects)
+        case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)
+        case .drainRequested: drain(now, &effects)
+        }
+        if checksInvariants { checkInvariants() }
+    }
+
+    // MARK: Look-up
+
+    /// The table index of a pool. Its number must have been opened; nil: it is gone.
+    @inline(__always)
+    func poolIndex(_ pool: PoolID) -> Int? {
+        let index = Int(pool.rawValue)
+        guard index < pools.count else { contractBroken("\(pool) was never opened") }
+        return pools[index] == nil ? nil : index
+    }
+
+    /// The slot of a server in an event; nil, and counted, when it is gone.
+    @inline(__always)
+    mutating func live(_ server: ServerID) -> Int? {
+        if let index = servers.index(of: server) { return index }
+        staleEvents &+= 1
+        return nil
+    }
+
+    @inline(__always)
+    func state(of index: Int) -> ServerState {
+        guard let state = servers.slots[index].state else {
+            contractBroken("slot \(index) is free")
+        }
+        return state
+    }
+
+    func illegal(_ event: String, _ index: Int) -> Never {
+        contractBroken("\(event) of server \(servers.id(index)), which is \(state(of: index))")
+    }
+
+    mutating func nextPass() -> UInt64 {
+        passNumber &+= 1
+        return passNumber
+    }
+}

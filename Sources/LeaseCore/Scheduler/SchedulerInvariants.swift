@@ -1,0 +1,113 @@
+/// Recomputes from the slots what the scheduler keeps count of.
+extension Scheduler {
+    package func checkInvariants() {
+        deadlines.checkInvariants()
+        var leasesOfGroup = Array(repeating: 0, count: groups.accounts.count)
+        var waitingInGroup = leasesOfGroup
+        for pool in pools.indices where pools[pool] != nil {
+            checkServers(pool, &leasesOfGroup)
+            checkQueue(pool, &waitingInGroup)
+            demand(
+                pools[pool]!.unusedGuarantee == unusedGuarantee(pool),
+                "pool \(pool): guarantees miscounted")
+        }
+        for (group, account) in groups.accounts.enumerated() {
+            guard let account else { continue }
+            demand(account.leases == leasesOfGroup[group], "group \(group): leases miscounted")
+            demand(account.waiting == waitingInGroup[group], "group \(group): waiters miscounted")
+        }
+        demand(
+            heldBackCount == pools.count { $0?.isHeldBack == true }, "held back pools miscounted")
+        demand(
+            waiters.count == pools.reduce(0) { $0 + ($1?.queue.count ?? 0) }, "waiters miscounted")
+        checkTallies()
+    }
+
+    private func checkServers(_ pool: Int, _ leasesOfGroup: inout [Int]) {
+        var counts = ServerCounts()
+        var leasesInQueue = Array(repeating: 0, count: pools[pool]!.queue.queues.count)
+        for slot in servers.slots where slot.pool == pool {
+            guard let state = slot.state else { continue }
+            counts[state] += 1
+            demand((slot.lease != nil) == (state == .leased), "a lease without its state")
+            if let lease = slot.lease {
+                leasesInQueue[lease.queue] += 1
+                leasesOfGroup[pools[pool]!.queue.queues[lease.queue].group] += 1
+            }
+        }
+        demand(counts == pools[pool]!.counts, "pool \(pool): servers miscounted")
+        demand(counts.idle == pools[pool]!.idle.count, "pool \(pool): idle list")
+        demand(
+            counts.connecting + counts.validating == pools[pool]!.pending.count,
+            "pool \(pool): pending list")
+        for (queue, leases) in leasesInQueue.enumerated() {
+            demand(
+                pools[pool]!.queue.queues[queue].leases == leases,
+                "pool \(pool): leases of queue \(queue) miscounted")
+        }
+        var candidate = pools[pool]!.idle.front
+        var length = 0
+        while candidate >= 0 {
+            let slot = servers.slots[Int(candidate)]
+            demand(slot.state == .idle && slot.pool == pool, "idle list holds a stranger")
+            candidate = slot.next
+            length += 1
+        }
+        demand(length == counts.idle, "pool \(pool): idle list broken")
+    }
+
+    private func checkQueue(_ pool: Int, _ waitingInGroup: inout [Int]) {
+        let queue = pools[pool]!.queue
+        var count = 0
+        var requiring = 0
+        for (index, group) in queue.queues.enumerated() {
+            var candidate = group.head
+            var length = 0
+            var previousSince = Instant(nanoseconds: .min)
+            while candidate >= 0 {
+                let waiter = waiters.slots[Int(candidate)]
+                demand(waiter.pool == pool && waiter.queue == index, "a waiter in a wrong queue")
+                demand(previousSince <= waiter.since, "a queue out of order")
+                demand(
+                    deadlines.contains(DeadlineToken(.waiter, Int(candidate))),
+                    "a waiter without a deadline")
+                demand(
+                    waiters.index(of: waiter.client) == Int(candidate), "a waiter without a client")
+                if waiter.requiresProfile { requiring += 1 }
+                previousSince = waiter.since
+                length += 1
+                candidate = waiter.next
+            }
+            demand(length == group.count, "pool \(pool): queue \(index) miscounted")
+            demand((group.nextActive >= 0) == (length > 0), "pool \(pool): ring is wrong")
+            waitingInGroup[group.group] += length
+            count += length
+        }
+        demand(count == queue.count, "pool \(pool): waiters miscounted")
+        demand(requiring == pools[pool]!.requiring, "pool \(pool): requiring miscounted")
+        demand((queue.cursor >= 0) == (count > 0), "pool \(pool): cursor without waiters")
+        if queue.cursor >= 0 {
+            demand(
+                queue.credits > 0 && queue.credits <= queue.queues[queue.cursor].weight,
+                "pool \(pool): credits out of range")
+        }
+    }
+
+    private func checkTallies() {
+        var all = ConnectionTally()
+        var databases = Array(
+            repeating: ConnectionTally(), count: bounds.databases.tallies.count)
+        var users = Array(repeating: ConnectionTally(), count: bounds.users.tallies.count)
+        for case let pool? in pools {
+            all.total += pool.counts.total
+            all.closing += pool.counts.closing
+            databases[pool.databaseTally].total += pool.counts.total
+            databases[pool.databaseTally].closing += pool.counts.closing
+            users[pool.userTally].total += pool.counts.total
+            users[pool.userTally].closing += pool.counts.closing
+        }
+        demand(all == bounds.broker, "servers of the broker miscounted")
+        demand(databases == bounds.databases.tallies, "servers by database miscounted")
+        demand(users == bounds.users.tallies, "servers by user miscounted")
+    }
+}

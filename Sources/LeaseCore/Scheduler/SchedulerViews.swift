@@ -1,0 +1,156 @@
+/// A pool as the console shows it.
+package struct PoolSummary: Equatable, Sendable {
+    package var pool: PoolID
+    package var phase: PoolPhase
+    package var counts: ServerCounts
+    package var waiting: Int
+    /// Since when the one waits that has waited longest.
+    package var oldestWaiter: Instant?
+    /// Failed attempts to connect in a row, the last reason, and when the next one is.
+    package var connectFailures: Int
+    package var lastFailure: ConnectFailure?
+    package var nextAttempt: Instant?
+    package var size: Int
+    package var reserveSize: Int
+    package var isHeldBack: Bool
+}
+
+/// A server connection as the console shows it.
+package struct ServerSummary: Equatable, Sendable {
+    package var server: ServerID
+    package var pool: PoolID
+    package var state: ServerState
+    /// Since when it is in this state.
+    package var since: Instant
+    /// When it was opened; while it is connecting, when that began.
+    package var connectedAt: Instant
+    package var profile: ProfileID
+    package var openedProfile: ProfileID
+    package var lease: LeaseSummary?
+}
+
+/// Who holds a server connection. The lease began at the server's `since`.
+package struct LeaseSummary: Equatable, Sendable {
+    package var lease: LeaseID
+    package var client: ClientID
+    package var owner: OwnerKey
+    package var group: GroupID
+}
+
+/// A waiter as the console shows it.
+package struct WaiterSummary: Equatable, Sendable {
+    package var client: ClientID
+    package var pool: PoolID
+    package var group: GroupID
+    package var owner: OwnerKey
+    package var profile: ProfileID
+    package var since: Instant
+    package var deadline: Instant
+    /// 1 is next.
+    package var place: Int
+}
+
+/// A group as the console shows it, over all pools.
+package struct GroupSummary: Equatable, Sendable {
+    package var group: GroupID
+    package var policy: GroupPolicy
+    package var leases: Int
+    package var waiting: Int
+}
+
+/// Read-only views. They allocate, and are for the console, not for the hot path.
+extension Scheduler {
+    /// Server connections of the whole broker, closing ones included.
+    package var serverCount: Int { bounds.broker.total }
+    package var waitingCount: Int { waiters.count }
+    package var drains: Bool { isDraining }
+
+    /// nil: no such pool (any more).
+    package func summary(of pool: PoolID) -> PoolSummary? {
+        let index = Int(pool.rawValue)
+        guard index < pools.count, let pool = pools[index] else { return nil }
+        let failed = !pool.backoff.isQuiet
+        return PoolSummary(
+            pool: pool.id, phase: pool.phase, counts: pool.counts, waiting: pool.queue.count,
+            oldestWaiter: oldestWaiter(index), connectFailures: pool.backoff.attempts,
+            lastFailure: pool.backoff.failure, nextAttempt: failed ? pool.backoff.until : nil,
+            size: pool.limits.size, reserveSize: pool.limits.policy.reserveSize,
+            isHeldBack: pool.isHeldBack)
+    }
+
+    package var poolSummaries: [PoolSummary] {
+        pools.compactMap { pool in pool.flatMap { summary(of: $0.id) } }
+    }
+
+    private func oldestWaiter(_ pool: Int) -> Instant? {
+        var oldest: Instant?
+        for queue in pools[pool]!.queue.queues where queue.head >= 0 {
+            let since = waiters.slots[Int(queue.head)].since
+            oldest = min(oldest ?? since, since)
+        }
+        return oldest
+    }
+
+    /// nil: the connection is gone.
+    package func summary(of server: ServerID) -> ServerSummary? {
+        servers.index(of: server).flatMap(serverSummary)
+    }
+
+    package var serverSummaries: [ServerSummary] {
+        servers.slots.indices.compactMap(serverSummary)
+    }
+
+    private func serverSummary(_ index: Int) -> ServerSummary? {
+        let slot = servers.slots[index]
+        guard let state = slot.state, let pool = pools[slot.pool] else { return nil }
+        let lease = slot.lease.map { lease in
+            LeaseSummary(
+                lease: lease.id, client: lease.client, owner: lease.owner,
+                group: GroupID(UInt32(pool.queue.queues[lease.queue].group)))
+        }
+        return ServerSummary(
+            server: servers.id(index), pool: pool.id, state: state, since: slot.since,
+            connectedAt: slot.connectedAt, profile: slot.profile,
+            openedProfile: slot.openedProfile, lease: lease)
+    }
+
+    /// The waiters of a pool, next one first.
+    package func waiters(of pool: PoolID) -> [WaiterSummary] {
+        let index = Int(pool.rawValue)
+        guard index < pools.count, let pool = pools[index] else { return [] }
+        var summaries: [WaiterSummary] = []
+        for (queueIndex, queue) in pool.queue.queues.enumerated() {
+            var candidate = queue.head
+            var position = 0
+            while candidate >= 0 {
+                let waiter = waiters.slots[Int(candidate)]
+                summaries.append(
+                    WaiterSummary(
+                        client: waiter.client, pool: pool.id, group: GroupID(UInt32(queue.group)),
+                        owner: waiter.owner, profile: waiter.profile, since: waiter.since,
+                        deadline: waiter.deadline,
+                        place: pool.queue.place(position: position, queue: queueIndex)))
+                candidate = waiter.next
+                position += 1
+            }
+        }
+        return summaries.sorted { $0.place < $1.place }
+    }
+
+    /// A client's place among the waiters of its pool, 1 is next; nil: it does not wait.
+    package func place(of client: ClientID) -> Int? {
+        guard let waiter = waiters.index(of: client) else { return nil }
+        let pool = waiters.slots[waiter].pool
+        return pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+    }
+
+    package var groupSummaries: [GroupSummary] {
+        groups.accounts.indices.compactMap { index in
+            groups.accounts[index].map { account in
+                GroupSummary(
+                    group: GroupID(UInt32(index)), policy: account.policy,
+                    leases: account.leases, waiting: account.waiting)
+            }
+        }
+    }
+}
