@@ -78,12 +78,12 @@ enum ProbeSocket {
         let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
         let descriptor = socket(family, Int32(type), 0)
         guard descriptor >= 0 else { throw .noAnswer(reason: String(cString: strerror(errno))) }
-        do {
+        do throws(ProbeError) {
             let pointer = address.assumingMemoryBound(to: sockaddr.self)
             if Glibc.connect(descriptor, pointer, length) != 0 {
                 // EAGAIN of a Unix socket: its backlog is full, and no event would tell the end.
                 guard errno == EINPROGRESS else {
-                    throw ProbeError.noAnswer(reason: String(cString: strerror(errno)))
+                    throw .noAnswer(reason: String(cString: strerror(errno)))
                 }
                 try wait(for: descriptor, events: POLLOUT, deadline: deadline)
                 try checkOutcome(of: descriptor)
