@@ -97,9 +97,7 @@ extension ConnectionParameters {
         var keywords = unsafe map { unsafe UnsafePointer(strdup($0.keyword)) }
         var values = unsafe map { unsafe UnsafePointer(strdup($0.value)) }
         defer {
-            for unsafepointer in unsafe keywords + values {
-                unsafe free(UnsafeMutablePointer(mutating: pointer))
-            }
+            unsafe (keywords + values).forEach { unsafe free(UnsafeMutablePointer(mutating: $0)) }
         }
         unsafe keywords.append(nil)
         unsafe values.append(nil)

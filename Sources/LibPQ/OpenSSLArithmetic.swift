@@ -32,7 +32,7 @@ package struct OpenSSLArithmetic: Sendable {
 
     /// PKCS5_PBKDF2_HMAC: tens of milliseconds for many iterations.
     package func pbkdf2SHA256(
-        password: [UInt8], salt: [UInt8], iterations: Int32
+        password: [UInt8], salt: [UInt8], iterations: Int
     ) -> [UInt8] {
         unsafe digest { output in
             // SAFETY: as above; an empty password is read as such by its length.
@@ -40,7 +40,8 @@ package struct OpenSSLArithmetic: Sendable {
                 unsafe salt.withUnsafeBufferPointer { saltBytes in
                     unsafe PKCS5_PBKDF2_HMAC(
                         passwordBytes.baseAddress?.assumingMemoryBound(to: CChar.self),
-                        Int32(password.count), saltBytes.baseAddress, Int32(salt.count), iterations,
+                        Int32(password.count), saltBytes.baseAddress, Int32(salt.count),
+                        Int32(iterations),
                         EVP_sha256(), Int32(OpenSSLArithmetic.digestLength), output) == 1
                 }
             }
