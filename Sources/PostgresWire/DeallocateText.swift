@@ -25,7 +25,11 @@ package enum DeallocateText: Equatable, Sendable {
             guard let named = takeTarget(&cursor) else { return nil }
             target = named
         }
-        while cursor.skipSpace(), cursor.byte == UInt8(ascii: ";") { cursor.advance() }
+        guard cursor.skipSpace() else { return nil }
+        while cursor.byte == UInt8(ascii: ";") {
+            cursor.advance()
+            guard cursor.skipSpace() else { return nil }
+        }
         return cursor.isAtEnd ? target : nil
     }
 

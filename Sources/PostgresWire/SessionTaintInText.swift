@@ -33,6 +33,9 @@ extension SessionTaint {
         else {
             return false
         }
+        // None of the three is reserved: `SET local.x = 1` sets a variable of the session.
+        guard cursor.skipSpace(), cursor.byte != UInt8(ascii: "."), cursor.byte != UInt8(ascii: "=")
+        else { return false }
         while !cursor.isAtEnd, cursor.byte != UInt8(ascii: ";") { cursor.advance() }
         while isSpace(cursor.byte) || cursor.byte == UInt8(ascii: ";") { cursor.advance() }
         return cursor.isAtEnd
