@@ -24,33 +24,27 @@ struct DateStyle: Equatable {
     /// PostgreSQL refuses it.
     init?(_ value: String, base: DateStyle) {
         guard let words = DateStyle.words(of: value) else { return nil }
-        var style: Style?
-        var order: Order?
-        var orderIsImplied = false
+        self = base
+        var hasStyle = false
+        var hasOrder = false
         for word in words {
             if let named = DateStyle.style(word) {
-                guard style == nil || style == named else { return nil }
+                guard !hasStyle || style == named else { return nil }
                 style = named
-                if named == .german, order == nil {
-                    order = .dmy
-                    orderIsImplied = true
-                }
+                hasStyle = true
+                // German dates are day first, unless an order is named.
+                if named == .german, !hasOrder { order = .dmy }
             } else if let named = DateStyle.order(word) {
-                guard order == nil || order == named || orderIsImplied else { return nil }
+                guard !hasOrder || order == named else { return nil }
                 order = named
-                orderIsImplied = false
+                hasOrder = true
             } else if word == "default" {
-                style = style ?? base.style
-                if order == nil {
-                    order = base.order
-                    orderIsImplied = true
-                }
+                if !hasStyle { style = base.style }
+                if !hasOrder { order = base.order }
             } else {
                 return nil
             }
         }
-        self.style = style ?? base.style
-        self.order = order ?? base.order
     }
 
     private static func style(_ word: String) -> Style? {

@@ -1,7 +1,8 @@
 /// What a lease leaves behind in its session, and so must be cleaned away before the next one.
 ///
 /// Too much is only a reset too many; too little would show one client's state to another. Where a
-/// tag or a text leaves it open, it counts as left behind.
+/// tag or a text leaves it open, it counts as left behind. What a function does inside the server
+/// shows in neither, unless it is one of those known by name.
 package struct SessionTaint: OptionSet, Hashable, Sendable {
     package let rawValue: UInt8
 

@@ -16,7 +16,7 @@ package enum WireError: Error, Equatable, Sendable {
     /// `-c name` or `--name` without `=value`.
     case optionWithoutValue(String)
 
-    /// For operators and clients alike: what was wrong, without the client's data.
+    /// For operators and clients alike: what was wrong, and with which parameter or option.
     package var message: String {
         switch self {
         case .startupPacketLength:

@@ -32,7 +32,8 @@ struct CanonicalParameterTests {
             ("\"ISO\"", "ISO, MDY"), ("iso,iso", "ISO, MDY"), ("SQL,EURO", "SQL, DMY"),
             ("postgres_x", "Postgres, MDY"), ("us,mdy", "ISO, MDY"),
             ("german,german", "German, DMY"), ("dmy,german", "German, DMY"),
-            ("default,dmy", "ISO, DMY"), ("dmy,default", "ISO, DMY"), ("iso,sql", nil),
+            ("default,dmy", "ISO, DMY"), ("german,default", "German, MDY"),
+            ("default,sql,dmy", "SQL, DMY"), ("dmy,default", "ISO, DMY"), ("iso,sql", nil),
             ("dmy,mdy", nil), ("sql european", nil), ("iso,german", nil), ("\"iso", nil),
             ("iso,", nil), ("x", nil),
         ] as [(String, String?)])

@@ -134,7 +134,8 @@ struct SessionTaintTests {
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SETLOCAL a = 1",
             "SELECT 1; SET LOCAL a = 1", "/* SET LOCAL a = 1", "-- SET LOCAL a = 1",
             "/* /* */ SET LOCAL a = 1", "RESET a", "SET LOCAL a = 1; -- b",
-            "SET \"local\".x = 1",
+            "SET \"local\".x = 1", "SET local.x = 1", "SET local . x TO 1",
+            "SET transaction/**/.x = 1", "SET constraints.x = 1", "SET local = 1",
         ])
     func notTransactionLocal(sql: String) {
         #expect(!withBytes(of: sql) { SessionTaint.isTransactionLocalSet($0) })
