@@ -1,0 +1,139 @@
+import Testing
+
+@testable import Broker
+
+private typealias Fixture = ConfigurationFixture
+
+/// What an existing pgbouncer.ini holds.
+@Suite struct ConfigurationPgbouncerTests {
+    /// The names of PgBouncer 1.25 (reference/pgbouncer.md, 2.1) with their defaults; a default
+    /// spelled out in a file is never an error, nor worth a warning where nothing is lost.
+    static let settings = [
+        ("logfile", ""), ("pidfile", ""), ("listen_addr", ""), ("listen_port", "6432"),
+        ("unix_socket_dir", "/tmp"), ("unix_socket_mode", "0777"), ("unix_socket_group", ""),
+        ("user", ""), ("pool_mode", "session"), ("max_client_conn", "100"),
+        ("default_pool_size", "20"), ("min_pool_size", "0"), ("reserve_pool_size", "0"),
+        ("reserve_pool_timeout", "5"), ("max_db_connections", "0"),
+        ("max_user_connections", "0"), ("max_db_client_connections", "0"),
+        ("max_user_client_connections", "0"), ("server_round_robin", "0"),
+        ("track_extra_parameters", "IntervalStyle"), ("ignore_startup_parameters", ""),
+        ("peer_id", "0"), ("disable_pqexec", "0"), ("application_name_add_host", "0"),
+        ("conffile", ""), ("service_name", "pgbouncer"), ("job_name", "pgbouncer"),
+        ("stats_period", "60"), ("max_prepared_statements", "200"), ("scram_iterations", "4096"),
+        ("auth_type", "md5"), ("auth_hba_file", ""), ("auth_ident_file", ""), ("auth_file", ""),
+        ("auth_user", ""), ("auth_query", ""), ("auth_dbname", ""), ("auth_ldap_options", ""),
+        ("syslog", "0"), ("syslog_ident", "pgbouncer"), ("syslog_facility", "daemon"),
+        ("log_connections", "1"), ("log_disconnections", "1"), ("log_pooler_errors", "1"),
+        ("log_stats", "1"), ("verbose", "0"), ("admin_users", ""), ("stats_users", ""),
+        ("server_reset_query", "DISCARD ALL"), ("server_reset_query_always", "0"),
+        ("server_check_delay", "30"), ("server_check_query", "<empty>"),
+        ("server_fast_close", "0"), ("server_lifetime", "3600"), ("server_idle_timeout", "600"),
+        ("server_connect_timeout", "15"), ("server_login_retry", "15"),
+        ("client_login_timeout", "60"), ("autodb_idle_timeout", "3600"),
+        ("pool_idle_timeout", "0"), ("dns_max_ttl", "15"), ("dns_nxdomain_ttl", "15"),
+        ("dns_zone_check_period", "0"), ("resolv_conf", ""), ("query_wait_notify", "5"),
+        ("login_notify_message", ""), ("client_tls_sslmode", "disable"),
+        ("client_tls_key_file", ""), ("client_tls_cert_file", ""), ("client_tls_ca_file", ""),
+        ("client_tls_protocols", "secure"), ("client_tls_ciphers", "default"),
+        ("client_tls13_ciphers", ""), ("client_tls_dheparams", "auto"),
+        ("client_tls_ecdhcurve", "auto"), ("server_tls_sslmode", "prefer"),
+        ("server_tls_ca_file", ""), ("server_tls_key_file", ""), ("server_tls_cert_file", ""),
+        ("server_tls_protocols", "secure"), ("server_tls_ciphers", "default"),
+        ("server_tls13_ciphers", ""), ("query_timeout", "0"), ("query_wait_timeout", "120"),
+        ("cancel_wait_timeout", "10"), ("client_idle_timeout", "0"),
+        ("idle_transaction_timeout", "0"), ("transaction_timeout", "0"),
+        ("suspend_timeout", "10"), ("pkt_buf", "4096"), ("max_packet_size", "2147483647"),
+        ("listen_backlog", "128"), ("sbuf_loopcnt", "5"), ("so_reuseport", "0"),
+        ("tcp_defer_accept", "1"), ("tcp_socket_buffer", "0"), ("tcp_keepalive", "1"),
+        ("tcp_keepcnt", "0"), ("tcp_keepidle", "0"), ("tcp_keepintvl", "0"),
+        ("tcp_user_timeout", "0"),
+    ]
+
+    @Test func everyDefaultIsWhatWeStartFrom() throws {
+        let lines = Self.settings.map { "\($0) = \($1)" }.joined(separator: "\n")
+        let loaded = try Fixture.load("[databases]\n* =\n[pgbouncer]\n\(lines)\n")
+        let untouched = try Fixture.load("[databases]\n* =\n[pgbouncer]\n")
+        #expect(loaded.configuration.settings == untouched.configuration.settings)
+        let named = Set(loaded.warnings.compactMap(\.setting))
+        #expect(named == ["logfile", "pidfile", "user", "conffile", "auth_type"])
+    }
+
+    @Test func anUntouchedFileStarts() throws {
+        let loaded = try Fixture.load(
+            """
+            ;; database name = connect string
+            [databases]
+            ;foodb =
+            bardb = host=localhost dbname=bazdb
+            forcedb = host=localhost port=300 user=baz password=foo client_encoding=UNICODE datestyle=ISO connect_query='SELECT 1'
+            nondefaultdb = pool_size=50 reserve_pool=10
+            foodb = auth_user=bar
+            * = host=testserver
+            [users]
+            user1 = pool_mode=transaction max_user_connections=10
+            [pgbouncer]
+            logfile = /var/log/postgresql/pgbouncer.log
+            pidfile = /var/run/postgresql/pgbouncer.pid
+            listen_addr = localhost
+            listen_port = 6432
+            unix_socket_dir = /var/run/postgresql
+            auth_type = md5
+            auth_file = /etc/pgbouncer/userlist.txt
+            admin_users = user2, someadmin, otheradmin
+            min_pool_size = 30
+            server_login_retry = 0.1
+            [peers]
+            1 = host=/tmp/one
+            """, files: ["/etc/pgbouncer/userlist.txt": "\"marko\" \"asdasd\"\n"])
+        #expect(loaded.configuration.settings.adminUsers == ["user2", "someadmin", "otheradmin"])
+        #expect(loaded.configuration.settings.serverLoginRetryMin == .milliseconds(100))
+        #expect(
+            loaded.warnings.compactMap(\.setting) == [
+                "peers", "databases.foodb.auth_user", "logfile", "pidfile", "min_pool_size",
+                "auth_type",
+            ])
+        #expect(
+            loaded.warnings.first { $0.setting == "logfile" }?.description
+                == "pglease.ini:12: logfile: has no effect here: the log goes to standard error; "
+                + "redirect it there")
+    }
+
+    @Test(arguments: [
+        "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
+        "auth_type = cert", "auth_type = pam", "auth_type = any", "auth_type = plain",
+        "auth_hba_file = hba.conf", "auth_query = SELECT 1", "auth_ldap_options = x",
+        "disable_pqexec = 1", "client_tls_sslmode = nonsense",
+    ])
+    func guardsAreNotLostInSilence(line: String) {
+        let errors = Fixture.errors("[databases]\n* =\n[pgbouncer]\n\(line)\n")
+        #expect(errors.count == 1)
+        #expect(errors.first?.hasPrefix("pglease.ini:4: ") == true)
+    }
+
+    @Test func replacedSettingsFromElsewhere() throws {
+        let loaded = try Fixture.load(
+            "[databases]\n* =\n", environment: ["PGLEASE_LOGFILE": "/x"], set: ["pidfile=/y"])
+        #expect(
+            loaded.warnings.map(\.origin) == [
+                .environment("PGLEASE_LOGFILE"), .commandLine("--set"),
+            ])
+    }
+
+    @Test func noNameIsBothASettingAndReplaced() {
+        #expect(ReplacedSetting.byName.keys.allSatisfy { Settings.byName[$0] == nil })
+    }
+
+    @Test(arguments: [
+        ("auth_type = trust", "auth_type: trust lets every user of this machine in"),
+        ("listen_addr = 127.0.0.1", "listen_addr: peer has no answer for TCP"),
+        ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file"),
+        ("max_server_connections = 3", "max_server_connections: 3 is less than default_pool_size"),
+        ("server_tls_sslmode = verify-ca", "server_tls_sslmode: without server_tls_ca_file"),
+        ("lease_timeout = 20\nlease_warn_after = 20", "lease_warn_after: is not shorter"),
+    ])
+    func doubtfulCombinations(lines: String, expected: String) throws {
+        let warnings = try Fixture.settings(lines).warnings
+        #expect(warnings.count == 1)
+        #expect(warnings.first?.description.contains(expected) == true)
+    }
+}
