@@ -26,6 +26,27 @@ private final class ScratchFolder {
     }
 }
 
+/// Starts a server on a thread of its own, whose end is for the kernel what a broker's end is.
+private final class Starter {
+    private let start: () throws -> EmbeddedPostgres
+    private var result: Result<EmbeddedPostgres, any Error>?
+
+    init(_ start: @escaping () throws -> EmbeddedPostgres) { self.start = start }
+
+    func runOnThreadThatEnds() throws -> EmbeddedPostgres {
+        var thread = pthread_t()
+        let status = pthread_create(
+            &thread, nil,
+            { argument in
+                let starter = Unmanaged<Starter>.fromOpaque(argument!).takeUnretainedValue()
+                starter.result = Result { try starter.start() }
+                return nil
+            }, Unmanaged.passUnretained(self).toOpaque())
+        precondition(status == 0 && pthread_join(thread, nil) == 0)
+        return try result!.get()
+    }
+}
+
 /// All tests start PostgreSQL from one thread: it ends with the thread that started it, and a test's
 /// thread is the same from begin to end of a synchronous test.
 @Suite("Private PostgreSQL", .serialized)
@@ -138,6 +159,17 @@ struct EmbeddedTests {
             #expect(reason == "it ended with exit status 1")
             #expect(tail.contains("no_such_setting"))
         }
+    }
+
+    @Test("the server ends with whoever started it, without being told")
+    func boundLife() throws {
+        let folder = ScratchFolder()
+        let starter = Starter { try self.start(in: folder) }
+        let postgres = try starter.runOnThreadThatEnds()
+        let deadline = ContinuousClock.now + .seconds(20)
+        while postgres.unexpectedEnd == nil, ContinuousClock.now < deadline { sched_yield() }
+        #expect(postgres.unexpectedEnd == "exit status 0")
+        #expect(access("\(folder.path)/data/postmaster.pid", F_OK) != 0, "a clean shutdown")
     }
 
     @Test("PostgreSQL's programs: where they are looked for, and what is said when they are not")

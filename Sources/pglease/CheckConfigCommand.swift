@@ -1,0 +1,81 @@
+import ArgumentParser
+import Broker
+
+/// `pglease check-config`: everything that is wrong with a configuration, or what it would run.
+struct CheckConfigCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-config",
+        abstract: "Check a configuration without starting anything.",
+        discussion: """
+            Reads the same sources as serve: defaults, file, environment, command line. Prints each \
+            error as file:line: setting: reason, and exits with 78. When all is good it prints what \
+            would run, and every setting that is not at its default with its origin.
+            """
+    )
+
+    @OptionGroup var options: ConfigurationOptions
+    @OptionGroup var embeddedOption: EmbeddedOption
+
+    mutating func run() throws {
+        let environment = ProcessEnvironment.read()
+        var sources = options.sources(environment: environment)
+        sources.databasesComeLater = embeddedOption.isChosen(environment: environment)
+        let loaded: LoadedConfiguration
+        do throws(ConfigurationError) {
+            loaded = try Configuration.load(sources)
+        } catch {
+            throw ConfigurationReport.refuse(error)
+        }
+        for warning in loaded.warnings { Output.error("warning: \(warning)") }
+        report(loaded, isEmbedded: sources.databasesComeLater)
+    }
+
+    private func report(_ loaded: LoadedConfiguration, isEmbedded: Bool) {
+        let configuration = loaded.configuration
+        let settings = configuration.settings
+        var lines: [(title: String, text: String)] = []
+        for address in Self.addresses(settings) { lines.append(("listens on", address)) }
+        lines.append(
+            (
+                "each pool",
+                "\(settings.poolMode.rawValue) mode, \(settings.defaultPoolSize) server connections"
+                    + (settings.reservePoolSize > 0
+                        ? ", \(settings.reservePoolSize) in reserve" : "")
+            ))
+        lines.append(("logins by", settings.authType.rawValue))
+        for entry in configuration.databases {
+            let target = entry.serverParameters.map(\.description).joined(separator: " ")
+            let name = entry.databaseName.map { "dbname=\($0) " } ?? ""
+            lines.append(("database", "\(entry.name) = \(name)\(target)"))
+        }
+        if isEmbedded { lines.append(("database", "* = a private PostgreSQL")) }
+        for group in configuration.groups { lines.append(("group", group.name)) }
+        for file in loaded.files { lines.append(("read", file)) }
+        for description in Settings.all where loaded.origins[description.name] != nil {
+            lines.append(
+                (
+                    "set",
+                    "\(description.name) = \(description.text(in: settings)) "
+                        + "(\(loaded.origin(of: description.name)))"
+                ))
+        }
+        Output.line("the configuration is good")
+        var last = ""
+        for (title, text) in lines {
+            let shown = title == last ? "" : title
+            last = title
+            Output.line("  \(shown)\(String(repeating: " ", count: 12 - shown.count))\(text)")
+        }
+    }
+
+    private static func addresses(_ settings: Settings) -> [String] {
+        var addresses: [String] = []
+        if let folder = settings.unixSocketDir {
+            addresses.append("\(folder)/.s.PGSQL.\(settings.listenPort)")
+        }
+        addresses += settings.listenAddr.map {
+            ProbeAddress.tcp(host: $0, port: UInt16(settings.listenPort)).description
+        }
+        return addresses
+    }
+}

@@ -1,0 +1,28 @@
+import Glibc
+
+/// Lines for the person at the terminal, outside the log.
+enum Output {
+    static func line(_ text: String) {
+        write(text, to: STDOUT_FILENO)
+    }
+
+    static func error(_ text: String) {
+        write(text, to: STDERR_FILENO)
+    }
+
+    /// Not `print`: its buffer would be lost, or come late, beside the log's direct writes.
+    private static func write(_ text: String, to descriptor: Int32) {
+        let bytes = Array("\(text)\n".utf8)
+        var sent = 0
+        while sent < bytes.count {
+            let count = bytes.withUnsafeBytes {
+                Glibc.write(descriptor, $0.baseAddress! + sent, bytes.count - sent)
+            }
+            if count > 0 {
+                sent += count
+            } else if errno != EINTR {
+                return
+            }
+        }
+    }
+}

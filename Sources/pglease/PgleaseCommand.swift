@@ -1,0 +1,48 @@
+import ArgumentParser
+import Broker
+import Glibc
+
+/// The command line: each subcommand is a file.
+@main
+struct PgleaseCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pglease",
+        abstract: "Leases a bounded pool of PostgreSQL connections to the workers of a host.",
+        discussion: """
+            One pglease runs beside the workers. They connect to it as to PostgreSQL itself, over \
+            its Unix socket, and share its server connections.
+
+            EXAMPLES
+              Try it, with a PostgreSQL of its own:
+                pglease serve --embedded
+              Beside an application that has DATABASE_URL:
+                DATABASE_URL=postgresql://app@db/app pglease serve
+              With a file, or an existing pgbouncer.ini:
+                pglease check-config --config /etc/pglease/pglease.ini
+                pglease serve --config /etc/pglease/pglease.ini
+              For a health check:
+                pglease ping
+
+            \(ExitStatus.table)
+            """,
+        version: ProductVersion.text,
+        subcommands: [
+            ServeCommand.self, CheckConfigCommand.self, PingCommand.self, VersionCommand.self,
+        ]
+    )
+
+    static func main() {
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            // A script that asks by `ping` must not take its own typing error for an answer.
+            let isUsage = exitCode(for: error) == .validationFailure
+            guard isUsage, CommandLine.arguments.dropFirst().first == "ping" else {
+                exit(withError: error)
+            }
+            Output.error(fullMessage(for: error))
+            Glibc.exit(PingCommand.usageStatus)
+        }
+    }
+}

@@ -1,0 +1,16 @@
+import Broker
+
+/// The environment that this process was started with.
+enum ProcessEnvironment {
+    /// Read from /proc: `environ` is a global variable that C may change at any time.
+    static func read() -> [String: String] {
+        guard let bytes = try? ConfigurationFile.readBytes("/proc/self/environ") else { return [:] }
+        var environment: [String: String] = [:]
+        for entry in bytes.split(separator: 0) {
+            guard let equals = entry.firstIndex(of: UInt8(ascii: "=")) else { continue }
+            let name = String(decoding: entry[..<equals], as: UTF8.self)
+            environment[name] = String(decoding: entry[(equals + 1)...], as: UTF8.self)
+        }
+        return environment
+    }
+}

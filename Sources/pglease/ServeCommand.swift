@@ -1,0 +1,131 @@
+import ArgumentParser
+import Broker
+import Glibc
+import Logging
+
+/// `pglease serve`: reads the configuration, starts what it needs, and runs the broker to its end.
+struct ServeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "serve",
+        abstract: "Run the broker in the foreground.",
+        discussion: """
+            Stops on SIGTERM or SIGINT once its clients have left (at most shutdown_grace), at once \
+            on the second; reads its configuration again on SIGHUP. Logs to standard error. Tells \
+            systemd when it is ready, and takes over the sockets of a socket unit.
+            """
+    )
+
+    @OptionGroup var options: ConfigurationOptions
+    @OptionGroup var embeddedOption: EmbeddedOption
+
+    @Option(name: .long, help: ArgumentHelp("text or json.", valueName: "format"))
+    var logFormat: String?
+
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "trace, debug, info, notice, warning, error or critical.", valueName: "level"))
+    var logLevel: String?
+
+    func validate() throws {
+        if embeddedOption.embedded, options.databaseURL != nil {
+            throw ValidationError(
+                "--embedded serves a PostgreSQL of its own: leave --database-url out")
+        }
+    }
+
+    mutating func run() throws {
+        // A client that leaves while it is written to is an error of that write, not the end.
+        signal(SIGPIPE, SIG_IGN)
+        let environment = ProcessEnvironment.read()
+        var sources = sources(environment: environment)
+        let isEmbedded = embeddedOption.isChosen(environment: environment)
+        // Checked before anything is started; the private server's address is known only then.
+        sources.databasesComeLater = isEmbedded
+        var loaded = try load(sources)
+        let sink = LogSink(loaded.configuration.settings)
+        let logger = sink.makeLogger()
+
+        var embedded: EmbeddedPostgres?
+        if isEmbedded {
+            let instance = try startEmbedded(loaded, environment: environment, logger: logger)
+            sources.databaseURL = instance.databaseURL
+            sources.databasesComeLater = false
+            embedded = instance
+            loaded = try load(sources)
+        }
+        defer { embedded?.stop() }
+        for warning in loaded.warnings {
+            logger.warning("configuration", metadata: ["issue": "\(warning)"])
+        }
+        let status = try serve(loaded, sources, sink, environment, isEmbedded: isEmbedded)
+        if status != 0 { throw ExitCode(status) }
+    }
+
+    private func sources(environment: [String: String]) -> ConfigurationSources {
+        var sources = options.sources(environment: environment)
+        if let logFormat {
+            sources.overrides.append(
+                SettingOverride(name: "log_format", value: logFormat, option: "--log-format"))
+        }
+        if let logLevel {
+            sources.overrides.append(
+                SettingOverride(name: "log_level", value: logLevel, option: "--log-level"))
+        }
+        return sources
+    }
+
+    private func load(_ sources: ConfigurationSources) throws -> LoadedConfiguration {
+        do throws(ConfigurationError) {
+            return try Configuration.load(sources)
+        } catch {
+            throw ConfigurationReport.refuse(error)
+        }
+    }
+
+    private func startEmbedded(
+        _ loaded: LoadedConfiguration, environment: [String: String], logger: Logger
+    ) throws -> EmbeddedPostgres {
+        do throws(EmbeddedPostgresError) {
+            return try EmbeddedPostgres(
+                .init(
+                    stateDirectory: loaded.configuration.settings.stateDir,
+                    environment: environment, logger: logger))
+        } catch {
+            Output.error("pglease: \(error)")
+            throw ExitCode(ExitStatus.of(error))
+        }
+    }
+
+    private func serve(
+        _ loaded: LoadedConfiguration, _ sources: ConfigurationSources, _ sink: LogSink,
+        _ environment: [String: String], isEmbedded: Bool
+    ) throws -> Int32 {
+        let logger = sink.makeLogger()
+        var options = BrokerOptions(configuration: loaded, logger: logger) {
+            () throws(ConfigurationError) in
+            let loaded = try Configuration.load(sources)
+            sink.follow(loaded.configuration.settings)
+            return loaded
+        }
+        do {
+            options.notify = try ServiceNotifier(environment: environment)
+            options.adoptedSockets = try SocketActivation.adopt(environment: environment)
+        } catch {
+            Output.error("pglease: \(error)")
+            throw ExitCode(ExitStatus.operatingSystem)
+        }
+        if isEmbedded { options.onReady = Self.printHowToTry }
+        do throws(BrokerStartError) {
+            return try Broker(options).run()
+        } catch {
+            Output.error("pglease: \(error)")
+            throw ExitCode(error.exitStatus)
+        }
+    }
+
+    private static func printHowToTry(_ address: BrokerAddress) {
+        guard let host = address.socketDirectory ?? address.tcp.first else { return }
+        Output.line("ready; try: psql -h \(host) -p \(address.port) postgres")
+    }
+}
