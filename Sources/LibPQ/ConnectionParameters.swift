@@ -97,7 +97,10 @@ extension ConnectionParameters {
         var keywords = unsafe map { unsafe UnsafePointer(strdup($0.keyword)) }
         var values = unsafe map { unsafe UnsafePointer(strdup($0.value)) }
         defer {
-            unsafe (keywords + values).forEach { unsafe free(UnsafeMutablePointer(mutating: $0)) }
+            for index in unsafe keywords.indices {
+                unsafe free(UnsafeMutablePointer(mutating: keywords[index]))
+                unsafe free(UnsafeMutablePointer(mutating: values[index]))
+            }
         }
         unsafe keywords.append(nil)
         unsafe values.append(nil)

@@ -22,7 +22,7 @@ struct EventLoopTests {
             loop.run()
             #expect(fired == [1, 2, 3])
             #expect(early == 0)
-            timers.forEach { $0.close() }
+            for timer in timers { timer.close() }
         }
     }
 

@@ -104,7 +104,7 @@ struct FileWatcherTests {
             let left = try FileWatcher(loop: loop, descriptor: pair.left)
             let right = try FileWatcher(loop: loop, descriptor: pair.right)
             let recorders = [Recorder(), Recorder()]
-            recorders.forEach { recorder in
+            for recorder in recorders {
                 recorder.react = { _ in
                     left.close()
                     right.close()

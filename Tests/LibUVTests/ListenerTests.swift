@@ -24,7 +24,7 @@ final class Host {
     func close() {
         listener?.close()
         listener = nil
-        accepted.forEach { Descriptor.close($0) }
+        for descriptor in accepted { Descriptor.close(descriptor) }
         accepted = []
     }
 }
@@ -87,7 +87,7 @@ struct ListenerTests {
             #expect(read(from: host.accepted[0]).0 == .wouldBlock)
             #expect(fcntl(host.accepted[0], F_GETFD) == FD_CLOEXEC)
 
-            clients.forEach { _ = close($0) }
+            for client in clients { close(client) }
             host.close()
             #expect(stat(path, &status) != 0)
             #expect(stat(path + ".lock", &status) != 0)
@@ -237,7 +237,7 @@ struct ListenerTests {
             let clients = (0..<2).map { _ in connectUnix(path) }
             loop.run()
             #expect(accepted == 1)
-            clients.forEach { _ = close($0) }
+            for client in clients { close(client) }
             listener = nil
         }
     }
@@ -255,7 +255,46 @@ struct ListenerTests {
             while host.accepted.isEmpty { loop.runOnce() }
             close(client)
             host.close()
-            #expect(fcntl(descriptor, F_GETFD) == -1)
+            #expect(connectLoopback(port) == -1)
+        }
+    }
+
+    @Test func withoutDescriptorsClientsAreTurnedAwayAndTheListenerRecovers() async throws {
+        // In a process of its own: the limit counts for all tests.
+        await #expect(processExitsWith: .success) {
+            try withLoop { loop in
+                let folder = try TemporaryFolder()
+                let path = folder.path + "/socket"
+                let host = try Host(loop, .unix(path: path))
+                var refused = 0
+                host.listener?.onRefuse = { descriptor in
+                    refused += 1
+                    _ = write("full", to: descriptor)
+                }
+                let clients = (0..<3).map { _ in connectUnix(path) }
+                var hoard: [Int32] = []
+                var limits = rlimit()
+                getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+                limits.rlim_cur = 64
+                setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limits)
+                while true {
+                    let descriptor = dup(clients[0])
+                    if descriptor < 0 { break }
+                    hoard.append(descriptor)
+                }
+                loop.runOnce()
+                try #require(refused == 3)
+                try #require(host.accepted.isEmpty)
+                try #require(host.errors.map(\.name) == ["EMFILE"])
+                for client in clients { try #require(read(from: client).1 == "full") }
+                for descriptor in hoard + clients { close(descriptor) }
+
+                let late = connectUnix(path)
+                while host.accepted.isEmpty { loop.runOnce() }
+                try #require(host.errors.count == 1)
+                close(late)
+                host.close()
+            }
         }
     }
 
