@@ -161,9 +161,9 @@ private typealias Fixture = ConfigurationFixture
         #expect(values("host") == ["h"])
         #expect(values("sslmode") == ["disable"])
         #expect(values("sslrootcert") == ["/ca"])
-        #expect(values("ssl_min_protocol_version") == ["TLSv1.2"])
+        #expect(values("ssl_min_protocol_version") == [])
         #expect(values("ssl_max_protocol_version") == ["TLSv1.2"])
-        #expect(values("keepalives") == ["1"])
+        #expect(values("keepalives") == [])
         #expect(values("keepalives_idle") == ["30"])
         #expect(values("keepalives_count") == [])
         #expect(values("tcp_user_timeout") == ["30000"])
@@ -171,6 +171,20 @@ private typealias Fixture = ConfigurationFixture
         #expect(values("user") == ["u"])
         #expect(values("password") == ["p"])
         #expect(values("gssencmode") == ["disable"])
+    }
+
+    /// libpq's own defaults are not spelled out, so that a service file may say otherwise.
+    @Test func defaultsLeaveTheServiceFileItsWord() throws {
+        let configuration = try Fixture.load("[databases]\napp = service=prod\n").configuration
+        let entry = try #require(configuration.database(named: "app"))
+        let keywords = configuration.connectionParameters(
+            for: entry, database: nil, user: "u", password: nil
+        ).map(\.keyword)
+        #expect(
+            keywords == [
+                "service", "keepalives_idle", "keepalives_interval", "keepalives_count",
+                "tcp_user_timeout", "user", "gssencmode",
+            ])
     }
 
     @Test func secretsAreNeverShown() throws {

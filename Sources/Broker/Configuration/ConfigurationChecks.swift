@@ -149,11 +149,11 @@ extension ConfigurationLoader {
         }
         let origin = origins["auth_type"] != nil ? "auth_type" : "listen_addr"
         switch settings.authType {
-        case .peer where onTCP:
+        case .peer where onTCP && settings.authFile == nil:
             warnings.append(
                 issue(
                     origin, "peer has no answer for TCP: clients of listen_addr are refused",
-                    advice: "use scram-sha-256"))
+                    advice: "give their secrets in auth_file"))
         case .trust where settings.listenAddr.contains { !Self.isLoopback($0) }:
             warnings.append(
                 issue(origin, "trust lets everybody in who reaches listen_addr"))

@@ -21,17 +21,22 @@ extension Configuration {
 
 extension Settings {
     /// The `server_tls_*` and `tcp_*` settings as libpq's keywords.
+    ///
+    /// What equals libpq's own default is left out: a keyword that is given would hide the one of
+    /// a service file, and `PGSSLMODE`.
     var serverParameters: [ServerParameter] {
-        var parameters = [ServerParameter("sslmode", serverTlsSslmode.rawValue)]
+        var parameters: [ServerParameter] = []
         func append(_ keyword: String, _ value: String?) {
             if let value { parameters.append(ServerParameter(keyword, value)) }
         }
+        append("sslmode", serverTlsSslmode == .prefer ? nil : serverTlsSslmode.rawValue)
         append("sslrootcert", serverTlsCaFile)
         append("sslkey", serverTlsKeyFile)
         append("sslcert", serverTlsCertFile)
-        append("ssl_min_protocol_version", serverTlsProtocols.minimum)
+        let minimum = serverTlsProtocols.minimum
+        append("ssl_min_protocol_version", minimum == TLSProtocols.secure.minimum ? nil : minimum)
         append("ssl_max_protocol_version", serverTlsProtocols.maximum)
-        append("keepalives", tcpKeepalive ? "1" : "0")
+        append("keepalives", tcpKeepalive ? nil : "0")
         append("keepalives_idle", tcpKeepidle.map { "\($0)" })
         append("keepalives_interval", tcpKeepintvl.map { "\($0)" })
         append("keepalives_count", tcpKeepcnt.map { "\($0)" })

@@ -30,8 +30,8 @@ extension Settings {
         SettingDescription(
             "auth_type", \.authType, .authType, pgbouncer: "md5",
             "peer: the Unix socket's user must be the role, root, the broker's own user, or be "
-                + "mapped by peer_map. trust: nobody is asked. scram-sha-256: secrets of auth_file."
-        ),
+                + "mapped by peer_map; who is not, or comes by TCP, is asked for its secret in "
+                + "auth_file. trust: nobody is asked. scram-sha-256: everybody is, by auth_file."),
         SettingDescription(
             "auth_file", \.authFile, .path,
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain or SCRAM."),
