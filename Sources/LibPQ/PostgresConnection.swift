@@ -64,10 +64,10 @@ package final class PostgresConnection: @unchecked Sendable {
         start(parameters: parameters)
     }
 
-    /// PQconnectPoll. Before the first call, wait until `descriptor` is writable.
+    /// PQconnectPoll. Before the first call, wait until `descriptor` is writable; before every call,
+    /// close its watcher, for libpq may close the descriptor and open another of the same number.
     package func poll() -> Progress {
-        guard startFailure == nil else { return .failed }
-        if unsafe PQstatus(open) == CONNECTION_BAD { return .failed }
+        if hasFailed { return .failed }
         switch unsafe PQconnectPoll(open) {
         case PGRES_POLLING_READING: return .reading
         case PGRES_POLLING_WRITING: return .writing
@@ -84,6 +84,9 @@ package final class PostgresConnection: @unchecked Sendable {
         guard let handle = unsafe handle else { return false }
         return unsafe PQstatus(handle) == CONNECTION_OK
     }
+
+    /// `start` or `poll` has failed, or libpq has noticed a loss; `failure` says why.
+    package var hasFailed: Bool { unsafe startFailure != nil || PQstatus(open) == CONNECTION_BAD }
 
     package var isClosed: Bool { unsafe handle == nil && startFailure == nil }
 
