@@ -1,0 +1,184 @@
+import Glibc
+import LibPQ
+import LibUV
+import PostgresWire
+
+extension OpenSSLArithmetic: @retroactive ScramArithmetic {}
+
+/// Who may come in, and how it shows who it is: `auth_type`.
+///
+/// A method is one case of `AuthType`, one branch of `authenticate`, and for those that ask the client one
+/// case of `ClientLogin.Exchange`.
+extension Broker {
+    func authenticate(_ client: ClientSession) {
+        switch settings.authType {
+        case .trust:
+            authenticated(client)
+        case .peer:
+            if let peer = client.peer {
+                if isPeerAllowed(peer, as: client.user, console: isConsole(client)) {
+                    authenticated(client)
+                } else if userList?.secret(for: client.user) != nil {
+                    askForProof(client)
+                } else {
+                    fail(client, peerRefused(peer, client.user))
+                }
+            } else if userList != nil {
+                askForProof(client)
+            } else {
+                fail(client, Self.noPeerOverTCP(client.user))
+            }
+        case .scramSHA256, .md5:
+            if let peer = client.peer, isConsole(client), isOwner(peer) {
+                authenticated(client)
+            } else {
+                askForProof(client)
+            }
+        }
+    }
+
+    private func isConsole(_ client: ClientSession) -> Bool {
+        ConsoleSession.databases.contains(client.database)
+    }
+
+    // MARK: Peer
+
+    /// The process of the broker's own user, or of root.
+    func isOwner(_ peer: PeerCredentials) -> Bool { peer.userID == 0 || peer.userID == geteuid() }
+
+    private func isPeerAllowed(_ peer: PeerCredentials, as role: String, console: Bool) -> Bool {
+        if isOwner(peer) { return true }
+        guard let name = Self.userName(of: peer.userID) else { return false }
+        return name == role
+            || settings.peerMap.contains { $0.allows(systemUser: name, role: role) }
+    }
+
+    private func peerRefused(_ peer: PeerCredentials, _ role: String) -> PgError {
+        let name = Self.userName(of: peer.userID).map { "\"\($0)\"" } ?? "without a name"
+        return .fatal(
+            .invalidAuthorization, "peer authentication failed for user \"\(role)\"",
+            detail: "The client's process runs as user \(name) (uid \(peer.userID)).",
+            hint: "Log in as the role of that name, add a pair to peer_map, or give \"\(role)\" a secret in auth_file.")
+    }
+
+    private static func noPeerOverTCP(_ role: String) -> PgError {
+        .fatal(
+            .invalidAuthorization, "no authentication over TCP for user \"\(role)\"",
+            detail: "auth_type is peer, which needs the Unix socket.",
+            hint: "Use the Unix socket, or set auth_type = scram-sha-256 with an auth_file.")
+    }
+
+    /// The name in the passwd database. May ask a name service once; answers of the local file come at once.
+    static func userName(of uid: UInt32) -> String? {
+        var entry = passwd()
+        var result: UnsafeMutablePointer<passwd>?
+        var buffer = [CChar](repeating: 0, count: 4096)
+        guard getpwuid_r(uid, &entry, &buffer, buffer.count, &result) == 0, result != nil,
+            let name = entry.pw_name
+        else { return nil }
+        return String(cString: name)
+    }
+
+    // MARK: SCRAM-SHA-256
+
+    private func askForProof(_ client: ClientSession) {
+        let arithmetic = OpenSSLArithmetic()
+        let secret: ScramSecret
+        switch userList?.secret(for: client.user) {
+        case .plain(let password): secret = derivedSecret(of: client.user, password)
+        case .scram(let stored): secret = stored
+        case .md5:
+            fail(client, Self.md5Refused(client.user))
+            return
+        case nil:
+            secret = ScramSecret.mock(user: client.user, key: mockKey, arithmetic: arithmetic)
+        }
+        let nonce = base64Encode(arithmetic.randomBytes(18))
+        client.login?.exchange = .awaitsMechanism(
+            ScramServer(secret: secret, nonce: nonce, arithmetic: arithmetic))
+        var bytes: [UInt8] = []
+        bytes.appendAuthenticationSASL(mechanisms: [ScramServer.mechanism])
+        bytes.withUnsafeBytes { send($0, to: client) }
+    }
+
+    /// Thousands of rounds of hashing: once for each user and reload, not for each login.
+    private func derivedSecret(of user: String, _ password: String) -> ScramSecret {
+        if let known = derivedSecrets[user] { return known }
+        let arithmetic = OpenSSLArithmetic()
+        let secret = ScramSecret.derive(
+            password: password, salt: arithmetic.randomBytes(16),
+            iterations: ScramSecret.defaultIterations, arithmetic: arithmetic)
+        derivedSecrets[user] = secret
+        return secret
+    }
+
+    /// A password message. Returns how many bytes are dealt with.
+    func password(_ bytes: UnsafeRawBufferPointer, _ client: ClientSession) -> Int {
+        guard bytes.count >= MessageHeader.size, let login = client.login else { return 0 }
+        let header = MessageHeader(bytes, at: 0)
+        guard FrontendKind(rawValue: header.kind) == .password else {
+            if FrontendKind(rawValue: header.kind) == .terminate {
+                close(client, because: "client said goodbye during login")
+            } else {
+                counters.protocolErrors += 1
+                refuse(client, .fatal(.protocolViolation, "expected a password message"))
+            }
+            return bytes.count
+        }
+        guard (0...Self.longestPasswordMessage).contains(header.bodyLength) else {
+            counters.protocolErrors += 1
+            refuse(client, .fatal(.protocolViolation, "invalid password message length"))
+            return bytes.count
+        }
+        let length = MessageHeader.size + header.bodyLength
+        guard bytes.count >= length else { return 0 }
+        proof(UnsafeRawBufferPointer(rebasing: bytes[MessageHeader.size..<length]), client, login)
+        return length
+    }
+
+    private static let longestPasswordMessage = 4096
+
+    private func proof(
+        _ body: UnsafeRawBufferPointer, _ client: ClientSession, _ login: ClientLogin
+    ) {
+        do throws(ScramError) {
+            switch login.exchange {
+            case .none:
+                throw .outOfOrder
+            case .awaitsMechanism(var server):
+                guard let first = SASLInitialResponse(body: body), let data = first.data,
+                    first.mechanism == ScramServer.mechanism
+                else {
+                    refuse(client, .fatal(.protocolViolation, "client selected an invalid SASL mechanism"))
+                    return
+                }
+                let answer = try server.handleFirst(data)
+                login.exchange = .awaitsProof(server)
+                var bytes: [UInt8] = []
+                bytes.appendAuthenticationSASLContinue(answer)
+                bytes.withUnsafeBytes { send($0, to: client) }
+            case .awaitsProof(var server):
+                login.exchange = .none
+                let answer = try server.handleFinal(Array(body))
+                var bytes: [UInt8] = []
+                bytes.appendAuthenticationSASLFinal(answer)
+                bytes.withUnsafeBytes { send($0, to: client) }
+                authenticated(client)
+            }
+        } catch {
+            fail(client, error.pgError(user: client.user))
+        }
+    }
+
+    private static func md5Refused(_ user: String) -> PgError {
+        .fatal(
+            .invalidAuthorization, "the secret of user \"\(user)\" is an MD5 hash",
+            detail: "pglease authenticates with SCRAM-SHA-256, which an MD5 hash cannot serve.",
+            hint: "Put the SCRAM secret (from pg_authid) or the plain password into auth_file.")
+    }
+
+    private func fail(_ client: ClientSession, _ error: PgError) {
+        counters.loginFailures += 1
+        refuse(client, error)
+    }
+}

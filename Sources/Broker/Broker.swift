@@ -1,0 +1,220 @@
+package import LeaseCore
+import LibPQ
+import LibUV
+package import Logging
+import PostgresWire
+
+/// What a broker is started with.
+package struct BrokerOptions {
+    package var configuration: LoadedConfiguration
+    /// Reads the same sources again, for RELOAD and SIGHUP.
+    package var reload: () throws(ConfigurationError) -> LoadedConfiguration
+    /// Listening sockets from systemd.
+    package var adoptedSockets: [Int32] = []
+    package var notify: ServiceNotifier?
+    package var logger: Logger
+    /// Called on the loop once clients are accepted, with where.
+    package var onReady: (BrokerAddress) -> Void = { _ in }
+
+    package init(
+        configuration: LoadedConfiguration, logger: Logger,
+        reload: @escaping () throws(ConfigurationError) -> LoadedConfiguration
+    ) {
+        self.configuration = configuration
+        self.logger = logger
+        self.reload = reload
+    }
+}
+
+/// Where a broker listens.
+package struct BrokerAddress: Sendable {
+    /// nil when there is no Unix socket. A leading `@` is an abstract one.
+    package var socketDirectory: String?
+    package var port: Int
+    package var tcp: [String]
+}
+
+/// Why a broker could not start; what to do is part of the text.
+package struct BrokerStartError: Error, CustomStringConvertible {
+    package var description: String
+    /// sysexits(3).
+    package var exitStatus: Int32
+
+    package init(_ description: String, exitStatus: Int32) {
+        self.description = description
+        self.exitStatus = exitStatus
+    }
+}
+
+/// One broker: one loop, and everything it owns. Two can live in one process.
+///
+/// The loop's thread is the only one that touches it.
+package final class Broker {
+    let loop: EventLoop
+    var logger: Logger
+    let reloadSources: () throws(ConfigurationError) -> LoadedConfiguration
+    let notify: ServiceNotifier?
+    let onReady: (BrokerAddress) -> Void
+    var adoptedSockets: [Int32]
+    let startedAt: Instant
+
+    var loaded: LoadedConfiguration
+    var configuration: Configuration { loaded.configuration }
+    var settings: Settings { loaded.configuration.settings }
+    var userList: UserList?
+
+    // The core.
+
+    var scheduler: Scheduler
+    var effects: [SchedulerEffect] = []
+    var isRunningEffects = false
+    var statements = StatementTable()
+    var profiles = ProfileTable()
+    var toServer = RelayOutput()
+    var toClient = RelayOutput()
+
+    // What it names by slot.
+
+    var clients = SlotTable<ClientSession>()
+    var servers: [UInt32: ServerConnection] = [:]
+    var pools: [PoolKey: Pool] = [:]
+    var poolsByID: [PoolID: Pool] = [:]
+    var lastPool: UInt32 = 0
+    var groups: [String: ClientGroup] = [:]
+    var groupsByID: [GroupID: ClientGroup] = [:]
+    var lastGroup: UInt32 = 0
+    var cancelKeys: [CancelKey: ClientID] = [:]
+    var peers: [Int32: WatchedPeer] = [:]
+    var databaseKeys: [String: UInt32] = [:]
+    var userKeys: [String: UInt32] = [:]
+    var clientsByDatabase: [String: Int] = [:]
+    var clientsByUser: [String: Int] = [:]
+
+    // The loop's tools.
+
+    var listeners: [Listener] = []
+    var timer: LoopTimer?
+    var signals: [SignalWatcher] = []
+    /// Clients that may go on after the callback that is running.
+    var resumable: [ClientID] = []
+    /// The next time that something outside the scheduler may have run out.
+    var housekeepingAt: Instant?
+    let readBuffer: UnsafeMutableRawBufferPointer
+    var counters = BrokerCounters()
+    var history = StatisticsHistory()
+    var shutdown: Shutdown?
+    var startup: Startup?
+    var exitStatus: Int32 = 0
+    var descriptorLimit = 0
+    /// Servers whose next bytes no event announces.
+    var readable: [ServerID] = []
+    /// Secrets derived from plain passwords of `auth_file`.
+    var derivedSecrets: [String: ScramSecret] = [:]
+    /// Makes the secrets of users that do not exist.
+    let mockKey = OpenSSLArithmetic().randomBytes(32)
+
+    static let readSize = 65_536
+
+    package init(_ options: BrokerOptions) throws(BrokerStartError) {
+        do throws(UVError) {
+            loop = try EventLoop()
+        } catch {
+            throw BrokerStartError("the event loop could not be made: \(error)", exitStatus: 71)
+        }
+        logger = options.logger
+        reloadSources = options.reload
+        notify = options.notify
+        onReady = options.onReady
+        adoptedSockets = options.adoptedSockets
+        loaded = options.configuration
+        startedAt = Instant(nanoseconds: loop.now)
+        scheduler = Scheduler(policy: BrokerPolicy(), seed: UInt64.random(in: .min ... .max))
+        readBuffer = .allocate(byteCount: Broker.readSize, alignment: 16)
+        scheduler.handle(
+            .policyChanged(Self.brokerPolicy(options.configuration.configuration.settings)),
+            now: startedAt, into: &effects)
+    }
+
+    deinit { readBuffer.deallocate() }
+
+    var now: Instant { Instant(nanoseconds: loop.now) }
+
+    // MARK: Events and effects
+
+    /// Tells the scheduler, and carries out what it orders. Orders that come while orders are
+    /// carried out wait their turn.
+    func post(_ event: SchedulerEvent) {
+        scheduler.handle(event, now: now, into: &effects)
+        runEffects()
+    }
+
+    private func runEffects() {
+        guard !isRunningEffects, !effects.isEmpty else { return }
+        isRunningEffects = true
+        var index = 0
+        while index < effects.count {
+            let effect = effects[index]
+            index += 1
+            run(effect)
+        }
+        effects.removeAll(keepingCapacity: true)
+        isRunningEffects = false
+    }
+
+    func server(_ id: ServerID) -> ServerConnection? {
+        guard let server = servers[id.slot], server.id == id else { return nil }
+        return server
+    }
+
+    /// Something outside the scheduler runs out then.
+    func housekeeping(by deadline: Instant) {
+        if let housekeepingAt, housekeepingAt <= deadline { return }
+        housekeepingAt = deadline
+    }
+
+    /// Runs before each wait of the loop: whoever may go on goes on, and the one timer is armed.
+    func beforeWait() {
+        resumeClients()
+        var next = scheduler.nextDeadline
+        if let housekeepingAt, next.map({ housekeepingAt < $0 }) ?? true { next = housekeepingAt }
+        if let next {
+            if timer?.deadline != next.nanoseconds { timer?.arm(at: next.nanoseconds) }
+        } else {
+            timer?.disarm()
+        }
+    }
+
+    func timerFired() {
+        let now = now
+        if let deadline = scheduler.nextDeadline, deadline <= now { post(.deadlineReached) }
+        if let housekeepingAt, housekeepingAt <= now {
+            self.housekeepingAt = nil
+            keepHouse(now)
+        }
+    }
+}
+
+/// Which client a CancelRequest means.
+struct CancelKey: Hashable {
+    var processID: Int32
+    var secret: Int32
+}
+
+struct PoolKey: Hashable {
+    var database: String
+    var user: String
+}
+
+/// Events that are counted over the life of the broker.
+struct BrokerCounters {
+    var accepted = 0
+    var refused = 0
+    var loginFailures = 0
+    var protocolErrors = 0
+    var rejections = 0
+    var serverConnects = 0
+    var serverConnectFailures = 0
+    var retriedRequests = 0
+    var cancels = 0
+    var revocations = 0
+}

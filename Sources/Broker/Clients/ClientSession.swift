@@ -1,0 +1,107 @@
+import LeaseCore
+import LibUV
+import PostgresWire
+
+/// One client, from accept to close. Owns its descriptor.
+///
+/// An idle one must stay small: no buffer, no names of its own that others share.
+final class ClientSession: FileWatcherDelegate {
+    let id: ClientID
+    let descriptor: Int32
+    unowned let broker: Broker
+    let connectedAt: Instant
+    /// nil over TCP.
+    let peer: PeerCredentials?
+    let isUnix: Bool
+
+    enum Phase {
+        case startup
+        case authenticating
+        /// Waits for the first server of its pool to say what its parameters are.
+        case learning
+        /// A session pool: waits for its server before it is logged in.
+        case awaitingServer
+        case ready
+        case console
+        /// An error is on its way out; nothing more is read.
+        case closing
+        case closed
+    }
+
+    var phase = Phase.startup
+    var watcher: FileWatcher?
+    var stream = ClientStream()
+    /// Received and not dealt with: a partial message, or what waits for a lease.
+    var pending: [UInt8] = []
+    var outbound = OutboundBuffer()
+    /// The client has not taken `outbound` since then.
+    var stalledSince: Instant?
+
+    var login: ClientLogin?
+    var console: ConsoleSession?
+    var pool: Pool?
+    var group: ClientGroup?
+    var user = ""
+    var database = ""
+    var applicationName = ""
+    /// From the startup packet, and with what the client set since; each holds a reference.
+    var startupProfile = ProfileID.serverDefault
+    var profile = ProfileID.serverDefault
+    var told: ParameterSet?
+
+    // The key that a CancelRequest names.
+    var keyProcessID: Int32 = 0
+    var keySecret: Int32 = 0
+
+    // The lease.
+
+    unowned(unsafe) var server: ServerConnection?
+    var isWaiting = false
+    var isQueuedToResume = false
+    var isPeerWatched = false
+    /// Its process is gone since then; a child may have its socket.
+    var orphanedAt: Instant?
+    /// When it began to wait, or sent its last message.
+    var requestedAt: Instant
+    var lastActivity: Instant
+    var retries = 0
+
+    init(
+        id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, broker: Broker,
+        now: Instant
+    ) {
+        self.id = id
+        self.descriptor = descriptor
+        self.peer = peer
+        self.isUnix = isUnix
+        self.broker = broker
+        connectedAt = now
+        requestedAt = now
+        lastActivity = now
+    }
+
+    var isOpen: Bool { phase != .closed && phase != .closing }
+
+    /// Who it is, for logs and errors.
+    var ownerKey: OwnerKey { OwnerKey(processID: peer?.processID ?? 0) }
+
+    func fileReady(_ events: FileEvents, error: UVError?) {
+        if events.contains(.writable) { broker.flush(self) }
+        guard phase != .closed, !events.intersection([.readable, .disconnect]).isEmpty else { return }
+        broker.receive(from: self)
+    }
+}
+
+/// A group of clients that share caps, for as long as it has members or a line in `[groups]`.
+final class ClientGroup {
+    let id: GroupID
+    let name: String
+    var policy: GroupPolicy
+    var members = 0
+
+    init(id: GroupID, name: String, policy: GroupPolicy) {
+        self.id = id
+        self.name = name
+        self.policy = policy
+    }
+}

@@ -1,0 +1,211 @@
+import LeaseCore
+import Logging
+import PostgresWire
+
+/// What the scheduler orders.
+extension Broker {
+    func run(_ effect: SchedulerEffect) {
+        switch effect {
+        case .openServer(let id, let pool, let profile): openServer(id, pool, profile)
+        case .closeServer(let id, let reason): closeServer(id, reason)
+        case .validateServer(let id): validate(id)
+        case .resetServer(let id): reset(id)
+        case .grant(let client, let server, let lease, let waited):
+            grant(client, server, lease, waited: waited)
+        case .reject(let client, let rejection): reject(client, rejection)
+        case .notifyWaiter(let client, let place, let waited):
+            notify(client, place: place, waited: waited)
+        case .poolPhaseChanged(let pool, let phase): phaseChanged(pool, phase)
+        case .connectFailed(let pool, let failure, let attempt, let retryIn):
+            logConnectFailure(pool, failure, attempt: attempt, retryIn: retryIn)
+        case .poolStarted(let pool): poolStarted(pool)
+        case .poolStartFailed(let pool, let failure, let attempts):
+            poolStartFailed(pool, failure, attempts: attempts)
+        case .poolPaused(let pool): poolPaused(pool)
+        }
+    }
+
+    private func validate(_ id: ServerID) {
+        guard let server = server(id) else { return }
+        ask(server, .check, settings.serverCheckQuery ?? "")
+    }
+
+    private func reset(_ id: ServerID) {
+        guard let server = server(id) else { return }
+        guard let query = settings.serverResetQuery, !query.isEmpty else {
+            // Nothing may clean it, by configuration: what was left stays.
+            server.lastUsed = now
+            post(.resetSucceeded(id, profile: server.profile))
+            return
+        }
+        ask(server, .reset, query)
+        server.resetDeadline = now + Self.resetTimeout
+        housekeeping(by: now + Self.resetTimeout)
+    }
+
+    /// How long a check or reset query may take before its connection is given up.
+    static let resetTimeout = Duration.seconds(10)
+
+    private func poolPaused(_ id: PoolID) {
+        guard let pool = poolsByID[id] else { return }
+        logger.notice("pool paused", metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
+    }
+
+    private func phaseChanged(_ id: PoolID, _ phase: PoolPhase) {
+        guard let pool = poolsByID[id] else { return }
+        if phase == .stopped, pool.isClosed { poolsByID[id] = nil }
+        logger.debug(
+            "pool phase",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)", "phase": "\(phase.rawValue)",
+            ])
+    }
+
+    /// One warning for an incident, each further attempt at debug level.
+    private func logConnectFailure(
+        _ id: PoolID, _ failure: ConnectFailure, attempt: Int, retryIn: Duration?
+    ) {
+        guard let pool = poolsByID[id] else { return }
+        let isStarting = startup?.isWaiting(for: id) == true
+        logger.log(
+            level: attempt <= 1 || isStarting ? .warning : .debug, "server connect failed",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)", "attempt": "\(attempt)",
+                "sqlstate": "\(failure.error.sqlState.rawValue)",
+                "reason": "\(failure.error.message)",
+                "retry_in": "\(retryIn.map(Self.seconds) ?? "when asked for")",
+            ])
+    }
+
+    // MARK: Waiters
+
+    private func notify(_ id: ClientID, place: Int, waited: Duration) {
+        guard let client = clients[id], let pool = client.pool, client.phase == .ready else { return }
+        var bytes: [UInt8] = []
+        bytes.appendNoticeResponse(
+            PgError(
+                severity: .notice, sqlState: .successfulCompletion,
+                message: "waiting for a server connection for \(Self.seconds(waited)), place \(place) in the queue",
+                detail: holders(of: pool),
+                hint: "query_wait_timeout ends the wait\(pool.limits.queryWait.map { " after " + Self.seconds($0) } ?? " never")."
+            ))
+        bytes.withUnsafeBytes { send($0, to: client) }
+    }
+
+    private func reject(_ id: ClientID, _ rejection: Rejection) {
+        guard let client = clients[id], client.isWaiting else { return }
+        client.isWaiting = false
+        counters.rejections += 1
+        guard let pool = client.pool else { return }
+        let error = rejectionError(rejection, pool)
+        logger.warning(
+            "lease refused",
+            metadata: describe(client, with: [
+                "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                "waited_us": "\(rejection.waited.wholeMicroseconds)",
+            ]))
+        if client.phase == .awaitingServer {
+            refuse(client, error)
+        } else {
+            answer(client, with: error)
+        }
+    }
+
+    /// The batch that waits is answered with this error; the session goes on.
+    func answer(_ client: ClientSession, with error: PgError) {
+        let bytes = client.pending
+        client.pending = []
+        var output = RelayOutput()
+        bytes.withUnsafeBytes { input in
+            var turn = ClientTurn(
+                input, mode: client.pool?.mode
+                    ?? RelayMode(pooling: .transaction, maxPreparedStatements: 0, maxMessageSize: .max))
+            let step = turn.refuseBatch(with: error, &client.stream, toClient: &output)
+            client.pending = Array(input[step.consumed...])
+            send(output, of: input, to: client)
+        }
+        queueToResume(client)
+    }
+
+    private func rejectionError(_ rejection: Rejection, _ pool: Pool) -> PgError {
+        let waited = Self.seconds(rejection.waited)
+        let name = "\"\(pool.database)\" (user \"\(pool.user)\")"
+        switch rejection.cause {
+        case .deadline(let limit):
+            return .error(
+                .tooManyConnections, "no server connection became free within \(waited)",
+                detail: "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))",
+                hint: "Shorten the transactions of the holders, or raise the limit or query_wait_timeout.")
+        case .queueFull(let limit):
+            return .error(
+                .tooManyConnections, "too many clients wait for a server connection",
+                detail: "max_waiting is \(limit). \(holders(of: pool))",
+                hint: "Shorten the transactions of the holders, or raise max_waiting or the pool's size.")
+        case .connectFailed(let failure):
+            var error = failure.error
+            error.severity = .error
+            let waiting = failure.kind == .permanent ? "" : " after \(waited)"
+            error.message = "cannot connect to the server of \(name)\(waiting): \(error.message)"
+            if error.hint == nil {
+                error.hint = "The session goes on: the broker keeps trying; ask again once the server is back."
+            }
+            return error
+        case .poolPaused:
+            return .error(
+                .cannotConnectNow, "database \"\(pool.database)\" is paused",
+                detail: "Waited \(waited).", hint: "RESUME \(pool.database) in the console lets it go on.")
+        case .poolClosed:
+            return .fatal(
+                .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",
+                hint: "Connect again.")
+        }
+    }
+
+    private static func describe(_ limit: WaitLimit, _ name: String) -> String {
+        switch limit {
+        case .poolSize(let size): "All \(size) connections of pool \(name) are leased (pool_size)."
+        case .databaseConnections(let limit): "max_db_connections is \(limit)."
+        case .userConnections(let limit): "max_user_connections is \(limit)."
+        case .serverConnections(let limit): "max_server_connections is \(limit)."
+        case .groupLeases(let limit): "max_leases of this client's group is \(limit)."
+        case .groupGuarantees: "The free connections of pool \(name) are kept for other groups (min_leases)."
+        case .connecting: "Pool \(name) has room, but no connection was ready in time."
+        }
+    }
+
+    /// Who has held the longest, for errors and notices.
+    func holders(of pool: Pool) -> String {
+        let now = now
+        let leased = servers.values.filter { $0.pool === pool && $0.isLeased && $0.client != nil }
+            .sorted { $0.leaseSince < $1.leaseSince }
+        guard !leased.isEmpty else { return "No lease is held in this pool." }
+        let named = leased.prefix(Self.holdersNamed).map { server -> String in
+            guard let client = server.client else { return "" }
+            let who = client.peer.map { "pid \($0.processID)" } ?? "client \(client.id)"
+            let application = client.applicationName.isEmpty ? "" : " \"\(client.applicationName)\""
+            return "\(who)\(application) for \(Self.seconds(now - server.leaseSince)) (\(server.activity))"
+        }
+        let more = leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
+        return "Held by: \(named.joined(separator: ", "))\(more)."
+    }
+
+    private static let holdersNamed = 5
+
+    /// "12.3 s", for people.
+    static func seconds(_ duration: Duration) -> String {
+        let tenths = (duration.wholeNanoseconds + 50_000_000) / 100_000_000
+        return "\(tenths / 10).\(tenths % 10) s"
+    }
+}
+
+extension ServerConnection {
+    /// What the lease does now.
+    var activity: String {
+        if stream.isOwing { return "active" }
+        switch stream.status {
+        case .idle: return "idle"
+        case .inTransaction: return "idle in transaction"
+        case .failed: return "idle in failed transaction"
+        }
+    }
+}

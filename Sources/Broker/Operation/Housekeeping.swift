@@ -1,0 +1,196 @@
+import LeaseCore
+import Logging
+import PostgresWire
+
+/// What runs out outside the scheduler: logins, connects, limits of leases, clients that do not read.
+///
+/// Nothing is kept in a list of its own: whoever sets a deadline says when to look, and the look finds
+/// what is due and when to look again.
+extension Broker {
+    func keepHouse(_ now: Instant) {
+        let waiting = readable
+        readable = []
+        for id in waiting {
+            guard let server = server(id), server.phase == .ready else { continue }
+            receive(from: server)
+        }
+        for server in Array(servers.values) { look(at: server, now) }
+        for client in Array(clients.all) { look(at: client, now) }
+        lookAtStatistics(now)
+        lookAtShutdown(now)
+    }
+
+    /// True if the deadline has passed; else it will be looked at then.
+    private func isDue(_ deadline: Instant?, _ now: Instant) -> Bool {
+        guard let deadline else { return false }
+        if deadline <= now { return true }
+        housekeeping(by: deadline)
+        return false
+    }
+
+    // MARK: Servers
+
+    private func look(at server: ServerConnection, _ now: Instant) {
+        guard server.phase != .closed else { return }
+        if isDue(server.connectDeadline, now) {
+            server.connectDeadline = nil
+            connectTimedOut(server)
+            return
+        }
+        if isDue(server.drainDeadline, now) {
+            server.drainDeadline = nil
+            endDrain(server)
+            return
+        }
+        if server.stream.brokerQuery == nil {
+            server.resetDeadline = nil
+        } else if isDue(server.resetDeadline, now) {
+            server.resetDeadline = nil
+            serverEnded(server, "the server did not answer a reset or check query in time")
+            return
+        }
+        if server.isLeased, let client = server.client { look(at: server, heldBy: client, now) }
+    }
+
+    private func endDrain(_ server: ServerConnection) {
+        logger.warning(
+            "server did not end what a vanished client left running",
+            metadata: ["server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)"])
+        if var orphan = server.orphan {
+            server.orphan = nil
+            server.stream.dropAll(&orphan, statements: &statements)
+            orphan.releaseAll(in: &statements)
+        }
+        endLease(server, .broken)
+    }
+
+    private func look(at server: ServerConnection, heldBy client: ClientSession, _ now: Instant) {
+        let limits = server.pool.limits
+        let isIdle = !server.stream.isOwing
+        if let limit = limits.leaseWarning, !server.wasWarnedAbout,
+            isDue(server.leaseSince + limit, now)
+        {
+            server.wasWarnedAbout = true
+            logger.warning(
+                "lease is held for long",
+                metadata: describe(client, with: [
+                    "lease.id": "\(server.lease!)", "server.pid": "\(server.backendProcessID)",
+                    "held_us": "\((now - server.leaseSince).wholeMicroseconds)",
+                    "activity": "\(server.activity)",
+                ]))
+        }
+        let checks: [(name: String, limit: Duration?, since: Instant?)] = [
+            ("lease_timeout", limits.lease, server.leaseSince),
+            ("transaction_timeout", limits.transaction, server.stream.status == .idle && isIdle ? nil : server.transactionSince),
+            ("query_timeout", limits.query, isIdle ? nil : server.querySince),
+            ("idle_transaction_timeout", limits.idleTransaction,
+                isIdle && server.stream.status != .idle ? server.idleSince : nil),
+        ]
+        for check in checks {
+            guard let limit = check.limit else { continue }
+            guard let since = check.since else {
+                // It may begin at any time.
+                housekeeping(by: now + limit)
+                continue
+            }
+            if isDue(since + limit, now) {
+                revoke(server, client, check.name, limit, lasted: now - since)
+                return
+            }
+        }
+        if client.peer != nil, server.pool.mode.pooling != .session,
+            isDue(server.leaseSince + Self.peerWatchAfter, now)
+        {
+            watchPeer(of: client)
+        }
+    }
+
+    /// Takes a lease away. The client is told which limit it was, at once if it waits for an
+    /// answer, else with its next statement; its session goes on.
+    func revoke(
+        _ server: ServerConnection, _ client: ClientSession, _ limit: String, _ value: Duration,
+        lasted: Duration
+    ) {
+        counters.revocations += 1
+        let error = PgError.error(
+            .idleSessionTimeout, "lease revoked: \(limit) of \(Self.seconds(value)) reached",
+            detail: "It had lasted \(Self.seconds(lasted)) (\(server.activity)); the transaction was rolled back.",
+            hint: "Shorten the work between BEGIN and COMMIT, or raise \(limit).")
+        logger.warning(
+            "lease revoked",
+            metadata: describe(client, with: [
+                "lease.id": "\(server.lease!)", "limit": "\(limit)",
+                "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
+            ]))
+        if server.stream.isOwing { sendCancel(server, then: {}) }
+        var bytes: [UInt8] = []
+        let isSession = server.pool.mode.pooling == .session
+        let outcome = server.stream.lose(
+            &client.stream, error: error, statements: &statements, toClient: &bytes)
+        detach(server, client)
+        endLease(server, .broken)
+        if outcome == .ends {
+            close(client, because: error.message)
+        } else if isSession {
+            refuse(client, error)
+        } else {
+            bytes.withUnsafeBytes { send($0, to: client) }
+            queueToResume(client)
+        }
+    }
+
+    // MARK: Clients
+
+    private func look(at client: ClientSession, _ now: Instant) {
+        switch client.phase {
+        case .startup, .authenticating:
+            if isDue(client.login?.deadline, now) {
+                refuse(
+                    client,
+                    .fatal(
+                        .protocolViolation, "login took too long",
+                        detail: "client_login_timeout is \(settings.clientLoginTimeout.map(Self.seconds) ?? "off").",
+                        hint: "Connect again; the network or the client was too slow."))
+                return
+            }
+        case .learning:
+            if isDue(client.connectedAt + Self.learningTime, now) { finishLogin(client) }
+        case .ready:
+            lookAtIdle(client, now)
+        case .awaitingServer, .console, .closing, .closed:
+            break
+        }
+        guard client.phase != .closed else { return }
+        if let stalled = client.stalledSince, let timeout = settings.clientWriteTimeout,
+            isDue(stalled + timeout, now)
+        {
+            logger.warning(
+                "client does not read its answers",
+                metadata: describe(client, with: [
+                    "unsent_bytes": "\(client.outbound.count)",
+                    "client_write_timeout": "\(Self.seconds(timeout))",
+                ]))
+            close(client, because: "client_write_timeout: nothing was read for \(Self.seconds(timeout))")
+            return
+        }
+        if let orphanedAt = client.orphanedAt {
+            if client.lastActivity > orphanedAt {
+                client.orphanedAt = nil
+            } else if isDue(orphanedAt + Self.orphanGrace, now), client.server != nil {
+                close(client, because: "its process is gone")
+            }
+        }
+    }
+
+    private func lookAtIdle(_ client: ClientSession, _ now: Instant) {
+        guard let limit = client.pool?.limits.clientIdle, client.server == nil, !client.isWaiting,
+            isDue(client.lastActivity + limit, now)
+        else { return }
+        refuse(
+            client,
+            .fatal(
+                .idleSessionTimeout, "idle for longer than client_idle_timeout",
+                detail: "client_idle_timeout is \(Self.seconds(limit)).",
+                hint: "Connect again when there is work, or raise client_idle_timeout."))
+    }
+}

@@ -1,0 +1,206 @@
+import LeaseCore
+import PostgresWire
+
+/// Which pools and groups there are. A pool is made for its first client, or at start where the configuration
+/// names a user for its database.
+extension Broker {
+    // MARK: Pools
+
+    /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
+    func pool(database: String, user: String) -> Pool? {
+        guard let entry = configuration.database(named: database) else { return nil }
+        let serverUser = entry.forcedUser ?? user
+        let key = PoolKey(database: database, user: serverUser)
+        if let pool = pools[key] { return pool }
+        return openPool(key, entry, startup: Self.firstLook)
+    }
+
+    /// One connection at once, so that the pool's parameters are known soon.
+    private static let firstLook: StartupSchedule = {
+        var schedule = StartupSchedule()
+        schedule.attempts = 1
+        return schedule
+    }()
+
+    @discardableResult
+    func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> Pool {
+        lastPool += 1
+        let limits = configuration.poolSettings(database: entry, user: key.user)
+        let pool = Pool(
+            id: PoolID(lastPool), database: key.database, user: key.user, entry: entry,
+            password: password(for: key.user, entry), mode: relayMode(limits),
+            limits: leaseLimits(limits))
+        pools[key] = pool
+        poolsByID[pool.id] = pool
+        post(.poolOpened(pool.id, poolPolicy(key, limits), startup: startup))
+        return pool
+    }
+
+    private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
+        if let password = entry.password { return password }
+        if case .plain(let password)? = userList?.secret(for: user) { return Secret(password) }
+        return nil
+    }
+
+    private func relayMode(_ limits: PoolSettings) -> RelayMode {
+        let pooling: RelayMode.Pooling
+        switch limits.mode {
+        case .session: pooling = .session
+        case .transaction: pooling = .transaction
+        case .statement: pooling = .statement
+        }
+        return RelayMode(
+            pooling: pooling, maxPreparedStatements: settings.maxPreparedStatements,
+            maxMessageSize: settings.maxPacketSize)
+    }
+
+    private func leaseLimits(_ limits: PoolSettings) -> LeaseLimits {
+        LeaseLimits(
+            queryWait: limits.queryWaitTimeout, query: limits.queryTimeout,
+            idleTransaction: limits.idleTransactionTimeout,
+            transaction: limits.transactionTimeout, lease: settings.leaseTimeout,
+            // A session lease lasts as long as its client: that is no news.
+            leaseWarning: limits.mode == .session ? nil : settings.leaseWarnAfter,
+            clientIdle: limits.clientIdleTimeout)
+    }
+
+    private func poolPolicy(_ key: PoolKey, _ limits: PoolSettings) -> PoolPolicy {
+        var policy = PoolPolicy(size: limits.size > 0 ? limits.size : Int(Int32.max))
+        policy.minimumSize = limits.minimumSize
+        policy.reserveSize = limits.reserveSize
+        policy.reserveTimeout = settings.reservePoolTimeout
+        policy.connectParallelism = settings.connectParallelism
+        policy.retryMinimum = settings.serverLoginRetryMin
+        policy.retryMaximum = max(settings.serverLoginRetry, settings.serverLoginRetryMin)
+        policy.checkDelay = settings.serverCheckQuery == nil ? nil : settings.serverCheckDelay
+        policy.idleTimeout = settings.serverIdleTimeout
+        policy.lifetime = limits.serverLifetime
+        policy.notifyAfter = settings.queryWaitNotify
+        policy.roundRobin = settings.serverRoundRobin
+        policy.alwaysReset =
+            settings.serverResetQuery != nil
+            && (limits.mode == .session || settings.serverResetQueryAlways)
+        policy.databaseKey = number(of: key.database, in: &databaseKeys)
+        policy.maxDatabaseConnections = limits.maxDbConnections
+        policy.userKey = number(of: key.user, in: &userKeys)
+        policy.maxUserConnections = limits.maxUserConnections
+        return policy
+    }
+
+    private func number(of name: String, in numbers: inout [String: UInt32]) -> UInt32 {
+        if let known = numbers[name] { return known }
+        let next = UInt32(numbers.count) + 1
+        numbers[name] = next
+        return next
+    }
+
+    static func brokerPolicy(_ settings: Settings) -> BrokerPolicy {
+        BrokerPolicy(
+            maxServerConnections: settings.maxServerConnections, maxWaiting: settings.maxWaiting)
+    }
+
+    /// Brings all pools to what the configuration says now.
+    func reconfigurePools() {
+        post(.policyChanged(Self.brokerPolicy(settings)))
+        for (key, pool) in pools {
+            guard let entry = configuration.database(named: key.database),
+                entry.forcedUser == nil || entry.forcedUser == key.user
+            else {
+                closePool(key, pool)
+                continue
+            }
+            let limits = configuration.poolSettings(database: entry, user: key.user)
+            let mode = relayMode(limits)
+            let password = password(for: key.user, entry)
+            let isElsewhere = entry.isServerDifferent(from: pool.entry) || password != pool.password
+            // What is in flight was framed under the old mode: it is for new clients only.
+            if mode.pooling != pool.mode.pooling {
+                closePool(key, pool)
+                continue
+            }
+            pool.entry = entry
+            pool.password = password
+            pool.mode = mode
+            pool.limits = leaseLimits(limits)
+            post(.poolChanged(pool.id, poolPolicy(key, limits)))
+            if isElsewhere { post(.poolReconnectRequested(pool.id)) }
+        }
+        for group in groups.values { reconfigure(group) }
+    }
+
+    /// The pool is no more: its clients are told when they next ask.
+    private func closePool(_ key: PoolKey, _ pool: Pool) {
+        pools[key] = nil
+        pool.isClosed = true
+        post(.poolClosed(pool.id))
+        for client in clients.all where client.pool === pool && client.server == nil {
+            refuse(
+                client,
+                .fatal(
+                    .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",
+                    hint: "Connect again."))
+        }
+    }
+
+    // MARK: Groups
+
+    func group(for client: ClientSession) -> ClientGroup {
+        let assignment = configuration.group(
+            forApplication: client.applicationName, database: client.database)
+        if let group = groups[assignment.name] { return group }
+        lastGroup += 1
+        let group = ClientGroup(
+            id: GroupID(lastGroup), name: assignment.name, policy: Self.policy(of: assignment.entry))
+        groups[assignment.name] = group
+        groupsByID[group.id] = group
+        post(.groupOpened(group.id, group.policy))
+        return group
+    }
+
+    /// The last member of a group has left, and no guarantee keeps it.
+    func leave(_ group: ClientGroup) {
+        group.members -= 1
+        guard group.members == 0, group.policy.minLeases == 0 else { return }
+        groups[group.name] = nil
+        groupsByID[group.id] = nil
+        post(.groupClosed(group.id))
+    }
+
+    private func reconfigure(_ group: ClientGroup) {
+        let entry = configuration.groups.first {
+            $0.isTemplate ? $0.match.matches(group.name) : $0.name == group.name
+        }
+        let policy = Self.policy(of: entry)
+        guard policy != group.policy else { return }
+        group.policy = policy
+        post(.groupChanged(group.id, policy))
+    }
+
+    /// Groups with a guarantee exist before their first client: their connections are kept for them.
+    func openGuaranteedGroups() {
+        for entry in configuration.groups where entry.minLeases > 0 && !entry.isTemplate {
+            guard groups[entry.name] == nil else { continue }
+            lastGroup += 1
+            let group = ClientGroup(
+                id: GroupID(lastGroup), name: entry.name, policy: Self.policy(of: entry))
+            groups[entry.name] = group
+            groupsByID[group.id] = group
+            post(.groupOpened(group.id, group.policy))
+        }
+    }
+
+    private static func policy(of entry: GroupEntry?) -> GroupPolicy {
+        guard let entry else { return GroupPolicy() }
+        return GroupPolicy(
+            weight: entry.weight, minLeases: entry.minLeases, maxLeases: entry.maxLeases)
+    }
+}
+
+extension DatabaseEntry {
+    /// Connections that are open now lead somewhere else, or as somebody else.
+    fileprivate func isServerDifferent(from other: DatabaseEntry) -> Bool {
+        serverParameters != other.serverParameters || databaseName != other.databaseName
+            || forcedUser != other.forcedUser || startupParameters != other.startupParameters
+            || connectQuery != other.connectQuery
+    }
+}

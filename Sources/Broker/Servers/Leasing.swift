@@ -1,0 +1,244 @@
+import LeaseCore
+import LibPQ
+import LibUV
+import Logging
+import PostgresWire
+
+/// The beginning and the end of leases.
+extension Broker {
+    // MARK: Asking
+
+    /// Asks for a server. It may be there when this returns.
+    func requestLease(_ client: ClientSession, since: Instant? = nil) {
+        guard let pool = client.pool, let group = client.group else {
+            preconditionFailure("a client without a pool asks for a lease")
+        }
+        let now = now
+        client.requestedAt = since ?? now
+        client.isWaiting = true
+        let deadline = pool.limits.queryWait.map { client.requestedAt + $0 }
+        post(
+            .leaseRequested(
+                LeaseRequest(
+                    client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
+                    profile: client.profile, requiresProfile: pool.mode.pooling == .session,
+                    deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt)))
+    }
+
+    func withdraw(_ client: ClientSession) {
+        guard client.isWaiting else { return }
+        client.isWaiting = false
+        post(.requestWithdrawn(client.id))
+    }
+
+    // MARK: Granting
+
+    func grant(_ clientID: ClientID, _ serverID: ServerID, _ lease: LeaseID, waited: Duration) {
+        guard let server = server(serverID) else {
+            preconditionFailure("the scheduler granted a server that the shell has closed")
+        }
+        guard let client = clients[clientID], client.isWaiting else {
+            // It left while the grant was on its way: nothing has happened on the server.
+            post(.leaseReturned(serverID, .clean, profile: server.profile))
+            return
+        }
+        let now = now
+        client.isWaiting = false
+        client.server = server
+        server.client = client
+        server.lease = lease
+        server.leaseSince = now
+        server.leaseWaited = waited
+        server.transactionSince = nil
+        server.querySince = nil
+        server.idleSince = nil
+        server.hasSent = false
+        server.fatal = nil
+        server.wasWarnedAbout = false
+        server.bytesInLease = 0
+        server.stream.beginLease()
+        server.pool.statistics.assignments += 1
+        server.pool.statistics.waitTime += waited.wholeNanoseconds
+        if let shortest = server.pool.limits.shortestOfLease { housekeeping(by: now + shortest) }
+        if server.profile != client.profile { preparePrelude(server, client) }
+        if client.phase == .awaitingServer { finishLogin(client) }
+        if !server.holdsClientBytes, !client.pending.isEmpty { queueToResume(client) }
+    }
+
+    /// Puts the client's profile in force: in one write with its first message if this pool has accepted
+    /// the profile before, else alone, so that nothing runs under other settings than it asked for.
+    private func preparePrelude(_ server: ServerConnection, _ client: ClientSession) {
+        let sql = profiles.setup(from: server.profile, to: client.profile)
+        profiles.retain(client.profile)
+        server.pendingProfile = client.profile
+        if server.pool.acceptedProfiles.contains(client.profile) || client.profile == .serverDefault {
+            server.stream.ask(.profile, sql, into: &server.prelude)
+        } else {
+            server.holdsClientBytes = true
+            ask(server, .profile, sql)
+        }
+    }
+
+    func profileAnswered(_ server: ServerConnection, _ error: PgError?) {
+        guard let profile = server.pendingProfile else {
+            preconditionFailure("a profile was answered that was not sent")
+        }
+        server.pendingProfile = nil
+        let wasHeld = server.holdsClientBytes
+        server.holdsClientBytes = false
+        if var error {
+            profiles.release(profile)
+            error.severity = .fatal
+            if let client = server.client { refuse(client, error) }
+            return
+        }
+        profiles.release(server.profile)
+        server.profile = profile
+        server.pool.accept(profile)
+        server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
+        guard let client = server.client else {
+            endLeaseIfOver(server)
+            return
+        }
+        tellNews(client, server)
+        if wasHeld { queueToResume(client) } else { endLeaseIfOver(server) }
+    }
+
+    /// The client learns values that differ from what it was told before.
+    func tellNews(_ client: ClientSession, _ server: ServerConnection) {
+        guard let told = client.told, told !== server.parameters, client.phase == .ready else { return }
+        let news = server.parameters.news(since: told)
+        client.told = server.parameters
+        guard !news.isEmpty else { return }
+        var bytes: [UInt8] = []
+        for parameter in news { bytes.appendParameterStatus(name: parameter.name, value: parameter.value) }
+        bytes.withUnsafeBytes { send($0, to: client) }
+    }
+
+    // MARK: Ending
+
+    /// Ends the lease if the protocol says that it is over.
+    func endLeaseIfOver(_ server: ServerConnection) {
+        guard server.isLeased, server.outbound.isEmpty, server.prelude.isEmpty,
+            server.stream.brokerQuery == nil
+        else { return }
+        if let client = server.client {
+            guard server.stream.isLeaseOver(client.stream, server.pool.mode),
+                client.phase != .awaitingServer
+            else { return }
+            if server.stream.status != .idle {
+                // Statement pooling, and the client began a transaction.
+                refuse(client, Self.transactionInStatementPool)
+                return
+            }
+            detach(server, client)
+            finishLease(server)
+            if !client.pending.isEmpty { queueToResume(client) }
+        } else if server.stream.isQuiet {
+            if server.stream.status == .idle { finishLease(server) } else { ask(server, .rollback, "ROLLBACK") }
+        }
+    }
+
+    /// The session and the server let go of each other.
+    func detach(_ server: ServerConnection, _ client: ClientSession) {
+        client.server = nil
+        server.client = nil
+        client.lastActivity = now
+        if server.watcher?.watched == [] { server.watcher?.watch(.readable) }
+    }
+
+    /// The server goes back to its pool.
+    func finishLease(_ server: ServerConnection) {
+        let condition = server.stream.conditionOnReturn
+        if var orphan = server.orphan {
+            server.orphan = nil
+            orphan.releaseAll(in: &statements)
+            // What ran when its client vanished may have left anything.
+            endLease(server, condition == .clean ? .dirty : condition)
+            return
+        }
+        endLease(server, condition)
+    }
+
+    func endLease(_ server: ServerConnection, _ condition: ServerCondition) {
+        server.lease = nil
+        server.drainDeadline = nil
+        server.holdsClientBytes = false
+        server.stream.isDraining = false
+        server.lastUsed = now
+        post(.leaseReturned(server.id, condition, profile: server.profile))
+    }
+
+    private static let transactionInStatementPool = PgError.fatal(
+        .featureNotSupported, "transaction blocks are not allowed in statement pooling mode",
+        hint: "Use a database whose pool_mode is transaction or session.")
+
+    /// The client is gone, or is thrown out: what it left on its server is brought to an end.
+    func abandonLease(of client: ClientSession) {
+        guard let server = client.server else { return }
+        let wasBusy = server.stream.isOwing
+        detach(server, client)
+        var bytes = server.prelude
+        if server.stream.brokerQuery != nil, !server.prelude.isEmpty {
+            // The prelude was never sent: its answer will not come.
+            server.stream.releaseAll(in: &statements)
+            endLease(server, .broken)
+            return
+        }
+        let canDrain = server.phase == .ready && server.stream.beginDraining(client.stream, into: &bytes)
+        // Names that a message in flight changed must be put back into this client's table.
+        server.orphan = client.stream
+        client.stream = ClientStream()
+        if wasBusy { sendCancel(server, then: {}) }
+        guard canDrain else {
+            var orphan = server.orphan!
+            server.orphan = nil
+            server.stream.dropAll(&orphan, statements: &statements)
+            orphan.releaseAll(in: &statements)
+            endLease(server, .broken)
+            return
+        }
+        let deadline = now + Self.drainTimeout
+        server.drainDeadline = deadline
+        housekeeping(by: deadline)
+        server.watcher?.watch(server.outbound.isEmpty ? .readable : [.readable, .writable])
+        if !bytes.isEmpty, !bytes.withUnsafeBytes({ send($0, to: server) }) {
+            serverEnded(server, "the server closed the connection")
+            return
+        }
+        endLeaseIfOver(server)
+    }
+
+    /// How long a server may take to end what a vanished client left running.
+    static let drainTimeout = Duration.seconds(10)
+
+    // MARK: Cancelling
+
+    /// Cancels what the server runs, on a worker thread: PQcancel blocks. The server serves nobody else before
+    /// it is done.
+    func sendCancel(_ server: ServerConnection, then completion: @escaping () -> Void) {
+        if server.cancelHandle == nil { server.cancelHandle = server.connection?.makeCancelHandle() }
+        guard let handle = server.cancelHandle else {
+            completion()
+            return
+        }
+        counters.cancels += 1
+        let id = server.id
+        post(.cancelStarted(id))
+        do throws(UVError) {
+            try loop.submit({ handle.request() }) { [weak self] result in
+                guard let self else { return }
+                if case .failure(let error) = result {
+                    self.logger.warning(
+                        "cancel request failed",
+                        metadata: ["server.id": "\(id)", "reason": "\(error.message)"])
+                }
+                self.post(.cancelFinished(id))
+                completion()
+            }
+        } catch {
+            post(.cancelFinished(id))
+            completion()
+        }
+    }
+}

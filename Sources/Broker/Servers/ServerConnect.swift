@@ -1,0 +1,279 @@
+import LeaseCore
+import LibPQ
+import LibUV
+import Logging
+import PostgresWire
+
+/// Opening server connections: libpq connects and authenticates, step by step on the loop; names
+/// are resolved on a worker thread.
+extension Broker {
+    func openServer(_ id: ServerID, _ poolID: PoolID, _ profile: ProfileID) {
+        guard let pool = poolsByID[poolID] else {
+            preconditionFailure("the scheduler opens a server of a pool that the shell does not know")
+        }
+        let server = ServerConnection(
+            id: id, pool: pool, broker: self, startupProfile: profile, now: now)
+        profiles.retain(profile)
+        servers[id.slot] = server
+        if let timeout = settings.serverConnectTimeout {
+            server.connectDeadline = now + timeout
+            housekeeping(by: now + timeout)
+        }
+        let plan: ConnectPlan
+        do throws(ConnectionStringError) {
+            plan = try ConnectPlan(parameters: connectParameters(pool, profile))
+        } catch {
+            connectFailed(
+                server, ConnectFailure(kind: .permanent, error: Self.badParameters(error.message)))
+            return
+        }
+        resolve(plan, from: 0, answers: [], for: id)
+    }
+
+    /// Resolves the names of the plan one after the other, then connects.
+    private func resolve(_ plan: ConnectPlan, from index: Int, answers: [[String]], for id: ServerID) {
+        guard index < plan.lookups.count else {
+            connect(plan, answers, id)
+            return
+        }
+        let lookup = plan.lookups[index]
+        do throws(UVError) {
+            try loop.resolve(host: lookup.host, port: lookup.port) { [weak self] result in
+                guard let self else { return }
+                let addresses = (try? result.get())?.map(\.host) ?? []
+                self.resolve(plan, from: index + 1, answers: answers + [addresses], for: id)
+            }
+        } catch {
+            resolve(plan, from: index + 1, answers: answers + [[]], for: id)
+        }
+    }
+
+    private func connect(_ plan: ConnectPlan, _ answers: [[String]], _ id: ServerID) {
+        // It may have been given up meanwhile.
+        guard let server = server(id), server.phase == .connecting else { return }
+        guard let parameters = plan.expanded(with: answers) else {
+            let hosts = plan.lookups.map(\.host).joined(separator: ", ")
+            connectFailed(
+                server,
+                ConnectFailure(
+                    kind: .transient,
+                    error: .error(
+                        .connectionNotEstablished,
+                        "could not translate host name \"\(hosts)\" to an address",
+                        hint: "Check the host in [databases] and the name service of this machine.")
+                ))
+            return
+        }
+        server.connection = PostgresConnection.start(parameters: parameters)
+        watchConnect(server, for: .writing)
+    }
+
+    /// Watches the socket that libpq uses now: it may be another one after each step.
+    private func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress) {
+        guard let connection = server.connection, connection.descriptor >= 0 else {
+            connectFailed(server, failure(of: server))
+            return
+        }
+        guard let watcher = try? FileWatcher(loop: loop, descriptor: connection.descriptor) else {
+            connectFailed(server, failure(of: server))
+            return
+        }
+        watcher.delegate = server
+        server.watcher = watcher
+        watcher.watch(progress == .writing ? .writable : .readable)
+    }
+
+    func continueConnect(_ server: ServerConnection) {
+        guard let connection = server.connection else { return }
+        // libpq closes a socket by itself when it goes to the next address, and the next one may get
+        // the same number: no watcher outlives a step.
+        server.watcher?.close()
+        server.watcher = nil
+        let progress = connection.poll()
+        switch progress {
+        case .reading, .writing: watchConnect(server, for: progress)
+        case .connected: connected(server, connection)
+        case .failed: connectFailed(server, failure(of: server))
+        }
+    }
+
+    private func connected(_ server: ServerConnection, _ connection: PostgresConnection) {
+        server.watcher = try? FileWatcher(loop: loop, descriptor: connection.descriptor)
+        server.watcher?.delegate = server
+        server.connectDeadline = nil
+        server.connectedAt = now
+        server.lastUsed = now
+        server.backendProcessID = connection.backendProcessID
+        counters.serverConnects += 1
+        learnParameters(of: server, connection)
+        server.watcher?.watch(.readable)
+        if let query = server.pool.entry.connectQuery, !query.isEmpty {
+            server.phase = .preparing
+            ask(server, .connect, query)
+            return
+        }
+        admit(server)
+    }
+
+    /// The connection is fit for use.
+    func admit(_ server: ServerConnection) {
+        server.phase = .ready
+        let pool = server.pool
+        if pool.lastFailure != nil {
+            pool.lastFailure = nil
+            logger.notice(
+                "server reachable again",
+                metadata: [
+                    "database": "\(pool.database)", "user": "\(pool.user)",
+                ])
+        }
+        logger.debug(
+            "server connected",
+            metadata: [
+                "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
+                "database": "\(pool.database)", "user": "\(pool.user)",
+                "connect_us": "\((now - server.openedAt).wholeMicroseconds)",
+            ])
+        let waiting = pool.awaitingParameters
+        pool.awaitingParameters = []
+        for client in waiting { finishLogin(client) }
+        post(.serverConnected(server.id))
+    }
+
+    private func learnParameters(of server: ServerConnection, _ connection: PostgresConnection) {
+        var values: [(name: String, value: String)] = []
+        var names = PostgresConnection.reportedParameters
+        for extra in settings.trackExtraParameters where !names.contains(extra) { names.append(extra) }
+        for name in names {
+            if let value = connection.parameterStatus(name) { values.append((name, value)) }
+        }
+        server.parameters = server.pool.parameters(
+            for: server.startupProfile, reported: ParameterSet(values))
+    }
+
+    // MARK: Failure
+
+    func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
+        counters.serverConnectFailures += 1
+        server.pool.lastFailure = failure
+        // What a session client itself asked for in its startup packet concerns nobody else.
+        let isOwnFault = server.startupProfile != .serverDefault && failure.kind == .permanent
+        release(server)
+        let waiting = server.pool.awaitingParameters
+        server.pool.awaitingParameters = []
+        for client in waiting { finishLogin(client) }
+        if isOwnFault {
+            post(.profileRefused(server.id, failure))
+        } else {
+            post(.serverConnectFailed(server.id, failure))
+        }
+    }
+
+    private func failure(of server: ServerConnection) -> ConnectFailure {
+        guard let failure = server.connection?.failure else {
+            return ConnectFailure(
+                kind: .transient,
+                error: .error(.connectionNotEstablished, "no descriptor is left for a connection"))
+        }
+        let kind: ConnectFailure.Kind
+        switch failure.sqlState.map({ $0.prefix(2) }) {
+        case "53": kind = .saturated
+        case "28", "3D", "42", "22": kind = .permanent
+        default: kind = .transient
+        }
+        let state = kind == .transient
+            ? SQLState.connectionNotEstablished
+            : failure.sqlState.flatMap(SQLState.init(rawValue:)) ?? .connectionNotEstablished
+        return ConnectFailure(
+            kind: kind,
+            error: PgError(
+                sqlState: state, message: failure.message, detail: failure.detail,
+                hint: failure.hint))
+    }
+
+    /// The server took too long to let us in.
+    func connectTimedOut(_ server: ServerConnection) {
+        let seconds = settings.serverConnectTimeout.map(Self.seconds) ?? ""
+        connectFailed(
+            server,
+            ConnectFailure(
+                kind: .transient,
+                error: .error(
+                    .connectionNotEstablished, "the server did not answer within \(seconds)",
+                    hint: "server_connect_timeout is the limit; is the server's host up?")))
+    }
+
+    private static func badParameters(_ message: String) -> PgError {
+        .error(
+            .connectionNotEstablished, message, hint: "Check this database's line in [databases].")
+    }
+
+    // MARK: Parameters
+
+    /// libpq's keywords for a new connection of this pool.
+    private func connectParameters(_ pool: Pool, _ profile: ProfileID) -> ConnectionParameters {
+        var parameters: ConnectionParameters = configuration.connectionParameters(
+            for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
+            user: pool.user, password: pool.password
+        ).map { ($0.keyword, $0.value) }
+        parameters.append(("fallback_application_name", "pglease"))
+        addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
+        addSettings(profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)
+        return parameters
+    }
+
+    /// GUCs of the startup packet: two have keywords of their own in libpq, the others go into `options`.
+    private func addSettings(_ settings: [(String, String)], to parameters: inout ConnectionParameters) {
+        var options = parameters.value(of: "options") ?? ""
+        for (name, value) in settings {
+            if name == "application_name" || name == "client_encoding" {
+                parameters.removeAll { $0.keyword == name }
+                parameters.append((name, value))
+            } else {
+                let escaped = value.flatMap {
+                    $0 == "\\" || $0.isWhitespace ? "\\\($0)" : String($0)
+                }
+                options += (options.isEmpty ? "" : " ") + "-c \(name)=\(String(escaped))"
+            }
+        }
+        guard !options.isEmpty else { return }
+        parameters.removeAll { $0.keyword == "options" }
+        parameters.append(("options", options))
+    }
+
+    // MARK: Closing
+
+    /// Lets go of everything but the slot, which the scheduler still counts.
+    func release(_ server: ServerConnection) {
+        guard server.phase != .closed else { return }
+        let isClean = server.phase == .ready && server.stream.isQuiet && server.outbound.isEmpty
+        server.phase = .closed
+        server.watcher?.close()
+        server.watcher = nil
+        server.connection?.close(sendTerminate: isClean)
+        server.connection = nil
+        server.stream.releaseAll(in: &statements)
+        server.orphan?.releaseAll(in: &statements)
+        server.orphan = nil
+        profiles.release(server.profile)
+        server.profile = .serverDefault
+        if let pending = server.pendingProfile { profiles.release(pending) }
+        server.pendingProfile = nil
+        server.outbound = OutboundBuffer()
+        server.carry = []
+        server.prelude = []
+    }
+
+    func closeServer(_ id: ServerID, _ reason: CloseReason) {
+        guard let server = server(id) else { return }
+        release(server)
+        servers[id.slot] = nil
+        logger.debug(
+            "server closed",
+            metadata: [
+                "server.id": "\(id)", "server.pid": "\(server.backendProcessID)",
+                "reason": "\(reason.rawValue)", "database": "\(server.pool.database)",
+            ])
+        post(.serverClosed(id))
+    }
+}

@@ -1,0 +1,124 @@
+import LeaseCore
+import LibPQ
+import LibUV
+import PostgresWire
+
+/// One connection to PostgreSQL, from the scheduler's order to open it until it is closed.
+///
+/// Owns the `PGconn`; the relay borrows its socket. Which state it is in is the scheduler's to know: here is
+/// only what the bytes need.
+final class ServerConnection: FileWatcherDelegate {
+    let id: ServerID
+    let pool: Pool
+    unowned let broker: Broker
+    /// What was in the startup packet (session pools), else the server's defaults.
+    let startupProfile: ProfileID
+
+    enum Phase {
+        case connecting
+        /// `connect_query` runs.
+        case preparing
+        case ready
+        case closed
+    }
+
+    var phase = Phase.connecting
+    var connection: PostgresConnection?
+    var watcher: FileWatcher?
+    var stream = ServerStream()
+    /// What is in force in the session; holds a reference in the profile table.
+    var profile: ProfileID
+    /// The profile that is being put in force, and whether the client's bytes wait for it.
+    var pendingProfile: ProfileID?
+    var holdsClientBytes = false
+    var parameters = ParameterSet([])
+    /// The beginning of a message that must be seen whole.
+    var carry: [UInt8] = []
+    /// What the socket did not take yet.
+    var outbound = OutboundBuffer()
+    /// To be sent in one write with the client's first message.
+    var prelude: [UInt8] = []
+
+    // The lease.
+
+    unowned(unsafe) var client: ClientSession?
+    var lease: LeaseID?
+    /// The stream of a client that is gone, while what it left is brought to an end.
+    var orphan: ClientStream?
+    var leaseSince = Instant.zero
+    var leaseWaited = Duration.zero
+    var transactionSince: Instant?
+    var querySince: Instant?
+    var idleSince: Instant?
+    var drainDeadline: Instant?
+    /// A check or reset query must be answered by then.
+    var resetDeadline: Instant?
+    var wasWarnedAbout = false
+    /// Bytes of this lease that the socket took: before the first, a dead server costs nothing.
+    var hasSent = false
+    /// Why the server said that it would end this connection.
+    var fatal: PgError?
+    var bytesInLease = 0
+
+    // The connection.
+
+    var connectDeadline: Instant?
+    let openedAt: Instant
+    var connectedAt: Instant?
+    var lastUsed: Instant
+    var backendProcessID: Int32 = 0
+    var cancelHandle: CancelHandle?
+    var cancelsInFlight = 0
+
+    init(id: ServerID, pool: Pool, broker: Broker, startupProfile: ProfileID, now: Instant) {
+        self.id = id
+        self.pool = pool
+        self.broker = broker
+        self.startupProfile = startupProfile
+        profile = startupProfile
+        openedAt = now
+        lastUsed = now
+    }
+
+    var isLeased: Bool { lease != nil }
+
+    func fileReady(_ events: FileEvents, error: UVError?) {
+        switch phase {
+        case .connecting: broker.continueConnect(self)
+        case .preparing, .ready:
+            if events.contains(.writable) { broker.flush(self) }
+            if phase != .closed, !events.intersection([.readable, .disconnect]).isEmpty {
+                broker.receive(from: self)
+            }
+        case .closed: break
+        }
+    }
+}
+
+/// Bytes that a socket did not take yet, from `start` on.
+///
+/// Holds memory only while there are some.
+struct OutboundBuffer {
+    private var bytes: [UInt8] = []
+    private var start = 0
+
+    var isEmpty: Bool { bytes.isEmpty }
+    var count: Int { bytes.count - start }
+
+    mutating func append(_ more: UnsafeRawBufferPointer) { bytes.append(contentsOf: more) }
+
+    func withUnsent<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+        bytes.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[start...])) }
+    }
+
+    mutating func drop(_ count: Int) {
+        start += count
+        if start == bytes.count {
+            bytes = []
+            start = 0
+        } else if start > 1 << 20 {
+            bytes.removeFirst(start)
+            start = 0
+        }
+    }
+}

@@ -1,0 +1,340 @@
+import LeaseCore
+import LibPQ
+import LibUV
+import Logging
+import PostgresWire
+
+/// Bytes from and to a server.
+extension Broker {
+    // MARK: From the server
+
+    func receive(from server: ServerConnection) {
+        // A client that does not take its answers stops the source.
+        if let client = server.client, !client.outbound.isEmpty {
+            server.watcher?.watch(server.outbound.isEmpty ? [] : .writable)
+            return
+        }
+        var turns = 0
+        repeat {
+            guard let connection = server.connection else { return }
+            switch connection.receive(into: UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)) {
+            case .bytes(let count):
+                received(UnsafeRawBufferPointer(start: readBuffer, count: count), from: server)
+            case .wouldBlock:
+                return
+            case .wouldBlockOnWrite, .wouldBlockOnRead:
+                server.watcher?.watch([.readable, .writable])
+                return
+            case .closed:
+                serverEnded(server, "the server closed the connection")
+                return
+            case .failed(let reason):
+                serverEnded(server, reason)
+                return
+            }
+            turns += 1
+            // What TLS has decrypted already is announced by no event.
+        } while server.connection?.hasBufferedInput == true && (server.client?.outbound.isEmpty ?? true)
+            && turns < Self.tlsTurns
+        if server.connection?.hasBufferedInput == true, server.client?.outbound.isEmpty ?? true {
+            continueReading(server.id)
+        }
+    }
+
+    static let tlsTurns = 8
+
+    private func received(_ bytes: UnsafeRawBufferPointer, from server: ServerConnection) {
+        if server.carry.isEmpty {
+            relay(bytes, from: server)
+        } else {
+            var whole = server.carry
+            server.carry = []
+            whole.append(contentsOf: bytes)
+            whole.withUnsafeBytes { relay($0, from: server) }
+        }
+    }
+
+    private func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerConnection) {
+        if server.isLeased, let client = server.client {
+            var turn = ServerTurn(bytes, mode: server.pool.mode)
+            let step = turn.run(
+                &client.stream, &server.stream, statements: &statements, toClient: &toClient)
+            keepRest(of: bytes, from: step.consumed, server)
+            if !toClient.isEmpty {
+                client.lastActivity = now
+                send(toClient, of: bytes, to: client)
+            }
+            toClient.reset()
+            note(step, server, client)
+        } else {
+            // No client: what the broker asked for itself, or what a vanished client left running.
+            var stream = server.orphan ?? ClientStream()
+            server.orphan = nil
+            var turn = ServerTurn(bytes, mode: server.pool.mode)
+            let isIdle = server.stream.isQuiet && server.phase == .ready && !server.isLeased
+            let step = turn.run(&stream, &server.stream, statements: &statements, toClient: &toClient)
+            toClient.reset()
+            keepRest(of: bytes, from: step.consumed, server)
+            if server.isLeased { server.orphan = stream }
+            if isIdle {
+                server.fatal = step.fatal ?? server.fatal
+                serverEnded(server, "the server spoke while nothing was asked")
+                return
+            }
+            note(step, server, nil)
+        }
+    }
+
+    private func keepRest(of bytes: UnsafeRawBufferPointer, from offset: Int, _ server: ServerConnection) {
+        guard offset < bytes.count else { return }
+        server.carry = Array(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
+    }
+
+    /// What a turn brought about besides bytes.
+    private func note(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession?) {
+        if let fatal = step.fatal { server.fatal = fatal }
+        if let broken = step.broken {
+            logger.warning(
+                "server broke the protocol",
+                metadata: ["server.id": "\(server.id)", "reason": "\(broken)"])
+            serverEnded(server, broken)
+            return
+        }
+        if !step.brokerParameters.isEmpty {
+            server.parameters = server.parameters.changing(step.brokerParameters)
+        }
+        if step.queries > 0 { count(step, server) }
+        if let client, !step.changedParameters.isEmpty || step.sessionWasReset {
+            follow(step, server, client)
+        }
+        if let answer = step.brokerAnswer {
+            brokerAnswered(server, answer.query, answer.error)
+            return
+        }
+        if server.isLeased { endLeaseIfOver(server) }
+    }
+
+    private func count(_ step: ServerStep, _ server: ServerConnection) {
+        let now = now
+        server.pool.statistics.queries += step.queries
+        server.pool.statistics.transactions += step.transactions
+        if let since = server.querySince {
+            server.pool.statistics.queryTime += now.nanoseconds - since.nanoseconds
+            server.querySince = nil
+        }
+        if step.transactions > 0, let since = server.transactionSince {
+            server.pool.statistics.transactionTime += now.nanoseconds - since.nanoseconds
+            server.transactionSince = nil
+        }
+        if !server.stream.isOwing { server.idleSince = now }
+    }
+
+    /// What the client changed by statements of its own goes with it from server to server.
+    private func follow(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession) {
+        server.parameters = server.parameters.changing(step.changedParameters)
+        client.told = server.parameters
+        guard server.pool.mode.pooling != .session else { return }
+        if step.sessionWasReset {
+            setProfile(of: client, to: client.startupProfile)
+            profiles.release(server.profile)
+            server.profile = .serverDefault
+            return
+        }
+        let tracked = step.changedParameters.filter { isTracked($0.name) }
+        guard !tracked.isEmpty else { return }
+        let entries =
+            profiles.entries(of: client.profile)
+            + tracked.map { ProfileEntry(name: $0.name.lowercased(), value: $0.value) }
+        let profile = profiles.intern(entries)
+        setProfile(of: client, to: profile)
+        profiles.release(profile)
+    }
+
+    private func setProfile(of client: ClientSession, to profile: ProfileID) {
+        profiles.retain(profile)
+        profiles.release(client.profile)
+        client.profile = profile
+    }
+
+    private func isTracked(_ name: String) -> Bool {
+        switch name {
+        case "client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings",
+            "application_name", "IntervalStyle":
+            true
+        default:
+            settings.trackExtraParameters.contains { $0.lowercased() == name.lowercased() }
+        }
+    }
+
+    // MARK: To the server
+
+    /// Writes what the client has for its server. False if the server was dead before it took a byte of this
+    /// lease: then nothing has happened, and the caller may try another.
+    func send(_ output: RelayOutput, of input: UnsafeRawBufferPointer, to server: ServerConnection) -> Bool {
+        output.withBytes(of: input) { send($0, to: server) }
+    }
+
+    func send(_ bytes: UnsafeRawBufferPointer, to server: ServerConnection) -> Bool {
+        guard let connection = server.connection else { return false }
+        server.bytesInLease += bytes.count
+        guard server.outbound.isEmpty else {
+            server.outbound.append(bytes)
+            return true
+        }
+        switch connection.send(bytes) {
+        case .bytes(let count):
+            if count > 0 { server.hasSent = true }
+            if count < bytes.count {
+                server.outbound.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
+                server.watcher?.watch([.readable, .writable])
+            }
+            return true
+        case .wouldBlock, .wouldBlockOnRead, .wouldBlockOnWrite:
+            server.outbound.append(bytes)
+            server.watcher?.watch([.readable, .writable])
+            return true
+        case .closed, .failed:
+            if !server.hasSent { return false }
+            // What the server said before it went is still to be read; reading tells the end.
+            server.watcher?.watch(.readable)
+            return true
+        }
+    }
+
+    func flush(_ server: ServerConnection) {
+        guard let connection = server.connection else { return }
+        while !server.outbound.isEmpty {
+            switch server.outbound.withUnsent({ connection.send($0) }) {
+            case .bytes(let count):
+                server.hasSent = true
+                server.outbound.drop(count)
+            case .wouldBlock, .wouldBlockOnRead, .wouldBlockOnWrite:
+                return
+            case .closed, .failed:
+                server.outbound = OutboundBuffer()
+            }
+        }
+        server.watcher?.watch(.readable)
+        if let client = server.client {
+            watchForMessages(client)
+            queueToResume(client)
+        }
+        if server.isLeased { endLeaseIfOver(server) }
+    }
+
+    // MARK: The broker's own queries
+
+    func ask(_ server: ServerConnection, _ query: BrokerQuery, _ sql: String) {
+        var bytes: [UInt8] = []
+        server.stream.ask(query, sql, into: &bytes)
+        if !bytes.withUnsafeBytes({ send($0, to: server) }) {
+            serverEnded(server, "the server closed the connection")
+        }
+    }
+
+    private func brokerAnswered(_ server: ServerConnection, _ query: BrokerQuery, _ error: PgError?) {
+        switch query {
+        case .connect: connectQueryAnswered(server, error)
+        case .profile: profileAnswered(server, error)
+        case .check:
+            server.lastUsed = now
+            post(error == nil ? .validationSucceeded(server.id) : .validationFailed(server.id))
+        case .reset:
+            server.lastUsed = now
+            if let error {
+                logger.warning(
+                    "server_reset_query failed",
+                    metadata: [
+                        "server.id": "\(server.id)", "sqlstate": "\(error.sqlState.rawValue)",
+                        "reason": "\(error.message)",
+                    ])
+            }
+            guard error == nil, server.stream.status == .idle else {
+                post(.resetFailed(server.id))
+                return
+            }
+            server.parameters = server.pool.parameters(
+                for: server.startupProfile, reported: server.parameters)
+            post(.resetSucceeded(server.id, profile: server.startupProfile))
+        case .rollback:
+            finishLease(server)
+        }
+    }
+
+    private func connectQueryAnswered(_ server: ServerConnection, _ error: PgError?) {
+        guard let error else {
+            admit(server)
+            return
+        }
+        connectFailed(
+            server,
+            ConnectFailure(
+                kind: .permanent,
+                error: .error(
+                    error.sqlState, "connect_query failed: \(error.message)", detail: error.detail,
+                    hint: "Correct connect_query of this database in [databases].")))
+    }
+
+    // MARK: The end of a server
+
+    /// The connection ended, or cannot be trusted any more.
+    func serverEnded(_ server: ServerConnection, _ reason: String) {
+        guard server.phase != .closed else { return }
+        switch server.phase {
+        case .connecting, .closed:
+            return
+        case .preparing:
+            connectQueryAnswered(
+                server, .error(.connectionFailure, server.fatal?.message ?? reason))
+        case .ready:
+            if server.isLeased {
+                lostInLease(server, reason)
+            } else {
+                logger.info(
+                    "server lost",
+                    metadata: [
+                        "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
+                        "database": "\(server.pool.database)",
+                        "reason": "\(server.fatal?.message ?? reason)",
+                    ])
+                server.stream.releaseAll(in: &statements)
+                post(.serverLost(server.id))
+            }
+        }
+    }
+
+    private func lostInLease(_ server: ServerConnection, _ reason: String) {
+        let client = server.client
+        let error = lostError(server, reason)
+        logger.warning(
+            "server lost in a lease",
+            metadata: [
+                "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
+                "database": "\(server.pool.database)", "lease.id": "\(server.lease!)",
+                "client.id": "\(client.map { "\($0.id)" } ?? "gone")", "reason": "\(server.fatal?.message ?? reason)",
+            ])
+        if let client {
+            var bytes: [UInt8] = []
+            let outcome = server.stream.lose(
+                &client.stream, error: error, statements: &statements, toClient: &bytes)
+            detach(server, client)
+            if outcome == .ends || server.pool.mode.pooling == .session {
+                var fatal = error
+                fatal.severity = .fatal
+                if outcome == .ends { close(client, because: "its server was lost in the middle of a message") } else { refuse(client, fatal) }
+            } else {
+                bytes.withUnsafeBytes { send($0, to: client) }
+                queueToResume(client)
+            }
+        }
+        post(.leaseReturned(server.id, .broken, profile: .serverDefault))
+    }
+
+    private func lostError(_ server: ServerConnection, _ reason: String) -> PgError {
+        .error(
+            .connectionFailure, "server connection lost: \(server.fatal?.message ?? reason)",
+            detail: "Server process \(server.backendProcessID) of database \"\(server.pool.database)\""
+                + " ended while this client held it; its transaction was rolled back unless a COMMIT was under way.",
+            hint: "The session goes on: run the transaction again.")
+    }
+}

@@ -1,0 +1,97 @@
+import PostgresWire
+
+/// One setting of a session: a GUC's name, in lower case, and its value as the client wrote it.
+package struct ProfileEntry: Hashable, Sendable {
+    package let name: String
+    package let value: String
+
+    package init(name: String, value: String) {
+        self.name = name
+        self.value = value
+    }
+}
+
+/// All sets of GUC values that clients want in force, each known by a number.
+///
+/// Clients and servers that refer to a profile count as references; the last one that goes frees
+/// it. A number is never used again, so that a late one can only miss. Number 0, the server's own
+/// defaults, is always there.
+package struct ProfileTable {
+    private struct Record {
+        var entries: [ProfileEntry]
+        var references: Int
+    }
+
+    private var records: [ProfileID: Record] = [:]
+    private var byEntries: [[ProfileEntry]: ProfileID] = [:]
+    private var last: UInt32 = 0
+
+    package init() {}
+
+    package var count: Int { records.count }
+
+    /// The profile with these settings, with one more reference. A name that comes twice counts
+    /// with its last value.
+    package mutating func intern(_ settings: [ProfileEntry]) -> ProfileID {
+        var entries: [ProfileEntry] = []
+        for setting in settings {
+            entries.removeAll { $0.name == setting.name }
+            entries.append(setting)
+        }
+        guard !entries.isEmpty else { return .serverDefault }
+        entries.sort { $0.name < $1.name }
+        if let id = byEntries[entries] {
+            retain(id)
+            return id
+        }
+        last += 1
+        let id = ProfileID(last)
+        records[id] = Record(entries: entries, references: 1)
+        byEntries[entries] = id
+        return id
+    }
+
+    package mutating func retain(_ id: ProfileID) {
+        guard id != .serverDefault else { return }
+        precondition(records[id] != nil, "a profile that is gone is retained")
+        records[id]!.references += 1
+    }
+
+    package mutating func release(_ id: ProfileID) {
+        guard id != .serverDefault else { return }
+        guard var record = records[id] else {
+            preconditionFailure("a profile is released once too often")
+        }
+        record.references -= 1
+        if record.references == 0 {
+            records[id] = nil
+            byEntries[record.entries] = nil
+        } else {
+            records[id] = record
+        }
+    }
+
+    package func entries(of id: ProfileID) -> [ProfileEntry] { records[id]?.entries ?? [] }
+
+    /// The statements that put `target` in force on a connection where `current` is.
+    package func setup(from current: ProfileID, to target: ProfileID) -> String {
+        var statements = current == .serverDefault ? [] : ["RESET ALL"]
+        for entry in entries(of: target) {
+            let value = quotedLiteral(entry.value)
+            if Self.quotedLists.contains(entry.name) {
+                // SET would take the whole list for one quoted name.
+                let name = quotedLiteral(entry.name)
+                statements.append("SELECT pg_catalog.set_config(\(name), \(value), false)")
+            } else {
+                statements.append("SET \(quotedIdentifier(entry.name)) TO \(value)")
+            }
+        }
+        return statements.joined(separator: ";")
+    }
+
+    /// Lists whose elements PostgreSQL quotes (GUC_LIST_QUOTE).
+    private static let quotedLists: Set<String> = [
+        "local_preload_libraries", "search_path", "session_preload_libraries",
+        "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories",
+    ]
+}

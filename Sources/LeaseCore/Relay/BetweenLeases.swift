@@ -1,0 +1,104 @@
+package import PostgresWire
+
+extension ClientTurn {
+    /// Deals with what a client without a lease sends, as far as that needs no server: a Sync with
+    /// nothing in front of it, a Close, what is left of a copy that failed, what an error makes it skip.
+    package mutating func runWithoutLease(
+        _ client: inout ClientStream, statements: inout StatementTable, toClient: inout RelayOutput
+    ) -> ClientStep {
+        while offset < input.count {
+            if client.passing.bytesLeft > 0 {
+                // Whoever this was meant for is gone.
+                let count = min(client.passing.bytesLeft, input.count - offset)
+                client.passing.bytesLeft -= count
+                offset += count
+                continue
+            }
+            let message: Message
+            switch nextMessage() {
+            case .message(let next): message = next
+            case .incomplete: return step(.more)
+            case .refused(let error): return step(.malformed(error))
+            }
+            switch message.kind {
+            case .terminate:
+                return step(.terminate)
+            case .sync:
+                sync(message, &client, &toClient)
+            case .copyData, .copyDone, .copyFail, .flush:
+                discard(message, &client)
+            case .close where mode.tracksStatements && !client.isSkippingToSync:
+                guard case .statement(let name) = target(of: message),
+                    let id = closed(name, of: message, &client)
+                else { return needsServer(message, &client, &toClient) }
+                statements.release(id)
+                toClient.inject(after: input) { $0.appendCloseComplete() }
+                offset = message.bodyStart + message.available
+            case .query, .functionCall, .parse, .bind, .describe, .close, .execute:
+                if client.isSkippingToSync {
+                    discard(message, &client)
+                } else if let error = client.deferredError {
+                    client.deferredError = nil
+                    refuse(message, with: error, &client, &toClient)
+                } else {
+                    return needsServer(message, &client, &toClient)
+                }
+            default:
+                return step(.malformed(Self.unexpected(message.header.kind)))
+            }
+        }
+        return step(.more)
+    }
+
+    /// Answers the batch at the front of the input with this error instead of a server's answer:
+    /// the session goes on behind it. The input begins with a message that needs a lease.
+    package mutating func refuseBatch(
+        with error: PgError, _ client: inout ClientStream, toClient: inout RelayOutput
+    ) -> ClientStep {
+        guard case .message(let message) = nextMessage() else { return step(.more) }
+        refuse(message, with: error, &client, &toClient)
+        return step(.more)
+    }
+
+    private mutating func sync(
+        _ message: Message, _ client: inout ClientStream, _ toClient: inout RelayOutput
+    ) {
+        let error = client.deferredError
+        client.deferredError = nil
+        client.isSkippingToSync = false
+        toClient.inject(after: input) {
+            if let error { $0.appendErrorResponse(error) }
+            $0.appendReadyForQuery(.idle)
+        }
+        offset = message.bodyStart + message.available
+    }
+
+    private func closed(
+        _ name: Range<Int>, of message: Message, _ client: inout ClientStream
+    ) -> StatementID? {
+        client.statements.remove(UnsafeRawBufferPointer(rebasing: body(message)[name]))
+    }
+
+    private func needsServer(
+        _ message: Message, _ client: inout ClientStream, _ toClient: inout RelayOutput
+    ) -> ClientStep {
+        step(.needsLease)
+    }
+
+    private mutating func refuse(
+        _ message: Message, with error: PgError, _ client: inout ClientStream,
+        _ toClient: inout RelayOutput
+    ) {
+        let isSimple = message.kind == .query || message.kind == .functionCall
+        client.isSkippingToSync = !isSimple
+        toClient.inject(after: input) {
+            $0.appendErrorResponse(error)
+            if isSimple { $0.appendReadyForQuery(.idle) }
+        }
+        discard(message, &client)
+    }
+
+    private func step(_ verdict: ClientStep.Verdict) -> ClientStep {
+        ClientStep(consumed: offset, verdict: verdict)
+    }
+}

@@ -1,0 +1,59 @@
+package import PostgresWire
+
+/// What the relay knows of one client's stream, with or without a lease.
+package struct ClientStream {
+    /// The client's message that is on its way.
+    package var passing = PassingMessage()
+    /// The broker answered an error inside an extended batch: everything up to the Sync is dropped,
+    /// as PostgreSQL itself does.
+    package var isSkippingToSync = false
+    /// Its server died between two messages, with its transaction: the next batch is told.
+    package var deferredError: PgError?
+    /// Named statements of the extended protocol, in pools where they follow the client.
+    package var statements = ByteTable<StatementID>()
+    /// Body of the last unnamed Parse (text, NUL, types): the statement lives until the next one,
+    /// also when the server changes. Empty: none.
+    package var unnamed: [UInt8] = []
+
+    package init() {}
+
+    /// Between two messages, nothing pending in either direction as far as the client's side knows.
+    package var isBetweenMessages: Bool { passing.bytesLeft == 0 }
+
+    /// Lets go of what other tables count. Call once, when the session ends.
+    package mutating func releaseAll(in table: inout StatementTable) {
+        statements.forEachValue { table.release($0) }
+        statements.removeAll()
+        unnamed = []
+    }
+
+    /// All names are gone, as after DEALLOCATE ALL and DISCARD ALL.
+    mutating func forgetStatements(in table: inout StatementTable) {
+        guard !statements.isEmpty else { return }
+        statements.forEachValue { table.release($0) }
+        statements.removeAll()
+    }
+}
+
+/// How the relay treats the clients of a pool.
+package struct RelayMode: Equatable, Sendable {
+    /// `pool_mode`.
+    package enum Pooling: Equatable, Sendable {
+        case session, transaction, statement
+    }
+
+    package var pooling: Pooling
+    /// `max_prepared_statements`: how many a server keeps. 0: names pass through untouched.
+    package var maxPreparedStatements: Int
+    /// `max_packet_size`, bytes.
+    package var maxMessageSize: Int
+
+    package init(pooling: Pooling, maxPreparedStatements: Int, maxMessageSize: Int) {
+        self.pooling = pooling
+        self.maxPreparedStatements = maxPreparedStatements
+        self.maxMessageSize = maxMessageSize
+    }
+
+    /// Named statements follow their client from server to server.
+    package var tracksStatements: Bool { pooling != .session && maxPreparedStatements > 0 }
+}

@@ -1,0 +1,253 @@
+package import PostgresWire
+
+/// How far a turn of the relay came.
+package struct ClientStep {
+    package enum Verdict {
+        /// Everything was taken, or the rest is the beginning of a message that must be seen whole.
+        case more
+        /// The message at `consumed` needs a lease, and there is none.
+        case needsLease
+        /// The client said goodbye.
+        case terminate
+        /// The session ends with this error.
+        case malformed(PgError)
+    }
+
+    /// Bytes of the input that are dealt with.
+    package var consumed: Int
+    package var verdict: Verdict
+}
+
+/// One turn of the relay from a client to the server that it holds.
+///
+/// Looks at headers only; the bodies of Parse, Bind, Describe and Close are read where names must
+/// follow the client, and texts are scanned for what they leave behind in the session.
+package struct ClientTurn {
+    let input: UnsafeRawBufferPointer
+    let mode: RelayMode
+    var offset = 0
+
+    /// Texts over this are not scanned: they count as leaving something behind.
+    static let scanLimit = 16_384
+    /// An unnamed statement over this is not kept beyond its lease.
+    static let unnamedLimit = 65_536
+    /// A named statement over this is refused.
+    static let statementLimit = 1 << 24
+
+    package init(_ input: UnsafeRawBufferPointer, mode: RelayMode) {
+        self.input = input
+        self.mode = mode
+    }
+
+    /// The message at `offset`, whose header is there and makes sense.
+    struct Message {
+        let start: Int
+        let header: MessageHeader
+        /// Body bytes that are there.
+        let available: Int
+
+        var kind: FrontendKind { FrontendKind(rawValue: header.kind) }
+        var isWhole: Bool { available == header.bodyLength }
+        var bodyStart: Int { start + MessageHeader.size }
+    }
+
+    /// Relays until the input ends or something is in the way.
+    package mutating func run(
+        _ client: inout ClientStream, _ server: inout ServerStream,
+        statements: inout StatementTable, toServer: inout RelayOutput, toClient: inout RelayOutput
+    ) -> ClientStep {
+        var verdict = ClientStep.Verdict.more
+        loop: while offset < input.count {
+            if client.passing.bytesLeft > 0 {
+                passRest(&client, &toServer)
+                continue
+            }
+            let message: Message
+            switch nextMessage() {
+            case .message(let next): message = next
+            case .incomplete: break loop
+            case .refused(let error):
+                verdict = .malformed(error)
+                break loop
+            }
+            if client.isSkippingToSync, message.kind != .sync, message.kind != .terminate {
+                discard(message, &client)
+                continue
+            }
+            if server.isSkippingToSync, message.kind != .sync, message.kind != .terminate {
+                pass(message, &client, &toServer)
+                continue
+            }
+            switch message.kind {
+            case .query:
+                query(message, &client, &server, &statements, &toServer)
+            case .parse, .bind, .describe, .close:
+                switch extended(message, &client, &server, &statements, &toServer) {
+                case .done: continue
+                case .incomplete: break loop
+                case .refused(let error):
+                    verdict = .malformed(error)
+                    break loop
+                }
+            case .execute:
+                var entry = Outstanding(.execute, .client)
+                entry.setsLocally = server.boundLocalSet
+                server.push(entry)
+                pass(message, &client, &toServer)
+            case .sync:
+                client.isSkippingToSync = false
+                // In copy-in mode PostgreSQL ignores a Sync: no answer will come.
+                if server.copy != .into {
+                    server.isSkippingToSync = false
+                    server.push(Outstanding(.sync, .client))
+                }
+                pass(message, &client, &toServer)
+            case .flush:
+                pass(message, &client, &toServer)
+            case .functionCall:
+                // The function is named by OID: it may be set_config.
+                server.taint.insert(.other)
+                server.push(Outstanding(.functionCall, .client))
+                pass(message, &client, &toServer)
+            case .copyData, .copyDone, .copyFail:
+                copy(message, &client, &server, &toServer)
+            case .terminate:
+                offset += MessageHeader.size + message.available
+                verdict = .terminate
+                break loop
+            default:
+                verdict = .malformed(Self.unexpected(message.header.kind))
+                break loop
+            }
+        }
+        server.answerSynthesized(statements: &statements, onlyIfNothingElse: true, into: &toClient)
+        return ClientStep(consumed: offset, verdict: verdict)
+    }
+
+    // MARK: Framing
+
+    enum Next {
+        case message(Message)
+        case incomplete
+        case refused(PgError)
+    }
+
+    func nextMessage() -> Next {
+        guard input.count - offset >= MessageHeader.size else { return .incomplete }
+        let header = MessageHeader(input, at: offset)
+        guard header.bodyLength >= 0, header.bodyLength <= mode.maxMessageSize else {
+            return .refused(Self.badLength(header))
+        }
+        let available = min(header.bodyLength, input.count - offset - MessageHeader.size)
+        return .message(Message(start: offset, header: header, available: available))
+    }
+
+    private mutating func passRest(_ client: inout ClientStream, _ toServer: inout RelayOutput) {
+        let count = min(client.passing.bytesLeft, input.count - offset)
+        if !client.passing.isDiscarded { toServer.pass(offset..<offset + count, of: input) }
+        client.passing.bytesLeft -= count
+        offset += count
+    }
+
+    /// Passes the message on as it is, as far as it is there.
+    @inline(__always)
+    mutating func pass(
+        _ message: Message, _ client: inout ClientStream, _ toServer: inout RelayOutput
+    ) {
+        let end = message.bodyStart + message.available
+        toServer.pass(message.start..<end, of: input)
+        client.passing.bytesLeft = message.header.bodyLength - message.available
+        client.passing.isDiscarded = false
+        offset = end
+    }
+
+    mutating func discard(_ message: Message, _ client: inout ClientStream) {
+        client.passing.bytesLeft = message.header.bodyLength - message.available
+        client.passing.isDiscarded = true
+        offset = message.bodyStart + message.available
+    }
+
+    func body(_ message: Message) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(
+            rebasing: input[message.bodyStart..<message.bodyStart + message.available])
+    }
+
+    // MARK: Messages
+
+    private mutating func query(
+        _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ statements: inout StatementTable, _ toServer: inout RelayOutput
+    ) {
+        if !client.unnamed.isEmpty { client.unnamed = [] }
+        server.hasUnnamed = false
+        var entry = Outstanding(.query, .client)
+        if mode.pooling != .session {
+            if message.isWhole, message.header.bodyLength <= Self.scanLimit {
+                let text = statementText(body(message))
+                server.taint.formUnion(SessionTaint.inText(text))
+                entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
+                if mode.tracksStatements, server.status != .failed,
+                    let (name, id) = client.deallocated(by: text)
+                {
+                    name.withUnsafeBytes { _ = client.statements.remove($0) }
+                    server.push(.query, .synthesized, undo: .clientClosed(name, id))
+                    offset = message.bodyStart + message.available
+                    return
+                }
+            } else {
+                server.taint.insert(.other)
+            }
+        }
+        server.push(entry)
+        pass(message, &client, &toServer)
+    }
+
+    /// Copy data with nothing outstanding is what is left of a copy that failed: PostgreSQL would
+    /// ignore it, so it need not travel.
+    private mutating func copy(
+        _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ toServer: inout RelayOutput
+    ) {
+        guard !server.outstanding.isEmpty else {
+            discard(message, &client)
+            return
+        }
+        if message.kind != .copyData, server.copy == .into { server.copy = .intoEnding }
+        pass(message, &client, &toServer)
+    }
+
+    // MARK: Refusals
+
+    static func unexpected(_ kind: UInt8) -> PgError {
+        PgError(
+            severity: .fatal, sqlState: .protocolViolation,
+            message: "invalid frontend message type \(kind)",
+            hint: "The driver sent a message that does not belong here; the session is closed.")
+    }
+
+    static func badLength(_ header: MessageHeader) -> PgError {
+        PgError(
+            severity: .fatal, sqlState: .protocolViolation,
+            message: "invalid message length",
+            detail: "A message of type \(header.kind) said that it has \(header.bodyLength) bytes.",
+            hint: "max_packet_size is the limit; the session is closed.")
+    }
+
+    static func malformed(_ what: String) -> PgError {
+        PgError(
+            severity: .fatal, sqlState: .protocolViolation,
+            message: "invalid \(what) message",
+            hint: "The driver sent a message with a missing terminator; the session is closed.")
+    }
+}
+
+extension ClientStream {
+    /// The client's own statement that this text deallocates, if that is what it does.
+    func deallocated(by text: UnsafeRawBufferPointer) -> (name: [UInt8], id: StatementID)? {
+        guard !statements.isEmpty, case .name(let name)? = DeallocateText.parse(text) else {
+            return nil
+        }
+        let id = name.withUnsafeBytes { statements.value(for: $0) }
+        return id.map { (name, $0) }
+    }
+}

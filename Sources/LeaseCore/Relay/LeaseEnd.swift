@@ -1,0 +1,125 @@
+package import PostgresWire
+
+/// What becomes of a session whose server is gone.
+package enum SessionOutcome: Equatable, Sendable {
+    /// The client was told, and can go on with another server.
+    case goesOn
+    /// Half a message had gone to the client: nothing can be said any more.
+    case ends
+}
+
+extension ServerStream {
+    /// Nothing is owed and nothing half sent in either direction: what `pool_mode` says decides
+    /// whether the lease ends here.
+    package func isLeaseOver(_ client: ClientStream, _ mode: RelayMode) -> Bool {
+        guard outstanding.isEmpty, passing.bytesLeft == 0, !isSkippingToSync,
+            !client.passing.isHalfPassed
+        else { return false }
+        switch mode.pooling {
+        case .session: return false
+        case .transaction: return status == .idle
+        case .statement: return true
+        }
+    }
+
+    /// How the connection comes back, once it is quiet and idle.
+    package var conditionOnReturn: ServerCondition {
+        if isSuspect || !isQuiet || status != .idle { return .broken }
+        return taint.isEmpty ? .clean : .dirty
+    }
+
+    /// The server is gone: every answer that the client still waits for becomes this error, each
+    /// with its ReadyForQuery, in order.
+    package mutating func lose(
+        _ client: inout ClientStream, error: PgError, statements: inout StatementTable,
+        toClient bytes: inout [UInt8]
+    ) -> SessionOutcome {
+        let halfMessage = passing.isHalfPassed && !isDraining
+        let owed = Array(outstanding)
+        let wasSkipping = isSkippingToSync
+        let hadTransaction = status != .idle
+        dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
+        if client.passing.bytesLeft > 0 { client.passing.isDiscarded = true }
+        guard !halfMessage else { return .ends }
+        var isBatchOpen = false
+        for entry in owed where entry.audience != .broker {
+            switch entry.kind {
+            case .query, .functionCall:
+                if !answeredWithError { bytes.appendErrorResponse(error) }
+                bytes.appendReadyForQuery(.idle)
+                answeredWithError = false
+            case .parse, .bind, .describe, .close, .execute:
+                if !isBatchOpen { bytes.appendErrorResponse(error) }
+                isBatchOpen = true
+            case .sync:
+                // An error that was passed on already stands for the batch, else it is told here.
+                if !isBatchOpen, !answeredWithError { bytes.appendErrorResponse(error) }
+                bytes.appendReadyForQuery(.idle)
+                isBatchOpen = false
+                answeredWithError = false
+            }
+        }
+        client.isSkippingToSync = isBatchOpen || wasSkipping
+        if owed.isEmpty, hadTransaction, !wasSkipping { client.deferredError = error }
+        return .goesOn
+    }
+
+    /// Takes everything of this lease's first message back: the server took none of it. The client's
+    /// bytes are still there and are sent to another server.
+    package mutating func takeBack(
+        _ client: inout ClientStream, before: ClientStream.Position, statements: inout StatementTable
+    ) {
+        dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
+        client.restore(before)
+    }
+
+    /// What must be sent so that the server comes to an end with what a vanished client left half
+    /// done; false if it cannot (the client's message is half sent).
+    package mutating func beginDraining(
+        _ client: ClientStream, into bytes: inout [UInt8]
+    ) -> Bool {
+        guard !client.passing.isHalfPassed else { return false }
+        isDraining = true
+        if passing.bytesLeft > 0 { passing.isDiscarded = true }
+        if copy == .into {
+            bytes.appendMessage(kind: FrontendKind.copyFail.rawValue) {
+                $0.append(contentsOf: "the client is gone".utf8)
+                $0.append(0)
+            }
+            copy = .intoEnding
+        }
+        let endsWithSync = outstanding.last.map { !$0.isExtended } ?? !isSkippingToSync
+        if !endsWithSync || isSkippingToSync {
+            outstanding.append(Outstanding(.sync, .client))
+            isSkippingToSync = false
+            bytes.appendSync()
+        }
+        return true
+    }
+}
+
+extension ClientStream {
+    /// The part of the state that a message changes when it is relayed, besides names.
+    package struct Position {
+        var passing: PassingMessage
+        var isSkippingToSync: Bool
+        var unnamed: [UInt8]
+    }
+
+    package var position: Position {
+        Position(passing: passing, isSkippingToSync: isSkippingToSync, unnamed: unnamed)
+    }
+
+    mutating func restore(_ position: Position) {
+        passing = position.passing
+        isSkippingToSync = position.isSkippingToSync
+        unnamed = position.unnamed
+    }
+}
+
+extension ServerStream {
+    /// The connection will be closed: what was asked on it is taken back from the client's names.
+    package mutating func dropAll(_ client: inout ClientStream, statements: inout StatementTable) {
+        dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
+    }
+}

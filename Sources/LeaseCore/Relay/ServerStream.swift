@@ -1,0 +1,173 @@
+import DequeModule
+package import PostgresWire
+
+/// What the relay knows of one server's stream: what it owes, and what it was left with.
+///
+/// Invariant: `outstanding` has an entry for each answer to come and none besides; `undo` has
+/// one for each entry with `hasUndo`, in the same order.
+package struct ServerStream {
+    /// The server's message that is on its way to the client.
+    package var passing = PassingMessage()
+    var outstanding = Deque<Outstanding>()
+    var undo = Deque<Undo>()
+    package internal(set) var status = TransactionStatus.idle
+    package internal(set) var copy = CopyState.none
+    /// An extended message failed and its Sync has not been sent yet: the server drops what comes.
+    package internal(set) var isSkippingToSync = false
+    /// State that this lease left, or may have left, in the session.
+    package internal(set) var taint: SessionTaint = []
+    /// Answers may have been lost count of (see `copyInBegan`): the connection is closed on return.
+    package internal(set) var isSuspect = false
+    package var prepared = PreparedSet()
+    /// An error for the batch whose Sync is owed has gone to the client.
+    var answeredWithError = false
+    /// Syncs that a copy made the server ignore.
+    var ignoredSyncs = 0
+    /// The client of this lease has parsed an unnamed statement here.
+    var hasUnnamed = false
+    /// The statement bound last is a SET LOCAL, so the tag of the Execute leaves nothing behind.
+    var boundLocalSet = false
+    var unnamedIsLocalSet = false
+    /// The client is gone: answers are read and thrown away until none is owed.
+    package var isDraining = false
+    /// Which query of the broker's own is at the front of `outstanding`, and its error so far.
+    package internal(set) var brokerQuery: BrokerQuery?
+    var brokerError: PgError?
+
+    package enum CopyState: UInt8, Sendable {
+        case none, out, both
+        /// The server reads rows, and ignores Sync until the client ends the copy.
+        case into
+        /// The client has sent CopyDone or CopyFail.
+        case intoEnding
+    }
+
+    package init() {}
+
+    /// The server has not answered everything yet.
+    package var isOwing: Bool { !outstanding.isEmpty }
+
+    /// Nothing is owed, nothing is half sent: a lease may end here, if the transaction is over.
+    package var isQuiet: Bool { outstanding.isEmpty && passing.bytesLeft == 0 }
+
+    /// A lease begins. What the server has prepared stays.
+    package mutating func beginLease() {
+        assert(isQuiet && !isSkippingToSync && brokerQuery == nil)
+        taint = []
+        isSuspect = false
+        hasUnnamed = false
+        boundLocalSet = false
+        isDraining = false
+        copy = .none
+        ignoredSyncs = 0
+    }
+
+    /// Queues a simple query of the broker's own, and writes it. One at a time.
+    package mutating func ask(_ query: BrokerQuery, _ sql: String, into bytes: inout [UInt8]) {
+        precondition(brokerQuery == nil, "two queries of the broker's own at once")
+        brokerQuery = query
+        brokerError = nil
+        outstanding.append(Outstanding(.query, .broker))
+        bytes.appendQuery(sql)
+        // A simple query destroys the unnamed statement.
+        hasUnnamed = false
+    }
+
+    mutating func push(_ entry: Outstanding) { outstanding.append(entry) }
+
+    mutating func push(_ kind: Outstanding.Kind, _ audience: Outstanding.Audience, undo step: Undo) {
+        var entry = Outstanding(kind, audience)
+        entry.hasUndo = true
+        outstanding.append(entry)
+        undo.append(step)
+    }
+
+    /// The server has answered the first entry: what it changed holds.
+    mutating func popFirst(statements: inout StatementTable) {
+        guard outstanding.removeFirst().hasUndo else { return }
+        switch undo.removeFirst() {
+        case .clientClosed(_, let id), .serverClosed(let id), .deallocated(_, let id):
+            // The reference was kept for the undo.
+            statements.release(id)
+        case .clientNamed, .serverPrepared, .named, .duplicate:
+            break
+        }
+    }
+
+    /// Takes the `count` entries from `first` back, last one first: the server will not answer them.
+    mutating func dropOutstanding(
+        _ range: Range<Int>, client: inout ClientStream, statements: inout StatementTable
+    ) {
+        let undoBefore = outstanding[..<range.lowerBound].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
+        let undoCount = outstanding[range].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
+        for index in stride(from: undoBefore + undoCount - 1, through: undoBefore, by: -1) {
+            revert(undo[index], client: &client, statements: &statements)
+        }
+        undo.removeSubrange(undoBefore..<undoBefore + undoCount)
+        outstanding.removeSubrange(range)
+    }
+
+    private mutating func revert(
+        _ step: Undo, client: inout ClientStream, statements: inout StatementTable
+    ) {
+        switch step {
+        case .clientNamed(let name, let id):
+            unname(name, id, client: &client, statements: &statements)
+        case .serverPrepared(let id):
+            prepared.remove(id, in: &statements)
+        case .named(let name, let id):
+            prepared.remove(id, in: &statements)
+            unname(name, id, client: &client, statements: &statements)
+        case .clientClosed(let name, let id):
+            rename(name, id, client: &client, statements: &statements)
+        case .serverClosed(let id):
+            prepared.add(id, in: &statements)
+            statements.release(id)
+        case .deallocated(let name, let id):
+            prepared.add(id, in: &statements)
+            rename(name, id, client: &client, statements: &statements)
+        case .duplicate:
+            break
+        }
+    }
+
+    private func unname(
+        _ name: [UInt8], _ id: StatementID, client: inout ClientStream,
+        statements: inout StatementTable
+    ) {
+        name.withUnsafeBytes { key in
+            if client.statements.value(for: key) == id {
+                client.statements.remove(key)
+                statements.release(id)
+            }
+        }
+    }
+
+    /// Gives the name back to the client; the undo's reference becomes the name's.
+    private func rename(
+        _ name: [UInt8], _ id: StatementID, client: inout ClientStream,
+        statements: inout StatementTable
+    ) {
+        name.withUnsafeBytes { key in
+            if client.statements.value(for: key) == nil {
+                client.statements.insert(id, for: key)
+            } else {
+                statements.release(id)
+            }
+        }
+    }
+
+    /// Lets go of what other tables count. Call once, when the connection is closed.
+    package mutating func releaseAll(in table: inout StatementTable) {
+        prepared.removeAll(in: &table)
+        for step in undo {
+            switch step {
+            case .clientClosed(_, let id), .serverClosed(let id), .deallocated(_, let id):
+                table.release(id)
+            case .clientNamed, .serverPrepared, .named, .duplicate: break
+            }
+        }
+        undo.removeAll()
+        outstanding.removeAll()
+    }
+}

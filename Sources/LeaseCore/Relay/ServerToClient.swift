@@ -1,0 +1,318 @@
+import DequeModule
+package import PostgresWire
+
+/// What a turn of the relay from a server to its client brought about, besides bytes.
+package struct ServerStep {
+    /// Bytes of the input that are dealt with.
+    package var consumed = 0
+    /// The server does not speak the protocol any more: close it.
+    package var broken: String?
+    /// The broker's own query has its answer; an error if it failed.
+    package var brokerAnswer: (query: BrokerQuery, error: PgError?)?
+    /// The server said why it is about to end the connection. Not passed on: the client is told when it has ended.
+    package var fatal: PgError?
+    /// Values that the client's own statements changed, as the server reported them.
+    package var changedParameters: [(name: String, value: String)] = []
+    /// Values that the broker's own query changed.
+    package var brokerParameters: [(name: String, value: String)] = []
+    /// DISCARD ALL or RESET: the session is back at its defaults.
+    package var sessionWasReset = false
+    /// Queries and transactions that ended.
+    package var queries = 0
+    package var transactions = 0
+}
+
+/// One turn of the relay from a server to the client that holds it.
+///
+/// Rows and copy data pass by their header; what ends something is read.
+package struct ServerTurn {
+    let input: UnsafeRawBufferPointer
+    let mode: RelayMode
+    var offset = 0
+    var step = ServerStep()
+
+    /// A message that must be read whole and is longer than this passes unread, if it may.
+    static let wholeLimit = 1 << 20
+
+    package init(_ input: UnsafeRawBufferPointer, mode: RelayMode) {
+        self.input = input
+        self.mode = mode
+    }
+
+    package mutating func run(
+        _ client: inout ClientStream, _ server: inout ServerStream,
+        statements: inout StatementTable, toClient: inout RelayOutput
+    ) -> ServerStep {
+        server.answerSynthesized(
+            statements: &statements, onlyIfNothingElse: false, after: input, into: &toClient)
+        while offset < input.count {
+            if server.passing.bytesLeft > 0 {
+                passRest(&server, &toClient)
+                continue
+            }
+            guard input.count - offset >= MessageHeader.size else { break }
+            let header = MessageHeader(input, at: offset)
+            guard header.bodyLength >= 0 else {
+                step.broken = "the server sent a message of impossible length"
+                break
+            }
+            let whole = MessageHeader.size + header.bodyLength
+            let kind = BackendKind(rawValue: header.kind)
+            if needsWhole(kind), input.count - offset < whole {
+                if header.bodyLength <= Self.wholeLimit { break }
+                step.broken = "the server sent a message of type \(header.kind) that is too long"
+                break
+            }
+            let end = min(offset + whole, input.count)
+            message(kind, offset..<end, &client, &server, &statements, &toClient)
+            server.passing.bytesLeft = offset + whole - end
+            offset = end
+            if step.broken != nil { break }
+        }
+        step.consumed = offset
+        return step
+    }
+
+    /// Those that decide something, all of them short.
+    @inline(__always)
+    private func needsWhole(_ kind: BackendKind) -> Bool {
+        switch kind {
+        case .readyForQuery, .commandComplete, .errorResponse, .parameterStatus: true
+        default: false
+        }
+    }
+
+    private mutating func passRest(_ server: inout ServerStream, _ toClient: inout RelayOutput) {
+        let count = min(server.passing.bytesLeft, input.count - offset)
+        if !server.passing.isDiscarded { toClient.pass(offset..<offset + count, of: input) }
+        server.passing.bytesLeft -= count
+        offset += count
+    }
+
+    private mutating func message(
+        _ kind: BackendKind, _ range: Range<Int>, _ client: inout ClientStream,
+        _ server: inout ServerStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
+    ) {
+        let head = server.outstanding.first
+        let isForClient = !server.isDraining && head?.audience != .broker
+        switch kind {
+        case .dataRow, .copyData, .copyDone, .rowDescription, .noData, .parameterDescription,
+            .functionCallResponse, .copyInResponse, .copyOutResponse, .copyBothResponse:
+            relay(range, if: isForClient, &server, &toClient)
+            switch kind {
+            case .rowDescription, .noData:
+                if head?.kind == .describe { pop(&server, &statements, &toClient) }
+            case .copyInResponse: server.copyInBegan()
+            case .copyOutResponse: server.copy = .out
+            case .copyBothResponse: server.copy = .both
+            default: break
+            }
+        case .commandComplete, .emptyQueryResponse, .portalSuspended:
+            relay(range, if: isForClient, &server, &toClient)
+            if kind == .commandComplete { completed(body(range), head, &client, &server, &statements) }
+            server.copy = .none
+            if head?.kind == .execute { pop(&server, &statements, &toClient) }
+        case .parseComplete, .bindComplete, .closeComplete:
+            relay(range, if: isForClient, &server, &toClient)
+            guard let head, head.isExtended else {
+                step.broken = "the server answered a message that was not sent"
+                return
+            }
+            pop(&server, &statements, &toClient)
+        case .readyForQuery:
+            ready(range, head, &server, &statements, &toClient)
+        case .errorResponse:
+            failed(range, head, &client, &server, &statements, &toClient)
+        case .parameterStatus:
+            relay(range, if: isForClient, &server, &toClient)
+            guard let parameter = ParameterStatusBody(body: body(range)) else { return }
+            if head?.audience == .broker {
+                step.brokerParameters.append((parameter.name, parameter.value))
+            } else {
+                step.changedParameters.append((parameter.name, parameter.value))
+            }
+        case .noticeResponse, .notificationResponse:
+            relay(range, if: isForClient, &server, &toClient)
+        default:
+            step.broken = "the server sent a message of unknown type \(kind.rawValue)"
+        }
+    }
+
+    @inline(__always)
+    private func relay(
+        _ range: Range<Int>, if passes: Bool, _ server: inout ServerStream,
+        _ toClient: inout RelayOutput
+    ) {
+        server.passing.isDiscarded = !passes
+        if passes { toClient.pass(range, of: input) }
+    }
+
+    private func body(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: input[(range.lowerBound + MessageHeader.size)..<range.upperBound])
+    }
+
+    private func pop(
+        _ server: inout ServerStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
+    ) {
+        server.popFirst(statements: &statements)
+        server.answerSynthesized(
+            statements: &statements, onlyIfNothingElse: false, after: input, into: &toClient)
+    }
+
+    // MARK: What ends something
+
+    /// The tag tells what was left behind in the session.
+    private mutating func completed(
+        _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: inout ClientStream,
+        _ server: inout ServerStream, _ statements: inout StatementTable
+    ) {
+        let taint = SessionTaint.ofCommandTag(tag)
+        if !taint.isEmpty, head?.setsLocally != true { server.taint.formUnion(taint) }
+        switch CommandTagKind.of(tag) {
+        case .deallocateAll:
+            server.prepared.removeAll(in: &statements)
+            if head?.audience != .broker { client.forgetStatements(in: &statements) }
+        case .discardAll:
+            server.prepared.removeAll(in: &statements)
+            server.hasUnnamed = false
+            if head?.audience != .broker {
+                client.forgetStatements(in: &statements)
+                server.taint = []
+                step.sessionWasReset = true
+            }
+        case .reset:
+            server.taint.insert(.settings)
+            if head?.audience != .broker { step.sessionWasReset = true }
+        default:
+            break
+        }
+    }
+
+    private mutating func ready(
+        _ range: Range<Int>, _ head: Outstanding?, _ server: inout ServerStream,
+        _ statements: inout StatementTable, _ toClient: inout RelayOutput
+    ) {
+        guard let status = TransactionStatus(rawValue: body(range).first ?? 0) else {
+            step.broken = "the server reported an unknown transaction status"
+            return
+        }
+        server.status = status
+        server.copy = .none
+        guard let head, !head.isExtended, head.audience != .synthesized else {
+            // One more than was asked for: an answer was counted wrongly, or the server went mad.
+            if server.isSuspect || server.isDraining { return }
+            step.broken = "the server was ready when nothing was asked"
+            return
+        }
+        if head.audience == .broker {
+            let query = server.brokerQuery!
+            step.brokerAnswer = (query, server.brokerError)
+            server.brokerQuery = nil
+            server.brokerError = nil
+        } else {
+            step.queries += 1
+            if status == .idle { step.transactions += 1 }
+            if !server.isDraining { toClient.pass(range, of: input) }
+            server.answeredWithError = false
+        }
+        pop(&server, &statements, &toClient)
+    }
+
+    private mutating func failed(
+        _ range: Range<Int>, _ head: Outstanding?, _ client: inout ClientStream,
+        _ server: inout ServerStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
+    ) {
+        guard let fields = ErrorFields(body: body(range)) else {
+            step.broken = "the server sent an error that cannot be read"
+            return
+        }
+        if fields.severity == .fatal || fields.severity == .panic {
+            step.fatal = fields.pgError
+            return
+        }
+        server.copyFailed(head)
+        if let head, head.audience == .broker, head.kind == .query {
+            server.brokerError = server.brokerError ?? fields.pgError
+            return
+        }
+        if !server.isDraining { passError(range, fields, &server, &toClient) }
+        server.answeredWithError = head != nil
+        if head?.isExtended == true { server.skipToSync(client: &client, statements: &statements) }
+    }
+
+    /// An error that names our name for a statement is told with the client's.
+    private func passError(
+        _ range: Range<Int>, _ fields: ErrorFields, _ server: inout ServerStream,
+        _ toClient: inout RelayOutput
+    ) {
+        if server.outstanding.first?.hasUndo == true, case .duplicate(let name)? = server.undo.first {
+            var error = fields.pgError
+            error.message =
+                "prepared statement \"\(String(decoding: name, as: UTF8.self))\" already exists"
+            toClient.inject(after: input) { $0.appendErrorResponse(error) }
+        } else {
+            toClient.pass(range, of: input)
+        }
+    }
+}
+
+extension ServerStream {
+    /// The server takes rows now, and ignores every Sync that it reads until the copy ends: those
+    /// that were sent behind the Execute will have no answer. If the copy fails before it reads
+    /// one, that Sync is answered all the same; the two cannot be told apart, so a failure makes
+    /// this connection suspect.
+    mutating func copyInBegan() {
+        copy = .into
+        guard outstanding.first?.kind == .execute else { return }
+        while outstanding.count > 1, outstanding[1].kind == .sync {
+            outstanding.remove(at: 1)
+            ignoredSyncs += 1
+        }
+    }
+
+    mutating func copyFailed(_ head: Outstanding?) {
+        if copy == .into || copy == .intoEnding, ignoredSyncs > 0 { isSuspect = true }
+        ignoredSyncs = 0
+        copy = .none
+    }
+
+    /// An extended message failed: what was sent behind it, up to the Sync, has no answer.
+    mutating func skipToSync(client: inout ClientStream, statements: inout StatementTable) {
+        let sync = outstanding.firstIndex { $0.kind == .sync }
+        dropOutstanding(
+            0..<(sync ?? outstanding.count), client: &client, statements: &statements)
+        isSkippingToSync = sync == nil
+    }
+
+    /// Answers what the broker answers itself, as far as its turn has come.
+    ///
+    /// With `onlyIfNothingElse` not if answers of the server follow, which will bring it along.
+    mutating func answerSynthesized(
+        statements: inout StatementTable, onlyIfNothingElse: Bool,
+        after input: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
+        into toClient: inout RelayOutput
+    ) {
+        guard outstanding.first?.audience == .synthesized else { return }
+        if onlyIfNothingElse, outstanding.contains(where: { $0.audience != .synthesized }) { return }
+        while let head = outstanding.first, head.audience == .synthesized {
+            let status = status
+            if !isDraining {
+                toClient.inject(after: input) { bytes in
+                    switch head.kind {
+                    case .parse: bytes.appendParseComplete()
+                    case .close: bytes.appendCloseComplete()
+                    case .query:
+                        bytes.appendCommandComplete("DEALLOCATE")
+                        bytes.appendReadyForQuery(status)
+                    case .bind, .describe, .execute, .sync, .functionCall:
+                        preconditionFailure("\(head.kind) is never answered by the broker")
+                    }
+                }
+            }
+            popFirst(statements: &statements)
+        }
+    }
+}

@@ -1,0 +1,80 @@
+/// Values by a key of bytes, looked up from a buffer without making an array of it.
+///
+/// Invariant: an entry lies at its hash or, after others of the same hash, at the next keys in a
+/// row, with no gap before it.
+package struct ByteTable<Value> {
+    private struct Entry {
+        var key: [UInt8]
+        var value: Value
+    }
+
+    private var entries: [UInt64: Entry] = [:]
+
+    package init() {}
+
+    package var count: Int { entries.count }
+    package var isEmpty: Bool { entries.isEmpty }
+
+    package func value(for key: UnsafeRawBufferPointer) -> Value? {
+        var position = Self.hash(key)
+        while let entry = entries[position] {
+            if Self.equal(entry.key, key) { return entry.value }
+            position &+= 1
+        }
+        return nil
+    }
+
+    package mutating func insert(_ value: Value, for key: UnsafeRawBufferPointer) {
+        var position = Self.hash(key)
+        while let entry = entries[position] {
+            if Self.equal(entry.key, key) { break }
+            position &+= 1
+        }
+        entries[position] = Entry(key: Array(key), value: value)
+    }
+
+    @discardableResult
+    package mutating func remove(_ key: UnsafeRawBufferPointer) -> Value? {
+        var position = Self.hash(key)
+        while let entry = entries[position] {
+            if Self.equal(entry.key, key) {
+                entries[position] = nil
+                closeGap(after: position)
+                return entry.value
+            }
+            position &+= 1
+        }
+        return nil
+    }
+
+    package mutating func removeAll() { entries.removeAll() }
+
+    /// Calls `body` with each value, in no order.
+    package func forEachValue(_ body: (Value) -> Void) {
+        for entry in entries.values { body(entry.value) }
+    }
+
+    /// Entries behind a removed one may be there only because it was: they move up.
+    private mutating func closeGap(after removed: UInt64) {
+        var position = removed &+ 1
+        while let entry = entries.removeValue(forKey: position) {
+            entry.key.withUnsafeBytes { insert(entry.value, for: $0) }
+            position &+= 1
+        }
+    }
+
+    /// FNV-1a. A client that makes names collide slows its own look-ups down; the dictionary below
+    /// is seeded.
+    private static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in key {
+            hash ^= UInt64(byte)
+            hash = hash &* 0x0000_0100_0000_01b3
+        }
+        return hash
+    }
+
+    private static func equal(_ key: [UInt8], _ bytes: UnsafeRawBufferPointer) -> Bool {
+        key.count == bytes.count && key.withUnsafeBytes { $0.elementsEqual(bytes) }
+    }
+}
