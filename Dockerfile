@@ -1,0 +1,33 @@
+# pglease in a container: built with Swift's image, run on Debian's smallest with the three
+# libraries that it is linked to. scripts/check-dockerfile checks this file without an engine.
+
+FROM swift:6.3-bookworm AS build
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libpq-dev libssl-dev libuv1-dev pkg-config \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY Package.swift ./
+COPY Sources Sources
+# Package.swift names targets below Tests; they are not built.
+COPY Tests Tests
+RUN swift build -c release --static-swift-stdlib --product pglease \
+    && install -D -s "$(swift build -c release --static-swift-stdlib --show-bin-path)/pglease" /out/pglease
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates libpq5 libssl3 libuv1 \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin pglease \
+    && install -d -o pglease -g pglease -m 0755 /run/pglease /etc/pglease
+COPY --from=build /out/pglease /usr/bin/pglease
+COPY config/pglease.ini /usr/share/doc/pglease/pglease.ini
+
+# Numeric, so that Kubernetes can see that it is not root.
+USER 10001:10001
+ENV PGLEASE_UNIX_SOCKET_DIR=/run/pglease
+# Share it with the workers: this is where they connect, with host=/run/pglease port=6432.
+VOLUME /run/pglease
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["pglease", "ping"]
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["pglease"]
+CMD ["serve"]
