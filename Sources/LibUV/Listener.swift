@@ -188,12 +188,15 @@ package final class Listener: FileWatcherDelegate {
     ) throws(UVError) -> [Entry] {
         let isWildcard = host.isEmpty || host == "*"
         var entries: [Entry] = []
+        var missing: UVError?
         var port = port
         for address in try loop.resolveNow(host: isWildcard ? nil : host, port: port) {
             do throws(UVError) {
                 let socket = try ListeningSocket(tcp: address, port: port, backlog: backlog)
                 entries.append(try Entry(loop: loop, socket: socket))
-            } catch  where isWildcard && error.isFamilyMissing {
+            } catch {
+                guard error.isFamilyMissing else { throw error }
+                missing = error
                 continue
             }
             // The second family gets the port that the first one was given.
@@ -202,8 +205,10 @@ package final class Listener: FileWatcherDelegate {
             }
         }
         if entries.isEmpty {
-            throw UVError(
-                code: -EADDRNOTAVAIL, call: "bind", message: "no address to listen on for \(host)")
+            throw missing
+                ?? UVError(
+                    code: -EADDRNOTAVAIL, call: "bind",
+                    message: "no address to listen on for \(host)")
         }
         return entries
     }
@@ -226,7 +231,8 @@ package final class Listener: FileWatcherDelegate {
 }
 
 extension UVError {
-    /// The host has no IPv6 (or no IPv4): no reason to refuse `*`.
+    /// The machine has no IPv6, or not this address: no reason to refuse a name that has others, as
+    /// `localhost` often has in a container.
     fileprivate var isFamilyMissing: Bool {
         code == -EAFNOSUPPORT || code == -EADDRNOTAVAIL
     }

@@ -204,6 +204,20 @@ struct ListenerTests {
         }
     }
 
+    @Test func aNameIsListenedOnAndAForeignAddressIsNot() throws {
+        try withLoop { loop in
+            let host = try Host(loop, .tcp(host: "localhost", port: 0))
+            let addresses = try #require(host.listener?.tcpAddresses)
+            #expect(addresses.contains { ["127.0.0.1", "::1"].contains($0.host) })
+            host.close()
+            let error = #expect(throws: UVError.self) {
+                try Host(loop, .tcp(host: "192.0.2.1", port: 0))
+            }
+            #expect(error?.name == "EADDRNOTAVAIL")
+            #expect(error?.message.hasPrefix("cannot listen on 192.0.2.1, port 0: ") == true)
+        }
+    }
+
     @Test func aPausedListenerLeavesItsClientsInTheQueue() throws {
         try withLoop { loop in
             let folder = try TemporaryFolder()
