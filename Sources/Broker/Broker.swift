@@ -1,4 +1,4 @@
-package import LeaseCore
+import LeaseCore
 import LibPQ
 import LibUV
 package import Logging
@@ -83,6 +83,7 @@ package final class Broker {
     var groups: [String: ClientGroup] = [:]
     var groupsByID: [GroupID: ClientGroup] = [:]
     var lastGroup: UInt32 = 0
+    var freeGroups: [GroupID] = []
     var cancelKeys: [CancelKey: ClientID] = [:]
     var peers: [Int32: WatchedPeer] = [:]
     var databaseKeys: [String: UInt32] = [:]
@@ -99,12 +100,14 @@ package final class Broker {
     var resumable: [ClientID] = []
     /// The next time that something outside the scheduler may have run out.
     var housekeepingAt: Instant?
-    let readBuffer: UnsafeMutableRawBufferPointer
+    let readBuffer: UnsafeMutableRawPointer
     var counters = BrokerCounters()
     var history = StatisticsHistory()
     var shutdown: Shutdown?
     var startup: Startup?
     var exitStatus: Int32 = 0
+    var isStopped = false
+    var watchdogInterval: Duration?
     var descriptorLimit = 0
     /// Servers whose next bytes no event announces.
     var readable: [ServerID] = []

@@ -3,7 +3,7 @@ import LibPQ
 import LibUV
 import PostgresWire
 
-extension OpenSSLArithmetic: @retroactive ScramArithmetic {}
+extension OpenSSLArithmetic: ScramArithmetic {}
 
 /// Who may come in, and how it shows who it is: `auth_type`.
 ///

@@ -1,4 +1,5 @@
 import LeaseCore
+import Logging
 import PostgresWire
 
 /// CancelRequests: found by the broker's own keys, passed on with PostgreSQL's.

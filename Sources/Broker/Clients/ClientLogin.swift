@@ -1,5 +1,6 @@
 import LeaseCore
 import LibUV
+import Logging
 import PostgresWire
 
 /// What is known of a client before it is logged in. Gone afterwards.
@@ -37,7 +38,8 @@ extension Broker {
             options.keepAliveIdleSeconds = Int32(settings.tcpKeepidle ?? 0)
             options.keepAliveIntervalSeconds = Int32(settings.tcpKeepintvl ?? 0)
             options.keepAliveCount = Int32(settings.tcpKeepcnt ?? 0)
-            Descriptor.setTCPOptions(descriptor, options)
+            // A client that is gone already says so at the first read.
+            try? Descriptor.setTCPOptions(descriptor, options)
         }
         let now = now
         let client = ClientSession(

@@ -1,4 +1,5 @@
 import LeaseCore
+import LibPQ
 import LibUV
 import Logging
 import PostgresWire

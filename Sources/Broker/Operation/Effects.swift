@@ -1,4 +1,5 @@
 import LeaseCore
+import LibUV
 import Logging
 import PostgresWire
 

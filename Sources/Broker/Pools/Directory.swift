@@ -147,23 +147,33 @@ extension Broker {
     func group(for client: ClientSession) -> ClientGroup {
         let assignment = configuration.group(
             forApplication: client.applicationName, database: client.database)
-        if let group = groups[assignment.name] { return group }
-        lastGroup += 1
-        let group = ClientGroup(
-            id: GroupID(lastGroup), name: assignment.name, policy: Self.policy(of: assignment.entry))
-        groups[assignment.name] = group
+        return groups[assignment.name]
+            ?? openGroup(assignment.name, Self.policy(of: assignment.entry))
+    }
+
+    private func openGroup(_ name: String, _ policy: GroupPolicy) -> ClientGroup {
+        let group: ClientGroup
+        if let number = freeGroups.popLast() {
+            group = ClientGroup(id: number, name: name, policy: policy)
+            post(.groupChanged(number, policy))
+        } else {
+            lastGroup += 1
+            group = ClientGroup(id: GroupID(lastGroup), name: name, policy: policy)
+            post(.groupOpened(group.id, policy))
+        }
+        groups[name] = group
         groupsByID[group.id] = group
-        post(.groupOpened(group.id, group.policy))
         return group
     }
 
-    /// The last member of a group has left, and no guarantee keeps it.
+    /// The last member of a group has left, and no guarantee keeps it: its number is for the next
+    /// name. There may be a name for each worker process that ever was.
     func leave(_ group: ClientGroup) {
         group.members -= 1
         guard group.members == 0, group.policy.minLeases == 0 else { return }
         groups[group.name] = nil
         groupsByID[group.id] = nil
-        post(.groupClosed(group.id))
+        freeGroups.append(group.id)
     }
 
     private func reconfigure(_ group: ClientGroup) {
@@ -180,12 +190,7 @@ extension Broker {
     func openGuaranteedGroups() {
         for entry in configuration.groups where entry.minLeases > 0 && !entry.isTemplate {
             guard groups[entry.name] == nil else { continue }
-            lastGroup += 1
-            let group = ClientGroup(
-                id: GroupID(lastGroup), name: entry.name, policy: Self.policy(of: entry))
-            groups[entry.name] = group
-            groupsByID[group.id] = group
-            post(.groupOpened(group.id, group.policy))
+            _ = openGroup(entry.name, Self.policy(of: entry))
         }
     }
 

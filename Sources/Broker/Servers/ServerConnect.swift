@@ -155,18 +155,15 @@ extension Broker {
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
         counters.serverConnectFailures += 1
-        server.pool.lastFailure = failure
         // What a session client itself asked for in its startup packet concerns nobody else.
-        let isOwnFault = server.startupProfile != .serverDefault && failure.kind == .permanent
+        if server.startupProfile == .serverDefault || failure.kind != .permanent {
+            server.pool.lastFailure = failure
+        }
         release(server)
         let waiting = server.pool.awaitingParameters
         server.pool.awaitingParameters = []
         for client in waiting { finishLogin(client) }
-        if isOwnFault {
-            post(.profileRefused(server.id, failure))
-        } else {
-            post(.serverConnectFailed(server.id, failure))
-        }
+        post(.serverConnectFailed(server.id, failure))
     }
 
     private func failure(of server: ServerConnection) -> ConnectFailure {

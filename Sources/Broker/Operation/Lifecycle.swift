@@ -1,0 +1,238 @@
+import Glibc
+import LeaseCore
+import LibUV
+import Logging
+import PostgresWire
+
+/// From start to end.
+extension Broker {
+    /// Serves until it is shut down. Returns the process's exit status; blocks its thread, which from now on is
+    /// the loop's.
+    package func run() throws(BrokerStartError) -> Int32 {
+        do throws(UVError) {
+            timer = try LoopTimer(loop: loop) { [unowned self] in self.timerFired() }
+            try watchSignals()
+        } catch {
+            closeHandles()
+            throw BrokerStartError("the event loop could not be set up: \(error)", exitStatus: 71)
+        }
+        loop.onBeforeWait { [unowned self] in self.beforeWait() }
+        descriptorLimit = Int(clamping: Descriptor.raiseLimit())
+        warnAboutLimits()
+        do throws(ConfigurationError) {
+            userList = try Self.userList(of: loaded)
+        } catch {
+            closeHandles()
+            throw BrokerStartError(error.description, exitStatus: 78)
+        }
+        openGuaranteedGroups()
+        beginStartup()
+        loop.run()
+        closeHandles()
+        return exitStatus
+    }
+
+    private func watchSignals() throws(UVError) {
+        signals.append(try SignalWatcher(loop: loop, signal: SIGTERM) { [unowned self] in
+            self.logger.notice("SIGTERM received")
+            self.shutDown(.waitForClients)
+        })
+        signals.append(try SignalWatcher(loop: loop, signal: SIGINT) { [unowned self] in
+            self.logger.notice("SIGINT received")
+            self.shutDown(.waitForServers)
+        })
+        signals.append(try SignalWatcher(loop: loop, signal: SIGQUIT) { [unowned self] in
+            self.logger.notice("SIGQUIT received")
+            self.shutDown(.immediate)
+        })
+        signals.append(try SignalWatcher(loop: loop, signal: SIGHUP) { [unowned self] in
+            self.reloadOnSignal()
+        })
+    }
+
+    private func warnAboutLimits() {
+        let servers = settings.maxServerConnections ?? settings.defaultPoolSize
+        let needed = settings.maxClientConn + servers + Self.ownDescriptors
+        guard descriptorLimit < needed else { return }
+        logger.warning(
+            "the limit of open files is lower than max_client_conn needs",
+            metadata: [
+                "limit": "\(descriptorLimit)", "needed": "\(needed)",
+                "advice": "raise it (ulimit -n, LimitNOFILE=) or lower max_client_conn",
+            ])
+    }
+
+    /// What the loop, the log and the listeners hold.
+    private static let ownDescriptors = 32
+
+    // MARK: Startup
+
+    /// Opens the pools whose user is known. Clients are let in when each has had its first connection.
+    private func beginStartup() {
+        let startup = Startup(began: now)
+        self.startup = startup
+        guard settings.prewarm else {
+            becomeReady()
+            return
+        }
+        var schedule = StartupSchedule()
+        schedule.attempts = settings.startupAttempts
+        schedule.delay = settings.startupDelay
+        schedule.factor = settings.startupFactor
+        schedule.maximumDelay = settings.startupMaxDelay
+        for entry in configuration.databases where !entry.isFallback {
+            guard let user = entry.forcedUser else { continue }
+            let key = PoolKey(database: entry.name, user: user)
+            // The events of a first failure may come before openPool returns.
+            startup.expected += 1
+            let pool = openPool(key, entry, startup: schedule)
+            startup.pools.insert(pool.id)
+        }
+        if startup.expected == 0 { becomeReady() }
+    }
+
+    func poolStarted(_ id: PoolID) {
+        guard let startup, !startup.isOver, startup.pools.contains(id) || startup.expected > startup.pools.count
+        else { return }
+        startup.started += 1
+        if startup.started == startup.expected { becomeReady() }
+    }
+
+    func poolStartFailed(_ id: PoolID, _ failure: ConnectFailure, attempts: Int) {
+        guard let pool = poolsByID[id], let startup, !startup.isOver else { return }
+        startup.isOver = true
+        logger.critical(
+            "PostgreSQL could not be reached at start",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)", "attempts": "\(attempts)",
+                "sqlstate": "\(failure.error.sqlState.rawValue)",
+                "reason": "\(failure.error.message)",
+                "advice": "\(failure.error.hint ?? "check [databases], and that the server runs; startup_attempts and startup_delay say how long to try")",
+            ])
+        exitStatus = 69
+        finishShutdown()
+    }
+
+    private func becomeReady() {
+        startup?.isOver = true
+        do throws(BrokerStartError) {
+            try listen()
+        } catch {
+            logger.critical("cannot listen", metadata: ["reason": "\(error.description)"])
+            exitStatus = error.exitStatus
+            finishShutdown()
+            return
+        }
+        let address = BrokerAddress(
+            socketDirectory: settings.unixSocketDir, port: settings.listenPort,
+            tcp: listeners.flatMap { $0.tcpAddresses.map { "\($0.host):\($0.port)" } })
+        logger.notice(
+            "ready",
+            metadata: [
+                "version": "\(ProductVersion.text)", "pid": "\(getpid())",
+                "unix_socket": "\(settings.unixSocketDir.map { "\($0)/.s.PGSQL.\(settings.listenPort)" } ?? "none")",
+                "tcp": "\(address.tcp.isEmpty ? "none" : address.tcp.joined(separator: " "))",
+            ])
+        _ = notify?.ready(status: "serving")
+        if let interval = notify?.watchdogInterval {
+            watchdogInterval = interval
+            housekeeping(by: now)
+        }
+        housekeeping(by: now + settings.statsPeriod)
+        onReady(address)
+    }
+
+    private func listen() throws(BrokerStartError) {
+        do throws(UVError) {
+            for descriptor in adoptedSockets {
+                listeners.append(
+                    try Listener(
+                        loop: loop, adopting: descriptor,
+                        onAccept: { [unowned self] in self.accepted($0) },
+                        onError: { [unowned self] in self.acceptFailed($0) }))
+            }
+            if adoptedSockets.isEmpty { try listenWhereConfigured() }
+        } catch {
+            throw BrokerStartError(
+                "\(error) (\(settings.unixSocketDir ?? ""), port \(settings.listenPort)); is another broker running there?",
+                exitStatus: 71)
+        }
+        for listener in listeners {
+            listener.onRefuse = { [unowned self] in self.turnedAway($0) }
+        }
+        if listeners.isEmpty {
+            throw BrokerStartError("nowhere to listen: set unix_socket_dir or listen_addr", exitStatus: 78)
+        }
+    }
+
+    private func listenWhereConfigured() throws(UVError) {
+        let backlog = Int32(clamping: settings.listenBacklog)
+        if let folder = settings.unixSocketDir {
+            Self.makeFolder(folder)
+            listeners.append(
+                try Listener(
+                    loop: loop,
+                    address: .unix(path: "\(folder)/.s.PGSQL.\(settings.listenPort)"),
+                    backlog: backlog, mode: UInt16(settings.unixSocketMode),
+                    group: settings.unixSocketGroup.flatMap(Self.groupID),
+                    onAccept: { [unowned self] in self.accepted($0) },
+                    onError: { [unowned self] in self.acceptFailed($0) }))
+        }
+        for host in settings.listenAddr {
+            listeners.append(
+                try Listener(
+                    loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
+                    backlog: backlog, onAccept: { [unowned self] in self.accepted($0) },
+                    onError: { [unowned self] in self.acceptFailed($0) }))
+        }
+    }
+
+    /// The socket's folder is made if its parent is there; what is wrong with it, bind will say.
+    private static func makeFolder(_ folder: String) {
+        guard folder.hasPrefix("/") else { return }
+        _ = mkdir(folder, 0o755)
+    }
+
+    private static func groupID(_ name: String) -> UInt32? {
+        if let number = UInt32(name) { return number }
+        guard let entry = getgrnam(name) else { return nil }
+        return entry.pointee.gr_gid
+    }
+
+    private func acceptFailed(_ error: UVError) {
+        logger.error(
+            "accepting clients failed",
+            metadata: ["reason": "\(error)", "open_files_limit": "\(descriptorLimit)"])
+    }
+
+    // MARK: End
+
+    private func closeHandles() {
+        for listener in listeners { listener.close() }
+        listeners = []
+        for client in Array(clients.all) { close(client, because: "the broker ends") }
+        for server in servers.values { release(server) }
+        servers = [:]
+        for peer in peers.values { peer.process.close() }
+        peers = [:]
+        for signal in signals { signal.close() }
+        signals = []
+        timer?.close()
+        timer = nil
+        isStopped = true
+        if !loop.close() { logger.error("the event loop still had handles at its end") }
+    }
+}
+
+/// Which pools must have had their first connection before clients are let in.
+final class Startup {
+    let began: Instant
+    var pools: Set<PoolID> = []
+    var expected = 0
+    var started = 0
+    var isOver = false
+
+    init(began: Instant) { self.began = began }
+
+    func isWaiting(for pool: PoolID) -> Bool { !isOver }
+}

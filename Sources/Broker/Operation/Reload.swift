@@ -1,0 +1,69 @@
+import LeaseCore
+import Logging
+import PostgresWire
+
+/// RELOAD and SIGHUP: the new configuration is taken whole, or the old one stays.
+extension Broker {
+    /// Reads the sources again and puts what they say in force. Returns what changed; those that need a
+    /// restart keep their old value.
+    func reload() throws(ConfigurationError) -> [SettingChange] {
+        _ = notify?.reloading()
+        defer { _ = notify?.ready(status: "serving") }
+        var next = try reloadSources()
+        let users = try Self.userList(of: next)
+        let changes = configuration.changes(to: next.configuration)
+        for change in changes where change.needsRestart {
+            guard let old = change.old, let setting = Settings.byName[change.name] else { continue }
+            do throws(SettingValueError) {
+                try setting.assign(old, &next.configuration.settings)
+            } catch {
+                preconditionFailure("\(change.name): its own value is refused: \(error.reason)")
+            }
+        }
+        loaded = next
+        userList = users
+        derivedSecrets = [:]
+        reconfigurePools()
+        openGuaranteedGroups()
+        // A limit may have become shorter than what was looked ahead to.
+        housekeeping(by: now)
+        for change in changes {
+            logger.notice(
+                change.needsRestart ? "setting changed, needs a restart" : "setting changed",
+                metadata: ["change": "\(change)"])
+        }
+        for warning in next.warnings {
+            logger.warning("configuration", metadata: ["issue": "\(warning)"])
+        }
+        logger.notice("configuration reloaded", metadata: ["changes": "\(changes.count)"])
+        return changes
+    }
+
+    func reloadOnSignal() {
+        logger.notice("SIGHUP received")
+        do throws(ConfigurationError) {
+            _ = try reload()
+        } catch {
+            for issue in error.issues {
+                logger.error(
+                    "configuration refused, the old one stays", metadata: ["issue": "\(issue)"])
+            }
+        }
+    }
+
+    /// The users of `auth_file`; nil when there is none.
+    static func userList(of loaded: LoadedConfiguration) throws(ConfigurationError) -> UserList? {
+        guard let text = loaded.userListText else { return nil }
+        do throws(UserListError) {
+            return try UserList(parsing: text.value)
+        } catch {
+            let path = loaded.configuration.settings.authFile ?? "auth_file"
+            throw ConfigurationError(
+                issues: [
+                    ConfigurationIssue(
+                        .file(path: path, line: error.line), "auth_file", error.reason,
+                        advice: "a line is \"user\" \"secret\"")
+                ], warnings: loaded.warnings)
+        }
+    }
+}
