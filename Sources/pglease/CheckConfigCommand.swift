@@ -17,7 +17,7 @@ struct CheckConfigCommand: ParsableCommand {
     @OptionGroup var embeddedOption: EmbeddedOption
 
     mutating func run() throws {
-        let environment = ProcessEnvironment.read()
+        let environment = try ProcessEnvironment.read()
         var sources = options.sources(environment: environment)
         sources.databasesComeLater = embeddedOption.isChosen(environment: environment)
         let loaded: LoadedConfiguration

@@ -114,7 +114,7 @@ struct PingCommand: ParsableCommand {
 
     /// A broker chose its folder by what it may write; the one who asks looks for the socket.
     private func settings() throws -> Settings {
-        var sources = options.sources(environment: ProcessEnvironment.read())
+        var sources = options.sources(environment: try ProcessEnvironment.read())
         sources.databasesComeLater = true
         do throws(ConfigurationError) {
             let configured = try Configuration.load(sources).configuration.settings.listenPort

@@ -1,10 +1,17 @@
+import ArgumentParser
 import Broker
 
 /// The environment that this process was started with.
 enum ProcessEnvironment {
     /// Read from /proc: `environ` is a global variable that C may change at any time.
-    static func read() -> [String: String] {
-        guard let bytes = try? ConfigurationFile.readBytes("/proc/self/environ") else { return [:] }
+    static func read() throws(ExitCode) -> [String: String] {
+        let bytes: [UInt8]
+        do throws(FileReadError) {
+            bytes = try ConfigurationFile.readBytes("/proc/self/environ")
+        } catch {
+            Output.error("pglease: /proc/self/environ: \(error.reason): is /proc mounted?")
+            throw ExitCode(ExitStatus.operatingSystem)
+        }
         var environment: [String: String] = [:]
         for entry in bytes.split(separator: 0) {
             guard let equals = entry.firstIndex(of: UInt8(ascii: "=")) else { continue }

@@ -37,7 +37,7 @@ struct ServeCommand: ParsableCommand {
     mutating func run() throws {
         // A client that leaves while it is written to is an error of that write, not the end.
         signal(SIGPIPE, SIG_IGN)
-        let environment = ProcessEnvironment.read()
+        let environment = try ProcessEnvironment.read()
         var sources = sources(environment: environment)
         let isEmbedded = embeddedOption.isChosen(environment: environment)
         // Checked before anything is started; the private server's address is known only then.
