@@ -21,18 +21,16 @@ extension Scheduler {
                 request, .connectFailed(failure), waiting: pools[pool]!.queue.count, now, &effects)
             return
         }
+        if let limit = policy.maxWaiting, waiters.count >= limit {
+            let waiting = pools[pool]!.queue.count
+            refuse(request, .queueFull(limit: limit), waiting: waiting, now, &effects)
+            return
+        }
         enqueue(request, pool, queue, now)
         settle(pool, now, &effects)
-        guard let waiter = waiters.index(of: request.client) else { return }
-        if request.deadline <= now {
+        if request.deadline <= now, let waiter = waiters.index(of: request.client) {
             rejectAtDeadline(waiter, now, &effects)
-        } else if let limit = policy.maxWaiting, waiters.count > limit {
-            let waiting = pools[pool]!.queue.count - 1
-            let waited = Self.waited(since: request.since, now)
-            dequeue(waiter)
-            let rejection = Rejection(
-                cause: .queueFull(limit: limit), waited: waited, place: 0, waiting: waiting)
-            effects.append(.reject(request.client, rejection))
+            settleWidely(pool, now, &effects)
         }
     }
 
@@ -134,7 +132,7 @@ extension Scheduler {
         guard let waiter = waiters.index(of: client) else { return }
         let pool = waiters.slots[waiter].pool
         dequeue(waiter)
-        settle(pool, now, &effects)
+        settleWidely(pool, now, &effects)
     }
 
     mutating func returnLease(

@@ -52,18 +52,18 @@ extension Scheduler {
         guard attempts < connectLimit(pool, now) else { return false }
         let capacity = capacity(pool, waiter, now)
         let required = waiters.slots[waiter].requiresProfile
-        if fullBounds(pool, capacity: capacity, afterClosing: nil).isEmpty {
+        let fullNow = fullBounds(pool, capacity: capacity, afterClosing: nil)
+        if fullNow.isEmpty {
             let profile = required ? waiters.slots[waiter].profile : .serverDefault
             let server = open(pool, profile, now, &effects)
             servers.slots[server].claimedIn = plan.number
             note(waiter, in: &plan)
             return true
         }
+        // It is held back until the room is there: others must not be served first by then.
+        if !fullNow.isDisjoint(with: .shared) { setHeldBack(pool, true) }
         let full = fullBounds(pool, capacity: capacity, afterClosing: plan.awaitingClose)
-        if !full.isEmpty, !makeRoom(pool, full, ownToo: required, now, &effects) {
-            if !full.contains(.pool) { setHeldBack(pool, true) }
-            return false
-        }
+        if !full.isEmpty, !makeRoom(pool, full, ownToo: required, now, &effects) { return false }
         plan.awaitingClose += 1
         note(waiter, in: &plan)
         return true
@@ -136,12 +136,25 @@ extension Scheduler {
         return full
     }
 
+    /// After a reload: more connections stay than a bound allows now.
+    @inline(__always)
+    func isOverSharedBound(_ pool: Int) -> Bool {
+        if let most = policy.maxServerConnections, bounds.broker.staying > most { return true }
+        if let most = pools[pool]!.limits.policy.maxDatabaseConnections,
+            bounds.databases.tallies[pools[pool]!.databaseTally].staying > most
+        {
+            return true
+        }
+        guard let most = pools[pool]!.limits.policy.maxUserConnections else { return false }
+        return bounds.users.tallies[pools[pool]!.userTally].staying > most
+    }
+
     @inline(__always)
     private static func isFull(_ tally: ConnectionTally, _ most: Int?, _ afterClosing: Int?) -> Bool
     {
         guard let most else { return false }
         guard let afterClosing else { return tally.total >= most }
-        return tally.total - tally.closing + afterClosing >= most
+        return tally.staying + afterClosing >= most
     }
 
     @discardableResult
@@ -190,7 +203,8 @@ extension Scheduler {
     @inline(__always)
     mutating func dropUnwanted(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
         while pools[pool]!.idle.count > 0 {
-            let isSurplus = pools[pool]!.counts.staying > pools[pool]!.limits.size
+            let isSurplus =
+                pools[pool]!.counts.staying > pools[pool]!.limits.size || isOverSharedBound(pool)
             guard isSurplus || isDraining else { return }
             close(
                 Int(pools[pool]!.idle.back), isSurplus ? .surplus : .draining, now, &effects)

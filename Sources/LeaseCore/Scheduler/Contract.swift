@@ -3,8 +3,3 @@
 func contractBroken(_ reason: @autoclosure () -> String) -> Never {
     fatalError("scheduler: \(reason())")
 }
-
-/// One statement of `checkInvariants`.
-func demand(_ holds: Bool, _ otherwise: @autoclosure () -> String) {
-    if !holds { contractBroken(otherwise()) }
-}

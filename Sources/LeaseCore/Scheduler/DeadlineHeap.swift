@@ -108,13 +108,14 @@ struct DeadlineHeap {
         positions[entries[other].token] = Int32(other)
     }
 
-    func checkInvariants() {
+    func checkInvariants() throws(BrokenInvariant) {
         for (position, entry) in entries.enumerated() {
-            demand(Int(positions[entry.token]) == position, "deadline heap lost a position")
+            try demand(Int(positions[entry.token]) == position, "deadline heap lost a position")
             let parent = (position - 1) / 2
-            demand(position == 0 || entries[parent].at <= entry.at, "deadline heap out of order")
+            try demand(
+                position == 0 || entries[parent].at <= entry.at, "deadline heap out of order")
         }
-        demand(
+        try demand(
             positions.count { $0 >= 0 } == entries.count, "deadline heap has a position too many")
     }
 }

@@ -8,16 +8,18 @@ extension Scheduler {
             case .pool: settle(token.slot, now, &effects)
             }
         }
+        if heldBackCount > 0 { settleAll(now, &effects) }
     }
 
     private mutating func waiterDue(
         _ waiter: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
+        let pool = waiters.slots[waiter].pool
         if waiters.slots[waiter].deadline <= now {
             rejectAtDeadline(waiter, now, &effects)
+            settle(pool, now, &effects)
             return
         }
-        let pool = waiters.slots[waiter].pool
         if waiters.slots[waiter].notifyAt <= now {
             let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
             let waited = Self.waited(since: waiters.slots[waiter].since, now)

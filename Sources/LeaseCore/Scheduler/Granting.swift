@@ -18,8 +18,11 @@ extension Scheduler {
     /// Settles this pool, and the others too if some wait for a bound that they share.
     @inline(__always)
     mutating func settleWidely(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
-        settle(pool, now, &effects)
-        if heldBackCount > 0 { settleAll(now, &effects) }
+        if heldBackCount > 0 {
+            settleAll(now, &effects)
+        } else {
+            settle(pool, now, &effects)
+        }
     }
 
     /// Settles every pool, the one with the longest wait first.
@@ -96,9 +99,14 @@ extension Scheduler {
     /// the first few and needs no check; one that must have been opened with it is searched for.
     @inline(__always)
     func idleServer(_ pool: Int, profile: ProfileID, required: Bool, _ now: Instant) -> Int? {
-        let oldestFirst = pools[pool]!.limits.policy.roundRobin
-        var candidate = oldestFirst ? pools[pool]!.idle.back : pools[pool]!.idle.front
-        guard candidate >= 0 else { return nil }
+        let newest = pools[pool]!.idle.front
+        guard newest >= 0 else { return nil }
+        // One that came free or was checked just now is used, in turns too: else a short check
+        // delay would check one after the other, and grant none.
+        let oldestFirst =
+            pools[pool]!.limits.policy.roundRobin
+            && servers.slots[Int(newest)].provenIn != callNumber
+        var candidate = oldestFirst ? pools[pool]!.idle.back : newest
         let first = Int(candidate)
         if required {
             while candidate >= 0 {

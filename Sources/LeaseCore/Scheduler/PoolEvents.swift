@@ -5,8 +5,12 @@ extension Scheduler {
         _ effects: inout [SchedulerEffect]
     ) {
         let index = Int(id.rawValue)
-        guard index >= pools.count else { contractBroken("\(id) was opened before") }
-        while pools.count <= index { pools.append(nil) }
+        while pools.count <= index {
+            pools.append(nil)
+            wasOpened.append(false)
+        }
+        if wasOpened[index] { contractBroken("\(id) was opened before") }
+        wasOpened[index] = true
         pools[index] = Pool(
             id: id, limits: PoolLimits(policy), unusedGuarantee: groups.guarantees,
             databaseTally: bounds.databases.index(of: policy.databaseKey),
@@ -178,7 +182,7 @@ extension Scheduler {
     /// After the broker's bound shrank: idle connections close until it is met again.
     mutating func shedOverBroker(_ now: Instant, _ effects: inout [SchedulerEffect]) {
         guard let most = policy.maxServerConnections else { return }
-        while bounds.broker.total - bounds.broker.closing > most {
+        while bounds.broker.staying > most {
             var oldest: Int?
             for pool in pools.indices where pools[pool] != nil {
                 let candidate = Int(pools[pool]!.idle.back)

@@ -19,7 +19,6 @@ extension Scheduler {
         let pool = waiters.slots[waiter].pool
         let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
         reject(waiter, deadlineCause(waiter, now), place: place, now, &effects)
-        settle(pool, now, &effects)
     }
 
     /// Every waiter of the pool, or only those that need a connection with this profile.
@@ -27,20 +26,15 @@ extension Scheduler {
         _ pool: Int, _ cause: Rejection.Cause, requiring profile: ProfileID? = nil, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) {
-        for queue in pools[pool]!.queue.queues.indices {
-            var candidate = pools[pool]!.queue.queues[queue].head
-            while candidate >= 0 {
-                let waiter = Int(candidate)
-                candidate = waiters.slots[waiter].next
-                if let profile {
-                    guard waiters.slots[waiter].requiresProfile,
-                        waiters.slots[waiter].profile == profile
-                    else { continue }
+        // Places are those before the first of them is gone.
+        for waiting in waiters(of: pools[pool]!.id) {
+            guard let waiter = waiters.index(of: waiting.client) else { continue }
+            if let profile {
+                guard waiters.slots[waiter].requiresProfile, waiting.profile == profile else {
+                    continue
                 }
-                // Those before it were rejected in this call: their places were before its own.
-                let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
-                reject(waiter, cause, place: place, now, &effects)
             }
+            reject(waiter, cause, place: waiting.place, now, &effects)
         }
     }
 

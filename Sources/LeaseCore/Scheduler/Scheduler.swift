@@ -12,7 +12,9 @@ package struct Scheduler {
 
     var servers = ServerSlots()
     var waiters = WaiterSlots()
+    /// By number; nil: gone, or not opened yet.
     var pools: [Pool?] = []
+    var wasOpened: [Bool] = []
     var groups = GroupLedger()
     var bounds = SharedBounds()
     var deadlines = DeadlineHeap()
@@ -36,7 +38,10 @@ package struct Scheduler {
     }
 
     /// When `deadlineReached` is due; nil: only an event can change anything.
-    package var nextDeadline: Instant? { deadlines.first }
+    package var nextDeadline: Instant? {
+        guard let first = deadlines.first, first < .endOfTime else { return nil }
+        return first
+    }
 
     package mutating func handle(
         _ event: SchedulerEvent, now: Instant, into effects: inout [SchedulerEffect]
@@ -82,7 +87,13 @@ package struct Scheduler {
         case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)
         case .drainRequested: drain(now, &effects)
         }
-        if checksInvariants { checkInvariants() }
+        if checksInvariants {
+            do throws(BrokenInvariant) {
+                try checkInvariants()
+            } catch {
+                contractBroken(error.reason)
+            }
+        }
     }
 
     // MARK: Look-up
@@ -91,7 +102,9 @@ package struct Scheduler {
     @inline(__always)
     func poolIndex(_ pool: PoolID) -> Int? {
         let index = Int(pool.rawValue)
-        guard index < pools.count else { contractBroken("\(pool) was never opened") }
+        guard index < wasOpened.count, wasOpened[index] else {
+            contractBroken("\(pool) was never opened")
+        }
         return pools[index] == nil ? nil : index
     }
 

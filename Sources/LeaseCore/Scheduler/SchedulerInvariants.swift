@@ -1,47 +1,58 @@
+/// What the scheduler keeps count of is not what its slots say.
+package struct BrokenInvariant: Error {
+    package let reason: String
+}
+
+/// One statement of `checkInvariants`.
+func demand(_ holds: Bool, _ otherwise: @autoclosure () -> String) throws(BrokenInvariant) {
+    if !holds { throw BrokenInvariant(reason: otherwise()) }
+}
+
 /// Recomputes from the slots what the scheduler keeps count of.
 extension Scheduler {
-    package func checkInvariants() {
-        deadlines.checkInvariants()
+    package func checkInvariants() throws(BrokenInvariant) {
+        try deadlines.checkInvariants()
         var leasesOfGroup = Array(repeating: 0, count: groups.accounts.count)
         var waitingInGroup = leasesOfGroup
         for pool in pools.indices where pools[pool] != nil {
-            checkServers(pool, &leasesOfGroup)
-            checkQueue(pool, &waitingInGroup)
-            demand(
+            try checkServers(pool, &leasesOfGroup)
+            try checkQueue(pool, &waitingInGroup)
+            try demand(
                 pools[pool]!.unusedGuarantee == unusedGuarantee(pool),
                 "pool \(pool): guarantees miscounted")
         }
         for (group, account) in groups.accounts.enumerated() {
             guard let account else { continue }
-            demand(account.leases == leasesOfGroup[group], "group \(group): leases miscounted")
-            demand(account.waiting == waitingInGroup[group], "group \(group): waiters miscounted")
+            try demand(account.leases == leasesOfGroup[group], "group \(group): leases miscounted")
+            try demand(
+                account.waiting == waitingInGroup[group], "group \(group): waiters miscounted")
         }
-        demand(
+        try demand(
             heldBackCount == pools.count { $0?.isHeldBack == true }, "held back pools miscounted")
-        demand(
+        try demand(
             waiters.count == pools.reduce(0) { $0 + ($1?.queue.count ?? 0) }, "waiters miscounted")
-        checkTallies()
+        try checkTallies()
     }
 
-    private func checkServers(_ pool: Int, _ leasesOfGroup: inout [Int]) {
+    private func checkServers(_ pool: Int, _ leasesOfGroup: inout [Int]) throws(BrokenInvariant) {
         var counts = ServerCounts()
         var leasesInQueue = Array(repeating: 0, count: pools[pool]!.queue.queues.count)
         for slot in servers.slots where slot.pool == pool {
             guard let state = slot.state else { continue }
             counts[state] += 1
-            demand((slot.lease != nil) == (state == .leased), "a lease without its state")
+            try demand((slot.lease != nil) == (state == .leased), "a lease without its state")
             if let lease = slot.lease {
                 leasesInQueue[lease.queue] += 1
                 leasesOfGroup[pools[pool]!.queue.queues[lease.queue].group] += 1
             }
         }
-        demand(counts == pools[pool]!.counts, "pool \(pool): servers miscounted")
-        demand(counts.idle == pools[pool]!.idle.count, "pool \(pool): idle list")
-        demand(
+        try demand(counts == pools[pool]!.counts, "pool \(pool): servers miscounted")
+        try demand(counts.idle == pools[pool]!.idle.count, "pool \(pool): idle list")
+        try demand(
             counts.connecting + counts.validating == pools[pool]!.pending.count,
             "pool \(pool): pending list")
         for (queue, leases) in leasesInQueue.enumerated() {
-            demand(
+            try demand(
                 pools[pool]!.queue.queues[queue].leases == leases,
                 "pool \(pool): leases of queue \(queue) miscounted")
         }
@@ -49,14 +60,14 @@ extension Scheduler {
         var length = 0
         while candidate >= 0 {
             let slot = servers.slots[Int(candidate)]
-            demand(slot.state == .idle && slot.pool == pool, "idle list holds a stranger")
+            try demand(slot.state == .idle && slot.pool == pool, "idle list holds a stranger")
             candidate = slot.next
             length += 1
         }
-        demand(length == counts.idle, "pool \(pool): idle list broken")
+        try demand(length == counts.idle, "pool \(pool): idle list broken")
     }
 
-    private func checkQueue(_ pool: Int, _ waitingInGroup: inout [Int]) {
+    private func checkQueue(_ pool: Int, _ waitingInGroup: inout [Int]) throws(BrokenInvariant) {
         let queue = pools[pool]!.queue
         var count = 0
         var requiring = 0
@@ -66,34 +77,35 @@ extension Scheduler {
             var previousSince = Instant(nanoseconds: .min)
             while candidate >= 0 {
                 let waiter = waiters.slots[Int(candidate)]
-                demand(waiter.pool == pool && waiter.queue == index, "a waiter in a wrong queue")
-                demand(previousSince <= waiter.since, "a queue out of order")
-                demand(
+                try demand(
+                    waiter.pool == pool && waiter.queue == index, "a waiter in a wrong queue")
+                try demand(previousSince <= waiter.since, "a queue out of order")
+                try demand(
                     deadlines.contains(DeadlineToken(.waiter, Int(candidate))),
                     "a waiter without a deadline")
-                demand(
+                try demand(
                     waiters.index(of: waiter.client) == Int(candidate), "a waiter without a client")
                 if waiter.requiresProfile { requiring += 1 }
                 previousSince = waiter.since
                 length += 1
                 candidate = waiter.next
             }
-            demand(length == group.count, "pool \(pool): queue \(index) miscounted")
-            demand((group.nextActive >= 0) == (length > 0), "pool \(pool): ring is wrong")
+            try demand(length == group.count, "pool \(pool): queue \(index) miscounted")
+            try demand((group.nextActive >= 0) == (length > 0), "pool \(pool): ring is wrong")
             waitingInGroup[group.group] += length
             count += length
         }
-        demand(count == queue.count, "pool \(pool): waiters miscounted")
-        demand(requiring == pools[pool]!.requiring, "pool \(pool): requiring miscounted")
-        demand((queue.cursor >= 0) == (count > 0), "pool \(pool): cursor without waiters")
+        try demand(count == queue.count, "pool \(pool): waiters miscounted")
+        try demand(requiring == pools[pool]!.requiring, "pool \(pool): requiring miscounted")
+        try demand((queue.cursor >= 0) == (count > 0), "pool \(pool): cursor without waiters")
         if queue.cursor >= 0 {
-            demand(
+            try demand(
                 queue.credits > 0 && queue.credits <= queue.queues[queue.cursor].weight,
                 "pool \(pool): credits out of range")
         }
     }
 
-    private func checkTallies() {
+    private func checkTallies() throws(BrokenInvariant) {
         var all = ConnectionTally()
         var databases = Array(
             repeating: ConnectionTally(), count: bounds.databases.tallies.count)
@@ -106,8 +118,8 @@ extension Scheduler {
             users[pool.userTally].total += pool.counts.total
             users[pool.userTally].closing += pool.counts.closing
         }
-        demand(all == bounds.broker, "servers of the broker miscounted")
-        demand(databases == bounds.databases.tallies, "servers by database miscounted")
-        demand(users == bounds.users.tallies, "servers by user miscounted")
+        try demand(all == bounds.broker, "servers of the broker miscounted")
+        try demand(databases == bounds.databases.tallies, "servers by database miscounted")
+        try demand(users == bounds.users.tallies, "servers by user miscounted")
     }
 }

@@ -94,6 +94,7 @@ extension Scheduler {
         if pools[pool]!.isClosed { return .poolClosed }
         if pools[pool]!.isPaused { return .paused }
         if servers.slots[index].expiresAt <= now { return .lifetime }
+        if isOverSharedBound(pool) { return .surplus }
         return nil
     }
 

@@ -2,6 +2,9 @@
 struct ConnectionTally: Equatable {
     var total = 0
     var closing = 0
+
+    @inline(__always)
+    var staying: Int { total - closing }
 }
 
 /// Tallies by the key that pools share (`databaseKey`, `userKey`).

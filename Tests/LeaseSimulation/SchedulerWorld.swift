@@ -1,0 +1,154 @@
+import LeaseCore
+
+/// A fake world around one scheduler: databases that accept, refuse, hang, die and saturate;
+/// clients that come, cancel, vanish and hold for long; operators that reload, pause and reconnect.
+/// Each event goes to the scheduler and the oracle, each effect is judged and then acted on.
+package struct SchedulerWorld {
+    enum Action {
+        case event(SchedulerEvent)
+        case clientComes(Int)
+        case clientReturns(ClientID, ServerID)
+        case operatorActs
+        case serverDies
+    }
+
+    struct WorldServer {
+        var pool: PoolID
+        var isDead = false
+        var isOpen = false
+    }
+
+    struct WorldClient {
+        var generation: UInt32 = 0
+        var isBusy = false
+    }
+
+    let policies: WorldPolicies
+    var scheduler: Scheduler
+    var oracle: EffectOracle
+    var random: SeededGenerator
+    var timeline = Timeline<Action>()
+    var now = Instant(nanoseconds: 1_000_000_000)
+    var effects: [SchedulerEffect] = []
+
+    var databases: [PoolID: WorldDatabase] = [:]
+    var livePools: [PoolID] = []
+    var poolCount: UInt32 = 0
+    let groupCount: UInt32
+    var servers: [ServerID: WorldServer] = [:]
+    var clients: [WorldClient]
+    /// Nothing new goes wrong, and no client comes, from the moment it is set.
+    var isHealing = false
+    var usesProfiles: Bool
+
+    package internal(set) var grants = 0
+    package internal(set) var rejections = 0
+    package internal(set) var events = 0
+    /// Called with each event and effect, for `--trace`.
+    package var trace: ((String) -> Void)?
+
+    package init(seed: UInt64) {
+        random = SeededGenerator(seed: seed)
+        policies = WorldPolicies(using: &random)
+        let policy = WorldPolicies.broker(using: &random)
+        scheduler = Scheduler(policy: policy, seed: random.next())
+        oracle = EffectOracle(policy: policy)
+        clients = Array(
+            repeating: WorldClient(), count: Int.random(in: 3...25, using: &random))
+        groupCount = UInt32.random(in: 1...4, using: &random)
+        usesProfiles = WorldPolicies.chance(0.4, &random)
+    }
+
+    package var summary: String { "\(events) events, \(grants) grants, \(rejections) rejections" }
+
+    /// The scheduler's own account, for a trace that ends in a violation.
+    func describe(into trace: (String) -> Void) {
+        trace("policy \(oracle.broker)")
+        for pool in scheduler.poolSummaries { trace("\(pool)") }
+        for server in scheduler.serverSummaries { trace("\(server)") }
+        for pool in livePools { for waiter in scheduler.waiters(of: pool) { trace("\(waiter)") } }
+    }
+
+    // MARK: Running
+
+    /// Runs this many events of turmoil, then heals the world and waits until all is answered.
+    package mutating func run(steps: Int) throws(Violation) {
+        try begin()
+        while events < steps { try step() }
+        try heal()
+    }
+
+    private mutating func begin() throws(Violation) {
+        for group in 0..<groupCount {
+            try send(.groupOpened(GroupID(group), WorldPolicies.group(using: &random)))
+        }
+        for _ in 0..<Int.random(in: 1...4, using: &random) { try openPool() }
+        for client in clients.indices { plan(.clientComes(client), within: 500) }
+        plan(.operatorActs, within: 3000)
+        plan(.serverDies, within: 3000)
+    }
+
+    /// The next thing that happens: in the world, or the scheduler's own deadline.
+    mutating func step() throws(Violation) {
+        let worldNext = timeline.next
+        if let deadline = scheduler.nextDeadline, deadline <= worldNext ?? deadline {
+            // The loop may be a little late.
+            let late =
+                Int64.random(in: 0...1, using: &random)
+                * Int64.random(
+                    in: 0...20_000_000, using: &random)
+            var at = max(now, deadline) + .nanoseconds(late)
+            if let worldNext { at = min(at, max(worldNext, deadline)) }
+            now = max(now, at)
+            try send(.deadlineReached)
+            return
+        }
+        guard let worldNext, let action = timeline.pop() else {
+            throw Violation("nothing is left to happen")
+        }
+        now = max(now, worldNext)
+        switch action {
+        case .event(let event): try deliver(event)
+        case .clientComes(let slot): try clientComes(slot)
+        case .clientReturns(let client, let server): try clientReturns(client, server)
+        case .operatorActs: try operatorActs()
+        case .serverDies: serverDies()
+        }
+    }
+
+    mutating func plan(_ action: Action, within milliseconds: Int) {
+        let nanoseconds = Int64.random(in: 0...Int64(milliseconds) * 1_000_000, using: &random)
+        timeline.add(action, at: now + .nanoseconds(nanoseconds))
+    }
+
+    mutating func plan(_ event: SchedulerEvent, after delay: Duration) {
+        timeline.add(.event(event), at: now + delay)
+    }
+
+    /// One event to the scheduler and the oracle; what comes of it is judged.
+    mutating func send(_ event: SchedulerEvent) throws(Violation) {
+        events += 1
+        trace?("\(now.nanoseconds / 1_000) us  \(event)")
+        oracle.observe(event, now: now)
+        effects.removeAll(keepingCapacity: true)
+        scheduler.handle(event, now: now, into: &effects)
+        let ordered = effects
+        for effect in ordered {
+            trace?("        -> \(effect)")
+            try oracle.check(effect, now: now)
+        }
+        do throws(BrokenInvariant) {
+            try scheduler.checkInvariants()
+        } catch {
+            throw Violation(error.reason)
+        }
+        for effect in ordered { act(on: effect) }
+        var backingOff: Set<PoolID> = []
+        for pool in livePools where scheduler.summary(of: pool)?.nextAttempt != nil {
+            backingOff.insert(pool)
+        }
+        for pool in oracle.pools where !pool.value.hasStarted { backingOff.insert(pool.key) }
+        try oracle.checkRest(
+            now: now, nextDeadline: scheduler.nextDeadline, backingOff: backingOff)
+    }
+}

@@ -1,0 +1,29 @@
+package import LeaseCore
+
+/// A seed that broke a promise.
+package struct SimulationFailure: Error, CustomStringConvertible {
+    package let seed: UInt64
+    package let events: Int
+    package let at: Instant
+    package let violation: Violation
+
+    package var description: String {
+        "seed \(seed), event \(events), \(at.nanoseconds / 1_000) us: \(violation)"
+    }
+}
+
+/// Runs a world from a seed to its end.
+package func simulateScheduler(
+    seed: UInt64, steps: Int, trace: ((String) -> Void)? = nil
+) throws(SimulationFailure) -> SchedulerWorld {
+    var world = SchedulerWorld(seed: seed)
+    world.trace = trace
+    do throws(Violation) {
+        try world.run(steps: steps)
+    } catch {
+        if let trace { world.describe(into: trace) }
+        throw SimulationFailure(
+            seed: seed, events: world.events, at: world.now, violation: error)
+    }
+    return world
+}

@@ -1,0 +1,69 @@
+import LeaseCore
+
+/// The world's operators: they reload, pause, resume and reconnect, and databases change their mood.
+extension SchedulerWorld {
+    mutating func openPool() throws(Violation) {
+        let pool = PoolID(poolCount)
+        poolCount += 1
+        livePools.append(pool)
+        databases[pool] = WorldDatabase()
+        databases[pool]!.limit = Int.random(in: 2...12, using: &random)
+        let startup = WorldPolicies.chance(0.3, &random) ? StartupSchedule() : nil
+        try send(.poolOpened(pool, policies.pool(using: &random), startup: startup))
+    }
+
+    mutating func operatorActs() throws(Violation) {
+        guard !isHealing else { return }
+        plan(.operatorActs, within: 1500)
+        let pool = livePools.randomElement(using: &random)!
+        switch Int.random(in: 0..<20, using: &random) {
+        case 0..<9:
+            databases[pool]!.mood = WorldDatabase.Mood.allCases.randomElement(using: &random)!
+        case 9, 10: try send(.poolChanged(pool, policies.pool(using: &random)))
+        case 11, 12: try send(.policyChanged(WorldPolicies.broker(using: &random)))
+        case 13:
+            let group = GroupID(UInt32.random(in: 0..<groupCount, using: &random))
+            try send(.groupChanged(group, WorldPolicies.group(using: &random)))
+        case 14, 15:
+            try send(.poolPauseRequested(pool))
+            plan(.poolResumed(pool), after: .milliseconds(Int.random(in: 1...900, using: &random)))
+        case 16: try send(.poolReconnectRequested(pool))
+        case 17: try openPool()
+        case 18 where livePools.count > 1:
+            livePools.removeAll { $0 == pool }
+            try send(.poolClosed(pool))
+        default: databases[pool]!.mood = .accepts
+        }
+    }
+
+    /// Nothing goes wrong any more: then every client that still waits must be answered, those
+    /// who have time with a grant, and connections end up at what the policies keep.
+    mutating func heal() throws(Violation) {
+        isHealing = true
+        for pool in livePools {
+            databases[pool]!.mood = .accepts
+            databases[pool]!.limit = 1000
+            if oracle.pools[pool]!.isPaused { try send(.poolResumed(pool)) }
+        }
+        for group in 0..<groupCount { try send(.groupChanged(GroupID(group), GroupPolicy())) }
+        // After the longest backoff, the longest hold and a connect that hangs, nobody waits.
+        let patience = now + .seconds(40)
+        while !oracle.waiters.isEmpty || oracle.servers.values.contains(where: { $0.lease != nil })
+        {
+            try step()
+            try oracle.require(now < patience, "clients wait forever: \(oracle.waiters.keys)")
+        }
+        try drainAway()
+    }
+
+    private mutating func drainAway() throws(Violation) {
+        try send(.drainRequested)
+        let patience = now + .seconds(40)
+        while !oracle.servers.isEmpty {
+            try step()
+            try oracle.require(now < patience, "servers stay open in a drain")
+        }
+        try oracle.require(scheduler.serverCount == 0, "servers left in the scheduler")
+        try oracle.require(scheduler.waitingCount == 0, "waiters left in the scheduler")
+    }
+}

@@ -1,0 +1,66 @@
+import ArgumentParser
+import Glibc
+import LeaseSimulation
+
+/// The seed that runs now, for the handler that a trap leaves by.
+nonisolated(unsafe) private var runningSeed: UInt64 = 0
+
+@main
+struct Simulate: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "pglease-simulate",
+        abstract: "Run the core in a fake world, and check every promise after every event.")
+
+    @Option(help: "How many seeds to run.")
+    var seeds: UInt64 = 1000
+
+    @Option(help: "The first seed.")
+    var from: UInt64 = 1
+
+    @Option(help: "Run only this seed.")
+    var seed: UInt64?
+
+    @Option(help: "Events of turmoil in each run.")
+    var steps = 600
+
+    @Flag(help: "Print every event and effect.")
+    var trace = false
+
+    func run() throws {
+        reportTraps()
+        let first = seed ?? from
+        let last = seed ?? from + seeds - 1
+        guard first <= last else { return }
+        var events = 0
+        var grants = 0
+        var rejections = 0
+        for seed in first...last {
+            runningSeed = seed
+            do {
+                let world = try simulateScheduler(
+                    seed: seed, steps: steps, trace: trace ? { print($0) } : nil)
+                events += world.events
+                grants += world.grants
+                rejections += world.rejections
+            } catch {
+                print("FAILED \(error)")
+                print("replay: scripts/simulate --seed \(seed) --steps \(steps) --trace")
+                throw ExitCode(1)
+            }
+        }
+        print(
+            "\(last - first + 1) seeds from \(first): \(events) events, \(grants) grants,",
+            "\(rejections) rejections, no promise broken")
+    }
+
+    /// A broken contract ends the process: the seed is printed on the way.
+    private func reportTraps() {
+        for trap in [SIGILL, SIGTRAP, SIGABRT, SIGSEGV] {
+            signal(trap) { number in
+                var line = "FAILED seed \(runningSeed): signal \(number)\n"
+                line.withUTF8 { _ = write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+                _exit(1)
+            }
+        }
+    }
+}
