@@ -182,7 +182,7 @@ extension Broker {
             return
         }
         join(client, pool)
-        if pool.mode.pooling == .session {
+        if pool.mode.pooling == .session || pool.isKnownToBeUnusable {
             client.phase = .awaitingServer
             requestLease(client)
         } else if pool.baseParameters == nil, pool.lastFailure == nil {
@@ -264,8 +264,12 @@ extension Broker {
     func finishLogin(_ client: ClientSession) {
         guard client.phase != .ready, client.isOpen, let pool = client.pool, let login = client.login
         else { return }
+        if client.server == nil, pool.isKnownToBeUnusable, let failure = pool.lastFailure {
+            refuse(client, failure.error)
+            return
+        }
         let parameters: ParameterSet
-        if let server = client.server {
+        if let server = client.server, pool.mode.pooling == .session {
             parameters = server.parameters
             client.keyProcessID = server.backendProcessID
         } else {

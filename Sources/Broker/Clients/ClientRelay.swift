@@ -128,8 +128,13 @@ extension Broker {
                 if client.server == nil, step.consumed > 0, offset < bytes.count { continue }
                 return offset
             case .needsLease:
-                if !client.isWaiting { requestLease(client) }
-                if client.server == nil || client.server?.holdsClientBytes == true { return offset }
+                if !client.isWaiting, client.refusal == nil { requestLease(client) }
+                if let error = client.refusal {
+                    client.refusal = nil
+                    offset += refuseBatch(bytes[offset...], of: client, with: error)
+                } else if client.server == nil || client.server?.holdsClientBytes == true {
+                    return offset
+                }
             case .terminate:
                 close(client, because: "client said goodbye")
                 return bytes.count
@@ -140,6 +145,19 @@ extension Broker {
             }
         }
         return offset
+    }
+
+    /// Answers the batch that these bytes begin with; the session goes on. Returns how many are dealt with.
+    func refuseBatch(
+        _ bytes: Slice<UnsafeRawBufferPointer>, of client: ClientSession, with error: PgError
+    ) -> Int {
+        guard let mode = client.pool?.mode else { return bytes.count }
+        let input = UnsafeRawBufferPointer(rebasing: bytes)
+        var output = RelayOutput()
+        var turn = ClientTurn(input, mode: mode)
+        let step = turn.refuseBatch(with: error, &client.stream, toClient: &output)
+        send(output, of: input, to: client)
+        return step.consumed
     }
 
     /// One turn to the server. nil: the server was dead before it took anything, the client has

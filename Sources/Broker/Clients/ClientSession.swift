@@ -57,6 +57,8 @@ final class ClientSession: FileWatcherDelegate {
 
     unowned(unsafe) var server: ServerConnection?
     var isWaiting = false
+    /// Its request was refused before it had to wait: the batch in hand is answered with this.
+    var refusal: PgError?
     var isQueuedToResume = false
     var isPeerWatched = false
     /// Its process is gone since then; a child may have its socket.

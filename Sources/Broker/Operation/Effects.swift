@@ -114,16 +114,16 @@ extension Broker {
 
     /// The batch that waits is answered with this error; the session goes on.
     func answer(_ client: ClientSession, with error: PgError) {
+        guard !client.pending.isEmpty else {
+            // It has only just asked: its bytes are in the hand of whoever asked for it.
+            client.refusal = error
+            return
+        }
         let bytes = client.pending
         client.pending = []
-        var output = RelayOutput()
         bytes.withUnsafeBytes { input in
-            var turn = ClientTurn(
-                input, mode: client.pool?.mode
-                    ?? RelayMode(pooling: .transaction, maxPreparedStatements: 0, maxMessageSize: .max))
-            let step = turn.refuseBatch(with: error, &client.stream, toClient: &output)
-            client.pending = Array(input[step.consumed...])
-            send(output, of: input, to: client)
+            let consumed = refuseBatch(input[...], of: client, with: error)
+            client.pending = Array(input[consumed...])
         }
         queueToResume(client)
     }
@@ -148,7 +148,10 @@ extension Broker {
             let waiting = failure.kind == .permanent ? "" : " after \(waited)"
             error.message = "cannot connect to the server of \(name)\(waiting): \(error.message)"
             if error.hint == nil {
-                error.hint = "The session goes on: the broker keeps trying; ask again once the server is back."
+                error.hint =
+                    failure.kind == .permanent
+                    ? "Waiting does not mend this: correct the database's line in [databases], or the role or database on the server."
+                    : "The broker keeps trying: ask again once the server is back."
             }
             return error
         case .poolPaused:

@@ -57,6 +57,10 @@ final class Pool {
         return reported
     }
 
+    /// Never reached, for a reason that waiting cannot mend: a login is answered with it, as
+    /// PostgreSQL itself would.
+    var isKnownToBeUnusable: Bool { baseParameters == nil && lastFailure?.kind == .permanent }
+
     static let learnedLimit = 512
 
     func accept(_ profile: ProfileID) {

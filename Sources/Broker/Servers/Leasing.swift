@@ -60,8 +60,12 @@ extension Broker {
         server.pool.statistics.assignments += 1
         server.pool.statistics.waitTime += waited.wholeNanoseconds
         if let shortest = server.pool.limits.shortestOfLease { housekeeping(by: now + shortest) }
+        if client.phase == .awaitingServer {
+            finishLogin(client)
+            endLeaseIfOver(server)
+            return
+        }
         if server.profile != client.profile { preparePrelude(server, client) }
-        if client.phase == .awaitingServer { finishLogin(client) }
         if !server.holdsClientBytes, !client.pending.isEmpty { queueToResume(client) }
     }
 
