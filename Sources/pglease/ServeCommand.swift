@@ -9,9 +9,10 @@ struct ServeCommand: ParsableCommand {
         commandName: "serve",
         abstract: "Run the broker in the foreground.",
         discussion: """
-            Stops on SIGTERM or SIGINT once its clients have left (at most shutdown_grace), at once \
-            on the second; reads its configuration again on SIGHUP. Logs to standard error. Tells \
-            systemd when it is ready, and takes over the sockets of a socket unit.
+            SIGTERM ends it once its clients have left, SIGINT once the leases are back, either \
+            way after shutdown_grace at the latest; a second one, or SIGQUIT, ends it at once. \
+            SIGHUP reads the configuration again. It logs to standard error, tells systemd when it \
+            is ready, and takes over the sockets of a socket unit.
             """
     )
 

@@ -29,21 +29,10 @@ enum ProbeSocket {
     private static func connectUnix(
         _ path: String, deadline: ContinuousClock.Instant
     ) throws(ProbeError) -> Int32 {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        var bytes = Array(path.utf8)
-        guard !bytes.isEmpty, bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+        guard let address = UnixSocketAddress(path) else {
             throw .noAnswer(reason: "a Unix socket's name has 1 to 107 bytes")
         }
-        let isAbstract = bytes[0] == UInt8(ascii: "@")
-        if isAbstract { bytes[0] = 0 }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let length =
-            MemoryLayout<sockaddr_un>.offset(of: \.sun_path)! + bytes.count + (isAbstract ? 0 : 1)
-        return try withUnsafePointer(to: &address) { pointer throws(ProbeError) in
-            try connect(
-                family: AF_UNIX, UnsafeRawPointer(pointer), socklen_t(length), deadline: deadline)
-        }
+        return try connect(family: AF_UNIX, deadline: deadline) { address.connect($0) }
     }
 
     /// Tries each address of the name; the last failure is told.
@@ -60,9 +49,9 @@ enum ProbeSocket {
         var entry = list
         while let current = entry?.pointee {
             do {
-                return try connect(
-                    family: current.ai_family, UnsafeRawPointer(current.ai_addr),
-                    current.ai_addrlen, deadline: deadline)
+                return try connect(family: current.ai_family, deadline: deadline) {
+                    Glibc.connect($0, current.ai_addr, current.ai_addrlen)
+                }
             } catch {
                 failure = error
             }
@@ -72,15 +61,13 @@ enum ProbeSocket {
     }
 
     private static func connect(
-        family: Int32, _ address: UnsafeRawPointer, _ length: socklen_t,
-        deadline: ContinuousClock.Instant
+        family: Int32, deadline: ContinuousClock.Instant, begin: (Int32) -> Int32
     ) throws(ProbeError) -> Int32 {
         let type = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
         let descriptor = socket(family, Int32(type), 0)
         guard descriptor >= 0 else { throw .noAnswer(reason: String(cString: strerror(errno))) }
         do throws(ProbeError) {
-            let pointer = address.assumingMemoryBound(to: sockaddr.self)
-            if Glibc.connect(descriptor, pointer, length) != 0 {
+            if begin(descriptor) != 0 {
                 // EAGAIN of a Unix socket: its backlog is full, and no event would tell the end.
                 guard errno == EINPROGRESS else {
                     throw .noAnswer(reason: String(cString: strerror(errno)))

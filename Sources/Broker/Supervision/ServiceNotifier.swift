@@ -60,18 +60,9 @@ package final class ServiceNotifier: Sendable {
         guard let first = path.first, first == "/" || first == "@" else {
             throw .notifySocket(path: path, reason: "neither an absolute path nor an @abstract one")
         }
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        var bytes = Array(path.utf8)
-        guard bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
+        guard let address = UnixSocketAddress(path) else {
             throw .notifySocket(path: path, reason: "longer than a Unix socket's name can be")
         }
-        if first == "@" { bytes[0] = 0 }
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        // An abstract name is as long as it says; a path ends with its NUL.
-        let length =
-            MemoryLayout<sockaddr_un>.offset(of: \.sun_path)! + bytes.count
-            + (first == "@" ? 0 : 1)
         let descriptor = socket(
             AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else {
@@ -80,12 +71,7 @@ package final class ServiceNotifier: Sendable {
         var timeout = sendTimeout
         setsockopt(
             descriptor, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-        let status = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                connect(descriptor, $0, socklen_t(length))
-            }
-        }
-        guard status == 0 else {
+        guard address.connect(descriptor) == 0 else {
             let reason = String(cString: strerror(errno))
             close(descriptor)
             throw .notifySocket(path: path, reason: reason)
