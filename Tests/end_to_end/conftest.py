@@ -60,7 +60,7 @@ def tls_postgres(tls):
 
 
 class Shared:
-    """The brokers that many tests use; one that died is replaced, so that one bug is one failure."""
+    """The brokers that many tests use; one that died is replaced: one bug is one failure."""
 
     def __init__(self, postgres):
         self.postgres, self.brokers = postgres, {}
@@ -141,8 +141,9 @@ def make_broker(postgres, request):
 def table(postgres, request):
     """The name of an empty table (id int primary key, name text) in database app."""
     name = "t_" + "".join(c if c.isalnum() else "_" for c in request.node.name.lower())[:50]
-    postgres.sql(f"DROP TABLE IF EXISTS {name}; CREATE TABLE {name} (id int PRIMARY KEY, name text)",
-                 dbname="app", user="app")
+    postgres.sql(
+        f"DROP TABLE IF EXISTS {name}; CREATE TABLE {name} (id int PRIMARY KEY, name text)",
+        dbname="app", user="app")
     yield name
     postgres.sql(f"DROP TABLE IF EXISTS {name} CASCADE", dbname="app", user="app")
 

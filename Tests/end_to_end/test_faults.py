@@ -21,7 +21,7 @@ pytestmark = pytest.mark.broker_only
 @pytest.fixture
 def own_postgres():
     """A PostgreSQL that the test may ill-treat."""
-    one = Postgres()
+    one = Postgres({"synchronous_commit": "on"})
     one.sql("CREATE TABLE history (id int PRIMARY KEY, name text)", dbname="app", user="app")
     yield one
     one.destroy()
@@ -138,7 +138,8 @@ if step == 6:
     one.next()
     one.send(wire.copy_data(b"2\\tx\\n"))
 if step == 7: one.send(wire.query("SELECT repeat('x', 1000000) FROM generate_series(1, 100)"))
-if step == 8: one.send(wire.query("COPY (SELECT repeat('x', 1000000) FROM generate_series(1, 100)) TO STDOUT"))
+rows = "SELECT repeat('x', 1000000) FROM generate_series(1, 100)"
+if step == 8: one.send(wire.query("COPY (" + rows + ") TO STDOUT"))
 print("there", flush=True)
 sys.stdin.read()
 """
@@ -159,6 +160,9 @@ def test_a_client_killed_with_9_gives_its_lease_back(make_broker, postgres, tabl
         assert other.value(f"SELECT count(*) FROM {table}") == "0"
     if broker.program == "pglease":
         assert watch.seconds < 5
+        eventually(lambda: not postgres.backends(dbname="app", state="active"))
+    else:
+        postgres.terminate(*(row[0] for row in postgres.backends(dbname="app")))
     child.stdin.close()
     child.stdout.close()
 

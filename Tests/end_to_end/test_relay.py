@@ -124,7 +124,8 @@ def test_values_of_every_size_go_both_ways(broker, size):
 
 def test_notices_come_between_the_rows_they_belong_to(broker):
     with broker.wire() as one:
-        seen = one.query("DO $$ BEGIN FOR i IN 1..500 LOOP RAISE NOTICE 'number %', i; END LOOP; END $$")
+        seen = one.query(
+            "DO $$ BEGIN FOR i IN 1..500 LOOP RAISE NOTICE 'number %', i; END LOOP; END $$")
         assert wire.kinds(seen) == "CZ"
         assert [note.fields["M"] for note in one.notices] == [f"number {n}" for n in range(1, 501)]
 

@@ -344,7 +344,8 @@ class Pgbouncer(Pooler):
     good_ends = (0, 1, -signal.SIGTERM)
 
     def default_settings(self):
-        return super().default_settings() | {"ignore_startup_parameters": "extra_float_digits,options"}
+        ignored = {"ignore_startup_parameters": "extra_float_digits,options"}
+        return super().default_settings() | ignored
 
     def runs_as(self):
         return self.account or unprivileged_user()

@@ -1,0 +1,237 @@
+"""Who is let in: peer, trust, SCRAM with userlist.txt."""
+
+import base64
+import hashlib
+import hmac
+import os
+import pwd
+import socket
+import subprocess
+import sys
+
+import asyncpg
+import asyncio
+import psycopg
+import psycopg2
+import pytest
+
+from harness import wire
+from harness.postgres import as_user
+
+pytestmark = pytest.mark.broker_only
+
+PASSWORD = "correct horse, ünïcode"
+
+
+def scram_secret(password, iterations=4096):
+    salt = os.urandom(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
+    client = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server = hmac.digest(salted, b"Server Key", "sha256")
+    encode = lambda raw: base64.b64encode(raw).decode()
+    return f"SCRAM-SHA-256${iterations}:{encode(salt)}${encode(client)}:{encode(server)}"
+
+
+@pytest.fixture(params=["plain", "SCRAM"])
+def scram_broker(make_broker, postgres, request):
+    secret = PASSWORD if request.param == "plain" else scram_secret(PASSWORD)
+    return make_broker({"auth_type": "scram-sha-256"}, userlist={"app": secret, "admin": secret},
+                       databases={"app": f"host={postgres.host} port={postgres.port} dbname=app "
+                                         "user=app"})
+
+
+def login(broker, user="app", password=None, database="app", address=None):
+    return wire.Wire(address or broker.socket_path).start(user, database, password)
+
+
+def test_the_right_password_is_let_in(scram_broker):
+    with login(scram_broker, password=PASSWORD) as one:
+        assert one.value("SELECT 1") == "1"
+
+
+@pytest.mark.parametrize("password", ["wrong", "", PASSWORD + "x", PASSWORD.upper()])
+def test_a_wrong_password_is_refused(scram_broker, password):
+    with pytest.raises((wire.Refused, wire.Closed)) as refused:
+        login(scram_broker, password=password)
+    if scram_broker.program == "pglease":
+        assert refused.value.code == "28P01"
+        assert PASSWORD not in scram_broker.log()
+
+
+def test_an_unknown_user_looks_like_a_wrong_password(scram_broker):
+    messages = []
+    for user in ("app", "stranger"):
+        with pytest.raises((wire.Refused, wire.Closed)) as refused:
+            login(scram_broker, user, "wrong")
+        if scram_broker.program == "pglease":
+            messages.append((refused.value.code, refused.value.fields["M"].replace(user, "X")))
+    assert len(set(messages)) <= 1
+
+
+def test_each_driver_logs_in_with_scram(scram_broker):
+    psycopg2.connect(scram_broker.dsn(), password=PASSWORD).close()
+    psycopg.connect(scram_broker.dsn(), password=PASSWORD).close()
+
+    async def by_asyncpg():
+        one = await asyncpg.connect(
+            host=str(scram_broker.dsn_host), port=scram_broker.dsn_port, user="app",
+            database="app", password=PASSWORD)
+        await one.close()
+    asyncio.run(by_asyncpg())
+
+
+@pytest.mark.pglease_only
+def test_a_scram_message_that_is_no_scram_is_refused(scram_broker):
+    for answer in (b"", b"SCRAM-SHA-256\0", b"SCRAM-SHA-256\0\xff\xff\xff\xff",
+                   b"SCRAM-SHA-256\0\0\0\0\5n,,n=", b"MD5\0\0\0\0\0", b"x" * 5000):
+        one = scram_broker.raw()
+        one.send(wire.startup({"user": "app", "database": "app"}))
+        assert one.next().kind == "R"
+        one.send(wire.message("p", answer))
+        seen = one.next()
+        assert seen.kind == "E" and seen.code in ("08P01", "28P01", "28000"), seen
+        one.close()
+
+
+def test_trust_lets_in_whoever_is_listed(make_broker):
+    broker = make_broker({"auth_type": "trust"})
+    with login(broker) as one:
+        assert one.value("SELECT current_user") == "app"
+
+
+@pytest.mark.pglease_only
+def test_the_userlist_is_read_again_on_reload(make_broker, postgres):
+    broker = make_broker({"auth_type": "scram-sha-256"}, userlist={"app": "first", "admin": "x"},
+                         databases={"app": broker_line(postgres)})
+    login(broker, password="first").close()
+    broker.userlist["app"] = "second"
+    broker.write_userlist()
+    with wire.Wire(broker.socket_path).start("admin", "pglease", "x") as one:
+        one.query("RELOAD")
+    login(broker, password="second").close()
+    with pytest.raises(wire.Refused):
+        login(broker, password="first")
+
+
+def broker_line(postgres):
+    return f"host={postgres.host} port={postgres.port} dbname=app user=app"
+
+
+@pytest.mark.pglease_only
+def test_an_md5_secret_is_refused_with_a_clear_error(make_broker, postgres):
+    secret = "md5" + hashlib.md5(b"passwordapp").hexdigest()
+    broker = make_broker({"auth_type": "scram-sha-256"}, userlist={"app": secret, "admin": "x"},
+                         databases={"app": broker_line(postgres)})
+    with pytest.raises(wire.Refused) as refused:
+        login(broker, password="password")
+    assert refused.value.code in ("28P01", "28000")
+    assert broker.logged("md5")
+
+
+ASK = """
+import sys
+sys.path.insert(0, {here!r})
+from harness import wire
+try:
+    one = wire.Wire({address!r}).start({user!r}, "app")
+    print("in", one.value("SELECT current_user"))
+except AssertionError as error:
+    print("asked", error)
+except wire.Refused as refused:
+    print("refused", refused.code)
+"""
+
+
+def ask_as(account, broker, user):
+    program = ASK.format(here=os.path.dirname(__file__), address=broker.socket_path, user=user)
+    words = as_user(pwd.getpwnam(account)) if account else []
+    return subprocess.run([*words, sys.executable, "-I", "-c", program], capture_output=True,
+                          text=True, timeout=30, check=True).stdout.split()
+
+
+@pytest.fixture
+def peer_broker(make_broker, postgres):
+    def make(settings=None, **named):
+        base = {"auth_type": "peer", "auth_file": ""}
+        return make_broker(base | (settings or {}), **named)
+    return make
+
+
+@pytest.mark.pglease_only
+def test_peer_lets_the_brokers_own_user_in_as_anybody(peer_broker):
+    broker = peer_broker()
+    for user in ("app", "other"):
+        with broker.wire(user) as one:
+            assert one.value("SELECT current_user") == user
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as other users")
+
+
+@needs_root
+@pytest.mark.pglease_only
+def test_peer_refuses_another_users_role(peer_broker):
+    broker = peer_broker()
+    assert ask_as("nobody", broker, "app")[0] == "refused"
+
+
+@needs_root
+@pytest.mark.pglease_only
+def test_peer_lets_a_user_in_as_the_role_of_the_same_name(peer_broker, postgres):
+    postgres.sql("DROP ROLE IF EXISTS nobody; CREATE ROLE nobody LOGIN")
+    assert ask_as("nobody", peer_broker(), "nobody") == ["in", "nobody"]
+
+
+@needs_root
+@pytest.mark.pglease_only
+def test_peer_map_maps_users_to_roles(peer_broker):
+    broker = peer_broker({"peer_map": "nobody:app"})
+    assert ask_as("nobody", broker, "app") == ["in", "app"]
+    assert ask_as("nobody", broker, "other")[0] == "refused"
+
+
+@pytest.mark.pglease_only
+def test_peer_over_tcp_asks_for_the_password_in_the_auth_file(make_broker, postgres):
+    broker = make_broker({"auth_type": "peer"}, tcp=True, userlist={"app": PASSWORD})
+    with login(broker, password=PASSWORD, address=broker.tcp_address) as one:
+        assert one.value("SELECT 1") == "1"
+    with pytest.raises(wire.Refused) as refused:
+        login(broker, password="wrong", address=broker.tcp_address)
+    assert refused.value.code == "28P01"
+
+
+@pytest.mark.pglease_only
+def test_the_unix_socket_has_its_mode(make_broker):
+    broker = make_broker({"unix_socket_mode": "0750"})
+    assert os.stat(broker.socket_path).st_mode & 0o777 == 0o750
+
+
+def test_tcp_listens_where_it_is_told(make_broker):
+    broker = make_broker(tcp=True)
+    with login(broker, address=broker.tcp_address) as one:
+        assert one.value("SELECT 1") == "1"
+
+
+def test_tcp_is_closed_unless_it_is_asked_for(make_broker):
+    broker = make_broker()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(broker.tcp_address, 2)
+
+
+@pytest.mark.pglease_only
+def test_an_abstract_socket(make_broker, postgres):
+    name = f"@pglease-e2e-{os.getpid()}"
+    broker = make_broker({"unix_socket_dir": name})
+    address = f"\0{name[1:]}/.s.PGSQL.{broker.port}"
+    with login(broker, address=address) as one:
+        assert one.value("SELECT 1") == "1"
+    connection = psycopg2.connect(host=name, port=broker.port, user="app", dbname="app")
+    connection.close()
+
+
+@pytest.mark.pglease_only
+def test_a_client_of_a_group_that_may_not_enter_the_socket(make_broker):
+    import grp
+    group = grp.getgrgid(os.getegid()).gr_name
+    broker = make_broker({"unix_socket_group": group, "unix_socket_mode": "0770"})
+    assert os.stat(broker.socket_path).st_gid == os.getegid()
