@@ -87,11 +87,14 @@ def idle_memory(pooler):
     startup = wire.startup({"user": "app", "database": "app"})
 
     def enter(count):
-        clients = [wire.Wire(pooler.socket_path) for _ in range(count)]
-        for one in clients:
-            one.send(startup)
-        for one in clients:
-            one.finish_login("app")
+        clients = []
+        while len(clients) < count:
+            batch = [wire.Wire(pooler.socket_path) for _ in range(50)]
+            for one in batch:
+                one.send(startup)
+            for one in batch:
+                one.finish_login("app")
+            clients += batch
         return clients
 
     clients = enter(100)

@@ -51,7 +51,8 @@ def test_ends_its_session_with_08P01(broker, what):
         one.send(BAD_MESSAGES[what])
         one.socket.shutdown(socket.SHUT_WR)
         codes = answer_and_end(one)
-        assert codes == ["08P01"]
+        # The largest length is allowed: that message is merely cut short.
+        assert codes == ["08P01"] or (what == "the largest length" and codes == [])
         assert other.value("SELECT 1") == "1"
         other.query("COMMIT")
     unharmed(broker)
@@ -89,7 +90,9 @@ def test_a_malformed_body_is_an_error_for_its_session_only(broker, what):
                     break
         except wire.Closed:
             pass
-        assert codes and set(codes) == {"08P01"}, codes
+        # PostgreSQL looks for the statement before it reads a Bind's values.
+        allowed = {"08P01"} | ({"26000"} if what.startswith("a bind") else set())
+        assert codes and set(codes) <= allowed, codes
         assert other.value("SELECT 1") == "1"
     unharmed(broker)
 
@@ -131,8 +134,9 @@ def test_a_bad_startup_is_refused(transaction_broker, what):
         pass
     if transaction_broker.program == "pglease" and raw:
         assert raw[:1] == b"E", raw[:60]
-        codes = wire.Message("E", raw[5:]).fields
-        assert codes["C"] in ("08P01", "28000", "0A000", "53300"), codes
+        if what != "an old protocol":  # whose clients read another form of errors
+            codes = wire.Message("E", raw[5:]).fields
+            assert codes["C"] in ("08P01", "28000", "0A000", "53300"), codes
     careless = what in ("no end", "bytes after the end")
     lenient = transaction_broker.program == "pgbouncer" and careless
     assert lenient or b"R\0\0\0\x08\0\0\0\0" not in raw, "it was let in"

@@ -1,16 +1,17 @@
 """Who is let in: peer, trust, SCRAM with userlist.txt."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import os
 import pwd
+import shutil
 import socket
 import subprocess
-import sys
+from pathlib import Path
 
 import asyncpg
-import asyncio
 import psycopg
 import psycopg2
 import pytest
@@ -143,10 +144,14 @@ except wire.Refused as refused:
 
 
 def ask_as(account, broker, user):
-    program = ASK.format(here=os.path.dirname(__file__), address=broker.socket_path, user=user)
-    words = as_user(pwd.getpwnam(account)) if account else []
-    return subprocess.run([*words, sys.executable, "-I", "-c", program], capture_output=True,
-                          text=True, timeout=30, check=True).stdout.split()
+    # The other user may not be able to read this repository.
+    copy = broker.folder / "client"
+    shutil.copytree(Path(__file__).parent / "harness", copy / "harness", dirs_exist_ok=True)
+    program = ASK.format(here=str(copy), address=broker.socket_path, user=user)
+    python = shutil.which("python3", path="/usr/bin:/usr/local/bin:/bin")
+    return subprocess.run(
+        [*as_user(pwd.getpwnam(account)), python, "-I", "-c", program], capture_output=True,
+        text=True, timeout=30, check=True, cwd="/").stdout.split()
 
 
 @pytest.fixture

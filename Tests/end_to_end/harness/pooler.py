@@ -1,8 +1,8 @@
 """The program under test: pglease, or (to try the tests themselves) pgbouncer or nothing at all."""
 
-import getpass
 import json
 import os
+import pwd
 import re
 import select
 import shutil
@@ -398,4 +398,4 @@ def make(*arguments, **named):
 
 
 def own_name():
-    return getpass.getuser()
+    return pwd.getpwuid(os.geteuid()).pw_name
