@@ -54,7 +54,9 @@ def tls():
 def tls_postgres(tls):
     one = database.Postgres(
         tls=tls,
-        hba=["hostssl all app 127.0.0.1/32 trust", "hostnossl all app 127.0.0.1/32 reject"])
+        hba=["hostssl all other 127.0.0.1/32 cert",
+             "hostssl all app 127.0.0.1/32 trust",
+             "hostnossl all app 127.0.0.1/32 reject"])
     yield one
     one.destroy()
 

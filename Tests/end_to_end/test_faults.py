@@ -233,6 +233,28 @@ def test_startup_attempts_are_made_before_giving_up(make_broker, postgres):
 
 
 @pytest.mark.pglease_only
+def test_the_pauses_between_startup_attempts_grow_to_their_maximum(make_broker, postgres):
+    faucet = Faucet(postgres.socket_path)
+    try:
+        faucet.answer("57P03", "the database system is starting up")
+        broker = make_broker(
+            {"startup_attempts": 4, "startup_delay": 0.1, "startup_factor": 3,
+             "startup_max_delay": 0.4, "min_pool_size": 1},
+            databases={"app": f"host=127.0.0.1 port={faucet.port} dbname=app user=app"},
+            start=False)
+        broker.errors_expected = True
+        broker.launch()
+        assert broker.wait(20) == 69
+        moments = faucet.accepted_at
+        pauses = [later - earlier for earlier, later in zip(moments, moments[1:])]
+        assert len(moments) == 4, pauses
+        assert all(pause >= least for pause, least in zip(pauses, (0.09, 0.29, 0.39))), pauses
+        assert pauses[2] < 0.8, pauses
+    finally:
+        faucet.close()
+
+
+@pytest.mark.pglease_only
 def test_a_server_that_comes_up_during_the_startup_attempts(make_broker, postgres):
     faucet = Faucet(postgres.socket_path)
     try:

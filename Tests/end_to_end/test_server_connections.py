@@ -66,6 +66,23 @@ def test_without_tls_the_servers_refusal_is_shown(tls_broker):
     assert error["C"] == "28000" and "pg_hba.conf" in str(error)
 
 
+def test_a_client_certificate_is_shown_to_the_server(tls_broker, tls):
+    settings = {"server_tls_sslmode": "require", "server_tls_cert_file": tls.client_certificate,
+                "server_tls_key_file": tls.client_key}
+    with tls_broker(settings).wire("other", "app") as one:
+        assert one.value("SELECT current_user") == "other"
+        assert one.value("SELECT client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == \
+            "/CN=other"
+
+
+@pytest.mark.parametrize("protocols, version", [
+    ("tlsv1.2", "TLSv1.2"), ("tlsv1.3", "TLSv1.3"), ("secure", "TLSv1.3")])
+def test_server_tls_protocols(tls_broker, protocols, version):
+    broker = tls_broker({"server_tls_sslmode": "require", "server_tls_protocols": protocols})
+    with broker.wire() as one:
+        assert one.value("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == version
+
+
 def test_sslmode_of_a_database_entry(tls_broker):
     assert encrypted(tls_broker({"server_tls_sslmode": "disable"}, sslmode="require"))
 

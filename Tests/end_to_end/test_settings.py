@@ -226,6 +226,12 @@ def one_message(one, sql):
         return [wire.Message("E", b"")]
 
 
+def test_sbuf_loopcnt_of_one_still_moves_everything(make_broker):
+    broker = make_broker({"sbuf_loopcnt": 1})
+    with broker.wire(timeout=60) as one:
+        assert len(one.value("SELECT repeat('x', 5000000)")) == 5_000_000
+
+
 def test_application_name_add_host(make_broker):
     broker = make_broker({"application_name_add_host": 1})
     with broker.wire(application_name="worker") as one:

@@ -4,6 +4,7 @@ import selectors
 import socket
 import struct
 import threading
+import time
 
 
 class Faucet:
@@ -18,7 +19,7 @@ class Faucet:
         self.listener = self._listen(0)
         self.port = self.listener.getsockname()[1]
         self.mode, self.answer_bytes = "flow", b""
-        self.accepted = 0
+        self.accepted_at = []
         self.links, self.stalled = [], False
         self.hanging = []
         self.lock = threading.Lock()
@@ -96,6 +97,10 @@ class Faucet:
             self.listener.close()
 
     @property
+    def accepted(self):
+        return len(self.accepted_at)
+
+    @property
     def open_links(self):
         with self.lock:
             return len(self.links)
@@ -109,7 +114,7 @@ class Faucet:
             client, _ = self.listener.accept()
         except (OSError, AttributeError):
             return
-        self.accepted += 1
+        self.accepted_at.append(time.monotonic())
         if self.mode == "hang":
             self.hanging.append(client)
         elif self.mode == "answer":

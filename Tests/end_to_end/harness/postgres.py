@@ -108,7 +108,8 @@ class Postgres:
             "log_line_prefix": "%m [%p] %u@%d ", "autovacuum": "off", "max_wal_senders": 0,
             "wal_level": "minimal", "password_encryption": "scram-sha-256", **settings}
         if tls:
-            values |= {"ssl": "on", "ssl_cert_file": tls.certificate, "ssl_key_file": tls.key}
+            values |= {"ssl": "on", "ssl_cert_file": tls.certificate, "ssl_key_file": tls.key,
+                       "ssl_ca_file": tls.authority}
         lines = [f"{name} = '{value}'" for name, value in values.items()]
         (self.data / "postgresql.conf").open("a").write("\n".join(lines) + "\n")
         rules = [
@@ -231,6 +232,14 @@ class Tls:
         os.chmod(self.key, 0o600)
         if account:
             shutil.chown(self.key, account.pw_uid, account.pw_gid)
+        # The certificate of a client: of the role `other`.
+        self.client_certificate = f"{self.folder}/client.crt"
+        self.client_key = f"{self.folder}/client.key"
+        self._openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other",
+                      "-keyout", "client.key", "-out", "client.csr")
+        self._openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.crt", "-CAkey", "ca.key",
+                      "-CAcreateserial", "-days", "2", "-out", "client.crt")
+        os.chmod(self.client_key, 0o600)
 
     def _openssl(self, *words):
         subprocess.run(["openssl", *words], cwd=self.folder, check=True, capture_output=True)
