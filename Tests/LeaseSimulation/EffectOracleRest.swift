@@ -35,7 +35,6 @@ extension EffectOracle {
         let validating = servers.values.count { $0.pool == pool && $0.phase == .validating }
         for waiter in waiters.values where waiter.request.pool == pool {
             guard mayLease(waiter.request, now) else { continue }
-            if isReservedForEarlier(waiter) { continue }
             let usable = idle.filter { canUse(waiter.request, $0) }
             // In turns, the one whose turn it is is checked, even if another needs no check.
             let inTurns = pools[pool]!.policy.roundRobin && validating > 0
@@ -44,17 +43,6 @@ extension EffectOracle {
                 !fresh && (usable.isEmpty || validating > 0),
                 "client \(waiter.request.client) waits beside an idle connection")
         }
-    }
-
-    /// The one place that a cap or a guarantee leaves may be meant for an earlier waiter, whose own
-    /// connection is being opened because none of the idle ones has its profile.
-    private func isReservedForEarlier(_ waiter: WaiterModel) -> Bool {
-        let isScarce = hasGuarantees || groups[waiter.request.group]!.maxLeases != nil
-        return isScarce
-            && waiters.values.contains { other in
-                other.request.pool == waiter.request.pool && other.request.requiresProfile
-                    && other.request.client != waiter.request.client
-            }
     }
 
     /// A waiter that may have a lease has a connection on its way, if there is room for one.

@@ -177,12 +177,35 @@ extension Scheduler {
         while pools[pool]!.counts.staying < wanted {
             guard pools[pool]!.counts.connecting < connectLimit(pool, now) else { return }
             let full = fullBounds(pool, capacity: pools[pool]!.limits.size, afterClosing: nil)
-            guard full.isEmpty else {
-                if !full.contains(.pool) { setHeldBack(pool, true) }
+            if full.contains(.pool) { return }
+            if !full.isEmpty || waitersNeedBounds(of: pool) {
+                setHeldBack(pool, true)
                 return
             }
             open(pool, .serverDefault, now, &effects)
         }
+    }
+
+    /// Waiters of another pool are held back by a bound that this pool is under too. They may need
+    /// room under two bounds at once: what is opened for nobody must not take the first meanwhile.
+    private func waitersNeedBounds(of pool: Int) -> Bool {
+        guard heldBackCount > 0 else { return false }
+        let limits = pools[pool]!.limits.policy
+        for other in pools.indices where other != pool {
+            guard let rival = pools[other], rival.isHeldBack, rival.queue.count > 0 else {
+                continue
+            }
+            if policy.maxServerConnections != nil { return true }
+            if limits.maxDatabaseConnections != nil,
+                rival.databaseTally == pools[pool]!.databaseTally
+            {
+                return true
+            }
+            if limits.maxUserConnections != nil, rival.userTally == pools[pool]!.userTally {
+                return true
+            }
+        }
+        return false
     }
 
     @inline(__always)

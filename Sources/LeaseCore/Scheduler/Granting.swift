@@ -153,9 +153,10 @@ extension Scheduler {
                 let waiter = Int(candidate)
                 candidate = waiters.slots[waiter].next
                 if waiters.slots[waiter].coveredIn == plan.number { continue }
-                guard mayLease(pool, queue, capacity: capacity(pool, waiter, now), plan) else {
-                    break
-                }
+                let capacity = capacity(pool, waiter, now)
+                // What is planned for others does not keep a connection idle that is there now.
+                let present = ConnectPlan(number: 0)
+                guard mayLease(pool, queue, capacity: capacity, present) else { break }
                 let server = idleServer(
                     pool, profile: waiters.slots[waiter].profile,
                     required: waiters.slots[waiter].requiresProfile, now)
@@ -164,7 +165,7 @@ extension Scheduler {
                     if !claimPending(waiter, pool, in: &plan, state: .validating) {
                         return (waiter, server)
                     }
-                } else {
+                } else if mayLease(pool, queue, capacity: capacity, plan) {
                     // Its own connection is opened before one that it cannot use goes to others.
                     _ = cover(waiter, pool, &plan, now, &effects)
                     if pools[pool]!.idle.count == 0 { return nil }
