@@ -1,0 +1,76 @@
+import LeaseCore
+import Logging
+import PostgresWire
+
+/// The broker as one console client sees it.
+struct ConsoleAnswers: ConsoleBackend {
+    let broker: Broker
+    let client: ClientSession
+
+    func applicationNameChanged(_ name: String) { client.applicationName = name }
+
+    func show(_ command: ShowCommand, into rows: inout ConsoleRows) {
+        switch command {
+        case .activeSockets: broker.showSockets(activeOnly: true, into: &rows)
+        case .clients: broker.showClients(into: &rows)
+        case .config: broker.showConfig(into: &rows)
+        case .databases: broker.showDatabases(into: &rows)
+        // Names are asked of the system for each connect: there is no cache to show.
+        case .dnsHosts, .dnsZones: break
+        case .fds: broker.showDescriptors(into: &rows)
+        case .groups: broker.showGroups(into: &rows)
+        case .leases: broker.showLeases(into: &rows)
+        case .lists: broker.showLists(into: &rows)
+        case .mem: broker.showMemory(into: &rows)
+        // There are no peers to pass cancel requests to.
+        case .peers, .peerPools: break
+        case .pools: broker.showPools(into: &rows)
+        case .servers: broker.showServers(into: &rows)
+        case .sockets: broker.showSockets(activeOnly: false, into: &rows)
+        case .state: broker.showState(into: &rows)
+        case .stats, .statsTotals, .statsAverages: broker.showStatistics(command, into: &rows)
+        case .totals: broker.showTotals(into: &rows)
+        case .users: broker.showUsers(into: &rows)
+        case .version: rows.add { $0.text("pglease \(ProductVersion.text)") }
+        case .waiters: broker.showWaiters(into: &rows)
+        }
+    }
+
+    func perform(
+        _ command: ConsoleCommand, into reply: inout [UInt8]
+    ) throws(ConsoleRefusal) -> ConsoleOutcome {
+        broker.logger.notice(
+            "console command",
+            metadata: broker.describe(client, with: ["command": "\(command.name)"]))
+        switch command {
+        case .reload:
+            try reload(&reply)
+            return ConsoleOutcome(tag: "RELOAD")
+        case .shutDown(let mode):
+            return ConsoleOutcome(tag: "SHUTDOWN", afterwards: .shutDown(mode))
+        }
+    }
+
+    private func reload(_ reply: inout [UInt8]) throws(ConsoleRefusal) {
+        let changes: [SettingChange]
+        do throws(ConfigurationError) {
+            changes = try broker.reload()
+        } catch {
+            for issue in error.issues {
+                broker.logger.error(
+                    "configuration refused, the old one stays", metadata: ["issue": "\(issue)"])
+            }
+            let count = error.issues.count
+            throw ConsoleRefusal(
+                .configurationFileError,
+                "the configuration has \(count == 1 ? "an error" : "\(count) errors"), the old one stays in force",
+                detail: error.issues.map(\.description).joined(separator: "\n"),
+                hint: "Correct it, try it with pglease check-config, and RELOAD again.")
+        }
+        for change in changes { reply.appendNoticeResponse(.notice("\(change)")) }
+        for warning in broker.loaded.warnings {
+            reply.appendNoticeResponse(
+                PgError(severity: .warning, sqlState: .warning, message: "\(warning)"))
+        }
+    }
+}

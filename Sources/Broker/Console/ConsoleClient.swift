@@ -1,0 +1,137 @@
+import LeaseCore
+import LibUV
+import Logging
+import PostgresWire
+
+/// Clients of the console: their login, and their bytes.
+extension Broker {
+    /// The client is authenticated and asked for a database that is the console.
+    func openConsole(_ client: ClientSession) {
+        guard let privilege = consolePrivilege(of: client) else {
+            counters.refused += 1
+            refuse(client, Self.consoleRefused(client.user))
+            return
+        }
+        client.keyProcessID = Int32(bitPattern: client.id.slot &+ 1)
+        registerCancelKey(client)
+        let session = ConsoleSession(
+            privilege: privilege, user: client.user, database: client.database,
+            applicationName: client.applicationName, processID: client.keyProcessID)
+        var bytes: [UInt8] = []
+        if let message = client.login?.message,
+            message.minorVersion > 0 || !message.protocolExtensions.isEmpty
+        {
+            bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
+        }
+        bytes.appendAuthenticationOk()
+        let parameters = BaseParameters.set(
+            serverVersion: DriverQuestions.serverVersion, user: client.user,
+            isSuperuser: privilege == .administrator)
+        for (name, value) in parameters {
+            bytes.appendParameterStatus(
+                name: name, value: name == "application_name" ? client.applicationName : value)
+        }
+        bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        bytes.appendReadyForQuery(.idle)
+        client.console = session
+        client.phase = .console
+        client.login = nil
+        history.console.logins += 1
+        if settings.logConnections {
+            logger.info("client logged in", metadata: describe(client))
+        }
+        bytes.withUnsafeBytes { send($0, to: client) }
+        if !client.pending.isEmpty { queueToResume(client) }
+    }
+
+    private func consolePrivilege(of client: ClientSession) -> ConsoleSession.Privilege? {
+        if let peer = client.peer, isOwner(peer) { return .administrator }
+        if settings.adminUsers.contains(client.user) { return .administrator }
+        return settings.statsUsers.contains(client.user) ? .statistics : nil
+    }
+
+    private static func consoleRefused(_ user: String) -> PgError {
+        .fatal(
+            .invalidAuthorization, "user \"\(user)\" may not use the console",
+            hint: "Add the user to admin_users or stats_users, or connect over the Unix socket"
+                + " as the user that the broker runs as.")
+    }
+
+    // MARK: Messages
+
+    /// Answers the messages that are there, in one write. Returns how many bytes are dealt with.
+    func console(_ bytes: UnsafeRawBufferPointer, from client: ClientSession) -> Int {
+        guard let session = client.console else {
+            preconditionFailure("a client without a console session speaks to the console")
+        }
+        client.requestedAt = now
+        history.console.bytesReceived += bytes.count
+        let backend = ConsoleAnswers(broker: self, client: client)
+        var reply: [UInt8] = []
+        var offset = 0
+        while client.phase == .console, bytes.count - offset >= MessageHeader.size {
+            let header = MessageHeader(bytes, at: offset)
+            guard (0...Self.longestConsoleMessage).contains(header.bodyLength) else {
+                endConsole(client, reply, Self.messageTooLong(header.bodyLength))
+                return bytes.count
+            }
+            let start = offset + MessageHeader.size
+            guard bytes.count - start >= header.bodyLength else { break }
+            let body = UnsafeRawBufferPointer(rebasing: bytes[start..<start + header.bodyLength])
+            offset = start + header.bodyLength
+            let kind = FrontendKind(rawValue: header.kind)
+            if kind == .query || kind == .execute { history.console.queries += 1 }
+            switch session.receive(kind, body, backend, into: &reply) {
+            case .goesOn:
+                guard client.outbound.count + reply.count <= Self.longestConsoleBacklog else {
+                    endConsole(client, [], Self.answersNotRead)
+                    return bytes.count
+                }
+            case .terminated:
+                reply.withUnsafeBytes { send($0, to: client) }
+                close(client, because: "client said goodbye")
+                return bytes.count
+            case .malformed(let error):
+                endConsole(client, reply, error)
+                return bytes.count
+            }
+        }
+        history.console.bytesSent += reply.count
+        reply.withUnsafeBytes { send($0, to: client) }
+        if let order = session.afterwards {
+            session.afterwards = nil
+            carryOut(order)
+        }
+        return client.phase == .console ? offset : bytes.count
+    }
+
+    /// Longer than any command.
+    private static let longestConsoleMessage = 65_536
+    /// Answers that a client asked for and has not read: one answer about ten thousand clients is a tenth.
+    private static let longestConsoleBacklog = 64 << 20
+
+    private func endConsole(_ client: ClientSession, _ reply: [UInt8], _ error: PgError) {
+        counters.protocolErrors += 1
+        reply.withUnsafeBytes { send($0, to: client) }
+        refuse(client, error)
+    }
+
+    private static func messageTooLong(_ length: Int) -> PgError {
+        .fatal(
+            .protocolViolation,
+            length < 0
+                ? "invalid message length"
+                : "message of \(length) bytes is too long for the console",
+            detail: "The console takes messages of up to \(longestConsoleMessage) bytes.")
+    }
+
+    private static let answersNotRead = PgError.fatal(
+        .programLimitExceeded, "too many answers of the console are unread",
+        hint: "Read the answers before asking for more.")
+
+    private func carryOut(_ order: ConsoleOrder) {
+        switch order {
+        case .shutDown(let mode): shutDown(mode)
+        }
+    }
+}

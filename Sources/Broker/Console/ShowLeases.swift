@@ -1,0 +1,66 @@
+import LeaseCore
+import LibUV
+import PostgresWire
+
+/// SHOW LEASES and WAITERS: who holds what, and who wants it.
+extension Broker {
+    func showLeases(into rows: inout ConsoleRows) {
+        let now = now
+        let leased = servers.values.filter(\.isLeased).sorted { $0.leaseSince < $1.leaseSince }
+        for server in leased { rows.add { addLease(server, now, to: &$0) } }
+    }
+
+    private func addLease(_ server: ServerConnection, _ now: Instant, to row: inout ConsoleRows) {
+        let client = server.client
+        let isBusy = server.stream.isOwing
+        let idle = isBusy ? nil : (server.idleSince ?? server.leaseSince)
+        row.integer(server.lease.map { Int64(clamping: $0.rawValue) })
+        row.integer(Int(server.backendProcessID))
+        row.text(poolModeName(server.pool.mode.pooling))
+        row.text(server.pool.database)
+        row.text(server.pool.user)
+        row.text(client?.group?.name)
+        row.text(client?.applicationName)
+        row.integer(client?.id.consoleNumber)
+        row.integer(client?.peer.map { Int64($0.processID) })
+        row.text(nil)
+        // Its client is gone; what it left is brought to an end.
+        row.text(client == nil ? "ending" : server.activity)
+        row.text(transactionState(server.stream.status))
+        row.integer((now - server.leaseSince).wholeMicroseconds)
+        row.integer(server.leaseWaited.wholeMicroseconds)
+        row.integer(idle.map { (now - $0).wholeMicroseconds })
+        row.integer(server.bytesInLease)
+        row.text(server.wasWarnedAbout ? "yes" : "no")
+    }
+
+    private func transactionState(_ status: TransactionStatus) -> String {
+        switch status {
+        case .idle: "none"
+        case .inTransaction: "open"
+        case .failed: "failed"
+        }
+    }
+
+    func showWaiters(into rows: inout ConsoleRows) {
+        let now = now
+        for pool in poolsInOrder {
+            for waiter in scheduler.waiters(of: pool.id) {
+                let client = clients[waiter.client]
+                let hasDeadline = waiter.deadline.nanoseconds != .max
+                rows.add {
+                    $0.integer(waiter.place)
+                    $0.integer(waiter.client.consoleNumber)
+                    $0.integer(client?.peer.map { Int64($0.processID) })
+                    $0.text(pool.database)
+                    $0.text(pool.user)
+                    $0.text(groupsByID[waiter.group]?.name)
+                    $0.text(client?.applicationName)
+                    $0.integer((now - waiter.since).wholeMicroseconds)
+                    // What is left of it.
+                    $0.integer(hasDeadline ? (waiter.deadline - now).wholeMicroseconds : nil)
+                }
+            }
+        }
+    }
+}
