@@ -1,0 +1,206 @@
+import LeaseCore
+import LeaseSimulation
+import PostgresWire
+
+/// One client, one server and the tables between them: what the shell has, without sockets.
+///
+/// Keeps what a turn leaves over, and feeds it again with what comes next, as the shell does.
+struct RelayFixture {
+    struct FromClient {
+        var toServer: [UInt8] = []
+        var toClient: [UInt8] = []
+        var verdict = ClientStep.Verdict.more
+
+        var server: [String] { RelayTranscript.ofClient(toServer) }
+        var client: [String] { RelayTranscript.ofServer(toClient) }
+        var isMalformed: Bool { error != nil }
+        var error: PgError? {
+            if case .malformed(let error) = verdict { error } else { nil }
+        }
+        var needsLease: Bool { if case .needsLease = verdict { true } else { false } }
+        var isMore: Bool { if case .more = verdict { true } else { false } }
+        var isTerminate: Bool { if case .terminate = verdict { true } else { false } }
+    }
+
+    var mode = RelayMode(
+        pooling: .transaction, maxPreparedStatements: 100, maxMessageSize: 1 << 28)
+    var client = ClientStream()
+    var server = ServerStream()
+    var statements = StatementTable()
+    /// Of the client and of the server: what the last turn did not take.
+    private(set) var pending: [UInt8] = []
+    private(set) var carry: [UInt8] = []
+    private var toServer = RelayOutput()
+    private var toClient = RelayOutput()
+
+    init() { server.beginLease() }
+
+    init(
+        _ pooling: RelayMode.Pooling, prepared: Int = 100, maxMessageSize: Int = 1 << 28
+    ) {
+        self.init()
+        mode = RelayMode(
+            pooling: pooling, maxPreparedStatements: prepared, maxMessageSize: maxMessageSize)
+    }
+
+    /// The client sends, and holds the server.
+    @discardableResult
+    mutating func send(_ bytes: [UInt8]) -> FromClient {
+        let input = pending + bytes
+        var result = FromClient()
+        input.withUnsafeBytes { raw in
+            var turn = ClientTurn(raw, mode: mode)
+            let step = turn.run(
+                &client, &server, statements: &statements, toServer: &toServer,
+                toClient: &toClient)
+            result = take(step, raw)
+        }
+        return result
+    }
+
+    @discardableResult
+    mutating func send(_ write: (inout [UInt8]) -> Void) -> FromClient {
+        send(message(write))
+    }
+
+    /// The client sends, and holds none.
+    @discardableResult
+    mutating func sendWithoutLease(_ write: (inout [UInt8]) -> Void = { _ in }) -> FromClient {
+        let input = pending + message(write)
+        var result = FromClient()
+        input.withUnsafeBytes { raw in
+            var turn = ClientTurn(raw, mode: mode)
+            let step = turn.runWithoutLease(
+                &client, statements: &statements, toClient: &toClient)
+            result = take(step, raw)
+        }
+        return result
+    }
+
+    /// What waits is answered with an error.
+    mutating func refuseBatch(with error: PgError) -> FromClient {
+        let input = pending
+        var result = FromClient()
+        input.withUnsafeBytes { raw in
+            var turn = ClientTurn(raw, mode: mode)
+            let step = turn.refuseBatch(with: error, &client, toClient: &toClient)
+            result = take(step, raw)
+        }
+        return result
+    }
+
+    private mutating func take(_ step: ClientStep, _ raw: UnsafeRawBufferPointer) -> FromClient {
+        pending = Array(raw[step.consumed...])
+        defer {
+            toServer.reset()
+            toClient.reset()
+        }
+        return FromClient(
+            toServer: toServer.withBytes(of: raw) { Array($0) },
+            toClient: toClient.withBytes(of: raw) { Array($0) }, verdict: step.verdict)
+    }
+
+    /// The server answers.
+    mutating func answerBytes(_ bytes: [UInt8]) -> (bytes: [UInt8], step: ServerStep) {
+        let input = carry + bytes
+        var result: [UInt8] = []
+        var step: ServerStep?
+        input.withUnsafeBytes { raw in
+            var turn = ServerTurn(raw, mode: mode)
+            let taken = turn.run(
+                &client, &server, statements: &statements, toClient: &toClient)
+            step = taken
+            carry = Array(raw[taken.consumed...])
+            result = toClient.withBytes(of: raw) { Array($0) }
+            toClient.reset()
+        }
+        return (result, step!)
+    }
+
+    @discardableResult
+    mutating func answer(_ write: (inout [UInt8]) -> Void) -> [String] {
+        RelayTranscript.ofServer(answerBytes(message(write)).bytes)
+    }
+
+    mutating func step(_ write: (inout [UInt8]) -> Void) -> ServerStep {
+        answerBytes(message(write)).step
+    }
+
+    var isLeaseOver: Bool { server.isLeaseOver(client, mode) }
+
+    /// The server is gone.
+    mutating func lose() -> (outcome: SessionOutcome, client: [String]) {
+        var bytes: [UInt8] = []
+        let error = PgError.error(.connectionFailure, "lost")
+        let outcome = server.lose(
+            &client, error: error, statements: &statements, toClient: &bytes)
+        carry = []
+        server.releaseAll(in: &statements)
+        return (outcome, RelayTranscript.ofServer(bytes))
+    }
+
+    mutating func beginDraining() -> [String]? {
+        var bytes: [UInt8] = []
+        return server.beginDraining(client, into: &bytes) ? RelayTranscript.ofClient(bytes) : nil
+    }
+
+    /// Another server takes the place of this one, which goes on living if it is kept.
+    @discardableResult
+    mutating func lease(_ other: ServerStream = ServerStream()) -> ServerStream {
+        let before = server
+        server = other
+        server.beginLease()
+        return before
+    }
+
+    /// References left when everyone is gone.
+    mutating func leftOver() -> Int {
+        client.releaseAll(in: &statements)
+        server.releaseAll(in: &statements)
+        return statements.count
+    }
+
+    /// A named statement is prepared, by a batch of its own.
+    mutating func prepare(_ name: String, _ text: String) {
+        send {
+            $0.appendParse(name: name, query: text)
+            $0.appendSync()
+        }
+        answer {
+            $0.appendParseComplete()
+            $0.appendReadyForQuery(.idle)
+        }
+    }
+}
+
+extension RelayFixture: CustomStringConvertible {
+    var description: String {
+        "relay(owing: \(server.isOwing), status: \(server.status), copy: \(server.copy),"
+            + " skipping: \(server.isSkippingToSync), prepared: \(server.prepared.count))"
+    }
+}
+
+func message(_ write: (inout [UInt8]) -> Void) -> [UInt8] {
+    var bytes: [UInt8] = []
+    write(&bytes)
+    return bytes
+}
+
+extension [UInt8] {
+    /// An unnamed statement from Parse to Execute, without its Sync.
+    mutating func appendStatement(_ text: String) {
+        appendParse(name: "", query: text)
+        appendBind()
+        appendExecute()
+    }
+
+    /// A named statement, bound and executed.
+    mutating func appendRun(_ name: String) {
+        appendBind(statement: name)
+        appendExecute()
+    }
+
+    mutating func appendFailure(_ state: SQLState = .syntaxError, _ text: String = "no") {
+        appendErrorResponse(.error(state, text))
+    }
+}
