@@ -8,6 +8,11 @@ let house: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    // The modules are one program: without the first, every small function of another module is a
+    // call through a witness table. Debug builds, which the tests run, check exclusivity.
+    .unsafeFlags(
+        ["-cross-module-optimization", "-enforce-exclusivity=unchecked"],
+        .when(configuration: .release)),
 ]
 
 /// Where C is wrapped, every unsafe use is marked as such.

@@ -105,6 +105,7 @@ package final class Broker {
     var history = StatisticsHistory()
     var shutdown: Shutdown?
     var startup: Startup?
+    var turnTime: Instant?
     var exitStatus: Int32 = 0
     var isStopped = false
     var watchdogInterval: Duration?
@@ -140,7 +141,13 @@ package final class Broker {
 
     deinit { readBuffer.deallocate() }
 
-    var now: Instant { Instant(nanoseconds: loop.now) }
+    /// The time of this turn of the loop: the clock is read once, when somebody first asks.
+    var now: Instant {
+        if let turnTime { return turnTime }
+        let time = Instant(nanoseconds: loop.now)
+        turnTime = time
+        return time
+    }
 
     // MARK: Events and effects
 
@@ -185,6 +192,7 @@ package final class Broker {
         } else {
             timer?.disarm()
         }
+        turnTime = nil
     }
 
     func timerFired() {

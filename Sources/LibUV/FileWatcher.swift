@@ -4,11 +4,17 @@ import CLibUV
 package struct FileEvents: OptionSet, Sendable {
     package let rawValue: Int32
 
+    @inlinable
     package init(rawValue: Int32) { self.rawValue = rawValue }
 
-    package static let readable = FileEvents(rawValue: 1)
-    package static let writable = FileEvents(rawValue: 2)
-    package static let disconnect = FileEvents(rawValue: 4)
+    // Computed: constants wherever they are used.
+    @inlinable package static var readable: FileEvents { FileEvents(rawValue: 1) }
+    @inlinable package static var writable: FileEvents { FileEvents(rawValue: 2) }
+    @inlinable package static var disconnect: FileEvents { FileEvents(rawValue: 4) }
+
+    /// There may be something to read: bytes, or the end of them.
+    @inlinable package var mayRead: Bool { rawValue & 5 != 0 }
+    @inlinable package var mayWrite: Bool { rawValue & 2 != 0 }
 }
 
 /// Who is told that a watched descriptor is ready.

@@ -1,28 +1,32 @@
 /// The type byte of a message that a client sends, after its startup packet.
 ///
 /// A struct over the byte, not an enum: a byte that the protocol does not know is a value that can
-/// be compared and refused, and reading one costs nothing.
+/// be compared and refused, and reading one costs nothing. The kinds are computed, so that a switch over them
+/// in another module is one over constants.
 package struct FrontendKind: RawRepresentable, Hashable, Sendable {
     package let rawValue: UInt8
 
     @inlinable
     package init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    package static let bind = FrontendKind(rawValue: UInt8(ascii: "B"))
-    package static let close = FrontendKind(rawValue: UInt8(ascii: "C"))
-    package static let copyData = FrontendKind(rawValue: UInt8(ascii: "d"))
-    package static let copyDone = FrontendKind(rawValue: UInt8(ascii: "c"))
-    package static let copyFail = FrontendKind(rawValue: UInt8(ascii: "f"))
-    package static let describe = FrontendKind(rawValue: UInt8(ascii: "D"))
-    package static let execute = FrontendKind(rawValue: UInt8(ascii: "E"))
-    package static let flush = FrontendKind(rawValue: UInt8(ascii: "H"))
-    package static let functionCall = FrontendKind(rawValue: UInt8(ascii: "F"))
-    package static let parse = FrontendKind(rawValue: UInt8(ascii: "P"))
+    @inlinable
+    package static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
+
+    @inlinable package static var bind: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "B")) }
+    @inlinable package static var close: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "C")) }
+    @inlinable package static var copyData: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "d")) }
+    @inlinable package static var copyDone: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "c")) }
+    @inlinable package static var copyFail: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "f")) }
+    @inlinable package static var describe: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "D")) }
+    @inlinable package static var execute: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "E")) }
+    @inlinable package static var flush: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "H")) }
+    @inlinable package static var functionCall: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "F")) }
+    @inlinable package static var parse: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "P")) }
     /// PasswordMessage, SASLInitialResponse, SASLResponse and GSSResponse share one byte.
-    package static let password = FrontendKind(rawValue: UInt8(ascii: "p"))
-    package static let query = FrontendKind(rawValue: UInt8(ascii: "Q"))
-    package static let sync = FrontendKind(rawValue: UInt8(ascii: "S"))
-    package static let terminate = FrontendKind(rawValue: UInt8(ascii: "X"))
+    @inlinable package static var password: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "p")) }
+    @inlinable package static var query: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "Q")) }
+    @inlinable package static var sync: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "S")) }
+    @inlinable package static var terminate: FrontendKind { FrontendKind(rawValue: UInt8(ascii: "X")) }
 }
 
 /// The type byte of a message that a server sends.
@@ -32,28 +36,31 @@ package struct BackendKind: RawRepresentable, Hashable, Sendable {
     @inlinable
     package init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    package static let authentication = BackendKind(rawValue: UInt8(ascii: "R"))
-    package static let backendKeyData = BackendKind(rawValue: UInt8(ascii: "K"))
-    package static let bindComplete = BackendKind(rawValue: UInt8(ascii: "2"))
-    package static let closeComplete = BackendKind(rawValue: UInt8(ascii: "3"))
-    package static let commandComplete = BackendKind(rawValue: UInt8(ascii: "C"))
-    package static let copyBothResponse = BackendKind(rawValue: UInt8(ascii: "W"))
-    package static let copyData = BackendKind(rawValue: UInt8(ascii: "d"))
-    package static let copyDone = BackendKind(rawValue: UInt8(ascii: "c"))
-    package static let copyInResponse = BackendKind(rawValue: UInt8(ascii: "G"))
-    package static let copyOutResponse = BackendKind(rawValue: UInt8(ascii: "H"))
-    package static let dataRow = BackendKind(rawValue: UInt8(ascii: "D"))
-    package static let emptyQueryResponse = BackendKind(rawValue: UInt8(ascii: "I"))
-    package static let errorResponse = BackendKind(rawValue: UInt8(ascii: "E"))
-    package static let functionCallResponse = BackendKind(rawValue: UInt8(ascii: "V"))
-    package static let negotiateProtocolVersion = BackendKind(rawValue: UInt8(ascii: "v"))
-    package static let noData = BackendKind(rawValue: UInt8(ascii: "n"))
-    package static let noticeResponse = BackendKind(rawValue: UInt8(ascii: "N"))
-    package static let notificationResponse = BackendKind(rawValue: UInt8(ascii: "A"))
-    package static let parameterDescription = BackendKind(rawValue: UInt8(ascii: "t"))
-    package static let parameterStatus = BackendKind(rawValue: UInt8(ascii: "S"))
-    package static let parseComplete = BackendKind(rawValue: UInt8(ascii: "1"))
-    package static let portalSuspended = BackendKind(rawValue: UInt8(ascii: "s"))
-    package static let readyForQuery = BackendKind(rawValue: UInt8(ascii: "Z"))
-    package static let rowDescription = BackendKind(rawValue: UInt8(ascii: "T"))
+    @inlinable
+    package static func == (left: Self, right: Self) -> Bool { left.rawValue == right.rawValue }
+
+    @inlinable package static var authentication: BackendKind { BackendKind(rawValue: UInt8(ascii: "R")) }
+    @inlinable package static var backendKeyData: BackendKind { BackendKind(rawValue: UInt8(ascii: "K")) }
+    @inlinable package static var bindComplete: BackendKind { BackendKind(rawValue: UInt8(ascii: "2")) }
+    @inlinable package static var closeComplete: BackendKind { BackendKind(rawValue: UInt8(ascii: "3")) }
+    @inlinable package static var commandComplete: BackendKind { BackendKind(rawValue: UInt8(ascii: "C")) }
+    @inlinable package static var copyBothResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "W")) }
+    @inlinable package static var copyData: BackendKind { BackendKind(rawValue: UInt8(ascii: "d")) }
+    @inlinable package static var copyDone: BackendKind { BackendKind(rawValue: UInt8(ascii: "c")) }
+    @inlinable package static var copyInResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "G")) }
+    @inlinable package static var copyOutResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "H")) }
+    @inlinable package static var dataRow: BackendKind { BackendKind(rawValue: UInt8(ascii: "D")) }
+    @inlinable package static var emptyQueryResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "I")) }
+    @inlinable package static var errorResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "E")) }
+    @inlinable package static var functionCallResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "V")) }
+    @inlinable package static var negotiateProtocolVersion: BackendKind { BackendKind(rawValue: UInt8(ascii: "v")) }
+    @inlinable package static var noData: BackendKind { BackendKind(rawValue: UInt8(ascii: "n")) }
+    @inlinable package static var noticeResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "N")) }
+    @inlinable package static var notificationResponse: BackendKind { BackendKind(rawValue: UInt8(ascii: "A")) }
+    @inlinable package static var parameterDescription: BackendKind { BackendKind(rawValue: UInt8(ascii: "t")) }
+    @inlinable package static var parameterStatus: BackendKind { BackendKind(rawValue: UInt8(ascii: "S")) }
+    @inlinable package static var parseComplete: BackendKind { BackendKind(rawValue: UInt8(ascii: "1")) }
+    @inlinable package static var portalSuspended: BackendKind { BackendKind(rawValue: UInt8(ascii: "s")) }
+    @inlinable package static var readyForQuery: BackendKind { BackendKind(rawValue: UInt8(ascii: "Z")) }
+    @inlinable package static var rowDescription: BackendKind { BackendKind(rawValue: UInt8(ascii: "T")) }
 }

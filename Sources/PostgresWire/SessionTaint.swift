@@ -9,14 +9,14 @@ package struct SessionTaint: OptionSet, Hashable, Sendable {
     @inlinable
     package init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    package static let settings = SessionTaint(rawValue: 1)
-    package static let preparedStatements = SessionTaint(rawValue: 2)
-    package static let listen = SessionTaint(rawValue: 4)
-    package static let cursors = SessionTaint(rawValue: 8)
-    package static let temporaryObjects = SessionTaint(rawValue: 16)
-    package static let advisoryLocks = SessionTaint(rawValue: 32)
+    @inlinable package static var settings: SessionTaint { SessionTaint(rawValue: 1) }
+    @inlinable package static var preparedStatements: SessionTaint { SessionTaint(rawValue: 2) }
+    @inlinable package static var listen: SessionTaint { SessionTaint(rawValue: 4) }
+    @inlinable package static var cursors: SessionTaint { SessionTaint(rawValue: 8) }
+    @inlinable package static var temporaryObjects: SessionTaint { SessionTaint(rawValue: 16) }
+    @inlinable package static var advisoryLocks: SessionTaint { SessionTaint(rawValue: 32) }
     /// A loaded library, or a DO block, which may have done any of the above.
-    package static let other = SessionTaint(rawValue: 64)
+    @inlinable package static var other: SessionTaint { SessionTaint(rawValue: 64) }
 
     /// What the command of this CommandComplete body (tag and NUL) leaves behind.
     ///

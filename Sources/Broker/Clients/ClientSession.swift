@@ -88,9 +88,8 @@ final class ClientSession: FileWatcherDelegate {
     var ownerKey: OwnerKey { OwnerKey(processID: peer?.processID ?? 0) }
 
     func fileReady(_ events: FileEvents, error: UVError?) {
-        if events.contains(.writable) { broker.flush(self) }
-        guard phase != .closed, !events.intersection([.readable, .disconnect]).isEmpty else { return }
-        broker.receive(from: self)
+        if events.mayWrite { broker.flush(self) }
+        if phase != .closed, events.mayRead { broker.receive(from: self) }
     }
 }
 

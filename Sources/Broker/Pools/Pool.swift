@@ -13,7 +13,9 @@ final class Pool {
     var password: Secret?
     var mode: RelayMode
     /// `query_wait_timeout`, `query_timeout` … of this pool.
-    var limits: LeaseLimits
+    var limits: LeaseLimits { didSet { firstLook = limits.firstLook } }
+    /// When a lease is first looked at: one of its limits, or whether its process still runs.
+    private(set) var firstLook: Duration
     var statistics = PoolStatistics()
 
     /// What the server reported when it had its own defaults in force; nil before the first one.
@@ -40,6 +42,7 @@ final class Pool {
         self.password = password
         self.mode = mode
         self.limits = limits
+        firstLook = limits.firstLook
     }
 
     /// The set for this profile, one object for one content.
@@ -80,8 +83,9 @@ struct LeaseLimits: Equatable {
     var clientIdle: Duration?
 
     /// The shortest of those that a lease may run into.
-    var shortestOfLease: Duration? {
-        [query, idleTransaction, transaction, lease, leaseWarning].compactMap { $0 }.min()
+    var firstLook: Duration {
+        [query, idleTransaction, transaction, lease, leaseWarning].compactMap { $0 }
+            .reduce(Broker.peerWatchAfter, min)
     }
 }
 

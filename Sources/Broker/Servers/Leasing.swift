@@ -59,7 +59,7 @@ extension Broker {
         server.stream.beginLease()
         server.pool.statistics.assignments += 1
         server.pool.statistics.waitTime += waited.wholeNanoseconds
-        if let shortest = server.pool.limits.shortestOfLease { housekeeping(by: now + shortest) }
+        housekeeping(by: now + server.pool.firstLook)
         if client.phase == .awaitingServer {
             finishLogin(client)
             endLeaseIfOver(server)

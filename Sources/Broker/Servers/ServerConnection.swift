@@ -86,8 +86,9 @@ final class ServerConnection: FileWatcherDelegate {
         switch phase {
         case .connecting: broker.continueConnect(self)
         case .preparing, .ready:
-            if events.contains(.writable) { broker.flush(self) }
-            if phase != .closed, !events.intersection([.readable, .disconnect]).isEmpty {
+            if events.mayWrite { broker.flush(self) }
+            // With TLS a read may have waited for the socket to become writable.
+            if phase != .closed, events.mayRead || connection?.usesTLS == true {
                 broker.receive(from: self)
             }
         case .closed: break

@@ -253,6 +253,9 @@ extension Broker {
                 post(.resetFailed(server.id))
                 return
             }
+            profiles.retain(server.startupProfile)
+            profiles.release(server.profile)
+            server.profile = server.startupProfile
             server.parameters = server.pool.parameters(
                 for: server.startupProfile, reported: server.parameters)
             post(.resetSucceeded(server.id, profile: server.startupProfile))

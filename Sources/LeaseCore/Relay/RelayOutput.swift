@@ -4,9 +4,11 @@
 /// the first byte of our own turns it into a composed copy. Either way it is one write.
 package struct RelayOutput {
     /// The part of the input that passes, when nothing was composed.
-    package private(set) var run = 0..<0
+    @usableFromInline
+    private(set) var run = 0..<0
     /// What was composed, else empty. Reused from turn to turn.
-    package private(set) var composed: [UInt8] = []
+    @usableFromInline
+    private(set) var composed: [UInt8] = []
 
     package init() { composed.reserveCapacity(4096) }
 
@@ -45,7 +47,7 @@ package struct RelayOutput {
     }
 
     /// The bytes, wherever they lie.
-    @inline(__always)
+    @inlinable @inline(__always)
     package func withBytes<Result>(
         of input: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer) -> Result
     ) -> Result {

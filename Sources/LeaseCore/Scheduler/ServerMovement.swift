@@ -79,12 +79,14 @@ extension Scheduler {
         } else if servers.slots[index].needsReset {
             move(index, to: .resetting, now)
             effects.append(.resetServer(servers.id(index)))
-        } else if heldBackCount > 0, isMoreDeservedElsewhere(index, now) {
-            close(index, .evicted, now, &effects)
         } else {
             servers.slots[index].provenIn = callNumber
             move(index, to: .idle, now)
-            armServer(index, now)
+            if heldBackCount > 0, isMoreDeservedElsewhere(index, now) {
+                close(index, .evicted, now, &effects)
+            } else {
+                armServer(index, now)
+            }
         }
     }
 
