@@ -70,7 +70,7 @@ extension ClientTurn {
             if let error { $0.appendErrorResponse(error) }
             $0.appendReadyForQuery(.idle)
         }
-        offset = message.bodyStart + message.available
+        discard(message, &client)
     }
 
     private func closed(

@@ -31,6 +31,8 @@ package struct ClientTurn {
     static let scanLimit = 16_384
     /// An unnamed statement over this is not kept beyond its lease.
     static let unnamedLimit = 65_536
+    /// The names of a message must end by then.
+    static let nameLimit = 16_384
     /// A named statement over this is refused.
     static let statementLimit = 1 << 24
 
@@ -80,7 +82,7 @@ package struct ClientTurn {
             }
             switch message.kind {
             case .query:
-                query(message, &client, &server, &statements, &toServer)
+                guard query(message, &client, &server, &statements, &toServer) else { break loop }
             case .parse, .bind, .describe, .close:
                 switch extended(message, &client, &server, &statements, &toServer) {
                 case .done: continue
@@ -90,14 +92,13 @@ package struct ClientTurn {
                     break loop
                 }
             case .execute:
-                var entry = Outstanding(.execute, .client)
-                entry.setsLocally = server.boundLocalSet
-                server.push(entry)
-                pass(message, &client, &toServer)
+                execute(message, &client, &server, &toServer)
             case .sync:
                 client.isSkippingToSync = false
                 // In copy-in mode PostgreSQL ignores a Sync: no answer will come.
-                if server.copy != .into {
+                if server.copy == .into {
+                    server.ignoredSyncs += 1
+                } else {
                     server.isSkippingToSync = false
                     server.push(Outstanding(.sync, .client))
                 }
@@ -174,15 +175,18 @@ package struct ClientTurn {
 
     // MARK: Messages
 
+    /// False if more of it must be there: a text that is scanned is scanned whole.
     private mutating func query(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
-    ) {
+    ) -> Bool {
+        let isScanned = mode.pooling != .session && message.header.bodyLength <= Self.scanLimit
+        if isScanned, !message.isWhole { return false }
         if !client.unnamed.isEmpty { client.unnamed = [] }
         server.hasUnnamed = false
         var entry = Outstanding(.query, .client)
         if mode.pooling != .session {
-            if message.isWhole, message.header.bodyLength <= Self.scanLimit {
+            if isScanned {
                 let text = statementText(body(message))
                 server.taint.formUnion(SessionTaint.inText(text))
                 entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
@@ -192,11 +196,25 @@ package struct ClientTurn {
                     name.withUnsafeBytes { _ = client.statements.remove($0) }
                     server.push(.query, .synthesized, undo: .clientClosed(name, id))
                     offset = message.bodyStart + message.available
-                    return
+                    return true
                 }
             } else {
                 server.taint.insert(.other)
             }
+        }
+        server.push(entry)
+        pass(message, &client, &toServer)
+        return true
+    }
+
+    private mutating func execute(
+        _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ toServer: inout RelayOutput
+    ) {
+        var entry = Outstanding(.execute, .client)
+        // What is known of the text is known of the unnamed portal only.
+        if server.boundLocalSet {
+            entry.setsLocally = message.available > 0 && input[message.bodyStart] == 0
         }
         server.push(entry)
         pass(message, &client, &toServer)
@@ -212,7 +230,13 @@ package struct ClientTurn {
             discard(message, &client)
             return
         }
-        if message.kind != .copyData, server.copy == .into { server.copy = .intoEnding }
+        if message.kind != .copyData {
+            if server.copy == .into {
+                server.copy = .intoEnding
+            } else if server.copy == .none {
+                server.markCopyEnd()
+            }
+        }
         pass(message, &client, &toServer)
     }
 

@@ -46,9 +46,12 @@ extension ClientTurn {
     ) -> Progress {
         let body = body(message)
         guard let name = cString(in: body, from: 0) else {
-            return message.isWhole ? .refused(Self.malformed("Parse")) : .incomplete
+            return mustEnd(message) ? .refused(Self.malformed("Parse")) : .incomplete
         }
         if name.isEmpty {
+            if !message.isWhole, message.header.bodyLength <= Self.unnamedLimit {
+                return .incomplete
+            }
             parseUnnamed(message, &client, &server, &statements, &toServer)
             return .done
         }
@@ -94,7 +97,7 @@ extension ClientTurn {
         client.unnamed.removeAll(keepingCapacity: true)
         guard message.isWhole, message.header.bodyLength <= Self.unnamedLimit else {
             server.taint.insert(.other)
-            server.push(Outstanding(.parse, .client))
+            server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
             return
         }
@@ -108,8 +111,21 @@ extension ClientTurn {
             offset = message.bodyStart + message.available
             return
         }
-        server.push(Outstanding(.parse, .client))
+        server.push(Self.aboutUnnamed(.parse, .client))
         pass(message, &client, &toServer)
+    }
+
+    private static func aboutUnnamed(
+        _ kind: Outstanding.Kind, _ audience: Outstanding.Audience
+    ) -> Outstanding {
+        var entry = Outstanding(kind, audience)
+        entry.isAboutUnnamed = true
+        return entry
+    }
+
+    /// A name without its end here has none, or is longer than any.
+    private func mustEnd(_ message: Message) -> Bool {
+        message.isWhole || message.available > Self.nameLimit
     }
 
     /// A DEALLOCATE of a name that follows the client, by the extended protocol: the server drops
@@ -141,20 +157,20 @@ extension ClientTurn {
         guard let portal = cString(in: body, from: 0),
             let name = cString(in: body, from: portal.upperBound + 1)
         else {
-            return message.isWhole ? .refused(Self.malformed("Bind")) : .incomplete
+            return mustEnd(message) ? .refused(Self.malformed("Bind")) : .incomplete
         }
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         if name.isEmpty {
             parseUnnamedAgain(&client, &server, &toServer)
-            server.boundLocalSet = server.unnamedIsLocalSet
+            if portal.isEmpty { server.boundLocalSet = server.unnamedIsLocalSet }
         } else if mode.tracksStatements, let id = client.statements.value(for: key) {
             prepare(id, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
-            server.boundLocalSet = statements.isTransactionLocalSet(id)
-            server.push(Outstanding(.bind, .client))
+            if portal.isEmpty { server.boundLocalSet = statements.isTransactionLocalSet(id) }
+            server.push(Outstanding(.bind, about: id))
             renamed(message, name, statements.name(of: id), &client, &toServer)
             return .done
-        } else {
+        } else if portal.isEmpty {
             server.boundLocalSet = false
         }
         server.push(Outstanding(.bind, .client))
@@ -178,7 +194,7 @@ extension ClientTurn {
                 parseUnnamedAgain(&client, &server, &toServer)
             } else if mode.tracksStatements, let id = client.statements.value(for: key) {
                 prepare(id, &server, &statements, &toServer)
-                server.push(Outstanding(.describe, .client))
+                server.push(Outstanding(.describe, about: id))
                 renamed(message, name, statements.name(of: id), &client, &toServer)
                 return .done
             }
@@ -223,7 +239,9 @@ extension ClientTurn {
     /// What a Describe or Close is about. Both are short: they are looked at whole.
     func target(of message: Message) -> Target {
         let body = body(message)
-        guard message.header.bodyLength >= 2 else { return .malformed }
+        guard message.header.bodyLength >= 2, message.header.bodyLength <= Self.nameLimit else {
+            return .malformed
+        }
         guard let name = cString(in: body, from: 1) else {
             return message.isWhole ? .malformed : .incomplete
         }
@@ -286,18 +304,25 @@ extension ClientTurn {
     }
 
     /// The unnamed statement lives until the next one, also on another server than it was parsed on.
+    /// Without one, what an earlier client left on this server must not take its place.
     private func parseUnnamedAgain(
         _ client: inout ClientStream, _ server: inout ServerStream, _ toServer: inout RelayOutput
     ) {
-        guard !server.hasUnnamed, !client.unnamed.isEmpty else { return }
+        guard !server.hasUnnamed else { return }
         server.hasUnnamed = true
+        server.unnamedIsLocalSet = false
+        guard !client.unnamed.isEmpty else {
+            server.push(Self.aboutUnnamed(.close, .broker))
+            toServer.inject(after: input) { $0.appendCloseStatement(name: "") }
+            return
+        }
         let body = client.unnamed
         body.withUnsafeBytes {
             let text = statementText($0)
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedIsLocalSet = SessionTaint.isTransactionLocalSet(text)
         }
-        server.push(Outstanding(.parse, .broker))
+        server.push(Self.aboutUnnamed(.parse, .broker))
         toServer.inject(after: input) {
             $0.appendMessage(kind: FrontendKind.parse.rawValue) {
                 $0.append(0)
@@ -329,7 +354,8 @@ extension ClientTurn {
         PgError(
             severity: .fatal, sqlState: .programLimitExceeded,
             message: "prepared statement of \(length) bytes is too long",
-            detail: "Named statements are kept, for every server; the limit is \(statementLimit) bytes.",
+            detail:
+                "Named statements are kept, for every server; the limit is \(statementLimit) bytes.",
             hint: "Use an unnamed statement or a simple query for a text of this size.")
     }
 }

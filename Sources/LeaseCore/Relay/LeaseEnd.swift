@@ -12,7 +12,7 @@ extension ServerStream {
     /// Nothing is owed and nothing half sent in either direction: what `pool_mode` says decides
     /// whether the lease ends here.
     package func isLeaseOver(_ client: ClientStream, _ mode: RelayMode) -> Bool {
-        guard outstanding.isEmpty, passing.bytesLeft == 0, !isSkippingToSync,
+        guard outstanding.isEmpty, passing.bytesLeft == 0, !isSkippingToSync, !isBatchOpen,
             !client.passing.isHalfPassed
         else { return false }
         switch mode.pooling {
@@ -37,7 +37,7 @@ extension ServerStream {
         let halfMessage = passing.isHalfPassed && !isDraining
         let owed = Array(outstanding)
         let wasSkipping = isSkippingToSync
-        let hadTransaction = status != .idle
+        let hadTransaction = status != .idle || self.isBatchOpen
         dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
         if client.passing.bytesLeft > 0 { client.passing.isDiscarded = true }
         guard !halfMessage else { return .ends }
@@ -67,7 +67,8 @@ extension ServerStream {
     /// Takes everything of this lease's first message back: the server took none of it. The client's
     /// bytes are still there and are sent to another server.
     package mutating func takeBack(
-        _ client: inout ClientStream, before: ClientStream.Position, statements: inout StatementTable
+        _ client: inout ClientStream, before: ClientStream.Position,
+        statements: inout StatementTable
     ) {
         dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
         client.restore(before)
@@ -81,16 +82,22 @@ extension ServerStream {
         guard !client.passing.isHalfPassed else { return false }
         isDraining = true
         if passing.bytesLeft > 0 { passing.isDiscarded = true }
-        if copy == .into {
-            bytes.appendMessage(kind: FrontendKind.copyFail.rawValue) {
-                $0.append(contentsOf: "the client is gone".utf8)
-                $0.append(0)
+        // Where no copy begins this is ignored.
+        if outstanding.contains(where: \.mayCopy) {
+            bytes.appendCopyFail("the client is gone")
+            if copy == .into {
+                copy = .intoEnding
+            } else {
+                markCopyEnd()
             }
-            copy = .intoEnding
         }
-        let endsWithSync = outstanding.last.map { !$0.isExtended } ?? !isSkippingToSync
-        if !endsWithSync || isSkippingToSync {
-            outstanding.append(Outstanding(.sync, .client))
+        if isBatchOpen {
+            // Without its Sync the batch must not be committed: PostgreSQL would roll it back, too.
+            push(Outstanding(.bind, .client))
+            bytes.appendBind(statement: "of a client that is gone")
+        }
+        if isBatchOpen || isSkippingToSync || outstanding.contains(where: { $0.kind == .execute }) {
+            push(Outstanding(.sync, .client))
             isSkippingToSync = false
             bytes.appendSync()
         }

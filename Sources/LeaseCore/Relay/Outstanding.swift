@@ -21,13 +21,27 @@ package struct Outstanding: Equatable, Sendable {
     package var audience: Audience
     /// Front of `ServerStream.undo` belongs to this one.
     package var hasUndo = false
+    /// The named statement that it is about.
+    var statement: StatementID?
     /// Its tag SET leaves nothing behind (SET LOCAL and the like).
     package var setsLocally = false
+    /// It is about the unnamed statement, and leaves it in doubt if the server skips it.
+    package var isAboutUnnamed = false
+    /// The client ended a copy behind this, before it was known whether the server copies.
+    package var isFollowedByCopyEnd = false
 
     package init(_ kind: Kind, _ audience: Audience) {
         self.kind = kind
         self.audience = audience
     }
+
+    init(_ kind: Kind, about statement: StatementID) {
+        self.init(kind, .client)
+        self.statement = statement
+    }
+
+    /// A copy from the client may begin with its answer.
+    var mayCopy: Bool { audience == .client && (kind == .execute || kind == .query) }
 
     /// The server, after an error here, skips everything up to the next Sync.
     package var isExtended: Bool {

@@ -14,6 +14,9 @@ package struct ServerStream {
     package internal(set) var copy = CopyState.none
     /// An extended message failed and its Sync has not been sent yet: the server drops what comes.
     package internal(set) var isSkippingToSync = false
+    /// The server was sent messages of a batch whose Sync has not been sent: even when all of them are
+    /// answered (a Flush brings that about) its transaction is open.
+    package internal(set) var isBatchOpen = false
     /// State that this lease left, or may have left, in the session.
     package internal(set) var taint: SessionTaint = []
     /// Answers may have been lost count of (see `copyInBegan`): the connection is closed on return.
@@ -25,6 +28,8 @@ package struct ServerStream {
     var ignoredSyncs = 0
     /// The client of this lease has parsed an unnamed statement here.
     var hasUnnamed = false
+    /// The first of `outstanding` is answered by the message on its way, once that has passed.
+    var isAnsweredByPassing = false
     /// The statement bound last is a SET LOCAL, so the tag of the Execute leaves nothing behind.
     var boundLocalSet = false
     var unnamedIsLocalSet = false
@@ -52,7 +57,7 @@ package struct ServerStream {
 
     /// A lease begins. What the server has prepared stays.
     package mutating func beginLease() {
-        assert(isQuiet && !isSkippingToSync && brokerQuery == nil)
+        assert(isQuiet && !isSkippingToSync && !isBatchOpen && brokerQuery == nil)
         taint = []
         isSuspect = false
         hasUnnamed = false
@@ -67,20 +72,28 @@ package struct ServerStream {
         precondition(brokerQuery == nil, "two queries of the broker's own at once")
         brokerQuery = query
         brokerError = nil
-        outstanding.append(Outstanding(.query, .broker))
+        push(Outstanding(.query, .broker))
         bytes.appendQuery(sql)
         // A simple query destroys the unnamed statement.
         hasUnnamed = false
     }
 
-    mutating func push(_ entry: Outstanding) { outstanding.append(entry) }
+    mutating func push(_ entry: Outstanding) {
+        // What the broker answers itself never reaches the server.
+        if entry.audience != .synthesized { isBatchOpen = entry.isExtended }
+        outstanding.append(entry)
+    }
 
-    mutating func push(_ kind: Outstanding.Kind, _ audience: Outstanding.Audience, undo step: Undo) {
+    mutating func push(_ kind: Outstanding.Kind, _ audience: Outstanding.Audience, undo step: Undo)
+    {
         var entry = Outstanding(kind, audience)
         entry.hasUndo = true
-        outstanding.append(entry)
+        push(entry)
         undo.append(step)
     }
+
+    /// The client ends a copy of which nothing is known yet.
+    mutating func markCopyEnd() { outstanding[outstanding.count - 1].isFollowedByCopyEnd = true }
 
     /// The server has answered the first entry: what it changed holds.
     mutating func popFirst(statements: inout StatementTable) {
@@ -104,6 +117,10 @@ package struct ServerStream {
             revert(undo[index], client: &client, statements: &statements)
         }
         undo.removeSubrange(undoBefore..<undoBefore + undoCount)
+        for entry in outstanding[range] where entry.isAboutUnnamed {
+            hasUnnamed = false
+            if entry.kind == .parse, entry.audience == .client { client.unnamed = [] }
+        }
         outstanding.removeSubrange(range)
     }
 

@@ -48,6 +48,7 @@ package struct ServerTurn {
         while offset < input.count {
             if server.passing.bytesLeft > 0 {
                 passRest(&server, &toClient)
+                popIfPassed(&server, &statements, &toClient)
                 continue
             }
             guard input.count - offset >= MessageHeader.size else { break }
@@ -67,6 +68,7 @@ package struct ServerTurn {
             message(kind, offset..<end, &client, &server, &statements, &toClient)
             server.passing.bytesLeft = offset + whole - end
             offset = end
+            if server.isAnsweredByPassing { popIfPassed(&server, &statements, &toClient) }
             if step.broken != nil { break }
         }
         step.consumed = offset
@@ -102,7 +104,7 @@ package struct ServerTurn {
             relay(range, if: isForClient, &server, &toClient)
             switch kind {
             case .rowDescription, .noData:
-                if head?.kind == .describe { pop(&server, &statements, &toClient) }
+                server.isAnsweredByPassing = head?.kind == .describe
             case .copyInResponse: server.copyInBegan()
             case .copyOutResponse: server.copy = .out
             case .copyBothResponse: server.copy = .both
@@ -110,8 +112,11 @@ package struct ServerTurn {
             }
         case .commandComplete, .emptyQueryResponse, .portalSuspended:
             relay(range, if: isForClient, &server, &toClient)
-            if kind == .commandComplete { completed(body(range), head, &client, &server, &statements) }
+            if kind == .commandComplete {
+                completed(body(range), head, &client, &server, &statements)
+            }
             server.copy = .none
+            server.ignoredSyncs = 0
             if head?.kind == .execute { pop(&server, &statements, &toClient) }
         case .parseComplete, .bindComplete, .closeComplete:
             relay(range, if: isForClient, &server, &toClient)
@@ -149,7 +154,8 @@ package struct ServerTurn {
     }
 
     private func body(_ range: Range<Int>) -> UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(rebasing: input[(range.lowerBound + MessageHeader.size)..<range.upperBound])
+        UnsafeRawBufferPointer(
+            rebasing: input[(range.lowerBound + MessageHeader.size)..<range.upperBound])
     }
 
     private func pop(
@@ -159,6 +165,21 @@ package struct ServerTurn {
         server.popFirst(statements: &statements)
         server.answerSynthesized(
             statements: &statements, onlyIfNothingElse: false, after: input, into: &toClient)
+    }
+
+    /// Nothing of ours may come into the middle of a message.
+    private mutating func popIfPassed(
+        _ server: inout ServerStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
+    ) {
+        guard server.passing.bytesLeft == 0 else { return }
+        if server.isAnsweredByPassing {
+            server.isAnsweredByPassing = false
+            pop(&server, &statements, &toClient)
+        } else {
+            server.answerSynthesized(
+                statements: &statements, onlyIfNothingElse: false, after: input, into: &toClient)
+        }
     }
 
     // MARK: What ends something
@@ -179,7 +200,8 @@ package struct ServerTurn {
             server.hasUnnamed = false
             if head?.audience != .broker {
                 client.forgetStatements(in: &statements)
-                server.taint = []
+                // What was sent behind it has left its mark already, and may still have its effect.
+                if !server.isFollowedByMore { server.taint = [] }
                 step.sessionWasReset = true
             }
         case .reset:
@@ -200,6 +222,13 @@ package struct ServerTurn {
         }
         server.status = status
         server.copy = .none
+        if head == nil, server.isSuspect, server.isSkippingToSync {
+            // The copy failed before the server read a Sync that was counted as ignored.
+            server.isSkippingToSync = false
+            server.isBatchOpen = false
+            if !server.isDraining { toClient.pass(range, of: input) }
+            return
+        }
         guard let head, !head.isExtended, head.audience != .synthesized else {
             // One more than was asked for: an answer was counted wrongly, or the server went mad.
             if server.isSuspect || server.isDraining { return }
@@ -238,6 +267,10 @@ package struct ServerTurn {
             server.brokerError = server.brokerError ?? fields.pgError
             return
         }
+        if let stale = head?.statement, fields.sqlState == .featureNotSupported {
+            // "cached plan must not change result type": who prepares the text again gets a new one.
+            statements.retire(stale)
+        }
         if !server.isDraining { passError(range, fields, &server, &toClient) }
         server.answeredWithError = head != nil
         if head?.isExtended == true { server.skipToSync(client: &client, statements: &statements) }
@@ -248,7 +281,10 @@ package struct ServerTurn {
         _ range: Range<Int>, _ fields: ErrorFields, _ server: inout ServerStream,
         _ toClient: inout RelayOutput
     ) {
-        if server.outstanding.first?.hasUndo == true, case .duplicate(let name)? = server.undo.first {
+        if fields.sqlState == .duplicatePreparedStatement,
+            server.outstanding.first?.hasUndo == true,
+            case .duplicate(let name)? = server.undo.first
+        {
             var error = fields.pgError
             error.message =
                 "prepared statement \"\(String(decoding: name, as: UTF8.self))\" already exists"
@@ -266,12 +302,18 @@ extension ServerStream {
     /// this connection suspect.
     mutating func copyInBegan() {
         copy = .into
-        guard outstanding.first?.kind == .execute else { return }
-        while outstanding.count > 1, outstanding[1].kind == .sync {
-            outstanding.remove(at: 1)
+        guard let head = outstanding.first, head.mayCopy else { return }
+        var hasEnded = head.isFollowedByCopyEnd
+        while !hasEnded, outstanding.count > 1, outstanding[1].kind == .sync {
+            hasEnded = outstanding.remove(at: 1).isFollowedByCopyEnd
             ignoredSyncs += 1
         }
+        if hasEnded { copy = .intoEnding }
+        if head.kind == .execute, outstanding.count == 1 { isBatchOpen = true }
     }
+
+    /// Something besides a Sync was sent behind the first message.
+    var isFollowedByMore: Bool { outstanding.dropFirst().contains { $0.kind != .sync } }
 
     mutating func copyFailed(_ head: Outstanding?) {
         if copy == .into || copy == .intoEnding, ignoredSyncs > 0 { isSuspect = true }
@@ -295,8 +337,10 @@ extension ServerStream {
         after input: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
         into toClient: inout RelayOutput
     ) {
-        guard outstanding.first?.audience == .synthesized else { return }
-        if onlyIfNothingElse, outstanding.contains(where: { $0.audience != .synthesized }) { return }
+        guard outstanding.first?.audience == .synthesized, passing.bytesLeft == 0 else { return }
+        if onlyIfNothingElse, outstanding.contains(where: { $0.audience != .synthesized }) {
+            return
+        }
         while let head = outstanding.first, head.audience == .synthesized {
             let status = status
             if !isDraining {
