@@ -1,0 +1,116 @@
+import LeaseCore
+import PostgresWire
+import Testing
+
+@testable import Broker
+
+@Suite struct ConsoleStatisticsTests {
+    private let pool = PoolID(1)
+
+    private func counted(_ queries: Int) -> PoolStatistics {
+        var statistics = PoolStatistics()
+        statistics.queries = queries
+        statistics.transactions = queries / 2
+        statistics.queryTime = Int64(queries) * 2_000_000
+        statistics.waitTime = Int64(queries) * 1_000_000
+        statistics.bytesReceived = queries * 1_000_000_000_000
+        return statistics
+    }
+
+    private func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
+
+    @Test func averagesGoBackToTheEndBeforeTheLast() {
+        var history = StatisticsHistory()
+        history.begin(at(100))
+        #expect(history.sinceBefore(pool, counted(5)) == counted(5))
+        #expect(history.spanSinceBefore(at(110)) == .seconds(10))
+        history.roll(now: at(160), current: [pool: counted(60)])
+        // One period has ended: everything since the start still counts.
+        #expect(history.sinceBefore(pool, counted(70)) == counted(70))
+        #expect(history.sinceLatest([pool: counted(70)]) == counted(10))
+        history.roll(now: at(220), current: [pool: counted(100)])
+        #expect(history.sinceBefore(pool, counted(110)) == counted(50))
+        #expect(history.spanSinceBefore(at(230)) == .seconds(70))
+        #expect(history.rolledAt == at(220))
+    }
+
+    @Test func aPoolThatIsNewBeganAtNothing() {
+        var history = StatisticsHistory()
+        history.begin(at(0))
+        history.roll(now: at(60), current: [pool: counted(4)])
+        history.roll(now: at(120), current: [pool: counted(4)])
+        #expect(history.sinceBefore(PoolID(2), counted(3)) == counted(3))
+        #expect(history.sinceLatest([pool: counted(4), PoolID(2): counted(3)]) == counted(3))
+    }
+
+    @Test func ratesAndTimes() {
+        let average = StatisticsAverage(counted(120), over: .seconds(60))
+        #expect(average.queries == 2)
+        #expect(average.transactions == 1)
+        #expect(average.queryTime == 2_000)
+        #expect(average.waitTime == 2_000)
+        #expect(average.bytesReceived == 2_000_000_000_000)
+        let none = StatisticsAverage(PoolStatistics(), over: .zero)
+        #expect(none.queries == 0 && none.queryTime == 0)
+    }
+
+    @Test func theLineOfPgbouncer() {
+        #expect(
+            StatisticsAverage(counted(120), over: .seconds(60)).logLine
+                == "stats: 1 xacts/s, 2 queries/s, 0 client parses/s, 0 server parses/s, 0 binds/s, "
+                + "in 2000000000000 B/s, out 0 B/s, xact 0 us, query 2000 us, wait 2000 us")
+    }
+}
+
+@Suite struct ConsoleIdentityTests {
+    @Test func numbersLeadBack() {
+        for id in [
+            ClientID(slot: 0, generation: 1), ClientID(slot: 9_999, generation: 1),
+            ClientID(slot: 0xF_FFFF, generation: .max),
+        ] {
+            #expect(ClientID(consoleNumber: id.consoleNumber) == id)
+        }
+        #expect(ClientID(consoleNumber: 0) == nil)
+        #expect(ClientID(consoleNumber: -1) == nil)
+        #expect(ClientID(consoleNumber: .max) == nil)
+    }
+
+    @Test func pointersDiffer() {
+        #expect(ClientID(slot: 1, generation: 1).consolePointer == "0xc100000100000001")
+        #expect(ServerID(slot: 1, generation: 1).consolePointer == "0x5e00000100000001")
+    }
+
+    @Test func waitingTimesAreTakenApart() {
+        let wait = Duration.microseconds(2_000_003).secondsAndMicroseconds
+        #expect(wait.seconds == 2 && wait.microseconds == 3)
+        #expect(Duration.seconds(-1).secondsAndMicroseconds == (0, 0))
+    }
+
+    @Test func momentsAreUTC() throws {
+        let clock = ConsoleClock(now: Instant(nanoseconds: 5_000_000_000))
+        let text = clock.text(Instant(nanoseconds: 5_000_000_000))
+        #expect(text.utf8.count == "2026-11-23 11:05:33 UTC".utf8.count)
+        #expect(text.hasSuffix(" UTC"))
+        // A day and its earlier half: the date goes back by one.
+        let before = clock.text(Instant(nanoseconds: 5_000_000_000 - 86_400_000_000_000))
+        #expect(before.dropFirst(10) == text.dropFirst(10))
+        #expect(before.prefix(10) < text.prefix(10))
+    }
+}
+
+@Suite struct ConsoleRowsTests {
+    @Test func nullsAndNumbers() {
+        var rows = ConsoleRows([ConsoleColumn("a", .text), ConsoleColumn("b", .int8)])
+        rows.add {
+            $0.text(nil)
+            $0.integer(nil as Int64?)
+        }
+        rows.add {
+            $0.text("a\u{0}b")
+            $0.integer(Int64.min)
+        }
+        let answers = ConsoleClientStub.answers(rows.bytes)
+        #expect(rows.count == 2)
+        #expect(answers.texts == [[nil, nil], ["ab", "-9223372036854775808"]])
+    }
+}
