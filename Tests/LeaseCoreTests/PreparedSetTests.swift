@@ -25,6 +25,51 @@ import Testing
         #expect(set.count == 0)
     }
 
+    /// Only the batch that it was sent in can count on it before the answer.
+    @Test func onItsWayItIsInDoubtForLaterBatches() {
+        var table = StatementTable()
+        let id = statements(1, &table)[0]
+        var set = PreparedSet()
+        set.sent(id, batch: 1, in: &table)
+        #expect(set.use(id, batch: 1) == .there)
+        #expect(set.use(id, batch: 2) == .inDoubt)
+        #expect(set.leastRecentlyUsed == nil)
+        // Batch 2 drops it and sends it again; then batch 1 fails.
+        set.sent(id, batch: 2, in: &table)
+        set.missed(id, in: &table)
+        #expect(set.use(id, batch: 2) == .there)
+        set.dropped(id)
+        set.arrived(id)
+        #expect(set.use(id, batch: 3) == .there)
+        #expect(set.leastRecentlyUsed == id)
+        #expect(table.references(to: id) == 2)
+        // Again, and the drop is answered, but not the Parse behind it.
+        set.sent(id, batch: 4, in: &table)
+        set.dropped(id)
+        set.missed(id, in: &table)
+        #expect(set.use(id, batch: 5) == .absent)
+        #expect(table.references(to: id) == 1)
+    }
+
+    @Test func whatWasSentSinceOutlivesADeallocateAll() {
+        var table = StatementTable()
+        let ids = statements(3, &table)
+        var set = PreparedSet()
+        set.add(ids[0], in: &table)
+        set.add(ids[1], in: &table)
+        set.doubtAll()
+        #expect(set.use(ids[0], batch: 1) == .inDoubt)
+        set.sent(ids[0], batch: 1, in: &table)
+        set.sent(ids[2], batch: 1, in: &table)
+        #expect(set.use(ids[0], batch: 1) == .there)
+        set.forgetAll(in: &table)
+        #expect(ids.map { set.contains($0) } == [true, false, true])
+        set.missed(ids[0], in: &table)
+        set.arrived(ids[2])
+        #expect(ids.map { set.contains($0) } == [false, false, true])
+        #expect(ids.map { table.references(to: $0) } == [1, 1, 2])
+    }
+
     @Test func theLeastRecentlyUsedGoesFirst() {
         var table = StatementTable()
         let ids = statements(3, &table)
@@ -32,10 +77,10 @@ import Testing
         #expect(set.leastRecentlyUsed == nil)
         for id in ids { set.add(id, in: &table) }
         #expect(set.leastRecentlyUsed == ids[0])
-        #expect(set.use(ids[0]) == true)
+        #expect(set.use(ids[0], batch: 0) == .there)
         #expect(set.leastRecentlyUsed == ids[1])
         set.remove(ids[1], in: &table)
-        #expect(set.use(ids[1]) == false)
+        #expect(set.use(ids[1], batch: 0) == .absent)
         #expect(set.contains(ids[2]))
         #expect(set.leastRecentlyUsed == ids[2])
     }

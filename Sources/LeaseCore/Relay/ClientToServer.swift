@@ -136,11 +136,22 @@ package struct ClientTurn {
     func nextMessage() -> Next {
         guard input.count - offset >= MessageHeader.size else { return .incomplete }
         let header = MessageHeader(input, at: offset)
-        guard header.bodyLength >= 0, header.bodyLength <= mode.maxMessageSize else {
+        guard header.bodyLength >= 0,
+            header.bodyLength <= min(mode.maxMessageSize, Self.limit(header.kind))
+        else {
             return .refused(Self.badLength(header))
         }
         let available = min(header.bodyLength, input.count - offset - MessageHeader.size)
         return .message(Message(start: offset, header: header, available: available))
+    }
+
+    /// As PostgreSQL has it: what is only a word has no body, and what is only a name is short.
+    private static func limit(_ kind: UInt8) -> Int {
+        switch FrontendKind(rawValue: kind) {
+        case .sync, .flush, .terminate, .copyDone: 0
+        case .describe, .close, .execute: 10_000
+        default: Int(Int32.max)
+        }
     }
 
     private mutating func passRest(_ client: inout ClientStream, _ toServer: inout RelayOutput) {
@@ -198,6 +209,7 @@ package struct ClientTurn {
                     offset = message.bodyStart + message.available
                     return true
                 }
+                if Self.mayDropAll(text) { server.prepared.doubtAll() }
             } else {
                 server.taint.insert(.other)
             }
@@ -205,6 +217,18 @@ package struct ClientTurn {
         server.push(entry)
         pass(message, &client, &toServer)
         return true
+    }
+
+    /// Whether the text may be a DEALLOCATE ALL or a DISCARD ALL. One that is not seen here is seen
+    /// when the server answers it; in between only what is sent ahead counts on what it drops.
+    static func mayDropAll(_ text: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        while index < text.count, text[index] <= UInt8(ascii: " ") { index += 1 }
+        guard index + 1 < text.count, text[index] | 0x20 == UInt8(ascii: "d") else { return false }
+        let second = text[index + 1] | 0x20
+        if second == UInt8(ascii: "i") { return true }
+        return second == UInt8(ascii: "e") && index + 2 < text.count
+            && text[index + 2] | 0x20 == UInt8(ascii: "a")
     }
 
     private mutating func execute(

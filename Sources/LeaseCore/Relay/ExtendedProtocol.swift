@@ -77,13 +77,11 @@ extension ClientTurn {
         }
         let id = statements.intern(definition)
         client.statements.insert(id, for: key)
-        if server.prepared.use(id) {
-            server.push(.parse, .synthesized, undo: .clientNamed(Array(key), id))
-        } else {
-            makeRoom(&server, &statements, &toServer)
-            server.prepared.add(id, in: &statements)
+        if mustPrepare(id, &server, &statements, &toServer) {
             server.push(.parse, .client, undo: .named(Array(key), id))
             injectParse(id, statements, &toServer)
+        } else {
+            server.push(.parse, .synthesized, undo: .clientNamed(Array(key), id))
         }
         return .done
     }
@@ -111,6 +109,7 @@ extension ClientTurn {
             offset = message.bodyStart + message.available
             return
         }
+        if Self.mayDropAll(text) { server.prepared.doubtAll() }
         server.push(Self.aboutUnnamed(.parse, .client))
         pass(message, &client, &toServer)
     }
@@ -138,9 +137,9 @@ extension ClientTurn {
     ) {
         prepare(id, &server, &statements, &toServer)
         name.withUnsafeBytes { _ = client.statements.remove($0) }
-        server.prepared.remove(id, in: &statements)
+        server.prepared.doubt(id)
         server.taint.insert(.preparedStatements)
-        server.push(.parse, .client, undo: .deallocated(name, id))
+        server.push(.parse, .client, undo: .clientClosed(name, id))
         let statement = String(decoding: statements.name(of: id), as: UTF8.self)
         toServer.inject(after: input) {
             $0.appendParse(name: "", query: "DEALLOCATE \(statement)", parameterTypes: [])
@@ -260,11 +259,31 @@ extension ClientTurn {
         _ id: StatementID, _ server: inout ServerStream, _ statements: inout StatementTable,
         _ toServer: inout RelayOutput
     ) {
-        guard !server.prepared.use(id) else { return }
-        makeRoom(&server, &statements, &toServer)
-        server.prepared.add(id, in: &statements)
+        guard mustPrepare(id, &server, &statements, &toServer) else { return }
         server.push(.parse, .broker, undo: .serverPrepared(id))
         injectParse(id, statements, &toServer)
+    }
+
+    /// True if a Parse of it must come next, for which the way is clear then.
+    ///
+    /// Whether a Parse of an earlier batch that has no answer yet will succeed is not known, nor what
+    /// a DEALLOCATE leaves: then the server drops it first, which is no error if it has none.
+    private func mustPrepare(
+        _ id: StatementID, _ server: inout ServerStream, _ statements: inout StatementTable,
+        _ toServer: inout RelayOutput
+    ) -> Bool {
+        var presence = server.prepared.use(id, batch: server.batch)
+        if presence == .absent, server.mayStillHave(id) { presence = .inDoubt }
+        switch presence {
+        case .there: return false
+        case .absent: makeRoom(&server, &statements, &toServer)
+        case .inDoubt:
+            server.push(.close, .broker, undo: .serverDropped(id))
+            let name = statements.name(of: id)
+            toServer.inject(after: input) { $0.appendCloseStatement(name: name) }
+        }
+        server.prepared.sent(id, batch: server.batch, in: &statements)
+        return true
     }
 
     private func makeRoom(
@@ -279,13 +298,7 @@ extension ClientTurn {
             server.prepared.remove(oldest, in: &statements)
             server.push(.close, .broker, undo: .serverClosed(oldest))
             let name = statements.name(of: oldest)
-            toServer.inject(after: input) {
-                $0.appendMessage(kind: FrontendKind.close.rawValue) {
-                    $0.append(UInt8(ascii: "S"))
-                    $0.append(contentsOf: name)
-                    $0.append(0)
-                }
-            }
+            toServer.inject(after: input) { $0.appendCloseStatement(name: name) }
         }
     }
 

@@ -65,8 +65,8 @@ package enum Undo: Sendable {
     case named([UInt8], StatementID)
     /// The server was told to drop it.
     case serverClosed(StatementID)
-    /// The client closed the name, and the server drops the statement (a DEALLOCATE by extended protocol).
-    case deallocated([UInt8], StatementID)
+    /// The server was told to drop it, to be told it again: whether it had it was in doubt.
+    case serverDropped(StatementID)
     /// Nothing; the client's name, for the error that the server will answer with.
     case duplicate([UInt8])
 }

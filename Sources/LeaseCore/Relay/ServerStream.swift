@@ -22,6 +22,8 @@ package struct ServerStream {
     /// Answers may have been lost count of (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
     package var prepared = PreparedSet()
+    /// Counts what ends a batch: all of one is skipped together.
+    var batch: UInt64 = 0
     /// An error for the batch whose Sync is owed has gone to the client.
     var answeredWithError = false
     /// Syncs that a copy made the server ignore.
@@ -80,7 +82,10 @@ package struct ServerStream {
 
     mutating func push(_ entry: Outstanding) {
         // What the broker answers itself never reaches the server.
-        if entry.audience != .synthesized { isBatchOpen = entry.isExtended }
+        if entry.audience != .synthesized {
+            isBatchOpen = entry.isExtended
+            if !isBatchOpen { batch += 1 }
+        }
         outstanding.append(entry)
     }
 
@@ -99,10 +104,14 @@ package struct ServerStream {
     mutating func popFirst(statements: inout StatementTable) {
         guard outstanding.removeFirst().hasUndo else { return }
         switch undo.removeFirst() {
-        case .clientClosed(_, let id), .serverClosed(let id), .deallocated(_, let id):
+        case .clientClosed(_, let id), .serverClosed(let id):
             // The reference was kept for the undo.
             statements.release(id)
-        case .clientNamed, .serverPrepared, .named, .duplicate:
+        case .serverPrepared(let id), .named(_, let id):
+            prepared.arrived(id)
+        case .serverDropped(let id):
+            prepared.dropped(id)
+        case .clientNamed, .duplicate:
             break
         }
     }
@@ -131,19 +140,16 @@ package struct ServerStream {
         case .clientNamed(let name, let id):
             unname(name, id, client: &client, statements: &statements)
         case .serverPrepared(let id):
-            prepared.remove(id, in: &statements)
+            prepared.missed(id, in: &statements)
         case .named(let name, let id):
-            prepared.remove(id, in: &statements)
+            prepared.missed(id, in: &statements)
             unname(name, id, client: &client, statements: &statements)
         case .clientClosed(let name, let id):
             rename(name, id, client: &client, statements: &statements)
         case .serverClosed(let id):
             prepared.add(id, in: &statements)
             statements.release(id)
-        case .deallocated(let name, let id):
-            prepared.add(id, in: &statements)
-            rename(name, id, client: &client, statements: &statements)
-        case .duplicate:
+        case .serverDropped, .duplicate:
             break
         }
     }
@@ -174,14 +180,37 @@ package struct ServerStream {
         }
     }
 
+    /// It was told to drop this one, and has not answered.
+    func mayStillHave(_ id: StatementID) -> Bool {
+        undo.contains { if case .serverClosed(id) = $0 { true } else { false } }
+    }
+
+    /// The client's names are gone, but for those that it gave since.
+    mutating func forgetNames(of client: inout ClientStream, statements: inout StatementTable) {
+        var since: [(name: [UInt8], id: StatementID)] = []
+        for step in undo {
+            switch step {
+            case .clientNamed(let name, let id), .named(let name, let id):
+                guard name.withUnsafeBytes({ client.statements.value(for: $0) }) == id else {
+                    break
+                }
+                statements.retain(id)
+                since.append((name, id))
+            case .clientClosed, .serverPrepared, .serverClosed, .serverDropped, .duplicate: break
+            }
+        }
+        client.forgetStatements(in: &statements)
+        for (name, id) in since { rename(name, id, client: &client, statements: &statements) }
+    }
+
     /// Lets go of what other tables count. Call once, when the connection is closed.
     package mutating func releaseAll(in table: inout StatementTable) {
         prepared.removeAll(in: &table)
         for step in undo {
             switch step {
-            case .clientClosed(_, let id), .serverClosed(let id), .deallocated(_, let id):
+            case .clientClosed(_, let id), .serverClosed(let id):
                 table.release(id)
-            case .clientNamed, .serverPrepared, .named, .duplicate: break
+            case .clientNamed, .serverPrepared, .serverDropped, .named, .duplicate: break
             }
         }
         undo.removeAll()

@@ -193,13 +193,15 @@ package struct ServerTurn {
         if !taint.isEmpty, head?.setsLocally != true { server.taint.formUnion(taint) }
         switch CommandTagKind.of(tag) {
         case .deallocateAll:
-            server.prepared.removeAll(in: &statements)
-            if head?.audience != .broker { client.forgetStatements(in: &statements) }
+            server.prepared.forgetAll(in: &statements)
+            if head?.audience != .broker {
+                server.forgetNames(of: &client, statements: &statements)
+            }
         case .discardAll:
-            server.prepared.removeAll(in: &statements)
+            server.prepared.forgetAll(in: &statements)
             server.hasUnnamed = false
             if head?.audience != .broker {
-                client.forgetStatements(in: &statements)
+                server.forgetNames(of: &client, statements: &statements)
                 // What was sent behind it has left its mark already, and may still have its effect.
                 if !server.isFollowedByMore { server.taint = [] }
                 step.sessionWasReset = true
