@@ -44,10 +44,12 @@ extension Broker {
         if !client.pending.isEmpty { queueToResume(client) }
     }
 
+    /// Who is named in the configuration has that privilege, also where the peer's uid would give more: a
+    /// monitor that runs as the broker's user and logs in as one of `stats_users` only looks.
     private func consolePrivilege(of client: ClientSession) -> ConsoleSession.Privilege? {
-        if let peer = client.peer, isOwner(peer) { return .administrator }
         if settings.adminUsers.contains(client.user) { return .administrator }
-        return settings.statsUsers.contains(client.user) ? .statistics : nil
+        if settings.statsUsers.contains(client.user) { return .statistics }
+        return client.peer.map(isOwner) == true ? .administrator : nil
     }
 
     private static func consoleRefused(_ user: String) -> PgError {
