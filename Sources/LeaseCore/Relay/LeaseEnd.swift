@@ -91,7 +91,7 @@ extension ServerStream {
                 markCopyEnd()
             }
         }
-        if isBatchOpen {
+        if isBatchOpen, !isSkippingToSync {
             // Without its Sync the batch must not be committed: PostgreSQL would roll it back, too.
             push(Outstanding(.bind, .client))
             bytes.appendBind(statement: "of a client that is gone")
