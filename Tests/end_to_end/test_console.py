@@ -47,7 +47,7 @@ def shown(postgres):
     """A broker with something to show: a lease and a waiter."""
     from harness import pooler
     one = pooler.make(postgres, {"default_pool_size": 1, "reserve_pool_size": 0,
-                                 "query_wait_timeout": 120}).start()
+                                 "query_wait_timeout": 120}, tcp=True).start()
     holder = one.wire(application_name="the-holder")
     holder.query("BEGIN")
     holder.query("SELECT 1")
@@ -208,19 +208,26 @@ def test_an_empty_query_is_harmless(shown):
 
 @pytest.mark.pglease_only
 def test_stats_users_may_look_and_not_touch(shown):
-    assert shown.console("SHOW POOLS", user="watcher")
+    assert shown.console("SHOW POOLS", "watcher", address=shown.tcp_address)
     for command in ("RELOAD", "SHUTDOWN"):
-        with shown.wire("watcher", "pglease") as one:
+        with wire.Wire(shown.tcp_address).start("watcher", "pglease") as one:
             assert wire.error_of(one.query(command)).code == "42501"
 
 
 @pytest.mark.pglease_only
 def test_others_may_not_enter(make_broker):
-    broker = make_broker({"auth_type": "scram-sha-256"},
+    broker = make_broker({"auth_type": "scram-sha-256"}, tcp=True,
                          userlist={"app": "secret", "admin": "x", "watcher": "x"})
     with pytest.raises(wire.Refused) as refused:
-        wire.Wire(broker.socket_path).start("app", "pglease", "secret")
+        wire.Wire(broker.tcp_address).start("app", "pglease", "secret")
     assert refused.value.code in ("28000", "42501")
+
+
+@pytest.mark.pglease_only
+def test_the_brokers_own_user_may_enter_over_the_unix_socket(make_broker):
+    broker = make_broker({"auth_type": "peer", "admin_users": "", "stats_users": ""})
+    assert broker.console("SHOW VERSION", "whoever")
+    broker.console("RELOAD", "whoever")
 
 
 @pytest.mark.pglease_only

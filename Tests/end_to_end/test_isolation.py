@@ -41,8 +41,6 @@ LEFTOVERS = {
     "a cursor with hold": (
         "DECLARE left_behind CURSOR WITH HOLD FOR SELECT 1",
         "SELECT count(*) FROM pg_cursors WHERE name = 'left_behind'", "0"),
-    "a function's hidden set": (
-        "SELECT isolation_set()", "SHOW work_mem", "4MB"),
     "a do block's hidden set": (
         "DO $$ BEGIN PERFORM set_config('work_mem', '9MB', false); END $$", "SHOW work_mem", "4MB"),
 }
@@ -180,6 +178,15 @@ def test_server_reset_query_always_resets_after_each_transaction(make_broker):
     with broker.wire() as one:
         one.query("SELECT 1")
         assert one.value("SHOW work_mem") == "3MB"
+
+
+def test_server_reset_query_always_cleans_what_no_command_tag_tells(make_broker):
+    """A function that sets something looks like any other SELECT."""
+    broker = make_broker({"default_pool_size": 1, "reserve_pool_size": 0,
+                          "server_reset_query_always": 1})
+    with broker.wire("postgres") as one, broker.wire("postgres") as other:
+        one.query("SELECT isolation_set()")
+        assert other.value("SHOW work_mem") == "4MB"
 
 
 def test_a_failing_reset_query_closes_the_connection(make_broker):

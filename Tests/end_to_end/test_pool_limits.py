@@ -110,9 +110,8 @@ def test_max_db_connections_bounds_all_users_of_a_database(pool, postgres):
 
 def test_max_user_connections_bounds_all_databases_of_a_user(pool, postgres):
     broker = pool({"default_pool_size": 5, "max_user_connections": 4})
-    postgres.gone(user="other")
-    loads = [Load(broker, 6, "other", "app"), Load(broker, 6, "other", "second")]
-    assert most_during(broker, postgres, loads, 4, user="other") == 4
+    loads = [Load(broker, 6, "watcher", "app"), Load(broker, 6, "watcher", "second")]
+    assert most_during(broker, postgres, loads, 4, user="watcher") == 4
 
 
 @pytest.mark.pglease_only
@@ -157,10 +156,11 @@ def test_min_pool_size_is_kept_open(pool, postgres):
 def test_the_reserve_is_lent_after_its_timeout_only(pool, postgres):
     broker = pool({"default_pool_size": 1, "reserve_pool_size": 2, "reserve_pool_timeout": 1})
     clients = [broker.wire("app", "second") for _ in range(4)]
-    for each in clients:
+    clients[0].query("BEGIN")
+    for number, each in enumerate(clients[1:]):
         each.send(wire.query("BEGIN"))
-    clients[0].until_ready()
-    holds_for(lambda: len(postgres.backends(dbname="second")) == 1, 0.4)
+        eventually(lambda: broker.waiting("second") == number + 1)
+    holds_for(lambda: len(postgres.backends(dbname="second")) == 1, 0.3)
     eventually(lambda: len(postgres.backends(dbname="second")) == 3)
     holds_for(lambda: len(postgres.backends(dbname="second")) <= 3, 0.5)
     for each in clients[:3]:
@@ -256,15 +256,17 @@ def test_connect_parallelism_bounds_the_connects_in_progress(make_broker, postgr
             {"default_pool_size": 8, "connect_parallelism": 2, "server_connect_timeout": 60,
              "startup_attempts": 1},
             databases={"second": f"host=127.0.0.1 port={faucet.port} dbname=second"})
+        holder = broker.wire(database="second")
+        holder.query("BEGIN")
         faucet.hang()
-        clients = [broker.wire(database="second") for _ in range(8)]
+        clients = [broker.wire(database="second") for _ in range(6)]
         for one in clients:
             one.send(wire.query("SELECT 1"))
         eventually(lambda: len(faucet.hanging) == 2)
         holds_for(lambda: len(faucet.hanging) <= 2, 0.5)
         faucet.flow()
         broker.errors_expected = True
-        for one in clients:
+        for one in (holder, *clients):
             one.close()
     finally:
         faucet.close()

@@ -22,9 +22,14 @@ def answers(broker):
 
 
 def failure(broker):
+    """The fields of the error at login, or else at the first query."""
     broker.errors_expected = True
-    with broker.wire() as one:
-        return wire.error_of(one.query("SELECT 1")).fields
+    try:
+        with broker.wire() as one:
+            one.send(wire.query("SELECT 1"))
+            return wire.error_of(one.until("EZ")).fields
+    except wire.Refused as refused:
+        return refused.fields
 
 
 @pytest.fixture
@@ -167,11 +172,10 @@ def test_a_uri_as_the_value_of_a_database(make_broker, postgres):
 
 def test_a_service_file_and_a_passfile(make_broker, postgres, tmp_path):
     service, passfile = tmp_path / "services", tmp_path / "passwords"
-    service.write_text(f"[there]\nhost=127.0.0.1\nport={postgres.port}\ndbname=app\n"
-                       "user=secretive\n")
+    service.write_text(f"[there]\nhost=127.0.0.1\nport={postgres.port}\ndbname=app\n")
     passfile.write_text("*:*:*:secretive:right horse\n")
     passfile.chmod(0o600)
-    broker = make_broker(databases={"app": f"service=there passfile={passfile}"},
+    broker = make_broker(databases={"app": f"service=there user=secretive passfile={passfile}"},
                          environment={"PGSERVICEFILE": str(service)})
     with broker.wire() as one:
         assert one.value("SELECT current_user") == "secretive"

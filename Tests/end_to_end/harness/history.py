@@ -29,7 +29,10 @@ class Writer(threading.Thread):
             try:
                 one = one or self.broker.wire(self.user, self.database, timeout=40)
                 self.attempt(one, key)
-            except (wire.Closed, ConnectionError, TimeoutError):
+            except TimeoutError:
+                self.confused.append(f"{key}: no answer in 40 s")
+                return
+            except (wire.Closed, ConnectionError):
                 self.unknown.add(key)
                 one, self.reconnects = self.drop(one), self.reconnects + 1
             except wire.Refused as refused:

@@ -74,6 +74,7 @@ class Pooler:
         self.log_mark = 0
         self.notify = None
         self.told = []
+        self.last_log = ""
         self.write()
 
     # What it is told.
@@ -218,6 +219,7 @@ class Pooler:
         self.kill()
         if self.notify:
             self.notify.close()
+        self.last_log = self.log()
         if not os.environ.get("PGLEASE_E2E_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -253,9 +255,10 @@ class Pooler:
 
     console_database = "pglease"
 
-    def console(self, sql, user="admin", database=None):
+    def console(self, sql, user="admin", database=None, address=None):
         """The rows of a console command as dictionaries of column to text."""
-        with self.wire(user, database or self.console_database) as one:
+        one = wire.Wire(address or self.socket_path)
+        with one.start(user, database or self.console_database):
             seen = one.query(sql)
             names = next((each.columns for each in seen if each.kind == "T"), [])
             return [dict(zip(names, row)) for row in wire.rows_of(seen)]
@@ -289,7 +292,11 @@ class Pooler:
     # Its log.
 
     def log(self):
-        return self.log_path.read_text(errors="replace")
+        if not self.log_path.exists():
+            return ""
+        if self.log_path.exists():
+            return self.log_path.read_text(errors="replace")
+        return self.last_log
 
     def log_tail(self, lines=40):
         return "\n".join(self.log().splitlines()[-lines:])
@@ -333,7 +340,7 @@ def is_grave(line, errors_expected):
         level = str(json.loads(line).get("level", "")).lower()
     except (ValueError, AttributeError):
         return False
-    return level == "critical" or (level == "error" and not errors_expected)
+    return level in ("critical", "error") and not errors_expected
 
 
 class Pgbouncer(Pooler):

@@ -78,6 +78,7 @@ class Postgres:
         for statement in (
             "CREATE ROLE app LOGIN CREATEROLE",
             "CREATE ROLE other LOGIN",
+            "CREATE ROLE watcher LOGIN",
             "CREATE ROLE secretive LOGIN PASSWORD 'right horse'",
             "CREATE DATABASE app OWNER app",
             "CREATE DATABASE second OWNER app",
