@@ -3,7 +3,7 @@ import LeaseCore
 /// A fake world around one scheduler: databases that accept, refuse, hang, die and saturate;
 /// clients that come, cancel, vanish and hold for long; operators that reload, pause and reconnect.
 /// Each event goes to the scheduler and the oracle, each effect is judged and then acted on.
-package struct SchedulerWorld {
+struct SchedulerWorld {
     enum Action {
         case event(SchedulerEvent)
         case clientComes(Int)
@@ -41,13 +41,13 @@ package struct SchedulerWorld {
     var isHealing = false
     var usesProfiles: Bool
 
-    package internal(set) var grants = 0
-    package internal(set) var rejections = 0
-    package internal(set) var events = 0
+    var grants = 0
+    var rejections = 0
+    var events = 0
     /// Called with each event and effect, for `--trace`.
-    package var trace: ((String) -> Void)?
+    var trace: ((String) -> Void)?
 
-    package init(seed: UInt64) {
+    init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
         policies = WorldPolicies(using: &random)
         let policy = WorldPolicies.broker(using: &random)
@@ -58,8 +58,6 @@ package struct SchedulerWorld {
         groupCount = UInt32.random(in: 1...4, using: &random)
         usesProfiles = WorldPolicies.chance(0.4, &random)
     }
-
-    package var summary: String { "\(events) events, \(grants) grants, \(rejections) rejections" }
 
     /// The scheduler's own account, for a trace that ends in a violation.
     func describe(into trace: (String) -> Void) {
@@ -72,7 +70,7 @@ package struct SchedulerWorld {
     // MARK: Running
 
     /// Runs this many events of turmoil, then heals the world and waits until all is answered.
-    package mutating func run(steps: Int) throws(Violation) {
+    mutating func run(steps: Int) throws(Violation) {
         try begin()
         while events < steps { try step() }
         try heal()

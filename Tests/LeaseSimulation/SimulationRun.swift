@@ -12,10 +12,17 @@ package struct SimulationFailure: Error, CustomStringConvertible {
     }
 }
 
+/// What a run without a violation did.
+package struct SimulationReport: Sendable {
+    package let events: Int
+    package let grants: Int
+    package let rejections: Int
+}
+
 /// Runs a world from a seed to its end.
 package func simulateScheduler(
     seed: UInt64, steps: Int, trace: ((String) -> Void)? = nil
-) throws(SimulationFailure) -> SchedulerWorld {
+) throws(SimulationFailure) -> SimulationReport {
     var world = SchedulerWorld(seed: seed)
     world.trace = trace
     do throws(Violation) {
@@ -25,5 +32,6 @@ package func simulateScheduler(
         throw SimulationFailure(
             seed: seed, events: world.events, at: world.now, violation: error)
     }
-    return world
+    return SimulationReport(
+        events: world.events, grants: world.grants, rejections: world.rejections)
 }

@@ -37,11 +37,11 @@ struct Simulate: ParsableCommand {
         for seed in first...last {
             runningSeed = seed
             do {
-                let world = try simulateScheduler(
+                let report = try simulateScheduler(
                     seed: seed, steps: steps, trace: trace ? { print($0) } : nil)
-                events += world.events
-                grants += world.grants
-                rejections += world.rejections
+                events += report.events
+                grants += report.grants
+                rejections += report.rejections
             } catch {
                 print("FAILED \(error)")
                 print("replay: scripts/simulate --seed \(seed) --steps \(steps) --trace")

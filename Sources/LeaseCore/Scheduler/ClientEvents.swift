@@ -9,20 +9,20 @@ extension Scheduler {
         if waiters.index(of: request.client) != nil {
             contractBroken("client \(request.client) waits already")
         }
-        guard let pool = poolIndex(request.pool), !pools[pool]!.isClosed else {
+        guard let pool = poolIndex(request.pool), !pools[pool].isClosed else {
             refuse(request, .poolClosed, waiting: 0, now, &effects)
             return
         }
         let group = Int(request.group.rawValue)
-        let queue = pools[pool]!.queue.index(ofGroup: group, weight: groups[group].policy.weight)
+        let queue = pools[pool].queue.index(ofGroup: group, weight: groups[group].policy.weight)
         if grantAtOnce(request, pool, queue, now, &effects) { return }
         if let failure = permanentFailure(pool, now) {
             refuse(
-                request, .connectFailed(failure), waiting: pools[pool]!.queue.count, now, &effects)
+                request, .connectFailed(failure), waiting: pools[pool].queue.count, now, &effects)
             return
         }
         if let limit = policy.maxWaiting, waiters.count >= limit {
-            let waiting = pools[pool]!.queue.count
+            let waiting = pools[pool].queue.count
             refuse(request, .queueFull(limit: limit), waiting: waiting, now, &effects)
             return
         }
@@ -40,12 +40,12 @@ extension Scheduler {
         _ request: LeaseRequest, _ pool: Int, _ queue: Int, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
-        guard pools[pool]!.idle.count > 0, pools[pool]!.queue.queues[queue].count == 0,
-            pools[pool]!.givesOut
+        guard pools[pool].idle.count > 0, pools[pool].queue.queues[queue].count == 0,
+            pools[pool].givesOut
         else { return false }
         guard
             mayLease(
-                pool, queue, capacity: pools[pool]!.limits.size, ConnectPlan(number: 0)),
+                pool, queue, capacity: pools[pool].limits.size, ConnectPlan(number: 0)),
             let server = idleServer(
                 pool, profile: request.profile, required: request.requiresProfile, now),
             !needsCheck(server, now)
@@ -81,14 +81,14 @@ extension Scheduler {
         waiter.since = request.since
         let index = waiters.insert(waiter)
         setReminders(index, now)
-        pools[pool]!.queue.insert(index, in: &waiters.slots)
-        if request.requiresProfile { pools[pool]!.requiring += 1 }
-        groups[pools[pool]!.queue.queues[queue].group].waiting += 1
+        pools[pool].queue.insert(index, in: &waiters.slots)
+        if request.requiresProfile { pools[pool].requiring += 1 }
+        groups[pools[pool].queue.queues[queue].group].waiting += 1
     }
 
     /// When a waiter is notified and when the reserve is open to it, by its pool's present policy.
     mutating func setReminders(_ waiter: Int, _ now: Instant) {
-        let limits = pools[waiters.slots[waiter].pool]!.limits
+        let limits = pools[waiters.slots[waiter].pool].limits
         let since = waiters.slots[waiter].since
         waiters.slots[waiter].notifyInterval = limits.notifyAfter
         waiters.slots[waiter].notifyAt = since.adding(limits.notifyAfter)
@@ -120,9 +120,9 @@ extension Scheduler {
         let pool = waiters.slots[waiter].pool
         let queue = waiters.slots[waiter].queue
         deadlines.remove(DeadlineToken(.waiter, waiter))
-        groups[pools[pool]!.queue.queues[queue].group].waiting -= 1
-        if waiters.slots[waiter].requiresProfile { pools[pool]!.requiring -= 1 }
-        pools[pool]!.queue.remove(waiter, in: &waiters.slots)
+        groups[pools[pool].queue.queues[queue].group].waiting -= 1
+        if waiters.slots[waiter].requiresProfile { pools[pool].requiring -= 1 }
+        pools[pool].queue.remove(waiter, in: &waiters.slots)
         waiters.remove(waiter)
     }
 
@@ -148,10 +148,10 @@ extension Scheduler {
             illegal("leaseReturned", index)
         }
         let pool = servers.slots[index].pool
-        let group = pools[pool]!.queue.queues[lease.queue].group
+        let group = pools[pool].queue.queues[lease.queue].group
         servers.slots[index].profile = profile
         switch condition {
-        case .clean: servers.slots[index].needsReset = pools[pool]!.limits.policy.alwaysReset
+        case .clean: servers.slots[index].needsReset = pools[pool].limits.policy.alwaysReset
         case .dirty: servers.slots[index].needsReset = true
         case .broken: servers.slots[index].closeWhenFree = .broken
         }
@@ -170,11 +170,11 @@ extension Scheduler {
         _ server: Int, _ client: ClientID, _ owner: OwnerKey, _ queue: Int, _ now: Instant
     ) {
         let pool = servers.slots[server].pool
-        let group = pools[pool]!.queue.queues[queue].group
-        let held = pools[pool]!.queue.queues[queue].leases
+        let group = pools[pool].queue.queues[queue].group
+        let held = pools[pool].queue.queues[queue].leases
         let kept = groups[group].unusedGuarantee(leases: held)
-        pools[pool]!.unusedGuarantee -= kept - groups[group].unusedGuarantee(leases: held + 1)
-        pools[pool]!.queue.queues[queue].leases = held + 1
+        pools[pool].unusedGuarantee -= kept - groups[group].unusedGuarantee(leases: held + 1)
+        pools[pool].queue.queues[queue].leases = held + 1
         groups[group].leases += 1
         servers.slots[server].lease = Lease(
             id: LeaseID(nextLease), client: client, owner: owner, queue: queue)
@@ -184,10 +184,10 @@ extension Scheduler {
 
     @inline(__always)
     private mutating func endLease(_ server: Int, _ pool: Int, _ queue: Int, _ group: Int) {
-        let held = pools[pool]!.queue.queues[queue].leases
+        let held = pools[pool].queue.queues[queue].leases
         let kept = groups[group].unusedGuarantee(leases: held)
-        pools[pool]!.unusedGuarantee += groups[group].unusedGuarantee(leases: held - 1) - kept
-        pools[pool]!.queue.queues[queue].leases = held - 1
+        pools[pool].unusedGuarantee += groups[group].unusedGuarantee(leases: held - 1) - kept
+        pools[pool].queue.queues[queue].leases = held - 1
         groups[group].leases -= 1
         servers.slots[server].lease = nil
     }

@@ -19,16 +19,16 @@ extension Scheduler {
     mutating func coverWaiters(
         _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
-        let counts = pools[pool]!.counts
-        let limits = pools[pool]!.limits
+        let counts = pools[pool].counts
+        let limits = pools[pool].limits
         if counts.staying >= limits.size + limits.reserveSize,
-            pools[pool]!.requiring == 0 || counts.idle == 0
+            pools[pool].requiring == 0 || counts.idle == 0
         {
             return
         }
-        var queue = pools[pool]!.queue.cursor
-        for _ in 0..<pools[pool]!.queue.activeCount {
-            var candidate = pools[pool]!.queue.queues[queue].head
+        var queue = pools[pool].queue.cursor
+        for _ in 0..<pools[pool].queue.activeCount {
+            var candidate = pools[pool].queue.queues[queue].head
             while candidate >= 0 {
                 let waiter = Int(candidate)
                 candidate = waiters.slots[waiter].next
@@ -37,7 +37,7 @@ extension Scheduler {
                     cover(waiter, pool, &plan, now, &effects)
                 else { break }
             }
-            queue = pools[pool]!.queue.queues[queue].nextActive
+            queue = pools[pool].queue.queues[queue].nextActive
         }
     }
 
@@ -48,7 +48,7 @@ extension Scheduler {
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
         if claimPending(waiter, pool, in: &plan, state: nil) { return true }
-        let attempts = pools[pool]!.counts.connecting + plan.awaitingClose
+        let attempts = pools[pool].counts.connecting + plan.awaitingClose
         guard attempts < connectLimit(pool, now) else { return false }
         let capacity = capacity(pool, waiter, now)
         let required = waiters.slots[waiter].requiresProfile
@@ -73,7 +73,7 @@ extension Scheduler {
     mutating func claimPending(
         _ waiter: Int, _ pool: Int, in plan: inout ConnectPlan, state: ServerState?
     ) -> Bool {
-        var candidate = pools[pool]!.pending.front
+        var candidate = pools[pool].pending.front
         while candidate >= 0 {
             let server = Int(candidate)
             candidate = servers.slots[server].next
@@ -97,38 +97,38 @@ extension Scheduler {
         let pool = waiters.slots[waiter].pool
         let queue = waiters.slots[waiter].queue
         waiters.slots[waiter].coveredIn = plan.number
-        if pools[pool]!.queue.queues[queue].plannedIn != plan.number {
-            pools[pool]!.queue.queues[queue].plannedIn = plan.number
-            pools[pool]!.queue.queues[queue].planned = 0
+        if pools[pool].queue.queues[queue].plannedIn != plan.number {
+            pools[pool].queue.queues[queue].plannedIn = plan.number
+            pools[pool].queue.queues[queue].planned = 0
         }
         let held =
-            pools[pool]!.queue.queues[queue].leases + pools[pool]!.queue.queues[queue].planned
-        let group = pools[pool]!.queue.queues[queue].group
+            pools[pool].queue.queues[queue].leases + pools[pool].queue.queues[queue].planned
+        let group = pools[pool].queue.queues[queue].group
         if groups[group].unusedGuarantee(leases: held) > 0 { plan.guaranteed += 1 }
-        pools[pool]!.queue.queues[queue].planned += 1
+        pools[pool].queue.queues[queue].planned += 1
         plan.planned += 1
     }
 
     /// How many connects may be in progress at once: one while it is not known to work.
     func connectLimit(_ pool: Int, _ now: Instant) -> Int {
-        guard pools[pool]!.givesOut, pools[pool]!.backoff.allowsAttempt(now) else { return 0 }
-        if pools[pool]!.startup != nil || !pools[pool]!.backoff.isQuiet { return 1 }
-        return pools[pool]!.limits.connectParallelism
+        guard pools[pool].givesOut, pools[pool].backoff.allowsAttempt(now) else { return 0 }
+        if pools[pool].startup != nil || !pools[pool].backoff.isQuiet { return 1 }
+        return pools[pool].limits.connectParallelism
     }
 
     /// The bounds that one more connection would exceed: now, or once those that are closing are
     /// gone and `afterClosing` others were opened in their place.
     func fullBounds(_ pool: Int, capacity: Int, afterClosing: Int?) -> BoundSet {
         var full: BoundSet = []
-        let policy = pools[pool]!.limits.policy
-        let counts = pools[pool]!.counts
+        let policy = pools[pool].limits.policy
+        let counts = pools[pool].counts
         let own = ConnectionTally(total: counts.total, closing: counts.closing)
         if Self.isFull(own, capacity, afterClosing) { full.insert(.pool) }
-        let database = bounds.databases.tallies[pools[pool]!.databaseTally]
+        let database = bounds.databases.tallies[pools[pool].databaseTally]
         if Self.isFull(database, policy.maxDatabaseConnections, afterClosing) {
             full.insert(.database)
         }
-        let user = bounds.users.tallies[pools[pool]!.userTally]
+        let user = bounds.users.tallies[pools[pool].userTally]
         if Self.isFull(user, policy.maxUserConnections, afterClosing) { full.insert(.user) }
         if Self.isFull(bounds.broker, self.policy.maxServerConnections, afterClosing) {
             full.insert(.broker)
@@ -140,13 +140,13 @@ extension Scheduler {
     @inline(__always)
     func isOverSharedBound(_ pool: Int) -> Bool {
         if let most = policy.maxServerConnections, bounds.broker.staying > most { return true }
-        if let most = pools[pool]!.limits.policy.maxDatabaseConnections,
-            bounds.databases.tallies[pools[pool]!.databaseTally].staying > most
+        if let most = pools[pool].limits.policy.maxDatabaseConnections,
+            bounds.databases.tallies[pools[pool].databaseTally].staying > most
         {
             return true
         }
-        guard let most = pools[pool]!.limits.policy.maxUserConnections else { return false }
-        return bounds.users.tallies[pools[pool]!.userTally].staying > most
+        guard let most = pools[pool].limits.policy.maxUserConnections else { return false }
+        return bounds.users.tallies[pools[pool].userTally].staying > most
     }
 
     @inline(__always)
@@ -167,16 +167,16 @@ extension Scheduler {
         servers.slots[index].profile = profile
         servers.slots[index].connectedAt = now
         move(index, to: .connecting, now)
-        effects.append(.openServer(servers.id(index), pools[pool]!.id, profile))
+        effects.append(.openServer(servers.id(index), pools[pool].id, profile))
         return index
     }
 
     /// Opens what is wanted without a waiter: the pool's minimum, or its first connection.
     mutating func keepMinimum(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
         let wanted = wantedMinimum(pool)
-        while pools[pool]!.counts.staying < wanted {
-            guard pools[pool]!.counts.connecting < connectLimit(pool, now) else { return }
-            let full = fullBounds(pool, capacity: pools[pool]!.limits.size, afterClosing: nil)
+        while pools[pool].counts.staying < wanted {
+            guard pools[pool].counts.connecting < connectLimit(pool, now) else { return }
+            let full = fullBounds(pool, capacity: pools[pool].limits.size, afterClosing: nil)
             if full.contains(.pool) { return }
             if !full.isEmpty || waitersNeedBounds(of: pool) {
                 setHeldBack(pool, true)
@@ -190,18 +190,18 @@ extension Scheduler {
     /// room under two bounds at once: what is opened for nobody must not take the first meanwhile.
     private func waitersNeedBounds(of pool: Int) -> Bool {
         guard heldBackCount > 0 else { return false }
-        let limits = pools[pool]!.limits.policy
-        for other in pools.indices where other != pool {
-            guard let rival = pools[other], rival.isHeldBack, rival.queue.count > 0 else {
+        let limits = pools[pool].limits.policy
+        for other in pools.live where other != pool {
+            guard pools[other].isHeldBack, pools[other].queue.count > 0 else {
                 continue
             }
             if policy.maxServerConnections != nil { return true }
             if limits.maxDatabaseConnections != nil,
-                rival.databaseTally == pools[pool]!.databaseTally
+                pools[other].databaseTally == pools[pool].databaseTally
             {
                 return true
             }
-            if limits.maxUserConnections != nil, rival.userTally == pools[pool]!.userTally {
+            if limits.maxUserConnections != nil, pools[other].userTally == pools[pool].userTally {
                 return true
             }
         }
@@ -210,27 +210,27 @@ extension Scheduler {
 
     @inline(__always)
     func wantedMinimum(_ pool: Int) -> Int {
-        guard !isDraining, pools[pool]!.givesOut else { return 0 }
-        let minimum = pools[pool]!.limits.minimumSize
-        return pools[pool]!.startup != nil ? max(1, minimum) : minimum
+        guard !isDraining, pools[pool].givesOut else { return 0 }
+        let minimum = pools[pool].limits.minimumSize
+        return pools[pool].startup != nil ? max(1, minimum) : minimum
     }
 
     @inline(__always)
     mutating func setHeldBack(_ pool: Int, _ isHeldBack: Bool) {
-        guard pools[pool]!.isHeldBack != isHeldBack else { return }
-        pools[pool]!.isHeldBack = isHeldBack
+        guard pools[pool].isHeldBack != isHeldBack else { return }
+        pools[pool].isHeldBack = isHeldBack
         heldBackCount += isHeldBack ? 1 : -1
     }
 
     /// Closes idle connections that are over the pool's size, or all of them in a drain.
     @inline(__always)
     mutating func dropUnwanted(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
-        while pools[pool]!.idle.count > 0 {
+        while pools[pool].idle.count > 0 {
             let isSurplus =
-                pools[pool]!.counts.staying > pools[pool]!.limits.size || isOverSharedBound(pool)
+                pools[pool].counts.staying > pools[pool].limits.size || isOverSharedBound(pool)
             guard isSurplus || isDraining else { return }
             close(
-                Int(pools[pool]!.idle.back), isSurplus ? .surplus : .draining, now, &effects)
+                Int(pools[pool].idle.back), isSurplus ? .surplus : .draining, now, &effects)
         }
     }
 }

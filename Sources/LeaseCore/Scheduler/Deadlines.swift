@@ -21,7 +21,7 @@ extension Scheduler {
             return
         }
         if waiters.slots[waiter].notifyAt <= now {
-            let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+            let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
             let waited = Self.waited(since: waiters.slots[waiter].since, now)
             effects.append(
                 .notifyWaiter(waiters.slots[waiter].client, place: place, waited: waited))
@@ -45,7 +45,7 @@ extension Scheduler {
             return
         }
         if idleUntil <= now {
-            if pools[pool]!.counts.staying > pools[pool]!.limits.minimumSize {
+            if pools[pool].counts.staying > pools[pool].limits.minimumSize {
                 close(index, .idleTimeout, now, &effects)
                 settleWidely(pool, now, &effects)
                 return
@@ -59,13 +59,13 @@ extension Scheduler {
     @inline(__always)
     mutating func armPool(_ pool: Int, _ now: Instant) {
         let token = DeadlineToken(.pool, pool)
-        let isPausing = !pools[pool]!.backoff.allowsAttempt(now) && pools[pool]!.givesOut
+        let isPausing = !pools[pool].backoff.allowsAttempt(now) && pools[pool].givesOut
         let isWanted =
             isPausing
-            && (pools[pool]!.queue.count > 0
-                || pools[pool]!.counts.staying < wantedMinimum(pool))
+            && (pools[pool].queue.count > 0
+                || pools[pool].counts.staying < wantedMinimum(pool))
         if isWanted {
-            deadlines.set(token, at: pools[pool]!.backoff.until)
+            deadlines.set(token, at: pools[pool].backoff.until)
         } else {
             deadlines.remove(token)
         }

@@ -38,15 +38,15 @@ extension Scheduler {
     ) -> Int? {
         var victim: Int?
         var victimIsSpare = false
-        for other in pools.indices where pools[other] != nil {
-            let candidate = Int(pools[other]!.idle.back)
+        for other in pools.live {
+            let candidate = Int(pools[other].idle.back)
             guard candidate >= 0, shares(full, pool, other) else { continue }
             if other == pool {
                 guard ownToo else { continue }
             } else if longestWait(other, now) != nil {
                 continue
             }
-            let isSpare = pools[other]!.counts.staying > wantedMinimum(other)
+            let isSpare = pools[other].counts.staying > wantedMinimum(other)
             if let present = victim {
                 if victimIsSpare && !isSpare { continue }
                 let isOlder = servers.slots[candidate].since < servers.slots[present].since
@@ -59,11 +59,11 @@ extension Scheduler {
     }
 
     private func unneededConnect(for pool: Int, sharing full: BoundSet) -> Int? {
-        for other in pools.indices where pools[other] != nil && other != pool {
-            guard pools[other]!.counts.connecting > 0, pools[other]!.queue.count == 0,
-                pools[other]!.counts.staying > wantedMinimum(other), shares(full, pool, other)
+        for other in pools.live where other != pool {
+            guard pools[other].counts.connecting > 0, pools[other].queue.count == 0,
+                pools[other].counts.staying > wantedMinimum(other), shares(full, pool, other)
             else { continue }
-            var candidate = pools[other]!.pending.back
+            var candidate = pools[other].pending.back
             while candidate >= 0 {
                 if servers.slots[Int(candidate)].state == .connecting { return Int(candidate) }
                 candidate = servers.slots[Int(candidate)].previous
@@ -76,10 +76,10 @@ extension Scheduler {
     private func shares(_ full: BoundSet, _ pool: Int, _ other: Int) -> Bool {
         if pool == other { return true }
         if full.contains(.pool) { return false }
-        if full.contains(.database), pools[pool]!.databaseTally != pools[other]!.databaseTally {
+        if full.contains(.database), pools[pool].databaseTally != pools[other].databaseTally {
             return false
         }
-        return !full.contains(.user) || pools[pool]!.userTally == pools[other]!.userTally
+        return !full.contains(.user) || pools[pool].userTally == pools[other].userTally
     }
 
     /// A connection of this pool just became free: whether a waiter of a pool that is held back by
@@ -88,15 +88,15 @@ extension Scheduler {
     func isMoreDeservedElsewhere(_ server: Int, _ now: Instant) -> Bool {
         let own = servers.slots[server].pool
         guard let waiting = longestWait(own, now) else { return false }
-        let staying = pools[own]!.counts.staying
-        for other in pools.indices where pools[other] != nil && other != own {
-            guard pools[other]!.isHeldBack, let since = longestWait(other, now), since < waiting
+        let staying = pools[own].counts.staying
+        for other in pools.live where other != own {
+            guard pools[other].isHeldBack, let since = longestWait(other, now), since < waiting
             else { continue }
-            let there = pools[other]!.counts.staying
+            let there = pools[other].counts.staying
             guard there == 0 || there + 1 < staying else { continue }
             let full = fullBounds(
-                other, capacity: pools[other]!.limits.size, afterClosing: 0)
-            let connects = pools[other]!.counts.connecting
+                other, capacity: pools[other].limits.size, afterClosing: 0)
+            let connects = pools[other].counts.connecting
             if !full.isEmpty, shares(full, other, own), connects < connectLimit(other, now) {
                 return true
             }

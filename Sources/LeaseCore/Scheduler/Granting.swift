@@ -3,12 +3,11 @@ extension Scheduler {
     /// Brings a pool to rest: grants what can be granted, opens what is wanted and allowed, closes
     /// what is over, and arms its timer.
     mutating func settle(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
-        guard pools[pool] != nil else { return }
         setHeldBack(pool, false)
         var plan = ConnectPlan(number: nextPass())
-        if pools[pool]!.queue.count > 0, pools[pool]!.givesOut {
-            if pools[pool]!.idle.count > 0 { grantIdle(pool, &plan, now, &effects) }
-            if pools[pool]!.queue.count > 0 { coverWaiters(pool, &plan, now, &effects) }
+        if pools[pool].queue.count > 0, pools[pool].givesOut {
+            if pools[pool].idle.count > 0 { grantIdle(pool, &plan, now, &effects) }
+            if pools[pool].queue.count > 0 { coverWaiters(pool, &plan, now, &effects) }
         }
         keepMinimum(pool, now, &effects)
         dropUnwanted(pool, now, &effects)
@@ -27,36 +26,37 @@ extension Scheduler {
 
     /// Settles every pool, the one with the longest wait first.
     mutating func settleAll(_ now: Instant, _ effects: inout [SchedulerEffect]) {
-        let round = nextPass()
+        for pool in pools.live {
+            pools[pool].turn = longestWait(pool, now) ?? .endOfTime
+        }
         while true {
             var chosen: Int?
             var oldest = Instant.endOfTime
-            for pool in pools.indices where pools[pool] != nil {
-                if pools[pool]!.visitedIn == round { continue }
-                let since = longestWait(pool, now) ?? .endOfTime
-                if chosen == nil || since < oldest {
+            for pool in pools.live {
+                guard let turn = pools[pool].turn else { continue }
+                if chosen == nil || turn < oldest {
                     chosen = pool
-                    oldest = since
+                    oldest = turn
                 }
             }
             guard let chosen else { return }
-            pools[chosen]!.visitedIn = round
+            pools[chosen].turn = nil
             settle(chosen, now, &effects)
         }
     }
 
     /// Since when the oldest waiter waits that would be served if there were a connection.
     func longestWait(_ pool: Int, _ now: Instant) -> Instant? {
-        guard pools[pool]!.queue.count > 0, pools[pool]!.givesOut else { return nil }
+        guard pools[pool].queue.count > 0, pools[pool].givesOut else { return nil }
         var oldest: Instant?
-        var queue = pools[pool]!.queue.cursor
-        for _ in 0..<pools[pool]!.queue.activeCount {
-            let head = Int(pools[pool]!.queue.queues[queue].head)
+        var queue = pools[pool].queue.cursor
+        for _ in 0..<pools[pool].queue.activeCount {
+            let head = Int(pools[pool].queue.queues[queue].head)
             if mayLease(pool, queue, capacity: capacity(pool, head, now), ConnectPlan(number: 0)) {
                 let since = waiters.slots[head].since
                 oldest = min(oldest ?? since, since)
             }
-            queue = pools[pool]!.queue.queues[queue].nextActive
+            queue = pools[pool].queue.queues[queue].nextActive
         }
         return oldest
     }
@@ -65,30 +65,30 @@ extension Scheduler {
     /// lease, besides those that the plan foresees.
     @inline(__always)
     func mayLease(_ pool: Int, _ queue: Int, capacity: Int, _ plan: ConnectPlan) -> Bool {
-        let group = pools[pool]!.queue.queues[queue].group
+        let group = pools[pool].queue.queues[queue].group
         let isPlanned =
-            plan.planned > 0 && pools[pool]!.queue.queues[queue].plannedIn == plan.number
-        let plannedHere = isPlanned ? pools[pool]!.queue.queues[queue].planned : 0
-        let leases = pools[pool]!.counts.leased + plan.planned
+            plan.planned > 0 && pools[pool].queue.queues[queue].plannedIn == plan.number
+        let plannedHere = isPlanned ? pools[pool].queue.queues[queue].planned : 0
+        let leases = pools[pool].counts.leased + plan.planned
         guard leases < capacity, !groups[group].isAtCap(planned: plannedHere) else { return false }
-        let kept = pools[pool]!.unusedGuarantee - plan.guaranteed
+        let kept = pools[pool].unusedGuarantee - plan.guaranteed
         if kept <= 0 { return true }
         let own = groups[group].unusedGuarantee(
-            leases: pools[pool]!.queue.queues[queue].leases + plannedHere)
+            leases: pools[pool].queue.queues[queue].leases + plannedHere)
         return own > 0 || leases + kept < capacity
     }
 
     /// The size that counts for this waiter: with the reserve, once it has waited for that.
     @inline(__always)
     func capacity(_ pool: Int, _ waiter: Int, _ now: Instant) -> Int {
-        let size = pools[pool]!.limits.size
-        let reserve = pools[pool]!.limits.reserveSize
+        let size = pools[pool].limits.size
+        let reserve = pools[pool].limits.reserveSize
         return reserve > 0 && waiters.slots[waiter].reserveAt <= now ? size + reserve : size
     }
 
     @inline(__always)
     func needsCheck(_ server: Int, _ now: Instant) -> Bool {
-        let limit = pools[servers.slots[server].pool]!.limits.checkDelay
+        let limit = pools[servers.slots[server].pool].limits.checkDelay
         if limit == Nanoseconds.never || servers.slots[server].provenIn == callNumber {
             return false
         }
@@ -99,14 +99,14 @@ extension Scheduler {
     /// the first few and needs no check; one that must have been opened with it is searched for.
     @inline(__always)
     func idleServer(_ pool: Int, profile: ProfileID, required: Bool, _ now: Instant) -> Int? {
-        let newest = pools[pool]!.idle.front
+        let newest = pools[pool].idle.front
         guard newest >= 0 else { return nil }
         // One that came free or was checked just now is used, in turns too: else a short check
         // delay would check one after the other, and grant none.
         let oldestFirst =
-            pools[pool]!.limits.policy.roundRobin
+            pools[pool].limits.policy.roundRobin
             && servers.slots[Int(newest)].provenIn != callNumber
-        var candidate = oldestFirst ? pools[pool]!.idle.back : newest
+        var candidate = oldestFirst ? pools[pool].idle.back : newest
         let first = Int(candidate)
         if required {
             while candidate >= 0 {
@@ -129,7 +129,7 @@ extension Scheduler {
     private mutating func grantIdle(
         _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
-        while pools[pool]!.idle.count > 0, pools[pool]!.queue.count > 0 {
+        while pools[pool].idle.count > 0, pools[pool].queue.count > 0 {
             guard let (waiter, server) = nextGrant(pool, &plan, now, &effects) else { return }
             if needsCheck(server, now) {
                 move(server, to: .validating, now)
@@ -146,9 +146,9 @@ extension Scheduler {
     private mutating func nextGrant(
         _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) -> (waiter: Int, server: Int)? {
-        var queue = pools[pool]!.queue.cursor
-        for _ in 0..<pools[pool]!.queue.activeCount {
-            var candidate = pools[pool]!.queue.queues[queue].head
+        var queue = pools[pool].queue.cursor
+        for _ in 0..<pools[pool].queue.activeCount {
+            var candidate = pools[pool].queue.queues[queue].head
             while candidate >= 0 {
                 let waiter = Int(candidate)
                 candidate = waiters.slots[waiter].next
@@ -168,10 +168,10 @@ extension Scheduler {
                 } else if mayLease(pool, queue, capacity: capacity, plan) {
                     // Its own connection is opened before one that it cannot use goes to others.
                     _ = cover(waiter, pool, &plan, now, &effects)
-                    if pools[pool]!.idle.count == 0 { return nil }
+                    if pools[pool].idle.count == 0 { return nil }
                 }
             }
-            queue = pools[pool]!.queue.queues[queue].nextActive
+            queue = pools[pool].queue.queues[queue].nextActive
         }
         return nil
     }
@@ -185,7 +185,7 @@ extension Scheduler {
         let client = waiters.slots[waiter].client
         let owner = waiters.slots[waiter].owner
         let waited = Self.waited(since: waiters.slots[waiter].since, now)
-        pools[pool]!.queue.useTurn(of: queue)
+        pools[pool].queue.useTurn(of: queue)
         dequeue(waiter)
         beginLease(server, client, owner, queue, now)
         effects.append(

@@ -55,7 +55,8 @@ struct Pool {
     var userTally: Int
     /// A bound that it shares keeps it from opening what it wants to open.
     var isHeldBack = false
-    var visitedIn: UInt64 = 0
+    /// While all pools are settled: since when its oldest waiter waits; nil: it had its turn.
+    var turn: Instant?
 
     @inline(__always)
     var givesOut: Bool { !isPaused && !isClosed }

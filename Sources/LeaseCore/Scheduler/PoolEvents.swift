@@ -4,18 +4,12 @@ extension Scheduler {
         _ id: PoolID, _ policy: PoolPolicy, _ startup: StartupSchedule?, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) {
-        let index = Int(id.rawValue)
-        while pools.count <= index {
-            pools.append(nil)
-            wasOpened.append(false)
-        }
-        if wasOpened[index] { contractBroken("\(id) was opened before") }
-        wasOpened[index] = true
-        pools[index] = Pool(
+        var pool = Pool(
             id: id, limits: PoolLimits(policy), unusedGuarantee: groups.guarantees,
             databaseTally: bounds.databases.index(of: policy.databaseKey),
             userTally: bounds.users.index(of: policy.userKey))
-        pools[index]!.startup = startup.map(StartupProgress.init(schedule:))
+        pool.startup = startup.map(StartupProgress.init(schedule:))
+        let index = pools.insert(pool)
         announcePhase(index, &effects)
         settle(index, now, &effects)
     }
@@ -25,7 +19,7 @@ extension Scheduler {
     ) {
         guard let pool = poolIndex(id) else { return }
         moveTallies(pool, policy)
-        pools[pool]!.limits = PoolLimits(policy)
+        pools[pool].limits = PoolLimits(policy)
         for index in servers.slots.indices where isOpen(index, in: pool) {
             setLifetime(index)
             deadlines.remove(DeadlineToken(.server, index))
@@ -34,8 +28,8 @@ extension Scheduler {
             let at = min(servers.slots[index].expiresAt, idleUntil)
             if at < .endOfTime { deadlines.set(DeadlineToken(.server, index), at: at) }
         }
-        for queue in pools[pool]!.queue.queues.indices {
-            var candidate = pools[pool]!.queue.queues[queue].head
+        for queue in pools[pool].queue.queues.indices {
+            var candidate = pools[pool].queue.queues[queue].head
             while candidate >= 0 {
                 setReminders(Int(candidate), now)
                 candidate = waiters.slots[Int(candidate)].next
@@ -53,11 +47,11 @@ extension Scheduler {
     }
 
     private mutating func moveTallies(_ pool: Int, _ policy: PoolPolicy) {
-        let counts = pools[pool]!.counts
+        let counts = pools[pool].counts
         let database = bounds.databases.index(of: policy.databaseKey)
         let user = bounds.users.index(of: policy.userKey)
-        let oldDatabase = pools[pool]!.databaseTally
-        let oldUser = pools[pool]!.userTally
+        let oldDatabase = pools[pool].databaseTally
+        let oldUser = pools[pool].userTally
         bounds.databases.tallies[oldDatabase].total -= counts.total
         bounds.databases.tallies[oldDatabase].closing -= counts.closing
         bounds.databases.tallies[database].total += counts.total
@@ -66,16 +60,16 @@ extension Scheduler {
         bounds.users.tallies[oldUser].closing -= counts.closing
         bounds.users.tallies[user].total += counts.total
         bounds.users.tallies[user].closing += counts.closing
-        pools[pool]!.databaseTally = database
-        pools[pool]!.userTally = user
+        pools[pool].databaseTally = database
+        pools[pool].userTally = user
     }
 
     mutating func closePool(
         _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
-        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
-        pools[pool]!.isClosed = true
-        pools[pool]!.startup = nil
+        guard let pool = poolIndex(id), !pools[pool].isClosed else { return }
+        pools[pool].isClosed = true
+        pools[pool].startup = nil
         rejectAll(pool, .poolClosed, now, &effects)
         closeUnused(pool, .poolClosed, now, &effects)
         announcePhase(pool, &effects)
@@ -86,8 +80,8 @@ extension Scheduler {
     mutating func pausePool(
         _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
-        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
-        pools[pool]!.isPaused = true
+        guard let pool = poolIndex(id), !pools[pool].isClosed else { return }
+        pools[pool].isPaused = true
         closeUnused(pool, .paused, now, &effects)
         announcePhase(pool, &effects)
         settleAll(now, &effects)
@@ -97,9 +91,9 @@ extension Scheduler {
     mutating func resumePool(
         _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
-        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
-        pools[pool]!.isPaused = false
-        pools[pool]!.backoff.cutShort()
+        guard let pool = poolIndex(id), !pools[pool].isClosed else { return }
+        pools[pool].isPaused = false
+        pools[pool].backoff.cutShort()
         announcePhase(pool, &effects)
         settle(pool, now, &effects)
     }
@@ -107,18 +101,18 @@ extension Scheduler {
     mutating func reconnectPool(
         _ id: PoolID, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
-        guard let pool = poolIndex(id), !pools[pool]!.isClosed else { return }
+        guard let pool = poolIndex(id), !pools[pool].isClosed else { return }
         closeUnused(pool, .reconnect, now, &effects)
         for index in servers.slots.indices where isOpen(index, in: pool) {
             servers.slots[index].closeWhenFree = .reconnect
         }
-        pools[pool]!.backoff.cutShort()
+        pools[pool].backoff.cutShort()
         settleAll(now, &effects)
     }
 
     mutating func drain(_ now: Instant, _ effects: inout [SchedulerEffect]) {
         isDraining = true
-        for pool in pools.indices where pools[pool] != nil { announcePhase(pool, &effects) }
+        for pool in pools.live { announcePhase(pool, &effects) }
         settleAll(now, &effects)
     }
 
@@ -134,16 +128,18 @@ extension Scheduler {
         }
     }
 
-    /// A paused pool says when its last connection is gone; a closed one is forgotten then.
-    mutating func announceEmpty(_ pool: Int, _ effects: inout [SchedulerEffect]) {
-        guard pools[pool] != nil, pools[pool]!.counts.total == 0 else { return }
-        if pools[pool]!.isClosed {
+    /// A paused pool says when its last connection is gone; a closed one is forgotten then: true.
+    @discardableResult
+    mutating func announceEmpty(_ pool: Int, _ effects: inout [SchedulerEffect]) -> Bool {
+        guard pools[pool].counts.total == 0 else { return false }
+        if pools[pool].isClosed {
             setHeldBack(pool, false)
             deadlines.remove(DeadlineToken(.pool, pool))
-            pools[pool] = nil
-        } else if pools[pool]!.isPaused {
-            effects.append(.poolPaused(pools[pool]!.id))
+            pools.remove(pool)
+            return true
         }
+        if pools[pool].isPaused { effects.append(.poolPaused(pools[pool].id)) }
+        return false
     }
 
     mutating func changeGroup(
@@ -152,16 +148,16 @@ extension Scheduler {
         guard groups.contains(id) else { contractBroken("\(id) was never opened") }
         let group = Int(id.rawValue)
         groups[group].policy = policy.sane
-        for pool in pools.indices where pools[pool] != nil {
-            pools[pool]!.queue.setWeight(groups[group].policy.weight, ofGroup: group)
+        for pool in pools.live {
+            pools[pool].queue.setWeight(groups[group].policy.weight, ofGroup: group)
         }
         guaranteesChanged(now, &effects)
     }
 
     /// Recomputes what every pool keeps for groups.
     mutating func guaranteesChanged(_ now: Instant, _ effects: inout [SchedulerEffect]) {
-        for pool in pools.indices where pools[pool] != nil {
-            pools[pool]!.unusedGuarantee = unusedGuarantee(pool)
+        for pool in pools.live {
+            pools[pool].unusedGuarantee = unusedGuarantee(pool)
         }
         settleAll(now, &effects)
     }
@@ -171,8 +167,8 @@ extension Scheduler {
         for group in groups.accounts.indices {
             guard let account = groups.accounts[group] else { continue }
             var leases = 0
-            if let queue = pools[pool]!.queue.existingIndex(ofGroup: group) {
-                leases = pools[pool]!.queue.queues[queue].leases
+            if let queue = pools[pool].queue.existingIndex(ofGroup: group) {
+                leases = pools[pool].queue.queues[queue].leases
             }
             sum += account.unusedGuarantee(leases: leases)
         }
@@ -184,8 +180,8 @@ extension Scheduler {
         guard let most = policy.maxServerConnections else { return }
         while bounds.broker.staying > most {
             var oldest: Int?
-            for pool in pools.indices where pools[pool] != nil {
-                let candidate = Int(pools[pool]!.idle.back)
+            for pool in pools.live {
+                let candidate = Int(pools[pool].idle.back)
                 guard candidate >= 0 else { continue }
                 if let present = oldest,
                     servers.slots[present].since <= servers.slots[candidate].since

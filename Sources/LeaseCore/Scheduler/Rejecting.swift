@@ -7,7 +7,7 @@ extension Scheduler {
         let pool = waiters.slots[waiter].pool
         let rejection = Rejection(
             cause: cause, waited: Self.waited(since: waiters.slots[waiter].since, now),
-            place: place, waiting: pools[pool]!.queue.count)
+            place: place, waiting: pools[pool].queue.count)
         let client = waiters.slots[waiter].client
         dequeue(waiter)
         effects.append(.reject(client, rejection))
@@ -17,7 +17,7 @@ extension Scheduler {
         _ waiter: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
         let pool = waiters.slots[waiter].pool
-        let place = pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+        let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
         reject(waiter, deadlineCause(waiter, now), place: place, now, &effects)
     }
 
@@ -27,7 +27,7 @@ extension Scheduler {
         _ effects: inout [SchedulerEffect]
     ) {
         // Places are those before the first of them is gone.
-        for waiting in waiters(of: pools[pool]!.id) {
+        for waiting in waiters(of: pools[pool].id) {
             guard let waiter = waiters.index(of: waiting.client) else { continue }
             if let profile {
                 guard waiters.slots[waiter].requiresProfile, waiting.profile == profile else {
@@ -41,14 +41,14 @@ extension Scheduler {
     private func deadlineCause(_ waiter: Int, _ now: Instant) -> Rejection.Cause {
         let pool = waiters.slots[waiter].pool
         let queue = waiters.slots[waiter].queue
-        let counts = pools[pool]!.counts
-        let limits = pools[pool]!.limits
-        if pools[pool]!.isPaused { return .poolPaused }
-        let account = groups[pools[pool]!.queue.queues[queue].group]
+        let counts = pools[pool].counts
+        let limits = pools[pool].limits
+        if pools[pool].isPaused { return .poolPaused }
+        let account = groups[pools[pool].queue.queues[queue].group]
         if account.isAtCap(), let cap = account.policy.maxLeases {
             return .deadline(.groupLeases(cap))
         }
-        if let failure = pools[pool]!.backoff.failure,
+        if let failure = pools[pool].backoff.failure,
             counts.connected == 0 || !isFull(pool, counts)
         {
             return .connectFailed(failure)
@@ -64,12 +64,12 @@ extension Scheduler {
 
     /// Full of connections that live, not of attempts to open some.
     private func isFull(_ pool: Int, _ counts: ServerCounts) -> Bool {
-        counts.connected + counts.closing >= pools[pool]!.limits.size
+        counts.connected + counts.closing >= pools[pool].limits.size
     }
 
     private func sharedLimit(_ pool: Int) -> WaitLimit {
         let full = fullBounds(pool, capacity: Int.max, afterClosing: nil)
-        let limits = pools[pool]!.limits.policy
+        let limits = pools[pool].limits.policy
         if full.contains(.database), let most = limits.maxDatabaseConnections {
             return .databaseConnections(most)
         }

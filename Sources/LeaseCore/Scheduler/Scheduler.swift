@@ -12,9 +12,7 @@ package struct Scheduler {
 
     var servers = ServerSlots()
     var waiters = WaiterSlots()
-    /// By number; nil: gone, or not opened yet.
-    var pools: [Pool?] = []
-    var wasOpened: [Bool] = []
+    var pools = PoolTable()
     var groups = GroupLedger()
     var bounds = SharedBounds()
     var deadlines = DeadlineHeap()
@@ -98,15 +96,9 @@ package struct Scheduler {
 
     // MARK: Look-up
 
-    /// The table index of a pool. Its number must have been opened; nil: it is gone.
+    /// The slot of a pool. Its number must have been opened; nil: it is gone.
     @inline(__always)
-    func poolIndex(_ pool: PoolID) -> Int? {
-        let index = Int(pool.rawValue)
-        guard index < wasOpened.count, wasOpened[index] else {
-            contractBroken("\(pool) was never opened")
-        }
-        return pools[index] == nil ? nil : index
-    }
+    func poolIndex(_ pool: PoolID) -> Int? { pools.index(of: pool) }
 
     /// The slot of a server in an event; nil, and counted, when it is gone.
     @inline(__always)

@@ -14,11 +14,11 @@ extension Scheduler {
         try deadlines.checkInvariants()
         var leasesOfGroup = Array(repeating: 0, count: groups.accounts.count)
         var waitingInGroup = leasesOfGroup
-        for pool in pools.indices where pools[pool] != nil {
+        for pool in pools.live {
             try checkServers(pool, &leasesOfGroup)
             try checkQueue(pool, &waitingInGroup)
             try demand(
-                pools[pool]!.unusedGuarantee == unusedGuarantee(pool),
+                pools[pool].unusedGuarantee == unusedGuarantee(pool),
                 "pool \(pool): guarantees miscounted")
         }
         for (group, account) in groups.accounts.enumerated() {
@@ -28,35 +28,37 @@ extension Scheduler {
                 account.waiting == waitingInGroup[group], "group \(group): waiters miscounted")
         }
         try demand(
-            heldBackCount == pools.count { $0?.isHeldBack == true }, "held back pools miscounted")
+            heldBackCount == pools.live.count { pools[$0].isHeldBack }, "held back pools miscounted"
+        )
         try demand(
-            waiters.count == pools.reduce(0) { $0 + ($1?.queue.count ?? 0) }, "waiters miscounted")
+            waiters.count == pools.live.reduce(0) { $0 + pools[$1].queue.count },
+            "waiters miscounted")
         try checkTallies()
     }
 
     private func checkServers(_ pool: Int, _ leasesOfGroup: inout [Int]) throws(BrokenInvariant) {
         var counts = ServerCounts()
-        var leasesInQueue = Array(repeating: 0, count: pools[pool]!.queue.queues.count)
+        var leasesInQueue = Array(repeating: 0, count: pools[pool].queue.queues.count)
         for slot in servers.slots where slot.pool == pool {
             guard let state = slot.state else { continue }
             counts[state] += 1
             try demand((slot.lease != nil) == (state == .leased), "a lease without its state")
             if let lease = slot.lease {
                 leasesInQueue[lease.queue] += 1
-                leasesOfGroup[pools[pool]!.queue.queues[lease.queue].group] += 1
+                leasesOfGroup[pools[pool].queue.queues[lease.queue].group] += 1
             }
         }
-        try demand(counts == pools[pool]!.counts, "pool \(pool): servers miscounted")
-        try demand(counts.idle == pools[pool]!.idle.count, "pool \(pool): idle list")
+        try demand(counts == pools[pool].counts, "pool \(pool): servers miscounted")
+        try demand(counts.idle == pools[pool].idle.count, "pool \(pool): idle list")
         try demand(
-            counts.connecting + counts.validating == pools[pool]!.pending.count,
+            counts.connecting + counts.validating == pools[pool].pending.count,
             "pool \(pool): pending list")
         for (queue, leases) in leasesInQueue.enumerated() {
             try demand(
-                pools[pool]!.queue.queues[queue].leases == leases,
+                pools[pool].queue.queues[queue].leases == leases,
                 "pool \(pool): leases of queue \(queue) miscounted")
         }
-        var candidate = pools[pool]!.idle.front
+        var candidate = pools[pool].idle.front
         var length = 0
         while candidate >= 0 {
             let slot = servers.slots[Int(candidate)]
@@ -68,7 +70,7 @@ extension Scheduler {
     }
 
     private func checkQueue(_ pool: Int, _ waitingInGroup: inout [Int]) throws(BrokenInvariant) {
-        let queue = pools[pool]!.queue
+        let queue = pools[pool].queue
         var count = 0
         var requiring = 0
         for (index, group) in queue.queues.enumerated() {
@@ -96,7 +98,7 @@ extension Scheduler {
             count += length
         }
         try demand(count == queue.count, "pool \(pool): waiters miscounted")
-        try demand(requiring == pools[pool]!.requiring, "pool \(pool): requiring miscounted")
+        try demand(requiring == pools[pool].requiring, "pool \(pool): requiring miscounted")
         try demand((queue.cursor >= 0) == (count > 0), "pool \(pool): cursor without waiters")
         if queue.cursor >= 0 {
             try demand(
@@ -110,7 +112,7 @@ extension Scheduler {
         var databases = Array(
             repeating: ConnectionTally(), count: bounds.databases.tallies.count)
         var users = Array(repeating: ConnectionTally(), count: bounds.users.tallies.count)
-        for case let pool? in pools {
+        for pool in pools.live.map({ pools[$0] }) {
             all.total += pool.counts.total
             all.closing += pool.counts.closing
             databases[pool.databaseTally].total += pool.counts.total

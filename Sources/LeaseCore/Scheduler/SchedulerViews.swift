@@ -67,8 +67,8 @@ extension Scheduler {
 
     /// nil: no such pool (any more).
     package func summary(of pool: PoolID) -> PoolSummary? {
-        let index = Int(pool.rawValue)
-        guard index < pools.count, let pool = pools[index] else { return nil }
+        guard let index = pools.knownIndex(of: pool) else { return nil }
+        let pool = pools[index]
         let failed = !pool.backoff.isQuiet
         return PoolSummary(
             pool: pool.id, phase: pool.phase, counts: pool.counts, waiting: pool.queue.count,
@@ -79,12 +79,12 @@ extension Scheduler {
     }
 
     package var poolSummaries: [PoolSummary] {
-        pools.compactMap { pool in pool.flatMap { summary(of: $0.id) } }
+        pools.live.map { pools[$0].id }.sorted { $0.rawValue < $1.rawValue }.compactMap(summary)
     }
 
     private func oldestWaiter(_ pool: Int) -> Instant? {
         var oldest: Instant?
-        for queue in pools[pool]!.queue.queues where queue.head >= 0 {
+        for queue in pools[pool].queue.queues where queue.head >= 0 {
             let since = waiters.slots[Int(queue.head)].since
             oldest = min(oldest ?? since, since)
         }
@@ -102,7 +102,8 @@ extension Scheduler {
 
     private func serverSummary(_ index: Int) -> ServerSummary? {
         let slot = servers.slots[index]
-        guard let state = slot.state, let pool = pools[slot.pool] else { return nil }
+        guard let state = slot.state else { return nil }
+        let pool = pools[slot.pool]
         let lease = slot.lease.map { lease in
             LeaseSummary(
                 lease: lease.id, client: lease.client, owner: lease.owner,
@@ -116,8 +117,8 @@ extension Scheduler {
 
     /// The waiters of a pool, next one first.
     package func waiters(of pool: PoolID) -> [WaiterSummary] {
-        let index = Int(pool.rawValue)
-        guard index < pools.count, let pool = pools[index] else { return [] }
+        guard let index = pools.knownIndex(of: pool) else { return [] }
+        let pool = pools[index]
         var summaries: [WaiterSummary] = []
         for (queueIndex, queue) in pool.queue.queues.enumerated() {
             var candidate = queue.head
@@ -141,7 +142,7 @@ extension Scheduler {
     package func place(of client: ClientID) -> Int? {
         guard let waiter = waiters.index(of: client) else { return nil }
         let pool = waiters.slots[waiter].pool
-        return pools[pool]!.queue.place(of: waiter, in: waiters.slots)
+        return pools[pool].queue.place(of: waiter, in: waiters.slots)
     }
 
     package var groupSummaries: [GroupSummary] {

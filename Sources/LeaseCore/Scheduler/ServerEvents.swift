@@ -16,12 +16,12 @@ extension Scheduler {
         servers.slots[index].connectedAt = now
         servers.slots[index].jitter = random.nanoseconds(in: 900...1100)
         setLifetime(index)
-        pools[pool]!.backoff.succeed()
-        pools[pool]!.isFailing = false
+        pools[pool].backoff.succeed()
+        pools[pool].isFailing = false
         announcePhase(pool, &effects)
-        if pools[pool]!.startup != nil {
-            pools[pool]!.startup = nil
-            effects.append(.poolStarted(pools[pool]!.id))
+        if pools[pool].startup != nil {
+            pools[pool].startup = nil
+            effects.append(.poolStarted(pools[pool].id))
         }
         becomeFree(index, now, &effects)
         settleWidely(pool, now, &effects)
@@ -136,18 +136,22 @@ extension Scheduler {
         guard state(of: index) == .closing else { illegal("serverClosed", index) }
         let pool = servers.slots[index].pool
         free(index)
-        announceEmpty(pool, &effects)
-        settleWidely(pool, now, &effects)
+        let isGone = announceEmpty(pool, &effects)
+        if heldBackCount > 0 {
+            settleAll(now, &effects)
+        } else if !isGone {
+            settle(pool, now, &effects)
+        }
     }
 
     /// How long a connection may live and be idle, by its pool's present policy.
     mutating func setLifetime(_ index: Int) {
         let pool = servers.slots[index].pool
         let jitter = servers.slots[index].jitter
-        let lifetime = Self.scale(pools[pool]!.limits.lifetime, perMille: jitter)
+        let lifetime = Self.scale(pools[pool].limits.lifetime, perMille: jitter)
         servers.slots[index].expiresAt = servers.slots[index].connectedAt.adding(lifetime)
         servers.slots[index].idleAllowance = Self.scale(
-            pools[pool]!.limits.idleTimeout, perMille: jitter)
+            pools[pool].limits.idleTimeout, perMille: jitter)
     }
 
     private static func scale(_ nanoseconds: Int64, perMille: Int64) -> Int64 {

@@ -15,10 +15,10 @@ extension Scheduler {
         }
         servers.slots[index].state = state
         servers.slots[index].since = now
-        pools[pool]!.counts[state] += 1
+        pools[pool].counts[state] += 1
         switch state {
-        case .idle: pools[pool]!.idle.pushFront(index, in: &servers.slots)
-        case .connecting, .validating: pools[pool]!.pending.pushFront(index, in: &servers.slots)
+        case .idle: pools[pool].idle.pushFront(index, in: &servers.slots)
+        case .connecting, .validating: pools[pool].pending.pushFront(index, in: &servers.slots)
         case .closing: tally(pool) { $0.closing += 1 }
         case .leased, .resetting, .cancelling: break
         }
@@ -35,10 +35,10 @@ extension Scheduler {
 
     @inline(__always)
     private mutating func leave(_ state: ServerState, _ index: Int, _ pool: Int) {
-        pools[pool]!.counts[state] -= 1
+        pools[pool].counts[state] -= 1
         switch state {
-        case .idle: pools[pool]!.idle.remove(index, in: &servers.slots)
-        case .connecting, .validating: pools[pool]!.pending.remove(index, in: &servers.slots)
+        case .idle: pools[pool].idle.remove(index, in: &servers.slots)
+        case .connecting, .validating: pools[pool].pending.remove(index, in: &servers.slots)
         case .closing: tally(pool) { $0.closing -= 1 }
         case .leased, .resetting, .cancelling: break
         }
@@ -46,8 +46,8 @@ extension Scheduler {
 
     private mutating func tally(_ pool: Int, _ change: (inout ConnectionTally) -> Void) {
         change(&bounds.broker)
-        change(&bounds.databases.tallies[pools[pool]!.databaseTally])
-        change(&bounds.users.tallies[pools[pool]!.userTally])
+        change(&bounds.databases.tallies[pools[pool].databaseTally])
+        change(&bounds.users.tallies[pools[pool].userTally])
     }
 
     private static func isLegal(_ from: ServerState, _ to: ServerState) -> Bool {
@@ -93,8 +93,8 @@ extension Scheduler {
     private func reasonToClose(_ index: Int, _ now: Instant) -> CloseReason? {
         if let reason = servers.slots[index].closeWhenFree { return reason }
         let pool = servers.slots[index].pool
-        if pools[pool]!.isClosed { return .poolClosed }
-        if pools[pool]!.isPaused { return .paused }
+        if pools[pool].isClosed { return .poolClosed }
+        if pools[pool].isPaused { return .paused }
         if servers.slots[index].expiresAt <= now { return .lifetime }
         if isOverSharedBound(pool) { return .surplus }
         return nil
