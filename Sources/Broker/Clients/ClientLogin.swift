@@ -100,6 +100,11 @@ extension Broker {
             let packet = UnsafeRawBufferPointer(rebasing: bytes[..<length])
             switch try StartupPacket.parse(packet) {
             case .ssl, .gss:
+                guard bytes.count == length else {
+                    counters.protocolErrors += 1
+                    refuse(client, Self.dataBehindRequest)
+                    return bytes.count
+                }
                 // Encryption of client connections is not offered.
                 withUnsafeBytes(of: UInt8(ascii: "N")) { send($0, to: client) }
             case .cancel(let processID, let key):
@@ -348,6 +353,10 @@ extension Broker {
     private static let replicationRefused = PgError.fatal(
         .featureNotSupported, "replication connections are not pooled",
         hint: "Connect to PostgreSQL directly for replication.")
+
+    private static let dataBehindRequest = PgError.fatal(
+        .protocolViolation, "received unencrypted data after SSL or GSSAPI encryption request",
+        hint: "The driver, or somebody between, sent bytes before it had the answer.")
 
     static let shuttingDown = PgError.fatal(
         .adminShutdown, "the broker is shutting down",

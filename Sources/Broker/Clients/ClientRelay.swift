@@ -34,6 +34,7 @@ extension Broker {
 
     private func mustPause(_ client: ClientSession) -> Bool {
         if client.phase == .closing { return true }
+        if client.phase == .console { return !client.outbound.isEmpty }
         if let server = client.server {
             return !server.outbound.isEmpty
                 || (server.holdsClientBytes && client.pending.count >= Self.pendingLimit)
@@ -269,6 +270,7 @@ extension Broker {
             return
         }
         watchForMessages(client)
+        if client.phase == .console { queueToResume(client) }
         guard let server = client.server, let watcher = server.watcher else { return }
         watcher.watch(server.outbound.isEmpty ? .readable : [.readable, .writable])
         if server.connection?.hasBufferedInput == true { continueReading(server.id) }

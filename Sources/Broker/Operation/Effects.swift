@@ -28,6 +28,9 @@ extension Broker {
 
     private func validate(_ id: ServerID) {
         guard let server = server(id) else { return }
+        let deadline = now + (settings.serverConnectTimeout ?? Self.resetTimeout)
+        server.resetDeadline = deadline
+        housekeeping(by: deadline)
         ask(server, .check, settings.serverCheckQuery ?? "")
     }
 
@@ -39,12 +42,13 @@ extension Broker {
             post(.resetSucceeded(id, profile: server.profile))
             return
         }
-        ask(server, .reset, query)
         server.resetDeadline = now + Self.resetTimeout
         housekeeping(by: now + Self.resetTimeout)
+        ask(server, .reset, query)
     }
 
-    /// How long a check or reset query may take before its connection is given up.
+    /// How long a reset query may take before its connection is given up. A check has the time of
+    /// a connect, which it stands for.
     static let resetTimeout = Duration.seconds(10)
 
     private func poolPaused(_ id: PoolID) {
@@ -67,7 +71,7 @@ extension Broker {
         _ id: PoolID, _ failure: ConnectFailure, attempt: Int, retryIn: Duration?
     ) {
         guard let pool = poolsByID[id] else { return }
-        let isStarting = startup?.isWaiting(for: id) == true
+        let isStarting = startup?.isOver == false
         logger.log(
             level: attempt <= 1 || isStarting ? .warning : .debug, "server connect failed",
             metadata: [

@@ -80,37 +80,47 @@ extension Broker {
         schedule.delay = settings.startupDelay
         schedule.factor = settings.startupFactor
         schedule.maximumDelay = settings.startupMaxDelay
-        for entry in configuration.databases where !entry.isFallback {
-            guard let user = entry.forcedUser else { continue }
-            let key = PoolKey(database: entry.name, user: user)
-            // The events of a first failure may come before openPool returns.
-            startup.expected += 1
-            let pool = openPool(key, entry, startup: schedule)
-            startup.pools.insert(pool.id)
+        let known = configuration.databases.filter { !$0.isFallback && $0.forcedUser != nil }
+        guard !known.isEmpty else {
+            becomeReady()
+            return
         }
-        if startup.expected == 0 { becomeReady() }
+        // Counted before the first is opened: it may fail on the spot.
+        startup.expected = known.count
+        for entry in known {
+            let key = PoolKey(database: entry.name, user: entry.forcedUser ?? "")
+            openPool(key, entry, startup: schedule)
+        }
     }
 
     func poolStarted(_ id: PoolID) {
-        guard let startup, !startup.isOver, startup.pools.contains(id) || startup.expected > startup.pools.count
-        else { return }
+        guard let startup, !startup.isOver else { return }
         startup.started += 1
-        if startup.started == startup.expected { becomeReady() }
+        if startup.started + startup.failed == startup.expected { becomeReady() }
     }
 
     func poolStartFailed(_ id: PoolID, _ failure: ConnectFailure, attempts: Int) {
         guard let pool = poolsByID[id], let startup, !startup.isOver else { return }
-        startup.isOver = true
-        logger.critical(
-            "PostgreSQL could not be reached at start",
+        startup.failed += 1
+        // One database that is down must not take the others along.
+        let isLast = startup.started + startup.failed == startup.expected
+        let isHopeless = isLast && startup.started == 0
+        logger.log(
+            level: isHopeless ? .critical : .error, "PostgreSQL could not be reached at start",
             metadata: [
                 "database": "\(pool.database)", "user": "\(pool.user)", "attempts": "\(attempts)",
                 "sqlstate": "\(failure.error.sqlState.rawValue)",
                 "reason": "\(failure.error.message)",
                 "advice": "\(failure.error.hint ?? "check [databases], and that the server runs; startup_attempts and startup_delay say how long to try")",
             ])
-        exitStatus = 69
-        finishShutdown()
+        guard isLast else { return }
+        if isHopeless {
+            startup.isOver = true
+            exitStatus = 69
+            finishShutdown()
+        } else {
+            becomeReady()
+        }
     }
 
     private func becomeReady() {
@@ -224,15 +234,12 @@ extension Broker {
     }
 }
 
-/// Which pools must have had their first connection before clients are let in.
+/// How many pools must have had their first connection before clients are let in, and how many had.
 final class Startup {
     let began: Instant
-    var pools: Set<PoolID> = []
     var expected = 0
     var started = 0
+    var failed = 0
     var isOver = false
 
-    init(began: Instant) { self.began = began }
-
-    func isWaiting(for pool: PoolID) -> Bool { !isOver }
-}
+    init(began: Instant) { self.began = began }}

@@ -167,6 +167,13 @@ extension Broker {
     func endLease(_ server: ServerConnection, _ condition: ServerCondition) {
         server.lease = nil
         server.drainDeadline = nil
+        let tally = server.stream.tally
+        if tally != ServerStream.Tally() {
+            server.pool.statistics.clientParses += tally.clientParses
+            server.pool.statistics.serverParses += tally.serverParses
+            server.pool.statistics.binds += tally.binds
+            server.stream.tally = ServerStream.Tally()
+        }
         server.holdsClientBytes = false
         server.stream.isDraining = false
         server.lastUsed = now
@@ -227,11 +234,13 @@ extension Broker {
             return
         }
         counters.cancels += 1
+        server.cancelsInFlight += 1
         let id = server.id
         post(.cancelStarted(id))
         do throws(UVError) {
             try loop.submit({ handle.request() }) { [weak self] result in
                 guard let self else { return }
+                self.server(id)?.cancelsInFlight -= 1
                 if case .failure(let error) = result {
                     self.logger.warning(
                         "cancel request failed",
@@ -241,6 +250,7 @@ extension Broker {
                 completion()
             }
         } catch {
+            server.cancelsInFlight -= 1
             post(.cancelFinished(id))
             completion()
         }

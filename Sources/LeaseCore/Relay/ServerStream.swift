@@ -35,11 +35,22 @@ package struct ServerStream {
     /// The statement bound last is a SET LOCAL, so the tag of the Execute leaves nothing behind.
     var boundLocalSet = false
     var unnamedIsLocalSet = false
+    /// Messages of this lease, as the console counts them.
+    package var tally = Tally()
     /// The client is gone: answers are read and thrown away until none is owed.
     package var isDraining = false
     /// Which query of the broker's own is at the front of `outstanding`, and its error so far.
     package internal(set) var brokerQuery: BrokerQuery?
     var brokerError: PgError?
+
+    package struct Tally: Equatable, Sendable {
+        /// Parse messages of clients, and those that the server was sent.
+        package var clientParses = 0
+        package var serverParses = 0
+        package var binds = 0
+
+        package init() {}
+    }
 
     package enum CopyState: UInt8, Sendable {
         case none, out, both
@@ -86,7 +97,20 @@ package struct ServerStream {
             isBatchOpen = entry.isExtended
             if !isBatchOpen { batch += 1 }
         }
+        count(entry)
         outstanding.append(entry)
+    }
+
+    private mutating func count(_ entry: Outstanding) {
+        switch entry.kind {
+        case .parse:
+            if entry.audience != .broker { tally.clientParses += 1 }
+            if entry.audience != .synthesized { tally.serverParses += 1 }
+        case .bind:
+            tally.binds += 1
+        case .describe, .close, .execute, .sync, .query, .functionCall:
+            break
+        }
     }
 
     mutating func push(_ kind: Outstanding.Kind, _ audience: Outstanding.Audience, undo step: Undo)

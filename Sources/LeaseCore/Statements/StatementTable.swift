@@ -21,6 +21,7 @@ package struct StatementTable {
         var references = 0
         var taint: SessionTaint = []
         var isTransactionLocalSet = false
+        var isRetired = false
     }
 
     private var entries: [Entry] = []
@@ -66,9 +67,19 @@ package struct StatementTable {
         precondition(entries[slot].references > 0, "a statement is released once too often")
         entries[slot].references -= 1
         guard entries[slot].references == 0 else { return }
-        entries[slot].body.withUnsafeBytes { _ = byBody.remove($0) }
+        if !entries[slot].isRetired {
+            entries[slot].body.withUnsafeBytes { _ = byBody.remove($0) }
+        }
         entries[slot] = Entry()
         free.append(id.slot)
+    }
+
+    /// Whoever prepares the same text from now on gets another statement. Those who have this one keep it.
+    package mutating func retire(_ id: StatementID) {
+        let slot = Int(id.slot)
+        guard entries[slot].references > 0, !entries[slot].isRetired else { return }
+        entries[slot].isRetired = true
+        entries[slot].body.withUnsafeBytes { _ = byBody.remove($0) }
     }
 
     package func name(of id: StatementID) -> [UInt8] { entries[Int(id.slot)].name }
