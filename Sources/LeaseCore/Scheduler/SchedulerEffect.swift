@@ -1,7 +1,8 @@
 /// What the scheduler orders the shell to do. Run first in, first out, after `handle` returned; an
 /// effect never calls the scheduler, it posts an event.
 package enum SchedulerEffect: Equatable, Sendable {
-    /// Open a connection of this pool with this startup profile (session pools; else the server's defaults).
+    /// Open a connection of this pool with this startup profile (session pools; else the server's
+    /// defaults).
     case openServer(ServerID, PoolID, ProfileID)
     /// Close it, whatever it does (a connect in progress too), then post `serverClosed`.
     case closeServer(ServerID, CloseReason)
@@ -39,6 +40,7 @@ package enum CloseReason: String, Equatable, Sendable {
     case reconnect = "reconnect asked for"
     case poolClosed = "pool removed"
     case draining = "broker is draining"
+    /// A connect in progress: another pool's waiter needs its room.
     case unneeded = "nobody waits for it any more"
 }
 

@@ -4,8 +4,9 @@ package import PostgresWire
 package enum SchedulerEvent: Sendable {
     // MARK: Pools, groups and the global policy
 
-    /// A pool that clients may ask leases of from now on. With `startup`, one connection is opened at once and
-    /// retried by that schedule until `poolStarted` or `poolStartFailed`.
+    /// A pool that clients may ask leases of from now on. With `startup`, one connection is opened
+    /// at once and retried by that schedule until `poolStarted` or `poolStartFailed`. A permanent
+    /// failure ends it at once.
     case poolOpened(PoolID, PoolPolicy, startup: StartupSchedule?)
     /// New limits for a pool, after a reload. Leases that are out stay; surplus connections close
     /// when they come back.
@@ -37,8 +38,8 @@ package enum SchedulerEvent: Sendable {
     /// An idle, validating or resetting connection ended or said something unexpected. (A leased
     /// one comes back by `leaseReturned(.broken)`.)
     case serverLost(ServerID)
-    /// A cancel request for what this server runs was sent to PostgreSQL, and has no answer yet: it must not
-    /// serve another lease before every one of them is finished.
+    /// A cancel request for what this server runs was sent to PostgreSQL, and has no answer yet:
+    /// it must not serve another lease before every one of them is finished.
     case cancelStarted(ServerID)
     case cancelFinished(ServerID)
     /// The shell has closed it, after `closeServer`: the slot is free.
@@ -46,12 +47,15 @@ package enum SchedulerEvent: Sendable {
 
     // MARK: Operators
 
-    /// Give nothing out; close connections as they become free. `poolPaused` follows when none is left.
+    /// Give nothing out; close connections as they become free. `poolPaused` follows when none is
+    /// left.
     case poolPauseRequested(PoolID)
     case poolResumed(PoolID)
-    /// Close every connection that is open now, idle ones at once, leased ones on return.
+    /// Close every connection that is open now, idle ones and connects in progress at once, leased
+    /// ones on return. The next attempt to connect need not wait for a pause that is under way.
     case poolReconnectRequested(PoolID)
-    /// No new connection beyond demand, no idle one kept: the broker is going down, but clients are still served.
+    /// No new connection beyond demand, no idle one kept: the broker is going down, but clients are
+    /// still served.
     case drainRequested
 
     /// The clock has reached `nextDeadline`.
