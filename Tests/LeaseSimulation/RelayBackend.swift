@@ -1,0 +1,372 @@
+package import PostgresWire
+
+/// A PostgreSQL backend as the protocol sees it: batches, skipping to the Sync after an error, copies
+/// that ignore Sync, prepared statements, portals, the transaction's state and a setting.
+///
+/// Its statements are a few words: `select T`, `rows N T`, `fail T`, `bad T`, `insert T`, `begin`,
+/// `commit`, `rollback`, `set mark T`, `set local mark T`, `select set_config mark T`, `show mark`,
+/// `set profile T`, `show profile`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
+/// `deallocate all`, `discard all`, and nothing at all.
+package struct RelayBackend {
+    package var input: [UInt8] = []
+    package var output: [UInt8] = []
+    package var isDead = false
+    /// What ran here and what was committed, since somebody last looked.
+    package var executed: [String] = []
+    package var committed: [String] = []
+
+    package private(set) var status = TransactionStatus.idle
+    package private(set) var isSkipping = false
+    /// An implicit or explicit transaction is under way.
+    package private(set) var isInTransaction = false
+    package private(set) var prepared: [String: String] = [:]
+    package private(set) var mark: String?
+    package private(set) var profile = "0"
+    private var portals: [String: (text: String, sent: Int)] = [:]
+    private var localMark: String?
+    private var markBefore: String?
+    private var inserts: [String] = []
+    private var copy: (rows: Int, isExtended: Bool)?
+
+    package init() {}
+
+    package var isCopying: Bool { copy != nil }
+    package var hasPortals: Bool { !portals.isEmpty }
+
+    private struct Failure: Error {
+        var state: SQLState
+        var message: String
+    }
+
+    /// Deals with one message. False if none is there.
+    package mutating func step() -> Bool {
+        guard !isDead, input.count >= MessageHeader.size else { return false }
+        let header = input.withUnsafeBytes { MessageHeader($0, at: 0) }
+        let end = MessageHeader.size + header.bodyLength
+        guard header.bodyLength >= 0, input.count >= end else { return false }
+        let body = Array(input[MessageHeader.size..<end])
+        input.removeFirst(end)
+        take(FrontendKind(rawValue: header.kind), body)
+        return true
+    }
+
+    private mutating func take(_ kind: FrontendKind, _ body: [UInt8]) {
+        if copy != nil {
+            takeInCopy(kind, body)
+            return
+        }
+        switch kind {
+        case .sync:
+            isSkipping = false
+            if status == .idle { commit() }
+            output.appendReadyForQuery(status)
+        case .copyData, .copyDone, .copyFail, .flush:
+            break
+        case .query:
+            if !isSkipping { simple(Self.string(body, 0)) }
+        case .parse, .bind, .describe, .close, .execute:
+            if isSkipping { return }
+            do throws(Failure) {
+                try extended(kind, body)
+            } catch {
+                fail(error, isExtended: true)
+            }
+        default:
+            die("unexpected message \(kind.rawValue)")
+        }
+    }
+
+    private mutating func die(_ reason: String) {
+        output.appendErrorResponse(.fatal(.protocolViolation, reason))
+        isDead = true
+    }
+
+    private mutating func fail(_ failure: Failure, isExtended: Bool) {
+        output.appendErrorResponse(.error(failure.state, failure.message))
+        inserts = []
+        mark = markBefore
+        localMark = nil
+        portals = [:]
+        if status == .idle { isInTransaction = false } else { status = .failed }
+        if isExtended { isSkipping = true }
+    }
+
+    // MARK: Copy
+
+    private mutating func takeInCopy(_ kind: FrontendKind, _ body: [UInt8]) {
+        let isExtended = copy!.isExtended
+        switch kind {
+        case .sync, .flush: return
+        case .copyData where body != [UInt8(ascii: "x")]:
+            copy!.rows += 1
+            return
+        case .copyData, .copyFail:
+            copy = nil
+            fail(Failure(state: .queryCanceled, message: "copy failed"), isExtended: isExtended)
+        case .copyDone:
+            output.appendCommandComplete("COPY \(copy!.rows)")
+            copy = nil
+        default:
+            die("unexpected message \(kind.rawValue) during COPY from stdin")
+            return
+        }
+        if !isExtended { endSimple() }
+    }
+
+    private mutating func beginCopy(isExtended: Bool) {
+        copy = (0, isExtended)
+        output.appendMessage(kind: BackendKind.copyInResponse.rawValue) { $0 += [0, 0, 0] }
+    }
+
+    // MARK: Simple
+
+    private mutating func simple(_ text: String) {
+        prepared[""] = nil
+        let statements = text.split(separator: ";", omittingEmptySubsequences: true)
+        do throws(Failure) {
+            if statements.isEmpty { output.appendEmptyQueryResponse() }
+            for statement in statements {
+                try check(String(statement))
+                let words = statement.split(separator: " ")
+                if words.starts(with: ["copy", "in"]) {
+                    enter()
+                    executed.append(String(words.last!))
+                    beginCopy(isExtended: false)
+                    return
+                }
+                if returnsRows(words) {
+                    output.appendRowDescription([ColumnDescription(name: "value")])
+                }
+                try run(words, limit: 0, sent: 0, isAlone: statements.count == 1)
+            }
+        } catch {
+            fail(error, isExtended: false)
+        }
+        endSimple()
+    }
+
+    private mutating func endSimple() {
+        if status == .idle { commit() }
+        output.appendReadyForQuery(status)
+    }
+
+    // MARK: Extended
+
+    private mutating func extended(_ kind: FrontendKind, _ body: [UInt8]) throws(Failure) {
+        switch kind {
+        case .parse:
+            let name = Self.string(body, 0)
+            let text = Self.string(body, 1)
+            if name.isEmpty { prepared[""] = nil }
+            try check(text)
+            guard prepared[name] == nil else {
+                throw Failure(
+                    state: .duplicatePreparedStatement,
+                    message: "prepared statement \"\(name)\" already exists")
+            }
+            enter()
+            prepared[name] = text
+            output.appendParseComplete()
+        case .bind:
+            let portal = Self.string(body, 0)
+            let text = try statement(Self.string(body, 1))
+            try check(text)
+            guard portal.isEmpty || portals[portal] == nil else {
+                throw Failure(state: .duplicateCursor, message: "cursor already exists")
+            }
+            enter()
+            portals[portal] = (text, 0)
+            output.appendBindComplete()
+        case .describe:
+            try describe(Self.string(Array(body.dropFirst()), 0), isPortal: body[0] == 80)
+        case .close:
+            let name = Self.string(Array(body.dropFirst()), 0)
+            if body[0] == 80 { portals[name] = nil } else { prepared[name] = nil }
+            output.appendCloseComplete()
+        default:
+            try execute(Self.string(body, 0), limit: Int(body[body.count - 1]))
+        }
+    }
+
+    private func statement(_ name: String) throws(Failure) -> String {
+        if let text = prepared[name] { return text }
+        throw Failure(
+            state: .invalidStatementName,
+            message: name.isEmpty
+                ? "unnamed prepared statement does not exist"
+                : "prepared statement \"\(name)\" does not exist")
+    }
+
+    private func portal(_ name: String) throws(Failure) -> (text: String, sent: Int) {
+        if let portal = portals[name] { return portal }
+        throw Failure(
+            state: .invalidCursorName, message: "portal \"\(name)\" does not exist")
+    }
+
+    private mutating func describe(_ name: String, isPortal: Bool) throws(Failure) {
+        let text = isPortal ? try portal(name).text : try statement(name)
+        try check(text)
+        enter()
+        if !isPortal { output.appendParameterDescription([]) }
+        if returnsRows(text.split(separator: " ")) {
+            output.appendRowDescription([ColumnDescription(name: "value")])
+        } else {
+            output.appendNoData()
+        }
+    }
+
+    private mutating func execute(_ name: String, limit: Int) throws(Failure) {
+        let (text, sent) = try portal(name)
+        try check(text)
+        enter()
+        let words = text.split(separator: " ")
+        if words.isEmpty {
+            output.appendEmptyQueryResponse()
+        } else if words.starts(with: ["copy", "in"]) {
+            executed.append(String(words.last!))
+            beginCopy(isExtended: true)
+        } else {
+            let isWhole = try run(words, limit: limit, sent: sent, isAlone: true)
+            if !isWhole { portals[name]?.sent = sent + limit }
+        }
+    }
+
+    // MARK: Statements
+
+    private func returnsRows(_ words: [Substring]) -> Bool {
+        ["select", "rows", "show"].contains(words.first)
+    }
+
+    /// What is refused before it runs.
+    private func check(_ text: String) throws(Failure) {
+        if status == .failed, text != "commit", text != "rollback" {
+            throw Failure(
+                state: .inFailedSqlTransaction, message: "current transaction is aborted")
+        }
+        if text.hasPrefix("bad") { throw Failure(state: .syntaxError, message: text) }
+    }
+
+    private mutating func enter() {
+        guard !isInTransaction else { return }
+        isInTransaction = true
+        markBefore = mark
+    }
+
+    private mutating func commit() {
+        committed += inserts
+        leave()
+    }
+
+    private mutating func leave() {
+        inserts = []
+        localMark = nil
+        portals = [:]
+        isInTransaction = false
+        status = .idle
+    }
+
+    /// False if the limit of rows came before the end.
+    @discardableResult
+    private mutating func run(
+        _ words: [Substring], limit: Int, sent: Int, isAlone: Bool
+    ) throws(Failure) -> Bool {
+        enter()
+        let last = String(words.last!)
+        if !["begin", "commit", "rollback", "mark", "profile", "all"].contains(last), sent == 0 {
+            executed.append(last)
+        }
+        switch words.prefix(2).joined(separator: " ") {
+        case "select set_config":
+            mark = last
+            row(last, tag: "SELECT 1")
+        case let start where start.hasPrefix("select"):
+            row(last, tag: "SELECT 1")
+        case let start where start.hasPrefix("rows"):
+            return rows(Int(words[1])!, last, limit: limit, sent: sent)
+        case let start where start.hasPrefix("fail"):
+            throw Failure(state: .internalError, message: "failed \(last)")
+        case let start where start.hasPrefix("insert"):
+            inserts.append(last)
+            output.appendCommandComplete("INSERT 0 1")
+        case "set mark":
+            mark = last
+            output.appendCommandComplete("SET")
+        case "set local":
+            if status != .idle { localMark = last }
+            output.appendCommandComplete("SET")
+        case "set profile":
+            profile = last
+            output.appendCommandComplete("SET")
+            output.appendParameterStatus(name: "profile", value: last)
+        case "show mark": row("mark:\(localMark ?? mark ?? "none")", tag: "SHOW")
+        case "show profile": row("profile:\(profile)", tag: "SHOW")
+        case "copy out":
+            output.appendMessage(kind: BackendKind.copyOutResponse.rawValue) { $0 += [0, 0, 0] }
+            for _ in 0..<Int(words[2])! { output.appendCopyData(Array(last.utf8)) }
+            output.appendCopyDone()
+            output.appendCommandComplete("COPY \(words[2])")
+        case let start where start.hasPrefix("notice"):
+            output.appendNoticeResponse(.notice(last))
+            output.appendCommandComplete("NOTIFY")
+        default:
+            try runUtility(words, last, isAlone: isAlone)
+        }
+        return true
+    }
+
+    private mutating func runUtility(
+        _ words: [Substring], _ last: String, isAlone: Bool
+    ) throws(Failure) {
+        switch words.joined(separator: " ") {
+        case "begin":
+            status = .inTransaction
+            output.appendCommandComplete("BEGIN")
+        case "commit":
+            let isFailed = status == .failed
+            if isFailed { leave() } else { commit() }
+            output.appendCommandComplete(isFailed ? "ROLLBACK" : "COMMIT")
+        case "rollback":
+            if status != .failed { mark = markBefore }
+            leave()
+            output.appendCommandComplete("ROLLBACK")
+        case "deallocate all":
+            prepared = prepared.filter { $0.key.isEmpty }
+            output.appendCommandComplete("DEALLOCATE ALL")
+        case "discard all":
+            guard status == .idle, isAlone else {
+                throw Failure(state: .activeSqlTransaction, message: "not in a transaction block")
+            }
+            commit()
+            prepared = [:]
+            mark = nil
+            profile = "0"
+            output.appendCommandComplete("DISCARD ALL")
+        default:
+            // deallocate NAME
+            _ = try statement(last)
+            prepared[last] = nil
+            output.appendCommandComplete("DEALLOCATE")
+        }
+    }
+
+    private mutating func row(_ value: String, tag: String) {
+        output.appendDataRow(texts: [value])
+        output.appendCommandComplete(tag)
+    }
+
+    private mutating func rows(_ count: Int, _ token: String, limit: Int, sent: Int) -> Bool {
+        let end = limit == 0 ? count : min(count, sent + limit)
+        for _ in sent..<end { output.appendDataRow(texts: [token]) }
+        if limit > 0, end < count {
+            output.appendPortalSuspended()
+            return false
+        }
+        output.appendCommandComplete("SELECT \(end - sent)")
+        return true
+    }
+
+    private static func string(_ body: [UInt8], _ index: Int) -> String {
+        let parts = body.split(separator: 0, maxSplits: index + 1, omittingEmptySubsequences: false)
+        return index < parts.count ? String(decoding: parts[index], as: UTF8.self) : ""
+    }
+}
