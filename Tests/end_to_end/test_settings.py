@@ -317,7 +317,7 @@ def test_lease_warn_after_logs_the_owner_once(make_broker):
     broker = make_broker({"lease_warn_after": 1})
     with broker.wire(application_name="the-forgetful") as one:
         one.query("BEGIN")
-        broker.wait_logged("the-forgetful", str(os.getpid()))
+        broker.wait_logged("lease is held", "the-forgetful", str(os.getpid()))
         warnings = lambda: [r for r in broker.records() if r.get("level") == "warning"]
         found = warnings()
         holds_for(lambda: warnings() == found, 1.2)

@@ -135,7 +135,7 @@ extension Broker {
             return
         }
         do throws(WireError) {
-            login.settings = try sessionSettings(of: message)
+            login.settings = try sessionSettings(of: message, from: client)
         } catch {
             refuse(client, error.pgError)
             return
@@ -145,7 +145,9 @@ extension Broker {
     }
 
     /// The GUCs of a startup packet, those of `options` first, as PostgreSQL applies them.
-    private func sessionSettings(of message: StartupMessage) throws(WireError) -> [ProfileEntry] {
+    private func sessionSettings(
+        of message: StartupMessage, from client: ClientSession
+    ) throws(WireError) -> [ProfileEntry] {
         var entries: [ProfileEntry] = []
         let ignored = settings.ignoreStartupParameters.map { $0.lowercased() }
         if let options = message.options, !ignored.contains("options") {
@@ -156,6 +158,11 @@ extension Broker {
         for parameter in message.parameters {
             entries.append(
                 ProfileEntry(name: parameter.name.lowercased(), value: parameter.value))
+        }
+        if settings.applicationNameAddHost {
+            let name = [client.applicationName, client.origin].filter { !$0.isEmpty }
+            entries.append(
+                ProfileEntry(name: "application_name", value: name.joined(separator: " - ")))
         }
         return entries.filter { !ignored.contains($0.name) }
     }

@@ -84,6 +84,13 @@ final class ClientSession: FileWatcherDelegate {
 
     var isOpen: Bool { phase != .closed && phase != .closing }
 
+    /// Where it came from, as pgbouncer writes it: `unix(pid):0` or `address:port`.
+    var origin: String {
+        if let peer { return "unix(\(peer.processID)):0" }
+        guard let address = SocketAddress(peerOf: descriptor) else { return "" }
+        return "\(address.host):\(address.port)"
+    }
+
     /// Who it is, for logs and errors.
     var ownerKey: OwnerKey { OwnerKey(processID: peer?.processID ?? 0) }
 

@@ -103,12 +103,14 @@ extension Broker {
         counters.rejections += 1
         guard let pool = client.pool else { return }
         let error = rejectionError(rejection, pool)
-        logger.warning(
-            "lease refused",
-            metadata: describe(client, with: [
-                "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
-                "waited_us": "\(rejection.waited.wholeMicroseconds)",
-            ]))
+        if settings.logPoolerErrors {
+            logger.warning(
+                "lease refused",
+                metadata: describe(client, with: [
+                    "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                    "waited_us": "\(rejection.waited.wholeMicroseconds)",
+                ]))
+        }
         if client.phase == .awaitingServer {
             refuse(client, error)
         } else {

@@ -5,7 +5,7 @@ import Glibc
 /// Owns one datagram socket connected to `NOTIFY_SOCKET`. Nothing here waits on the event loop for
 /// longer than `sendTimeout`; a manager that does not read loses a status line, never the broker.
 package final class ServiceNotifier: Sendable {
-    private static let sendTimeout = timeval(tv_sec: 1, tv_usec: 0)
+    private static let sendTimeout = timeval(tv_sec: 0, tv_usec: 50_000)
 
     private let descriptor: Int32
 
@@ -37,7 +37,7 @@ package final class ServiceNotifier: Sendable {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         let microseconds = time.tv_sec * 1_000_000 + time.tv_nsec / 1000
-        return send("RELOADING=1\nMONOTONIC_USEC=\(microseconds)", waits: true)
+        return send("RELOADING=1\nMONOTONIC_USEC=\(microseconds)", waits: false)
     }
 
     @discardableResult

@@ -245,7 +245,10 @@ package struct ServerTurn {
         } else {
             step.queries += 1
             if status == .idle { step.transactions += 1 }
-            if !server.isDraining { toClient.pass(range, of: input) }
+            // A transaction block in a statement pool: the shell answers this one, with an error.
+            let isRefused =
+                mode.pooling == .statement && status != .idle && server.outstanding.count == 1
+            if !server.isDraining, !isRefused { toClient.pass(range, of: input) }
             server.answeredWithError = false
         }
         pop(&server, &statements, &toClient)
