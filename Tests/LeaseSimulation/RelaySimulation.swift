@@ -1,0 +1,19 @@
+/// Seeded runs of the relay in its fake world.
+///
+/// One seed is one run: a pool mode, clients, servers, with or without faults. A run without faults
+/// is compared with what direct connections would have shown, message by message.
+package struct RelaySimulation {
+    /// What went wrong, or nil.
+    package static func run(
+        seed: UInt64, steps: Int, trace: ((String) -> Void)? = nil
+    ) -> String? {
+        var world = RelayWorld(seed: seed)
+        world.trace = trace
+        do throws(RelayWorld.Violation) {
+            try world.run(steps: steps)
+            return nil
+        } catch {
+            return "relay seed \(seed), \(steps) steps: \(error)"
+        }
+    }
+}

@@ -1,0 +1,206 @@
+import LeaseCore
+import PostgresWire
+
+/// The relay machine between clients that run made-up programs and backends that answer them, with
+/// chance deciding who goes on, where bytes are cut, and what breaks.
+///
+/// Does what the broker's shell does, in small: grants, resets, prepares profiles, sends again,
+/// drains.
+struct RelayWorld {
+    /// A broken promise.
+    struct Violation: Error, CustomStringConvertible {
+        var description: String
+    }
+
+    struct Server {
+        var backend = RelayBackend()
+        var stream = ServerStream()
+        /// On its way there, and what the relay did not take of its answers.
+        var wire: [UInt8] = []
+        var carry: [UInt8] = []
+        var client: Int?
+        var orphan: ClientStream?
+        /// The client that the orphan was.
+        var orphanedBy: Int?
+        var isLeased = false
+        var isResetting = false
+        var hasSent = false
+        var prelude: [UInt8] = []
+        var holdsClientBytes = false
+        var profile = "0"
+        var pendingProfile: String?
+        var isFree: Bool { !isLeased && !isResetting }
+    }
+
+    struct Client {
+        var stream = ClientStream()
+        var program: RelayProgram
+        var pending: [UInt8] = []
+        var server: Int?
+        var isWaiting = false
+        var isGone = false
+        var profile: String
+        // What it does.
+        var group: RelayProgram.Group?
+        var part = 0
+        var unsent: [UInt8] = []
+        var sent: [UInt8] = []
+        var received: [UInt8] = []
+        var sawFault = false
+        var everSawFault = false
+        var groups = 0
+    }
+
+    let mode: RelayMode
+    let hasFaults: Bool
+    var random: SeededGenerator
+    var statements = StatementTable()
+    var servers: [Server]
+    var clients: [Client]
+    var committed: Set<String> = []
+    /// Of clients that vanished: what their bytes may have committed.
+    var allowed: [Int: Set<String>] = [:]
+    var toServer = RelayOutput()
+    var toClient = RelayOutput()
+    /// Set by whoever notices; thrown after the step.
+    var violation: String?
+    var trace: ((String) -> Void)?
+    var faults = 0
+
+    init(seed: UInt64) {
+        random = SeededGenerator(seed: seed)
+        let pooling: [RelayMode.Pooling] = [.transaction, .transaction, .statement, .session]
+        let bound = [0, 1, 2, 100].randomElement(using: &random)!
+        mode = RelayMode(
+            pooling: pooling[Int(seed % 4)], maxPreparedStatements: bound, maxMessageSize: 1 << 20)
+        hasFaults = (seed / 4).isMultiple(of: 2)
+        let count = Int.random(in: 1...5, using: &random)
+        let serverCount =
+            mode.pooling == .session ? count : Int.random(in: 1...3, using: &random)
+        servers = (0..<serverCount).map { _ in Server() }
+        let mode = mode
+        clients = (0..<count).map { index in
+            Client(
+                program: RelayProgram(client: index, mode: mode, seed: seed),
+                profile: mode.pooling == .session ? "0" : "\(index % 3)")
+        }
+    }
+
+    mutating func chance(_ percent: Int) -> Bool {
+        Int.random(in: 0..<100, using: &random) < percent
+    }
+
+    func note(_ text: @autoclosure () -> String) {
+        if let trace { trace(text()) }
+    }
+
+    // MARK: Steps
+
+    mutating func run(steps: Int) throws(Violation) {
+        for _ in 0..<steps { try step(winding: false) }
+        // Faults end, and everyone comes to an end with what was begun.
+        var left = 20_000
+        while clients.contains(where: { !$0.isGone && $0.group != nil }), left > 0 {
+            try step(winding: true)
+            left -= 1
+        }
+        if left == 0 { throw Violation(description: "it does not come to an end: \(stuck)") }
+        try finish()
+    }
+
+    private var stuck: String {
+        clients.indices.filter { clients[$0].group != nil }.map { index in
+            let client = clients[index]
+            return "client \(index) at server \(client.server.map { "\($0)" } ?? "none"),"
+                + " waiting \(client.isWaiting), unsent \(client.unsent.count),"
+                + " pending \(RelayTranscript.ofClient(client.pending)),"
+                + " sent \(RelayTranscript.ofClient(client.sent)),"
+                + " received \(RelayTranscript.ofServer(client.received)),"
+                + " expected \(client.group!.expected)"
+        }.joined(separator: "; ")
+    }
+
+    private mutating func step(winding: Bool) throws(Violation) {
+        let index = clients.indices.randomElement(using: &random)!
+        let server = servers.indices.randomElement(using: &random)!
+        switch Int.random(in: 0..<100, using: &random) {
+        case 0..<30: act(index, winding: winding)
+        case 30..<45: grant()
+        case 45..<60: deliver(to: server)
+        case 60..<78: work(server)
+        case 78..<97: answer(from: server)
+        case 97 where hasFaults && !winding: kill(server)
+        case 98 where hasFaults && !winding && chance(40): abandon(index)
+        default: break
+        }
+        if let violation { throw Violation(description: violation) }
+        try check()
+    }
+
+    private mutating func grant() {
+        let waiting = clients.indices.filter { clients[$0].isWaiting }
+        let free = servers.indices.filter { servers[$0].isFree }
+        guard let client = waiting.randomElement(using: &random),
+            let server = free.randomElement(using: &random)
+        else { return }
+        grant(client, server)
+    }
+
+    private mutating func deliver(to index: Int) {
+        guard !servers[index].wire.isEmpty else { return }
+        let count = Int.random(in: 1...max(1, min(200, servers[index].wire.count)), using: &random)
+        let taken = min(count, servers[index].wire.count)
+        servers[index].backend.input += servers[index].wire.prefix(taken)
+        servers[index].wire.removeFirst(taken)
+    }
+
+    /// The backend deals with a message, in the name of who holds it.
+    private mutating func work(_ index: Int) {
+        for _ in 0..<Int.random(in: 1...6, using: &random) {
+            guard servers[index].backend.step() else { break }
+        }
+        if chance(6), servers[index].isLeased, !servers[index].backend.isDead {
+            servers[index].backend.output.appendNoticeResponse(.notice("noise"))
+        }
+        if chance(3), servers[index].isLeased, !servers[index].backend.isDead {
+            servers[index].backend.output.appendParameterStatus(name: "noise", value: "1")
+        }
+        let holder = servers[index].client ?? servers[index].orphanedBy
+        for token in servers[index].backend.executed where token.hasPrefix("c") {
+            if let holder, !token.hasPrefix("c\(holder).") {
+                violation = "\(token) runs on server \(index), which client \(holder) holds"
+            } else if holder == nil {
+                violation = "\(token) runs on server \(index), which nobody holds"
+            }
+        }
+        servers[index].backend.executed = []
+        committed.formUnion(servers[index].backend.committed)
+        servers[index].backend.committed = []
+    }
+
+    private mutating func answer(from index: Int) {
+        let output = servers[index].backend.output
+        if output.isEmpty {
+            if servers[index].backend.isDead { serverEnded(index) }
+            return
+        }
+        let most = chance(50) ? output.count : min(output.count, 40)
+        let count = Int.random(in: 1...most, using: &random)
+        servers[index].backend.output.removeFirst(count)
+        receive(Array(output.prefix(count)), fromServer: index)
+    }
+
+    /// The backend dies, with some of its answers.
+    private mutating func kill(_ index: Int) {
+        guard !servers[index].backend.isDead else { return }
+        faults += 1
+        note("server \(index) dies")
+        let output = servers[index].backend.output
+        servers[index].backend.output = Array(
+            output.prefix(Int.random(in: 0...output.count, using: &random)))
+        if chance(50), servers[index].backend.output.count == output.count {
+            servers[index].backend.output.appendErrorResponse(.fatal(.adminShutdown, "shutdown"))
+        }
+        servers[index].backend.isDead = true
+    }
+}

@@ -1,0 +1,308 @@
+import LeaseCore
+import PostgresWire
+
+/// What the broker's shell does with the machine's verdicts.
+extension RelayWorld {
+    // MARK: From the client
+
+    mutating func receive(_ bytes: [UInt8], from index: Int) {
+        clients[index].pending += bytes
+        resume(index)
+    }
+
+    mutating func resume(_ index: Int) {
+        while !clients[index].isGone, !clients[index].pending.isEmpty {
+            let before = clients[index].pending.count
+            let server = clients[index].server
+            if let server {
+                if servers[server].holdsClientBytes { return }
+                relay(index, to: server)
+            } else {
+                relayWithoutLease(index)
+            }
+            let isStuck = before == clients[index].pending.count
+            if isStuck, server == clients[index].server { return }
+            if clients[index].isWaiting { return }
+            if isStuck, clients[index].server == nil { return }
+        }
+    }
+
+    private mutating func relayWithoutLease(_ index: Int) {
+        let input = clients[index].pending
+        input.withUnsafeBytes { raw in
+            var turn = ClientTurn(raw, mode: mode)
+            let step = turn.runWithoutLease(
+                &clients[index].stream, statements: &statements, toClient: &toClient)
+            finishTurn(index, step, raw)
+        }
+    }
+
+    private mutating func finishTurn(
+        _ index: Int, _ step: ClientStep, _ raw: UnsafeRawBufferPointer
+    ) {
+        if !toClient.isEmpty {
+            clients[index].received += toClient.withBytes(of: raw) { Array($0) }
+        }
+        toClient.reset()
+        clients[index].pending.removeFirst(step.consumed)
+        switch step.verdict {
+        case .more, .terminate: break
+        case .needsLease: clients[index].isWaiting = true
+        case .malformed(let error): violation = "client \(index) is refused: \(error.message)"
+        }
+    }
+
+    private mutating func relay(_ index: Int, to server: Int) {
+        let input = clients[index].pending
+        let isFirst = !servers[server].hasSent && mode.pooling != .session
+        let position = isFirst ? clients[index].stream.position : nil
+        let prelude = servers[server].prelude
+        input.withUnsafeBytes { raw in
+            if !prelude.isEmpty { toServer.inject(after: raw) { $0 += prelude } }
+            servers[server].prelude = []
+            var turn = ClientTurn(raw, mode: mode)
+            let step = turn.run(
+                &clients[index].stream, &servers[server].stream, statements: &statements,
+                toServer: &toServer, toClient: &toClient)
+            let bytes = toServer.withBytes(of: raw) { Array($0) }
+            toServer.reset()
+            if !bytes.isEmpty, !write(bytes, to: server) {
+                toClient.reset()
+                if let position {
+                    note("client \(index) is sent to another server than \(server)")
+                    servers[server].stream.takeBack(
+                        &clients[index].stream, before: position, statements: &statements)
+                    clients[index].server = nil
+                    clients[index].isWaiting = true
+                    replace(server)
+                } else {
+                    clients[index].pending.removeFirst(step.consumed)
+                    serverEnded(server)
+                }
+                return
+            }
+            finishTurn(index, step, raw)
+        }
+        if clients[index].server == server { endLeaseIfOver(server) }
+    }
+
+    /// False if the server was dead before it took anything.
+    private mutating func write(_ bytes: [UInt8], to server: Int) -> Bool {
+        if servers[server].backend.isDead { return servers[server].hasSent }
+        servers[server].wire += bytes
+        servers[server].hasSent = true
+        return true
+    }
+
+    // MARK: Leases
+
+    mutating func grant(_ index: Int, _ server: Int) {
+        note("client \(index) is granted server \(server)")
+        let backend = servers[server].backend
+        if !backend.isDead,
+            !servers[server].wire.isEmpty || !backend.input.isEmpty
+                || backend.status != .idle || backend.isSkipping || backend.isInTransaction
+                || backend.isCopying || backend.hasPortals || backend.mark != nil
+                || backend.profile != servers[server].profile
+                || backend.prepared.count(where: { !$0.key.isEmpty })
+                    != servers[server].stream.prepared.count
+        {
+            violation = "server \(server) is not clean when client \(index) gets it: \(backend)"
+        }
+        let stream = servers[server].stream
+        if !stream.isQuiet || stream.isSkippingToSync || stream.isBatchOpen {
+            violation = "server \(server) is not quiet when client \(index) gets it"
+            return
+        }
+        clients[index].isWaiting = false
+        clients[index].server = server
+        servers[server].client = index
+        servers[server].isLeased = true
+        servers[server].hasSent = false
+        servers[server].stream.beginLease()
+        let profile = clients[index].profile
+        if servers[server].profile != profile {
+            servers[server].pendingProfile = profile
+            var bytes: [UInt8] = []
+            servers[server].stream.ask(.profile, "set profile \(profile)", into: &bytes)
+            if chance(50) {
+                servers[server].prelude = bytes
+            } else {
+                servers[server].holdsClientBytes = true
+                if !write(bytes, to: server) {
+                    serverEnded(server)
+                    return
+                }
+            }
+        }
+        resume(index)
+    }
+
+    func isPrelude(_ server: Int) -> Bool { !servers[server].prelude.isEmpty }
+
+    mutating func endLeaseIfOver(_ server: Int) {
+        guard servers[server].isLeased, !isPrelude(server),
+            servers[server].stream.brokerQuery == nil
+        else { return }
+        if let index = servers[server].client {
+            guard servers[server].stream.isLeaseOver(clients[index].stream, mode) else { return }
+            servers[server].client = nil
+            clients[index].server = nil
+            finishLease(server)
+        } else if servers[server].stream.isQuiet {
+            if servers[server].stream.status == .idle {
+                finishLease(server)
+            } else {
+                ask(server, .rollback, "rollback")
+            }
+        }
+    }
+
+    private mutating func finishLease(_ server: Int) {
+        var condition = servers[server].stream.conditionOnReturn
+        if var orphan = servers[server].orphan {
+            orphan.releaseAll(in: &statements)
+            servers[server].orphan = nil
+            if condition == .clean { condition = .dirty }
+        }
+        servers[server].isLeased = false
+        servers[server].orphanedBy = nil
+        servers[server].stream.isDraining = false
+        note("server \(server) comes back \(condition)")
+        switch condition {
+        case .clean: break
+        case .dirty:
+            servers[server].isResetting = true
+            ask(server, .reset, "discard all")
+        case .broken: replace(server)
+        }
+    }
+
+    private mutating func ask(_ server: Int, _ query: BrokerQuery, _ sql: String) {
+        var bytes: [UInt8] = []
+        servers[server].stream.ask(query, sql, into: &bytes)
+        if !write(bytes, to: server) { serverEnded(server) }
+    }
+
+    mutating func abandonLease(of index: Int) {
+        guard let server = clients[index].server else { return }
+        clients[index].server = nil
+        servers[server].client = nil
+        servers[server].orphanedBy = index
+        if servers[server].stream.brokerQuery != nil, isPrelude(server) {
+            replace(server)
+            return
+        }
+        var bytes: [UInt8] = []
+        let canDrain = servers[server].stream.beginDraining(clients[index].stream, into: &bytes)
+        servers[server].orphan = clients[index].stream
+        clients[index].stream = ClientStream()
+        guard canDrain else {
+            replace(server)
+            return
+        }
+        if !bytes.isEmpty, !write(bytes, to: server) {
+            serverEnded(server)
+            return
+        }
+        endLeaseIfOver(server)
+    }
+
+    // MARK: From the server
+
+    mutating func receive(_ bytes: [UInt8], fromServer server: Int) {
+        if servers[server].isFree {
+            // It speaks while nothing was asked.
+            replace(server)
+            return
+        }
+        let input = servers[server].carry + bytes
+        servers[server].carry = []
+        let index = servers[server].client
+        var stream =
+            index.map { clients[$0].stream } ?? servers[server].orphan ?? ClientStream()
+        input.withUnsafeBytes { raw in
+            var turn = ServerTurn(raw, mode: mode)
+            let step = turn.run(
+                &stream, &servers[server].stream, statements: &statements, toClient: &toClient)
+            servers[server].carry = Array(raw[step.consumed...])
+            let passed = toClient.withBytes(of: raw) { Array($0) }
+            toClient.reset()
+            if let index {
+                clients[index].stream = stream
+                clients[index].received += passed
+            } else if servers[server].isLeased {
+                servers[server].orphan = stream
+            }
+            note(step, server)
+        }
+        if let index {
+            resume(index)
+            settle(index)
+        }
+    }
+
+    private mutating func note(_ step: ServerStep, _ server: Int) {
+        if let broken = step.broken {
+            if !servers[server].stream.isSuspect {
+                violation = "server \(server) broke the protocol: \(broken)"
+            }
+            serverEnded(server)
+            return
+        }
+        if step.sessionWasReset { servers[server].profile = "0" }
+        guard let answer = step.brokerAnswer else {
+            if servers[server].isLeased { endLeaseIfOver(server) }
+            return
+        }
+        switch answer.query {
+        case .profile:
+            servers[server].profile = servers[server].pendingProfile!
+            servers[server].holdsClientBytes = false
+            endLeaseIfOver(server)
+        case .reset:
+            servers[server].isResetting = false
+            servers[server].profile = "0"
+            if answer.error != nil || servers[server].stream.status != .idle {
+                violation = "the reset of server \(server) failed"
+            }
+        case .rollback: endLeaseIfOver(server)
+        case .check, .connect: break
+        }
+    }
+
+    mutating func serverEnded(_ server: Int) {
+        guard servers[server].isLeased, let index = servers[server].client else {
+            replace(server)
+            return
+        }
+        var bytes: [UInt8] = []
+        let error = PgError.error(.connectionFailure, "lost")
+        let outcome = servers[server].stream.lose(
+            &clients[index].stream, error: error, statements: &statements, toClient: &bytes)
+        note("client \(index) loses server \(server): \(RelayTranscript.ofServer(bytes))")
+        clients[index].server = nil
+        servers[server].client = nil
+        replace(server)
+        if outcome == .ends || mode.pooling == .session {
+            // The session is over, and says so by its end.
+            clients[index].isGone = true
+            clients[index].pending = []
+            clients[index].stream.releaseAll(in: &statements)
+            return
+        }
+        clients[index].received += bytes
+        resume(index)
+        settle(index)
+    }
+
+    /// The connection is closed, and another one takes its slot.
+    private mutating func replace(_ server: Int) {
+        if var orphan = servers[server].orphan {
+            servers[server].stream.dropAll(&orphan, statements: &statements)
+            orphan.releaseAll(in: &statements)
+        }
+        servers[server].stream.releaseAll(in: &statements)
+        servers[server] = Server()
+    }
+}
