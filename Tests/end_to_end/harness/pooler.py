@@ -204,6 +204,7 @@ class Pooler:
     good_ends = (0, -signal.SIGTERM)
 
     def _second_signal(self):
+        self.hear(0)
         try:
             self.process.wait(0.3)
         except subprocess.TimeoutExpired:
