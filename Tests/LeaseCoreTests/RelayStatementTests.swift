@@ -468,6 +468,51 @@ import Testing
         #expect(relay.send { $0.appendBind() }.server == ["Close(S,)", "Bind(,)"])
     }
 
+    /// Seed 222 of the simulation: an unnamed statement of an earlier batch failed, that of a later
+    /// one stands.
+    @Test func anUnnamedStatementThatFailedDoesNotTakeTheNextAlong() {
+        var relay = RelayFixture()
+        relay.send {
+            $0.appendStatement("selec")
+            $0.appendSync()
+            $0.appendParse(name: "", query: "select 2")
+            $0.appendSync()
+        }
+        relay.answer {
+            $0.appendFailure()
+            $0.appendReadyForQuery(.idle)
+            $0.appendParseComplete()
+            $0.appendReadyForQuery(.idle)
+        }
+        relay.lease()
+        #expect(relay.send { $0.appendBind() }.server == ["Parse(,select 2)", "Bind(,)"])
+    }
+
+    /// Seed 960: what a failed transaction refuses is refused by the server.
+    @Test func aParseInAFailedTransactionIsNotAnsweredByTheBroker() {
+        var relay = RelayFixture()
+        relay.prepare("s1", "select 1")
+        relay.send { $0.appendQuery("begin; selec") }
+        relay.answer {
+            $0.appendFailure()
+            $0.appendReadyForQuery(.failed)
+        }
+        let result = relay.send {
+            $0.appendParse(name: "s2", query: "select 1")
+            $0.appendSync()
+        }
+        #expect(result.server == ["Close(S,pglease_1)", "Parse(pglease_1,select 1)", "Sync"])
+        let answer = relay.answer {
+            $0.appendCloseComplete()
+            $0.appendFailure(.inFailedSqlTransaction, "aborted")
+            $0.appendReadyForQuery(.failed)
+        }
+        #expect(answer == ["E(25P02,aborted)", "Z(E)"])
+        #expect(relay.client.statements.count == 1)
+        #expect(relay.server.prepared.count == 0)
+        #expect(balanced(relay))
+    }
+
     // MARK: What is left behind
 
     @Test(arguments: [

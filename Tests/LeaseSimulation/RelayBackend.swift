@@ -84,7 +84,7 @@ package struct RelayBackend {
     private mutating func fail(_ failure: Failure, isExtended: Bool) {
         output.appendErrorResponse(.error(failure.state, failure.message))
         inserts = []
-        mark = markBefore
+        if isInTransaction { mark = markBefore }
         localMark = nil
         portals = [:]
         if status == .idle { isInTransaction = false } else { status = .failed }

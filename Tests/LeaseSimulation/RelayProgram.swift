@@ -175,9 +175,9 @@ struct RelayProgram {
                     usable.removeAll { $0 == name }
                     result += bytes { $0.appendCloseStatement(name: name) }
                 } else if let name = ours.randomElement(using: &random) {
-                    // The name is taken, or stands for nothing: an error either way.
-                    let text = text()
-                    result += bytes { $0.appendParse(name: name, query: text) }
+                    // The name is taken.
+                    let token = token()
+                    result += bytes { $0.appendParse(name: name, query: "select \(token)") }
                 } else if chance(50) {
                     result += bytes { $0.appendBind(statement: "none") }
                 }

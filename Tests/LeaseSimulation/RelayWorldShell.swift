@@ -99,8 +99,11 @@ extension RelayWorld {
     mutating func grant(_ index: Int, _ server: Int) {
         note("client \(index) is granted server \(server)")
         let backend = servers[server].backend
+        // What means nothing outside of a copy may still be on its way.
+        let underWay = RelayTranscript.ofClient(backend.input + servers[server].wire)
+        let isQuiet = underWay.allSatisfy { $0.hasPrefix("Copy") || $0 == "Flush" }
         if !backend.isDead,
-            !servers[server].wire.isEmpty || !backend.input.isEmpty
+            !isQuiet
                 || backend.status != .idle || backend.isSkipping || backend.isInTransaction
                 || backend.isCopying || backend.hasPortals || backend.mark != nil
                 || backend.profile != servers[server].profile

@@ -77,6 +77,8 @@ extension ClientTurn {
         }
         let id = statements.intern(definition)
         client.statements.insert(id, for: key)
+        // It is for the server to say what a failed transaction refuses.
+        if server.status == .failed { server.prepared.doubt(id) }
         if mustPrepare(id, &server, &statements, &toServer) {
             server.push(.parse, .client, undo: .named(Array(key), id))
             injectParse(id, statements, &toServer)

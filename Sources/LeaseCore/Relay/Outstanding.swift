@@ -40,6 +40,9 @@ package struct Outstanding: Equatable, Sendable {
         self.statement = statement
     }
 
+    /// The client gave the unnamed statement a new text.
+    var isParseOfUnnamed: Bool { isAboutUnnamed && kind == .parse && audience == .client }
+
     /// A copy from the client may begin with its answer.
     var mayCopy: Bool { audience == .client && (kind == .execute || kind == .query) }
 

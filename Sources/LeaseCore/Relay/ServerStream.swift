@@ -150,11 +150,13 @@ package struct ServerStream {
             revert(undo[index], client: &client, statements: &statements)
         }
         undo.removeSubrange(undoBefore..<undoBefore + undoCount)
-        for entry in outstanding[range] where entry.isAboutUnnamed {
-            hasUnnamed = false
-            if entry.kind == .parse, entry.audience == .client { client.unnamed = [] }
-        }
+        let hasDroppedUnnamed = outstanding[range].contains(where: \.isAboutUnnamed)
+        let hasDroppedItsParse = outstanding[range].contains(where: \.isParseOfUnnamed)
         outstanding.removeSubrange(range)
+        // A later batch has settled it anew.
+        guard hasDroppedUnnamed, !outstanding.contains(where: \.isAboutUnnamed) else { return }
+        hasUnnamed = false
+        if hasDroppedItsParse { client.unnamed = [] }
     }
 
     private mutating func revert(
