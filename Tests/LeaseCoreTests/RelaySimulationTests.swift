@@ -4,10 +4,17 @@ import Testing
 /// Seeded runs of the relay in a fake world.
 @Suite struct RelaySimulationTests {
     @Test func noSeedBreaksAPromise() {
-        for seed in 1...300 as ClosedRange<UInt64> {
-            let failure = RelaySimulation.run(seed: seed, steps: 400)
+        for seed in 1...200 as ClosedRange<UInt64> {
+            let failure = RelaySimulation.run(seed: seed, steps: 1200)
             #expect(failure == nil)
             if failure != nil { return }
         }
+    }
+
+    /// Each of these found a fault once; the generator has changed since, so what they found is
+    /// also a test of its own in RelayStatementTests.
+    @Test(arguments: [220, 222, 337, 646, 960, 3470, 6385, 6386] as [UInt64])
+    func seedsThatFoundSomething(_ seed: UInt64) {
+        #expect(RelaySimulation.run(seed: seed, steps: 500) == nil)
     }
 }

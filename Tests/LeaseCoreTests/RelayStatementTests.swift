@@ -488,6 +488,33 @@ import Testing
         #expect(relay.send { $0.appendBind() }.server == ["Parse(,select 2)", "Bind(,)"])
     }
 
+    /// Seed 6386: the broker's Parse of it may be skipped with the batch that it came for.
+    @Test func laterBatchesDoNotCountOnAnUnnamedStatementThatMayBeSkipped() {
+        var relay = RelayFixture()
+        relay.send {
+            $0.appendParse(name: "", query: "select 1")
+            $0.appendSync()
+        }
+        relay.answer {
+            $0.appendParseComplete()
+            $0.appendReadyForQuery(.idle)
+        }
+        relay.lease()
+        let result = relay.send {
+            $0.appendBind(statement: "none")
+            $0.appendBind()
+            $0.appendSync()
+            $0.appendBind()
+            $0.appendBind()
+            $0.appendSync()
+        }
+        #expect(
+            result.server == [
+                "Bind(,none)", "Parse(,select 1)", "Bind(,)", "Sync", "Parse(,select 1)", "Bind(,)",
+                "Bind(,)", "Sync",
+            ])
+    }
+
     /// Seed 960: what a failed transaction refuses is refused by the server.
     @Test func aParseInAFailedTransactionIsNotAnsweredByTheBroker() {
         var relay = RelayFixture()

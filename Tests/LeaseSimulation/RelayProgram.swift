@@ -84,7 +84,7 @@ struct RelayProgram {
             flushGroup(&group)
         } else {
             var all: [UInt8] = []
-            for _ in 0...(chance(50) ? 0 : Int.random(in: 1...4, using: &random)) {
+            for _ in 0...(chance(70) ? 0 : Int.random(in: 1...4, using: &random)) {
                 all += chance(40) ? simple() : batch(&usable, endsWithSync: true)
             }
             group.parts.append(Part(bytes: all))
@@ -160,7 +160,7 @@ struct RelayProgram {
         var result: [UInt8] = []
         var ours: [String] = []
         // Names that this batch touches must not be used by the next of the same group.
-        for _ in 0...Int.random(in: 0...4, using: &random) {
+        for _ in 0...Int.random(in: 0...3, using: &random) {
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<4: result += unnamedStatement()
             case 4..<7: result += newStatement(&ours)

@@ -121,20 +121,37 @@ struct RelayWorld {
     }
 
     private mutating func step(winding: Bool) throws(Violation) {
-        let index = clients.indices.randomElement(using: &random)!
-        let server = servers.indices.randomElement(using: &random)!
-        switch Int.random(in: 0..<100, using: &random) {
-        case 0..<30: act(index, winding: winding)
-        case 30..<45: grant()
-        case 45..<60: deliver(to: server)
-        case 60..<78: work(server)
-        case 78..<97: answer(from: server)
-        case 97 where hasFaults && !winding: kill(server)
-        case 98 where hasFaults && !winding && chance(40): abandon(index)
+        let living = clients.indices.filter { !clients[$0].isGone }
+        let busy = servers.indices.filter { isBusy(servers[$0]) }
+        let client = living.randomElement(using: &random)!
+        let server = busy.randomElement(using: &random)
+        switch Int.random(in: 0..<200, using: &random) {
+        case 0..<50: act(client, winding: winding)
+        case 50..<80: grant()
+        case 80..<110: if let server { deliver(to: server) }
+        case 110..<150: if let server { work(server) }
+        case 150..<197: if let server { answer(from: server) }
+        case 197 where hasFaults && !winding:
+            kill(servers.indices.randomElement(using: &random)!)
+        case 198 where hasFaults && !winding: abandon(client)
         default: break
         }
         if let violation { throw Violation(description: violation) }
         try check()
+    }
+
+    private func isBusy(_ server: Server) -> Bool {
+        !server.wire.isEmpty || !server.backend.input.isEmpty || !server.backend.output.isEmpty
+            || (server.backend.isDead && !server.isFree)
+    }
+
+    /// Another one comes for each that has gone.
+    mutating func addClient() {
+        let index = clients.count
+        clients.append(
+            Client(
+                program: RelayProgram(client: index, mode: mode, seed: random.next()),
+                profile: mode.pooling == .session ? "0" : "\(index % 3)"))
     }
 
     private mutating func grant() {

@@ -108,7 +108,8 @@ extension RelayWorld {
         clients[index].everSawFault = true
         // Done when everything is sent and nobody has anything for it any more.
         guard clients[index].unsent.isEmpty, clients[index].part == group.parts.count - 1,
-            clients[index].server == nil, !clients[index].isWaiting,
+            clients[index].server.map({ servers[$0].stream.isQuiet }) ?? true,
+            !clients[index].isWaiting,
             clients[index].pending.isEmpty
         else { return }
         let most = RelayTranscript.ofClient(clients[index].sent)
@@ -173,6 +174,7 @@ extension RelayWorld {
         faults += 1
         note("client \(index) vanishes")
         clients[index].isGone = true
+        addClient()
         clients[index].isWaiting = false
         clients[index].pending = []
         if let group = clients[index].group { allow(index, group) }

@@ -253,6 +253,10 @@ extension RelayWorld {
             serverEnded(server)
             return
         }
+        // The profile comes in front of whatever its client sends.
+        if step.brokerAnswer?.query == .profile {
+            servers[server].profile = servers[server].pendingProfile!
+        }
         if step.sessionWasReset { servers[server].profile = "0" }
         guard let answer = step.brokerAnswer else {
             if servers[server].isLeased { endLeaseIfOver(server) }
@@ -260,7 +264,6 @@ extension RelayWorld {
         }
         switch answer.query {
         case .profile:
-            servers[server].profile = servers[server].pendingProfile!
             servers[server].holdsClientBytes = false
             endLeaseIfOver(server)
         case .reset:
@@ -290,6 +293,7 @@ extension RelayWorld {
         if outcome == .ends || mode.pooling == .session {
             // The session is over, and says so by its end.
             clients[index].isGone = true
+            addClient()
             clients[index].pending = []
             clients[index].stream.releaseAll(in: &statements)
             return

@@ -323,8 +323,9 @@ extension ClientTurn {
     private func parseUnnamedAgain(
         _ client: inout ClientStream, _ server: inout ServerStream, _ toServer: inout RelayOutput
     ) {
-        guard !server.hasUnnamed else { return }
+        guard !server.hasUnnamed || server.isUnnamedInDoubt else { return }
         server.hasUnnamed = true
+        server.batchOfUnnamed = server.batch
         server.unnamedIsLocalSet = false
         guard !client.unnamed.isEmpty else {
             server.push(Self.aboutUnnamed(.close, .broker))

@@ -30,6 +30,8 @@ package struct ServerStream {
     var ignoredSyncs = 0
     /// The client of this lease has parsed an unnamed statement here.
     var hasUnnamed = false
+    /// The batch in which the broker saw to that last.
+    var batchOfUnnamed: UInt64 = 0
     /// The first of `outstanding` is answered by the message on its way, once that has passed.
     var isAnsweredByPassing = false
     /// The statement bound last is a SET LOCAL, so the tag of the Execute leaves nothing behind.
@@ -119,6 +121,13 @@ package struct ServerStream {
         entry.hasUndo = true
         push(entry)
         undo.append(step)
+    }
+
+    /// What the broker did about the unnamed statement in an earlier batch has no answer yet: an
+    /// error may have skipped it.
+    var isUnnamedInDoubt: Bool {
+        batchOfUnnamed != batch
+            && outstanding.contains { $0.isAboutUnnamed && $0.audience == .broker }
     }
 
     /// The client ends a copy of which nothing is known yet.
