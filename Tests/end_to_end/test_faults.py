@@ -2,7 +2,10 @@
 
 import os
 import random
+import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -12,7 +15,7 @@ import pytest
 from harness import wire
 from harness.faucet import Faucet
 from harness.history import History
-from harness.postgres import Postgres
+from harness.postgres import Postgres, folder, free_port
 from harness.waiting import Stopwatch, eventually, holds_for
 
 pytestmark = pytest.mark.broker_only
@@ -101,6 +104,47 @@ def test_a_backend_killed_with_9_under_load(make_broker, own_postgres):
         before = history.acknowledged
         eventually(lambda: history.acknowledged > before + 100, 40, lambda: history.codes)
     history.check(own_postgres)
+
+
+def die_with_a_query_unread(listener, last_words):
+    """Plays a backend: logs one client in, then says something and goes, its query unread."""
+    one, _ = listener.accept()
+    (length,) = struct.unpack("!i", one.recv(4, socket.MSG_WAITALL))
+    one.recv(length - 4, socket.MSG_WAITALL)
+    hello = [("R", struct.pack("!i", 0)), ("S", b"server_version\x0015.0\0"),
+             ("S", b"client_encoding\0UTF8\0"), ("S", b"standard_conforming_strings\0on\0"),
+             ("K", struct.pack("!ii", 4711, 1)), ("Z", b"I")]
+    one.sendall(b"".join(wire.message(kind, body) for kind, body in hello))
+    one.recv(1, socket.MSG_PEEK)
+    one.sendall(last_words)
+    one.close()
+    listener.close()
+
+
+@pytest.mark.pglease_only
+@pytest.mark.parametrize("last_words", [
+    b"", wire.message("N", b"SWARNING\0VWARNING\0C57P02\0Mgoing\0\0")], ids=["silent", "warning"])
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_backend_that_dies_with_a_query_unread_is_noticed(make_broker, mode, last_words):
+    """Its Unix socket is reset, not just closed, with the last words still to be read."""
+    where, port = folder("fake"), free_port()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{where}/.s.PGSQL.{port}")
+    listener.listen(1)
+    backend = threading.Thread(target=die_with_a_query_unread, args=(listener, last_words))
+    backend.start()
+    broker = make_broker(
+        {"pool_mode": mode, "query_wait_timeout": 2, "default_pool_size": 1,
+         "reserve_pool_size": 0, "prewarm": 0},
+        databases={"app": f"host={where} port={port} dbname=app"})
+    broker.errors_expected = True
+    try:
+        with broker.wire(timeout=10) as one:
+            one.send(wire.query("SELECT 'never read'"))
+            assert one.until("EZ")[-1].code in ("08006", "08001", "53300")
+    finally:
+        backend.join(10)
+        shutil.rmtree(where, ignore_errors=True)
 
 
 def test_cut_connections_under_load(make_broker, own_postgres):
