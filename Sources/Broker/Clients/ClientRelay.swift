@@ -64,10 +64,12 @@ extension Broker {
 
     /// Deals with what was received before.
     func resume(_ client: ClientSession) {
-        guard client.phase != .closed, !client.pending.isEmpty else { return }
+        guard client.phase != .closed else { return }
         let bytes = client.pending
         client.pending = []
-        bytes.withUnsafeBytes { process($0, from: client) }
+        if !bytes.isEmpty { bytes.withUnsafeBytes { process($0, from: client) } }
+        // It may have been paused while it waited.
+        watchForMessages(client)
     }
 
     func queueToResume(_ client: ClientSession) {

@@ -97,6 +97,8 @@ final class ClientSession: FileWatcherDelegate {
     func fileReady(_ events: FileEvents, error: UVError?) {
         if events.mayWrite { broker.flush(self) }
         if phase != .closed, events.mayRead { broker.receive(from: self) }
+        // An error ends the watch (a reset, with its last words still unread): go on to the end.
+        if error != nil, phase != .closed { watcher?.watch(.readable) }
     }
 }
 

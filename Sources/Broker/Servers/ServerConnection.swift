@@ -91,6 +91,8 @@ final class ServerConnection: FileWatcherDelegate {
             if phase != .closed, events.mayRead || connection?.usesTLS == true {
                 broker.receive(from: self)
             }
+            // An error ends the watch (a reset, with its last words still unread): go on to the end.
+            if error != nil, phase != .closed { watcher?.watch(.readable) }
         case .closed: break
         }
     }
