@@ -68,11 +68,9 @@ extension RelayWorld {
         }
         let expected = Self.comparable(group.expected)
         var seen = Self.comparable(got.last?.hasPrefix("…") == true ? Array(got.dropLast()) : got)
-        while seen.last == "ParseComplete", seen.count <= expected.count,
-            expected[seen.count - 1].hasPrefix("E(25P02")
-        {
-            seen.removeLast()
-        }
+        let parsed = seen.reversed().prefix { $0 == "ParseComplete" }.count
+        let rest = seen.count - parsed
+        if rest < expected.count, expected[rest].hasPrefix("E(25P02") { seen.removeLast(parsed) }
         checkValues(index, got)
         let isAll = seen.count >= expected.count && clients[index].unsent.isEmpty
         if hasFaults, Self.isRolledBack(seen, expected) {
@@ -151,17 +149,20 @@ extension RelayWorld {
         }
     }
 
-    /// What a pooler may show otherwise: what the session was left with, and that a statement which
-    /// it knows is parsed in a failed transaction, where what follows is refused.
+    /// What a pooler may show otherwise: what the session was left with; that a statement which it
+    /// knows is parsed in a failed transaction, where what follows is refused; and which of two
+    /// errors a name that is taken has in a failed transaction.
     private static func comparable(_ transcript: [String]) -> [String] {
         var result: [String] = []
         for text in transcript {
-            if text.hasPrefix("E(25P02") {
+            if text.hasPrefix("E(25P02") || text.hasPrefix("E(42P05") {
                 while result.last == "ParseComplete" { result.removeLast() }
             }
             switch text {
             case let mark where mark.hasPrefix("D(mark:"): result.append("D(mark)")
             case let profile where profile.hasPrefix("D(profile:"): result.append("D(profile)")
+            case let taken where taken.hasPrefix("E(42P05"):
+                result.append("E(25P02,current transaction is aborted)")
             default: result.append(text)
             }
         }

@@ -5,6 +5,11 @@ import LeaseSimulation
 /// The seed that runs now, for the handler that a trap leaves by.
 nonisolated(unsafe) private var runningSeed: UInt64 = 0
 
+/// Which part of the core runs.
+enum Machine: String, ExpressibleByArgument, CaseIterable {
+    case scheduler, relay, all
+}
+
 @main
 struct Simulate: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,6 +28,9 @@ struct Simulate: ParsableCommand {
     @Option(help: "Events of turmoil in each run.")
     var steps = 600
 
+    @Option(help: "Which machine to run.")
+    var machine = Machine.all
+
     @Flag(help: "Print every event and effect.")
     var trace = false
 
@@ -31,10 +39,31 @@ struct Simulate: ParsableCommand {
         let first = seed ?? from
         let last = seed ?? from + seeds - 1
         guard first <= last else { return }
+        if machine != .relay { try runScheduler(first...last) }
+        if machine != .scheduler { try runRelay(first...last) }
+    }
+
+    private func runRelay(_ seeds: ClosedRange<UInt64>) throws {
+        for seed in seeds {
+            runningSeed = seed
+            let failure = RelaySimulation.run(
+                seed: seed, steps: steps, trace: trace ? { print($0) } : nil)
+            if let failure {
+                print("FAILED \(failure)")
+                print(
+                    "replay: scripts/simulate --machine relay --seed \(seed) --steps \(steps)",
+                    "--trace")
+                throw ExitCode(1)
+            }
+        }
+        print("relay: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
+    }
+
+    private func runScheduler(_ seeds: ClosedRange<UInt64>) throws {
         var events = 0
         var grants = 0
         var rejections = 0
-        for seed in first...last {
+        for seed in seeds {
             runningSeed = seed
             do {
                 let report = try simulateScheduler(
@@ -44,12 +73,14 @@ struct Simulate: ParsableCommand {
                 rejections += report.rejections
             } catch {
                 print("FAILED \(error)")
-                print("replay: scripts/simulate --seed \(seed) --steps \(steps) --trace")
+                print(
+                    "replay: scripts/simulate --machine scheduler --seed \(seed)",
+                    "--steps \(steps) --trace")
                 throw ExitCode(1)
             }
         }
         print(
-            "\(last - first + 1) seeds from \(first): \(events) events, \(grants) grants,",
+            "scheduler: \(seeds.count) seeds from \(seeds.lowerBound): \(events) events, \(grants) grants,",
             "\(rejections) rejections, no promise broken")
     }
 
