@@ -73,7 +73,8 @@ class Shared:
             if one:
                 one.destroy()
             one = pooler.make(self.postgres, {"pool_mode": mode, "default_pool_size": 20})
-            self.brokers[mode] = one.start()
+            self.brokers[mode] = one
+            one.start()
         return one
 
     def close(self):

@@ -1,5 +1,7 @@
 """What one lease left in the session is not seen by the next."""
 
+import select
+
 import pytest
 
 from harness import wire
@@ -125,6 +127,19 @@ def test_unread_results_of_a_vanished_client_do_not_reach_the_next(narrow):
     one.close()
     with narrow.wire() as other:
         assert other.rows("SELECT 'mine'") == [["mine"]]
+
+
+def test_a_client_that_goes_with_an_answer_unread_and_words_half_said(narrow):
+    """Its socket is reset, with bytes still to be read: the lease comes back all the same."""
+    for _ in range(3):
+        one = narrow.wire()
+        one.query("BEGIN")
+        one.send(wire.query("SELECT 'unread'"))
+        assert select.select([one.socket], [], [], 10)[0]
+        one.send(wire.query("SELECT 2")[:7])
+        one.close()
+        with narrow.wire(timeout=10) as other:
+            assert other.value("SELECT 3") == "3"
 
 
 def test_a_half_sent_pipeline_of_a_vanished_client_is_cleaned(narrow):
