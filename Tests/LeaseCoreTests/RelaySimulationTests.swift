@@ -12,7 +12,7 @@ import Testing
     }
 
     /// Each of these found a fault once; the generator has changed since, so what they found is
-    /// also a test of its own in RelayStatementTests.
+    /// also a test of its own, by its number.
     @Test(arguments: [220, 222, 337, 646, 960, 3470, 6385, 6386, 1117] as [UInt64])
     func seedsThatFoundSomething(_ seed: UInt64) {
         #expect(RelaySimulation.run(seed: seed, steps: 500) == nil)

@@ -70,6 +70,8 @@ package enum Undo: Sendable {
     case serverClosed(StatementID)
     /// The server was told to drop it, to be told it again: whether it had it was in doubt.
     case serverDropped(StatementID)
+    /// Nothing any more.
+    case nothing
     /// Nothing; the client's name, for the error that the server will answer with.
     case duplicate([UInt8])
 }

@@ -144,7 +144,7 @@ package struct ServerStream {
             prepared.arrived(id)
         case .serverDropped(let id):
             prepared.dropped(id)
-        case .clientNamed, .duplicate:
+        case .clientNamed, .duplicate, .nothing:
             break
         }
     }
@@ -184,7 +184,7 @@ package struct ServerStream {
         case .serverClosed(let id):
             prepared.add(id, in: &statements)
             statements.release(id)
-        case .serverDropped, .duplicate:
+        case .serverDropped, .duplicate, .nothing:
             break
         }
     }
@@ -220,6 +220,16 @@ package struct ServerStream {
         undo.contains { if case .serverClosed(id) = $0 { true } else { false } }
     }
 
+    /// The server has dropped everything: whether a Close sent since is skipped is all the same.
+    mutating func forgetPrepared(in statements: inout StatementTable) {
+        prepared.forgetAll(in: &statements)
+        for index in undo.indices {
+            guard case .serverClosed(let id) = undo[index] else { continue }
+            statements.release(id)
+            undo[index] = .nothing
+        }
+    }
+
     /// The client's names are gone, but for those that it gave since.
     mutating func forgetNames(of client: inout ClientStream, statements: inout StatementTable) {
         var since: [(name: [UInt8], id: StatementID)] = []
@@ -231,7 +241,9 @@ package struct ServerStream {
                 }
                 statements.retain(id)
                 since.append((name, id))
-            case .clientClosed, .serverPrepared, .serverClosed, .serverDropped, .duplicate: break
+            case .clientClosed, .serverPrepared, .serverClosed, .serverDropped, .duplicate,
+                .nothing:
+                break
             }
         }
         client.forgetStatements(in: &statements)
@@ -245,7 +257,7 @@ package struct ServerStream {
             switch step {
             case .clientClosed(_, let id), .serverClosed(let id):
                 table.release(id)
-            case .clientNamed, .serverPrepared, .serverDropped, .named, .duplicate: break
+            case .clientNamed, .serverPrepared, .serverDropped, .named, .duplicate, .nothing: break
             }
         }
         undo.removeAll()

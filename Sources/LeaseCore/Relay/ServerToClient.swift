@@ -193,12 +193,12 @@ package struct ServerTurn {
         if !taint.isEmpty, head?.setsLocally != true { server.taint.formUnion(taint) }
         switch CommandTagKind.of(tag) {
         case .deallocateAll:
-            server.prepared.forgetAll(in: &statements)
+            server.forgetPrepared(in: &statements)
             if head?.audience != .broker {
                 server.forgetNames(of: &client, statements: &statements)
             }
         case .discardAll:
-            server.prepared.forgetAll(in: &statements)
+            server.forgetPrepared(in: &statements)
             server.hasUnnamed = false
             if head?.audience != .broker {
                 server.forgetNames(of: &client, statements: &statements)
