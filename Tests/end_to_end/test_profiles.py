@@ -227,3 +227,15 @@ def test_database_wide_parameters_of_the_configuration(make_broker, name, value)
     broker.start()
     with broker.wire() as one:
         assert show(one, name).startswith(value)
+
+
+@pytest.mark.pglease_only
+def test_putting_a_profile_in_force_is_no_reason_to_clean(make_broker):
+    """What the broker set itself is meant to be there: no DISCARD ALL after every lease."""
+    broker = make_broker({"default_pool_size": 1, "reserve_pool_size": 0})
+    with broker.wire(application_name="named", options="-c work_mem=5MB") as one:
+        one.send(wire.parse("SELECT 1", "kept"), wire.sync())
+        one.until_ready()
+        for _ in range(3):
+            assert one.value("SHOW work_mem") == "5MB"
+            assert one.value("SELECT count(*) FROM pg_prepared_statements") == "1"

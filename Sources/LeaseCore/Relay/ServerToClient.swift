@@ -189,27 +189,25 @@ package struct ServerTurn {
         _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: inout ClientStream,
         _ server: inout ServerStream, _ statements: inout StatementTable
     ) {
+        let kind = CommandTagKind.of(tag)
+        if kind == .deallocateAll || kind == .discardAll { server.forgetPrepared(in: &statements) }
+        if kind == .discardAll { server.hasUnnamed = false }
+        // What the broker itself sets (a profile, a reset) is what is meant to be there.
+        guard head?.audience != .broker else { return }
         let taint = SessionTaint.ofCommandTag(tag)
         if !taint.isEmpty, head?.setsLocally != true { server.taint.formUnion(taint) }
-        switch CommandTagKind.of(tag) {
+        switch kind {
         case .deallocateAll:
-            server.forgetPrepared(in: &statements)
-            if head?.audience != .broker {
-                server.forgetNames(of: &client, statements: &statements)
-            }
+            server.forgetNames(of: &client, statements: &statements)
         case .discardAll:
-            server.forgetPrepared(in: &statements)
-            server.hasUnnamed = false
-            if head?.audience != .broker {
-                server.forgetNames(of: &client, statements: &statements)
-                // What was sent behind it has left its mark already, and may still have its effect.
-                if !server.isFollowedByMore { server.taint = [] }
-                step.sessionWasReset = true
-            }
+            server.forgetNames(of: &client, statements: &statements)
+            // What was sent behind it has left its mark already, and may still have its effect.
+            if !server.isFollowedByMore { server.taint = [] }
+            step.sessionWasReset = true
         case .reset:
             server.taint.insert(.settings)
-            if head?.audience != .broker { step.sessionWasReset = true }
-        default:
+            step.sessionWasReset = true
+        case .other, .begin, .commit, .rollback, .set, .prepare, .deallocate, .listen:
             break
         }
     }
