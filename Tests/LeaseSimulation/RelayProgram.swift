@@ -34,6 +34,7 @@ struct RelayProgram {
     /// The text that the client parsed last without a name, if it can be sure of it.
     private var unnamed: String?
     private var unnamedSent: String?
+    private var isPipelined = false
     private var random: SeededGenerator
 
     init(client: Int, mode: RelayMode, seed: UInt64) {
@@ -84,7 +85,9 @@ struct RelayProgram {
             flushGroup(&group)
         } else {
             var all: [UInt8] = []
-            for _ in 0...(chance(70) ? 0 : Int.random(in: 1...4, using: &random)) {
+            let more = chance(70) ? 0 : Int.random(in: 1...4, using: &random)
+            isPipelined = more > 0
+            for _ in 0...more {
                 all += chance(40) ? simple() : batch(&usable, endsWithSync: true)
             }
             group.parts.append(Part(bytes: all))
@@ -113,7 +116,8 @@ struct RelayProgram {
         direct.committed = []
         names = names.filter { direct.prepared[$0] != nil }
         // One that was skipped leaves the one before it: nobody would count on that.
-        let last = unnamedSent ?? unnamed
+        let isUnsure = unnamedSent != nil && group.expected.contains { $0.hasPrefix("E") }
+        let last = isUnsure ? nil : unnamedSent ?? unnamed
         unnamed = direct.prepared[""] == last ? last : nil
         unnamedSent = nil
         if !followsNames { names = [] }
@@ -214,7 +218,9 @@ struct RelayProgram {
         if mode.pooling == .statement, text == "begin" || text == "rollback" { text = "show mark" }
         ours.append(name)
         let parse = bytes { $0.appendParse(name: name, query: text) }
-        return chance(70) ? parse + run(name) : parse
+        // Whether a failed transaction refuses a Parse that nothing follows is not worth a turn to
+        // the server: only in a pipeline could the broker not know that it has failed.
+        return isPipelined || chance(70) ? parse + run(name) : parse
     }
 
     private mutating func run(_ name: String) -> [UInt8] {
