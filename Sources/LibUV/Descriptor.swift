@@ -11,13 +11,13 @@ package enum IOResult: Equatable, Sendable {
 
 /// The system calls on a descriptor that somebody else owns.
 package enum Descriptor {
-    /// read(2).
+    /// recv(2): sockets only.
     package static func read(
         _ descriptor: Int32, into buffer: UnsafeMutableRawBufferPointer
     ) -> IOResult {
         while true {
             // SAFETY: the kernel writes at most `count` bytes into the caller's buffer.
-            let count = unsafe Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+            let count = unsafe recv(descriptor, buffer.baseAddress, buffer.count, 0)
             if count > 0 { return .bytes(count) }
             if count == 0 { return unsafe buffer.isEmpty ? .bytes(0) : .closed }
             if let result = outcome(of: errno) { return result }

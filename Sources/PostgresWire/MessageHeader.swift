@@ -2,7 +2,7 @@
 /// that counts itself but not the type byte.
 package struct MessageHeader: Equatable, Sendable {
     /// Bytes of a header on the wire.
-    @inlinable
+    @inlinable @inline(__always)
     package static var size: Int { 5 }
 
     package let kind: UInt8

@@ -9,6 +9,16 @@ package struct SessionTaint: OptionSet, Hashable, Sendable {
     @inlinable
     package init(rawValue: UInt8) { self.rawValue = rawValue }
 
+    // The generic ones of SetAlgebra are called through a witness table from other modules.
+
+    @inlinable package static var nothing: SessionTaint { SessionTaint(rawValue: 0) }
+    @inlinable package var isEmpty: Bool { rawValue == 0 }
+
+    @inlinable
+    package mutating func formUnion(_ other: SessionTaint) {
+        self = SessionTaint(rawValue: rawValue | other.rawValue)
+    }
+
     @inlinable package static var settings: SessionTaint { SessionTaint(rawValue: 1) }
     @inlinable package static var preparedStatements: SessionTaint { SessionTaint(rawValue: 2) }
     @inlinable package static var listen: SessionTaint { SessionTaint(rawValue: 4) }

@@ -67,7 +67,15 @@ extension Broker {
         guard client.phase != .closed else { return }
         let bytes = client.pending
         client.pending = []
-        if !bytes.isEmpty { bytes.withUnsafeBytes { process($0, from: client) } }
+        if !bytes.isEmpty {
+            let consumed = bytes.withUnsafeBytes { dispatch($0, from: client) }
+            if consumed == 0, client.pending.isEmpty, client.isOpen {
+                // A long message that is not whole yet: it goes back without being copied.
+                client.pending = bytes
+            } else {
+                bytes.withUnsafeBytes { keepRest(of: $0, from: consumed, client) }
+            }
+        }
         // It may have been paused while it waited.
         watchForMessages(client)
     }
@@ -92,15 +100,24 @@ extension Broker {
     }
 
     private func process(_ bytes: UnsafeRawBufferPointer, from client: ClientSession) {
-        let consumed: Int
+        keepRest(of: bytes, from: dispatch(bytes, from: client), client)
+    }
+
+    /// Returns how many bytes are dealt with.
+    private func dispatch(_ bytes: UnsafeRawBufferPointer, from client: ClientSession) -> Int {
         switch client.phase {
-        case .ready: consumed = relay(bytes, from: client)
-        case .startup, .authenticating: consumed = handshake(bytes, from: client)
-        case .console: consumed = console(bytes, from: client)
-        case .learning, .awaitingServer: consumed = 0
-        case .closing, .closed: return
+        case .ready: relay(bytes, from: client)
+        case .startup, .authenticating: handshake(bytes, from: client)
+        case .console: console(bytes, from: client)
+        case .learning, .awaitingServer: 0
+        case .closing, .closed: bytes.count
         }
-        guard client.phase != .closed, consumed < bytes.count else { return }
+    }
+
+    private func keepRest(
+        of bytes: UnsafeRawBufferPointer, from consumed: Int, _ client: ClientSession
+    ) {
+        guard client.isOpen, consumed < bytes.count else { return }
         // Whoever resumed in the meantime has dealt with nothing of this: these bytes come first.
         client.pending.insert(
             contentsOf: UnsafeRawBufferPointer(rebasing: bytes[consumed...]), at: 0)

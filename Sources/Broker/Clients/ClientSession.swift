@@ -8,7 +8,7 @@ import PostgresWire
 final class ClientSession: FileWatcherDelegate {
     let id: ClientID
     let descriptor: Int32
-    unowned let broker: Broker
+    unowned(unsafe) let broker: Broker
     let connectedAt: Instant
     /// nil over TCP.
     let peer: PeerCredentials?

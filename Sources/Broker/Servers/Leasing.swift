@@ -100,12 +100,7 @@ extension Broker {
         server.profile = profile
         server.pool.accept(profile)
         server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
-        guard let client = server.client else {
-            endLeaseIfOver(server)
-            return
-        }
-        tellNews(client, server)
-        if wasHeld { queueToResume(client) } else { endLeaseIfOver(server) }
+        if wasHeld, let client = server.client { queueToResume(client) }
     }
 
     /// The client learns values that differ from what it was told before.

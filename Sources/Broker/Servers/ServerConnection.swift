@@ -10,7 +10,7 @@ import PostgresWire
 final class ServerConnection: FileWatcherDelegate {
     let id: ServerID
     let pool: Pool
-    unowned let broker: Broker
+    unowned(unsafe) let broker: Broker
     /// What was in the startup packet (session pools), else the server's defaults.
     let startupProfile: ProfileID
 

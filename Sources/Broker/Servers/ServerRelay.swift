@@ -104,10 +104,19 @@ extension Broker {
             server.parameters = server.parameters.changing(step.brokerParameters)
         }
         if step.queries > 0 { count(step, server) }
-        if let client, !step.changedParameters.isEmpty || step.sessionWasReset {
-            follow(step, server, client)
+        // The profile went out in front of what the client sent, and is answered in front of it.
+        if let answer = step.brokerAnswer, answer.query == .profile {
+            profileAnswered(server, answer.error)
+            guard server.phase != .closed, server.client === client else { return }
         }
-        if let answer = step.brokerAnswer {
+        if let client, client.isOpen {
+            if !step.changedParameters.isEmpty || step.sessionWasReset { follow(step, server, client) }
+            // Not into the middle of a message that is on its way.
+            if client.told !== server.parameters, !server.stream.passing.isHalfPassed {
+                tellNews(client, server)
+            }
+        }
+        if let answer = step.brokerAnswer, answer.query != .profile {
             brokerAnswered(server, answer.query, answer.error)
             return
         }
@@ -235,7 +244,7 @@ extension Broker {
     private func brokerAnswered(_ server: ServerConnection, _ query: BrokerQuery, _ error: PgError?) {
         switch query {
         case .connect: connectQueryAnswered(server, error)
-        case .profile: profileAnswered(server, error)
+        case .profile: preconditionFailure("a profile is answered before what it precedes")
         case .check:
             server.lastUsed = now
             post(error == nil ? .validationSucceeded(server.id) : .validationFailed(server.id))

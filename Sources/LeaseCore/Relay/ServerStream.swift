@@ -73,7 +73,7 @@ package struct ServerStream {
     /// A lease begins. What the server has prepared stays.
     package mutating func beginLease() {
         assert(isQuiet && !isSkippingToSync && !isBatchOpen && brokerQuery == nil)
-        taint = []
+        taint = .nothing
         isSuspect = false
         hasUnnamed = false
         boundLocalSet = false
