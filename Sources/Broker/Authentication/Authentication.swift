@@ -85,12 +85,13 @@ extension Broker {
         let arithmetic = OpenSSLArithmetic()
         let secret: ScramSecret
         switch userList?.secret(for: client.user) {
-        case .plain(let password): secret = derivedSecret(of: client.user, password)
+        case .plain(let password) where !password.isEmpty: secret = derivedSecret(of: client.user, password)
         case .scram(let stored): secret = stored
         case .md5:
             fail(client, Self.md5Refused(client.user))
             return
-        case nil:
+        case .plain, nil:
+            // An empty secret, a placeholder, is nobody's password.
             secret = ScramSecret.mock(user: client.user, key: mockKey, arithmetic: arithmetic)
         }
         let nonce = base64Encode(arithmetic.randomBytes(18))
