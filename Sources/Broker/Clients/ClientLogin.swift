@@ -304,6 +304,7 @@ extension Broker {
         bytes.appendReadyForQuery(.idle)
         client.phase = .ready
         client.login = nil
+        if let limit = pool.limits.clientIdle { housekeeping(by: now + limit) }
         if settings.logConnections {
             logger.info("client logged in", metadata: describe(client))
         }

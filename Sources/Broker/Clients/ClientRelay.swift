@@ -21,6 +21,10 @@ extension Broker {
         switch Descriptor.read(client.descriptor, into: space) {
         case .bytes(let count):
             client.lastActivity = now
+            if client.orphanedAt != nil {
+                client.orphanedAt = nil
+                client.hasOutlivedItsProcess = true
+            }
             client.pool?.statistics.bytesReceived += count
             received(UnsafeRawBufferPointer(start: readBuffer, count: count), from: client)
         case .wouldBlock:
@@ -35,11 +39,14 @@ extension Broker {
     private func mustPause(_ client: ClientSession) -> Bool {
         if client.phase == .closing { return true }
         if client.phase == .console { return !client.outbound.isEmpty }
+        // Answers of the broker's own come without any server that could be held up.
+        if client.outbound.count >= Self.pendingLimit { return true }
         if let server = client.server {
             return !server.outbound.isEmpty
                 || (server.holdsClientBytes && client.pending.count >= Self.pendingLimit)
         }
-        return client.isWaiting && client.pending.count >= Self.pendingLimit
+        return (client.isWaiting || client.phase == .learning)
+            && client.pending.count >= Self.pendingLimit
     }
 
     /// How much a client may send ahead while it waits.

@@ -63,6 +63,8 @@ final class ClientSession: FileWatcherDelegate {
     var isPeerWatched = false
     /// Its process is gone since then; a child may have its socket.
     var orphanedAt: Instant?
+    /// A child has spoken since: it is the client now.
+    var hasOutlivedItsProcess = false
     /// When it began to wait, or sent its last message.
     var requestedAt: Instant
     var lastActivity: Instant

@@ -13,7 +13,10 @@ final class WatchedPeer {
 extension Broker {
     /// Watches the process of a client that has held its lease for a while.
     func watchPeer(of client: ClientSession) {
-        guard let peer = client.peer, !client.isPeerWatched else { return }
+        // A process of another PID namespace has no number here: nothing can be known of it.
+        guard let peer = client.peer, peer.processID > 0, !client.isPeerWatched,
+            !client.hasOutlivedItsProcess
+        else { return }
         if let watched = peers[peer.processID] {
             watched.clients.insert(client.id)
             client.isPeerWatched = true
@@ -53,9 +56,10 @@ extension Broker {
         }
     }
 
-    /// A child may go on with the socket that it inherited: only one that stays silent loses its lease.
+    /// A child may go on with the socket that it inherited: only one that stays silent loses its
+    /// lease. Who has spoken since is left alone for good.
     private func orphaned(_ client: ClientSession) {
-        guard client.orphanedAt == nil else { return }
+        guard client.orphanedAt == nil, !client.hasOutlivedItsProcess else { return }
         client.orphanedAt = now
         housekeeping(by: now + Self.orphanGrace)
     }

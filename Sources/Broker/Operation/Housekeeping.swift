@@ -81,10 +81,10 @@ extension Broker {
         }
         let checks: [(name: String, limit: Duration?, since: Instant?)] = [
             ("lease_timeout", limits.lease, server.leaseSince),
-            ("transaction_timeout", limits.transaction, server.stream.status == .idle && isIdle ? nil : server.transactionSince),
+            ("transaction_timeout", limits.transaction, server.stream.isBusy ? server.transactionSince : nil),
             ("query_timeout", limits.query, isIdle ? nil : server.querySince),
             ("idle_transaction_timeout", limits.idleTransaction,
-                isIdle && server.stream.status != .idle ? server.idleSince : nil),
+                isIdle && server.stream.isBusy ? server.idleSince : nil),
         ]
         for check in checks {
             guard let limit = check.limit else { continue }
@@ -173,19 +173,34 @@ extension Broker {
             close(client, because: "client_write_timeout: nothing was read for \(Self.seconds(timeout))")
             return
         }
-        if let orphanedAt = client.orphanedAt {
-            if client.lastActivity > orphanedAt {
-                client.orphanedAt = nil
-            } else if isDue(orphanedAt + Self.orphanGrace, now), client.server != nil {
-                close(client, because: "its process is gone")
-            }
+        if let orphanedAt = client.orphanedAt, let server = client.server {
+            lookAtOrphan(client, orphanedAt, server, now)
+        }
+    }
+
+    /// Its process is gone. What the server still does for it may be for a child that waits for the
+    /// answer: only one that could speak and does not, or does not read, has vanished.
+    private func lookAtOrphan(
+        _ client: ClientSession, _ orphanedAt: Instant, _ server: ServerConnection, _ now: Instant
+    ) {
+        let isServed =
+            server.stream.isOwing && !server.stream.isReadingRows && client.outbound.isEmpty
+        let silentSince = max(orphanedAt, client.lastActivity)
+        if isServed {
+            housekeeping(by: now + Self.orphanGrace)
+        } else if isDue(silentSince + Self.orphanGrace, now) {
+            close(client, because: "its process is gone")
         }
     }
 
     private func lookAtIdle(_ client: ClientSession, _ now: Instant) {
-        guard let limit = client.pool?.limits.clientIdle, client.server == nil, !client.isWaiting,
-            isDue(client.lastActivity + limit, now)
-        else { return }
+        guard let limit = client.pool?.limits.clientIdle else { return }
+        guard client.server == nil, !client.isWaiting else {
+            // It may become idle at any time.
+            housekeeping(by: now + limit)
+            return
+        }
+        guard isDue(client.lastActivity + limit, now) else { return }
         refuse(
             client,
             .fatal(

@@ -103,7 +103,12 @@ extension Broker {
         if !step.brokerParameters.isEmpty {
             server.parameters = server.parameters.changing(step.brokerParameters)
         }
-        if step.queries > 0 { count(step, server) }
+        if step.queries > 0 {
+            count(step, server)
+        } else if server.idleSince == nil, !server.stream.isOwing {
+            // A batch whose Sync has not come.
+            server.idleSince = now
+        }
         // The profile went out in front of what the client sent, and is answered in front of it.
         if let answer = step.brokerAnswer, answer.query == .profile {
             profileAnswered(server, answer.error)
@@ -129,11 +134,12 @@ extension Broker {
         server.pool.statistics.transactions += step.transactions
         if let since = server.querySince {
             server.pool.statistics.queryTime += now.nanoseconds - since.nanoseconds
-            server.querySince = nil
+            // What was sent ahead begins now.
+            server.querySince = server.stream.isOwing ? now : nil
         }
         if step.transactions > 0, let since = server.transactionSince {
             server.pool.statistics.transactionTime += now.nanoseconds - since.nanoseconds
-            server.transactionSince = nil
+            server.transactionSince = server.stream.isBusy ? now : nil
         }
         if !server.stream.isOwing { server.idleSince = now }
     }
@@ -143,17 +149,24 @@ extension Broker {
         server.parameters = server.parameters.changing(step.changedParameters)
         client.told = server.parameters
         guard server.pool.mode.pooling != .session else { return }
-        if step.sessionWasReset {
-            setProfile(of: client, to: client.startupProfile)
+        if step.sessionWasReset, server.stream.taint.isEmpty {
             profiles.release(server.profile)
             server.profile = .serverDefault
-            return
         }
         let tracked = step.changedParameters.filter { isTracked($0.name) }
         guard !tracked.isEmpty else { return }
-        let entries =
-            profiles.entries(of: client.profile)
-            + tracked.map { ProfileEntry(name: $0.name.lowercased(), value: $0.value) }
+        var entries = profiles.entries(of: client.profile)
+        for (name, value) in tracked {
+            let key = name.lowercased()
+            entries.removeAll { $0.name == key }
+            // RESET may be of one setting or of all: what went back to the default is what the
+            // server says went back. The client's own default is that of its startup packet.
+            if step.sessionWasReset, value == server.pool.baseParameters?.value(of: name) {
+                entries += profiles.entries(of: client.startupProfile).filter { $0.name == key }
+            } else {
+                entries.append(ProfileEntry(name: key, value: value))
+            }
+        }
         let profile = profiles.intern(entries)
         setProfile(of: client, to: profile)
         profiles.release(profile)
@@ -242,6 +255,7 @@ extension Broker {
     }
 
     private func brokerAnswered(_ server: ServerConnection, _ query: BrokerQuery, _ error: PgError?) {
+        server.resetDeadline = nil
         switch query {
         case .connect: connectQueryAnswered(server, error)
         case .profile: preconditionFailure("a profile is answered before what it precedes")
@@ -296,8 +310,13 @@ extension Broker {
         case .connecting, .closed:
             return
         case .preparing:
-            connectQueryAnswered(
-                server, .error(.connectionFailure, server.fatal?.message ?? reason))
+            connectFailed(
+                server,
+                ConnectFailure(
+                    kind: .transient,
+                    error: .error(
+                        .connectionNotEstablished, server.fatal?.message ?? reason,
+                        detail: "It ended while connect_query ran.")))
         case .ready:
             if server.isLeased {
                 lostInLease(server, reason)

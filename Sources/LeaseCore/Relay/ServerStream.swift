@@ -67,6 +67,12 @@ package struct ServerStream {
     /// The server has not answered everything yet.
     package var isOwing: Bool { !outstanding.isEmpty }
 
+    /// A transaction is open, or will be: a batch without its Sync is one.
+    package var isBusy: Bool { isOwing || isBatchOpen || status != .idle }
+
+    /// The server waits for rows of the client's.
+    package var isReadingRows: Bool { copy == .into }
+
     /// Nothing is owed, nothing is half sent: a lease may end here, if the transaction is over.
     package var isQuiet: Bool { outstanding.isEmpty && passing.bytesLeft == 0 }
 
