@@ -100,7 +100,6 @@ extension Broker {
     private func connected(_ server: ServerConnection, _ connection: PostgresConnection) {
         server.watcher = try? FileWatcher(loop: loop, descriptor: connection.descriptor)
         server.watcher?.delegate = server
-        server.connectDeadline = nil
         server.connectedAt = now
         server.lastUsed = now
         server.backendProcessID = connection.backendProcessID
@@ -118,6 +117,7 @@ extension Broker {
     /// The connection is fit for use.
     func admit(_ server: ServerConnection) {
         server.phase = .ready
+        server.connectDeadline = nil
         let pool = server.pool
         if pool.lastFailure != nil {
             pool.lastFailure = nil
