@@ -125,7 +125,10 @@ extension Broker {
             post(.poolChanged(pool.id, poolPolicy(key, limits)))
             if isElsewhere { post(.poolReconnectRequested(pool.id)) }
         }
-        for group in groups.values { reconfigure(group) }
+        for group in groups.values {
+            reconfigure(group)
+            closeIfUnused(group)
+        }
     }
 
     /// The pool is no more: its clients are told when they next ask.
@@ -166,11 +169,21 @@ extension Broker {
         return group
     }
 
-    /// The last member of a group has left, and no guarantee keeps it: its number is for the next
-    /// name. There may be a name for each worker process that ever was.
     func leave(_ group: ClientGroup) {
         group.members -= 1
-        guard group.members == 0, group.policy.minLeases == 0 else { return }
+        closeIfUnused(group)
+    }
+
+    /// The last member of a group has left, and no guarantee of a line of its own keeps it: its
+    /// number is for the next name. There may be a name for each worker process that ever was.
+    private func closeIfUnused(_ group: ClientGroup) {
+        guard group.members == 0 else { return }
+        if group.policy.minLeases > 0 {
+            let isKept = configuration.groups.contains { !$0.isTemplate && $0.name == group.name }
+            if isKept { return }
+            group.policy = GroupPolicy()
+            post(.groupChanged(group.id, group.policy))
+        }
         groups[group.name] = nil
         groupsByID[group.id] = nil
         freeGroups.append(group.id)
