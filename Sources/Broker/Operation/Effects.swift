@@ -111,7 +111,7 @@ extension Broker {
                     "waited_us": "\(rejection.waited.wholeMicroseconds)",
                 ]))
         }
-        if client.phase == .awaitingServer {
+        if client.phase == .awaitingServer || rejection.cause == .poolClosed {
             refuse(client, error)
         } else {
             answer(client, with: error)
