@@ -1,20 +1,20 @@
 import CLibUV
 
 /// What a descriptor is ready for (UV_READABLE, UV_WRITABLE, UV_DISCONNECT).
-package struct FileEvents: OptionSet, Sendable {
-    package let rawValue: Int32
+@frozen public struct FileEvents: OptionSet, Sendable {
+    public let rawValue: Int32
 
     @inlinable
-    package init(rawValue: Int32) { self.rawValue = rawValue }
+    public init(rawValue: Int32) { self.rawValue = rawValue }
 
-    // Computed: constants wherever they are used.
-    @inlinable package static var readable: FileEvents { FileEvents(rawValue: 1) }
-    @inlinable package static var writable: FileEvents { FileEvents(rawValue: 2) }
-    @inlinable package static var disconnect: FileEvents { FileEvents(rawValue: 4) }
+    // Computed, public and inlinable: constants wherever they are used.
+    @inlinable public static var readable: FileEvents { FileEvents(rawValue: 1) }
+    @inlinable public static var writable: FileEvents { FileEvents(rawValue: 2) }
+    @inlinable public static var disconnect: FileEvents { FileEvents(rawValue: 4) }
 
     /// There may be something to read: bytes, or the end of them.
-    @inlinable package var mayRead: Bool { rawValue & 5 != 0 }
-    @inlinable package var mayWrite: Bool { rawValue & 2 != 0 }
+    @inlinable public var mayRead: Bool { rawValue & 5 != 0 }
+    @inlinable public var mayWrite: Bool { rawValue & 2 != 0 }
 }
 
 /// Who is told that a watched descriptor is ready.

@@ -1,17 +1,20 @@
+// `public`, and inlinable, because the optimizer does not inline `package` functions into other modules (Swift
+// 6.3, without library evolution): in the relay's loops these are comparisons, not calls.
+
 /// The five bytes in front of every message after startup: a type byte and a big-endian length
 /// that counts itself but not the type byte.
-package struct MessageHeader: Equatable, Sendable {
+@frozen public struct MessageHeader: Equatable, Sendable {
     /// Bytes of a header on the wire.
     @inlinable @inline(__always)
-    package static var size: Int { 5 }
+    public static var size: Int { 5 }
 
-    package let kind: UInt8
+    public let kind: UInt8
 
     /// Bytes of the body, 0 or more; the whole message is `MessageHeader.size + bodyLength`.
-    package let bodyLength: Int
+    public let bodyLength: Int
 
     @inlinable
-    package init(kind: UInt8, bodyLength: Int) {
+    public init(kind: UInt8, bodyLength: Int) {
         self.kind = kind
         self.bodyLength = bodyLength
     }
@@ -22,7 +25,7 @@ package struct MessageHeader: Equatable, Sendable {
     /// with its top bit set) is answered as a `bodyLength` below zero: the caller refuses it before
     /// any arithmetic.
     @inlinable @inline(__always)
-    package init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+    public init(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
         assert(offset >= 0 && bytes.count - offset >= MessageHeader.size)
         kind = bytes[offset]
         let length = bytes.loadUnaligned(fromByteOffset: offset + 1, as: UInt32.self).bigEndian

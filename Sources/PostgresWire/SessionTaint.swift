@@ -3,30 +3,30 @@
 /// Too much is only a reset too many; too little would show one client's state to another. Where a
 /// tag or a text leaves it open, it counts as left behind. What a function does inside the server
 /// shows in neither, unless it is one of those known by name.
-package struct SessionTaint: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt8
+@frozen public struct SessionTaint: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt8
 
     @inlinable
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
 
-    // The generic ones of SetAlgebra are called through a witness table from other modules.
+    // Public and inlinable as in MessageKind; the generic ones of SetAlgebra go through a witness table.
 
-    @inlinable package static var nothing: SessionTaint { SessionTaint(rawValue: 0) }
-    @inlinable package var isEmpty: Bool { rawValue == 0 }
+    @inlinable public static var nothing: SessionTaint { SessionTaint(rawValue: 0) }
+    @inlinable public var isEmpty: Bool { rawValue == 0 }
 
     @inlinable
-    package mutating func formUnion(_ other: SessionTaint) {
+    public mutating func formUnion(_ other: SessionTaint) {
         self = SessionTaint(rawValue: rawValue | other.rawValue)
     }
 
-    @inlinable package static var settings: SessionTaint { SessionTaint(rawValue: 1) }
-    @inlinable package static var preparedStatements: SessionTaint { SessionTaint(rawValue: 2) }
-    @inlinable package static var listen: SessionTaint { SessionTaint(rawValue: 4) }
-    @inlinable package static var cursors: SessionTaint { SessionTaint(rawValue: 8) }
-    @inlinable package static var temporaryObjects: SessionTaint { SessionTaint(rawValue: 16) }
-    @inlinable package static var advisoryLocks: SessionTaint { SessionTaint(rawValue: 32) }
+    @inlinable public static var settings: SessionTaint { SessionTaint(rawValue: 1) }
+    @inlinable public static var preparedStatements: SessionTaint { SessionTaint(rawValue: 2) }
+    @inlinable public static var listen: SessionTaint { SessionTaint(rawValue: 4) }
+    @inlinable public static var cursors: SessionTaint { SessionTaint(rawValue: 8) }
+    @inlinable public static var temporaryObjects: SessionTaint { SessionTaint(rawValue: 16) }
+    @inlinable public static var advisoryLocks: SessionTaint { SessionTaint(rawValue: 32) }
     /// A loaded library, or a DO block, which may have done any of the above.
-    @inlinable package static var other: SessionTaint { SessionTaint(rawValue: 64) }
+    @inlinable public static var other: SessionTaint { SessionTaint(rawValue: 64) }
 
     /// What the command of this CommandComplete body (tag and NUL) leaves behind.
     ///

@@ -1,5 +1,5 @@
 /// The byte in ReadyForQuery: whether the server is in a transaction block.
-package enum TransactionStatus: UInt8, Sendable {
+@frozen public enum TransactionStatus: UInt8, Sendable {
     /// 'I': in no transaction block.
     case idle = 0x49
     /// 'T': in a transaction block.
