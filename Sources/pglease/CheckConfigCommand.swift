@@ -6,6 +6,10 @@ struct CheckConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check-config",
         abstract: "Check a configuration without starting anything.",
+        usage: """
+            pglease check-config [--config <file>] [--set <name=value> ...]
+                                 [--database-url <url> | --embedded]
+            """,
         discussion: """
             Reads the same sources as serve: defaults, file, environment, command line. Prints each \
             error as file:line: setting: reason, and exits with 78. When all is good it prints what \

@@ -14,7 +14,7 @@ enum ExitStatus {
         EXIT STATUS
           0   ended as told; check-config: the configuration is good
           64  wrong options
-          69  PostgreSQL not reached at the start, or not started (--embedded)
+          69  PostgreSQL not reached at the start; --embedded: not started, or ended
           71  the operating system refused something that pglease needs
           73  a socket or the state folder cannot be made, or is in use
           77  permission denied

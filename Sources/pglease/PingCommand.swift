@@ -8,13 +8,18 @@ struct PingCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ping",
         abstract: "Ask a broker whether it is ready.",
+        usage: """
+            pglease ping [--config <file>] [--set <name=value> ...]
+                         [--host <folder|host>] [--port <number>] [--user <name>]
+                         [--timeout <seconds>] [--quiet]
+            """,
         discussion: """
             Connects as a client would, to the database pglease (the console). Without --host it \
             asks where the configuration says that the broker listens: --config, PGLEASE_CONFIG and \
             the PGLEASE_ variables, else the usual places.
 
             EXIT STATUS
-              0  ready (a broker that refuses just this login, or asks for a password, is ready too)
+              0  ready; also when this login alone is refused or needs a password
               1  it answers but takes no clients now: starting, draining or full
               2  no answer
               3  wrong options or a wrong configuration

@@ -8,6 +8,11 @@ struct ServeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "serve",
         abstract: "Run the broker in the foreground.",
+        usage: """
+            pglease serve [--config <file>] [--set <name=value> ...]
+                          [--database-url <url> | --embedded]
+                          [--log-format <format>] [--log-level <level>]
+            """,
         discussion: """
             SIGTERM ends it once its clients have left, SIGINT once the leases are back, either \
             way after shutdown_grace at the latest; a second one, or SIGQUIT, ends it at once. \
@@ -59,7 +64,12 @@ struct ServeCommand: ParsableCommand {
         for warning in loaded.warnings {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
-        let status = try serve(loaded, sources, sink, environment, isEmbedded: isEmbedded)
+        let status = try serve(loaded, sources, sink, environment, embedded)
+        if let embedded, let end = embedded.unexpectedEnd {
+            Output.error(
+                "pglease: the private PostgreSQL ended with \(end): see \(embedded.logPath)")
+            throw ExitCode(ExitStatus.unavailable)
+        }
         if status != 0 { throw ExitCode(status) }
     }
 
@@ -100,7 +110,7 @@ struct ServeCommand: ParsableCommand {
 
     private func serve(
         _ loaded: LoadedConfiguration, _ sources: ConfigurationSources, _ sink: LogSink,
-        _ environment: [String: String], isEmbedded: Bool
+        _ environment: [String: String], _ embedded: EmbeddedPostgres?
     ) throws -> Int32 {
         let logger = sink.makeLogger()
         var options = BrokerOptions(configuration: loaded, logger: logger) {
@@ -116,12 +126,27 @@ struct ServeCommand: ParsableCommand {
             Output.error("pglease: \(error)")
             throw ExitCode(ExitStatus.operatingSystem)
         }
-        if isEmbedded { options.onReady = Self.printHowToTry }
+        if let embedded {
+            options.onReady = { address in
+                Self.endWith(embedded, logger)
+                Self.printHowToTry(address)
+            }
+        }
         do throws(BrokerStartError) {
             return try Broker(options).run()
         } catch {
             Output.error("pglease: \(error)")
             throw ExitCode(error.exitStatus)
+        }
+    }
+
+    /// Without its server the broker has nothing to lease: it tells its clients and ends, and the
+    /// next start recovers the data.
+    private static func endWith(_ embedded: EmbeddedPostgres, _ logger: Logger) {
+        let logPath = embedded.logPath
+        embedded.watch {
+            logger.critical("the private PostgreSQL has ended", metadata: ["log": "\(logPath)"])
+            kill(getpid(), SIGQUIT)
         }
     }
 

@@ -2,6 +2,7 @@ import Broker
 import Glibc
 import Logging
 import PostgresWire
+import Synchronization
 import Testing
 
 /// A state folder of the test's own, that PostgreSQL's account may enter, removed at the end.
@@ -170,6 +171,25 @@ struct EmbeddedTests {
         while postgres.unexpectedEnd == nil, ContinuousClock.now < deadline { sched_yield() }
         #expect(postgres.unexpectedEnd == "exit status 0")
         #expect(access("\(folder.path)/data/postmaster.pid", F_OK) != 0, "a clean shutdown")
+    }
+
+    @Test(
+        "a server that is killed is reported, one that is stopped is not", arguments: [true, false])
+    func watched(isKilled: Bool) throws {
+        let folder = ScratchFolder()
+        let postgres = try start(in: folder)
+        let reports = Atomic(0)
+        postgres.watch { reports.add(1, ordering: .sequentiallyConsistent) }
+        if isKilled {
+            kill(postgres.processID, SIGKILL)
+            let deadline = ContinuousClock.now + .seconds(20)
+            while reports.load(ordering: .sequentiallyConsistent) == 0,
+                ContinuousClock.now < deadline
+            { sched_yield() }
+            #expect(postgres.unexpectedEnd == "signal 9")
+        }
+        postgres.stop()
+        #expect(reports.load(ordering: .sequentiallyConsistent) == (isKilled ? 1 : 0))
     }
 
     @Test("PostgreSQL's programs: where they are looked for, and what is said when they are not")

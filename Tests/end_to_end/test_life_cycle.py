@@ -162,9 +162,11 @@ class Embedded:
         self.state = folder("state")
         self.state.chmod(0o755)
         self.make_broker = make_broker
+        self.brokers = []
 
     def start(self):
         broker = self.make_broker(start=False)
+        self.brokers.append(broker)
         broker.command = lambda: [
             pglease_binary(), "serve", "--embedded",
             "--set", f"unix_socket_dir={broker.socket_folder}",
@@ -190,6 +192,8 @@ class Embedded:
 def embedded(make_broker):
     one = Embedded(make_broker)
     yield one
+    for broker in one.brokers:
+        broker.stop()
     for pid in one.servers():
         os.kill(pid, signal.SIGQUIT)
     eventually(lambda: not one.servers(), 20)

@@ -39,6 +39,7 @@ package final class EmbeddedPostgres {
 
     private let server: ChildProcess
     private let lock: StateLock
+    private var watch: ServerWatch?
 
     /// The superuser that initdb makes.
     private static let superuser = "postgres"
@@ -86,6 +87,16 @@ package final class EmbeddedPostgres {
     /// How the server ended, while nobody stopped it; nil while it runs.
     package var unexpectedEnd: String? { server.poll()?.description }
 
+    /// Calls `report` once, on a thread of its own, when the server ends before `stop`.
+    package func watch(_ report: @escaping @Sendable () -> Void) {
+        let watch = ServerWatch(processID: server.processID, report: report)
+        self.watch = watch
+        watch.start()
+    }
+
+    /// Where the server writes its own log.
+    package var logPath: String { stateFolder.logPath }
+
     /// What the broker connects to, every database and role of it. The host is escaped: a path.
     package var databaseURL: String {
         let safe = Array("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~".utf8)
@@ -104,6 +115,7 @@ package final class EmbeddedPostgres {
 
     /// Ends the server: sessions are ended, data is written. Again: nothing.
     package func stop() {
+        watch?.stop()
         Self.stop(server)
     }
 

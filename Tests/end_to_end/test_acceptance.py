@@ -1,0 +1,88 @@
+"""What the broker's first user tried by hand and must not lose again."""
+
+import os
+import signal
+import subprocess
+import threading
+
+import psycopg2
+import pytest
+
+from harness.pooler import pglease_binary
+from harness.waiting import eventually
+
+from test_life_cycle import embedded  # noqa: F401  (a fixture)
+
+
+def test_embedded_broker_ends_and_says_so_when_its_postgres_is_killed(embedded):  # noqa: F811
+    broker = embedded.start()
+    broker.errors_expected = True
+    postmaster = min(embedded.servers())
+    os.kill(postmaster, signal.SIGKILL)
+    assert broker.wait(20) == 69
+    assert "the private PostgreSQL ended with signal 9" in broker.log_path.read_text()
+
+
+@pytest.mark.parametrize("command", ["serve", "check-config", "ping", "version", None])
+def test_help_fits_80_columns(command):
+    words = [pglease_binary(), "help"] + ([command] if command else [])
+    text = subprocess.run(words, capture_output=True, text=True, check=True,
+                          env=os.environ | {"COLUMNS": "80"}).stdout
+    assert [line for line in text.split("\n") if len(line) > 80] == []
+
+
+def told(connection, sql):
+    with pytest.raises(psycopg2.Error) as caught:
+        connection.cursor().execute(sql)
+    return caught.value.pgcode, str(caught.value)
+
+
+# psycopg2 asks with PQexec, which reads on to ReadyForQuery and forgets the error that a lost
+# connection follows: without a ReadyForQuery behind it, the reason never reaches its user.
+
+def test_psycopg2_sees_why_its_startup_options_are_refused(make_broker, connect):
+    connection = connect(make_broker(), options="-c no_such_setting=1")
+    code, text = told(connection, "SELECT 1")
+    assert (code, "no_such_setting" in text) == ("42704", True), text
+
+
+def test_psycopg2_sees_that_the_broker_shut_down_while_it_waited(make_broker, connect):
+    broker = make_broker({"default_pool_size": 1, "shutdown_grace": 1})
+    holder, waiter = connect(broker, autocommit=False), connect(broker)
+    holder.cursor().execute("SELECT 1")
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(told(waiter, "SELECT 1")))
+    thread.start()
+    admin = connect(broker, user="admin", dbname="pglease")
+
+    def waits():
+        cursor = admin.cursor()
+        cursor.execute("SHOW WAITERS")
+        return cursor.fetchall()
+
+    eventually(waits, 10)
+    admin.close()
+    broker.send_signal(signal.SIGTERM)
+    thread.join(20)
+    assert seen and seen[0][0] == "57P01", seen
+
+
+def test_psycopg2_sees_that_its_lease_was_revoked(make_broker, connect):
+    broker = make_broker({"lease_timeout": "300ms"})
+    connection = connect(broker, autocommit=False)
+    code, text = told(connection, "SELECT pg_sleep(20)")
+    assert (code, "lease_timeout" in text) == ("57P05", True), text
+
+
+def test_a_socket_whose_folder_is_missing_is_status_73(make_broker):
+    broker = make_broker({"unix_socket_dir": "/nonexistent/folder"}, start=False)
+    done = subprocess.run(broker.command(), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 73
+    assert "another broker" not in done.stderr
+
+
+def test_a_socket_that_is_in_use_is_status_73(make_broker):
+    broker = make_broker()
+    done = subprocess.run(broker.command(), capture_output=True, text=True, timeout=30)
+    assert done.returncode == 73
+    assert "another process listens" in done.stderr
