@@ -59,11 +59,10 @@ extension Settings {
             "Server connections that are kept open in each pool, with or without clients."),
         SettingDescription(
             "reserve_pool_size", \.reservePoolSize, .integer(0...100_000), pgbouncer: "0",
-            "Connections above the pool's size, lent one at a time to free a locked pool."),
+            "Connections above the pool's size, lent to waiters by reserve_pool_timeout."),
         SettingDescription(
             "reserve_pool_timeout", \.reservePoolTimeout, .optionalDuration, pgbouncer: "5",
-            "A waiter that has waited so long is lent the reserve too; 0 keeps the reserve for "
-                + "locked pools."),
+            "A waiter that has waited so long is lent a connection of the reserve; 0 lends none."),
         SettingDescription(
             "max_server_connections", \.maxServerConnections, .limit(upTo: 100_000),
             "Server connections of the whole broker; 0 is no limit."),
