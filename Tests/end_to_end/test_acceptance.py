@@ -1,6 +1,7 @@
 """What the broker's first user tried by hand and must not lose again."""
 
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -86,3 +87,50 @@ def test_a_socket_that_is_in_use_is_status_73(make_broker):
     done = subprocess.run(broker.command(), capture_output=True, text=True, timeout=30)
     assert done.returncode == 73
     assert "another process listens" in done.stderr
+
+
+# pg_dump sets search_path and row_security once, before its transaction begins: in a transaction
+# pool that is another lease's business by the time the transaction runs.
+
+@pytest.fixture
+def secured(postgres):
+    postgres.sql("""
+        CREATE TABLE secured (id int, owner text);
+        INSERT INTO secured VALUES (1, 'app'), (2, 'other');
+        ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON secured USING (owner = current_user);
+        GRANT SELECT ON secured TO other""", dbname="app", user="app")
+    yield "secured"
+    postgres.sql("DROP TABLE secured", dbname="app", user="app")
+
+
+def dump(tool, host, port, *words, user="app", options=""):
+    done = subprocess.run(
+        [tool("pg_dump"), "-h", str(host), "-p", str(port), "-U", user, "-t", "secured", *words,
+         "app"], capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PGOPTIONS": options})
+    return done.returncode, re.sub(r"restrict \w+", "restrict", done.stdout), done.stderr
+
+
+def test_pg_dump_through_a_session_pool_is_that_of_a_direct_connection(
+        session_broker, postgres, secured, tool):
+    through = dump(tool, session_broker.socket_folder, session_broker.port)
+    assert through == dump(tool, postgres.host, postgres.port)
+
+
+def test_pg_dump_through_a_transaction_pool_with_its_settings_as_options(
+        transaction_broker, postgres, secured, tool):
+    options = "-c search_path= -c row_security=off"
+    through = dump(tool, transaction_broker.socket_folder, transaction_broker.port,
+                   options=options)
+    assert through == dump(tool, postgres.host, postgres.port)
+    code, text, error = dump(tool, transaction_broker.socket_folder, transaction_broker.port,
+                             user="other", options=options)
+    assert code == 1 and "row-level security" in error
+
+
+def test_pg_dump_through_a_transaction_pool_leaves_no_row_out_silently(
+        transaction_broker, secured, tool):
+    code, text, error = dump(tool, transaction_broker.socket_folder, transaction_broker.port,
+                             user="other")
+    assert code == 1 and "row-level security" in error
