@@ -76,7 +76,7 @@ package final class Broker {
     // What it names by slot.
 
     var clients = SlotTable<ClientSession>()
-    var servers: [UInt32: ServerConnection] = [:]
+    var servers = ServerTable()
     var pools: [PoolKey: Pool] = [:]
     var poolsByID: [PoolID: Pool] = [:]
     var lastPool: UInt32 = 0

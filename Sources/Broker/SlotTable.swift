@@ -41,3 +41,20 @@ struct SlotTable<Element: AnyObject> {
 
     var all: some Sequence<Element> { elements.lazy.compactMap { $0 } }
 }
+
+/// The server connections by the slots that the scheduler gave them.
+struct ServerTable {
+    private var elements: [ServerConnection?] = []
+    private(set) var count = 0
+
+    subscript(slot: UInt32) -> ServerConnection? {
+        get { slot < elements.count ? elements[Int(slot)] : nil }
+        set {
+            while elements.count <= slot { elements.append(nil) }
+            count += (newValue == nil ? 0 : 1) - (elements[Int(slot)] == nil ? 0 : 1)
+            elements[Int(slot)] = newValue
+        }
+    }
+
+    var values: some Sequence<ServerConnection> { elements.lazy.compactMap { $0 } }
+}

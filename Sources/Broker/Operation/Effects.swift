@@ -185,6 +185,13 @@ extension Broker {
 
     /// Who has held the longest, for errors and notices.
     func holders(of pool: Pool) -> String {
+        if let told = pool.holdersTold, told.at == now { return told.text }
+        let text = describeHolders(of: pool)
+        pool.holdersTold = (now, text)
+        return text
+    }
+
+    private func describeHolders(of pool: Pool) -> String {
         let now = now
         let leased = servers.values.filter { $0.pool === pool && $0.isLeased && $0.client != nil }
             .sorted { $0.leaseSince < $1.leaseSince }

@@ -222,7 +222,7 @@ extension Broker {
         listeners = []
         for client in Array(clients.all) { close(client, because: "the broker ends") }
         for server in servers.values { release(server) }
-        servers = [:]
+        servers = ServerTable()
         for peer in peers.values { peer.process.close() }
         peers = [:]
         for signal in signals { signal.close() }

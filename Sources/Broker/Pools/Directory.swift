@@ -24,6 +24,7 @@ extension Broker {
 
     @discardableResult
     func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> Pool {
+        if pools.count >= Self.poolsKept { closeUselessPools() }
         lastPool += 1
         let limits = configuration.poolSettings(database: entry, user: key.user)
         let pool = Pool(
@@ -35,6 +36,19 @@ extension Broker {
         post(.poolOpened(pool.id, poolPolicy(key, limits), startup: startup))
         return pool
     }
+
+    /// Behind a "*" line any name makes a pool, also one that PostgreSQL does not know.
+    private func closeUselessPools() {
+        for (key, pool) in pools where pool.clientCount == 0 && pool.isKnownToBeUnusable {
+            pools[key] = nil
+            pool.isClosed = true
+            post(.poolClosed(pool.id))
+        }
+    }
+
+    /// From here on those that nobody can use are forgotten. Until then their failure is remembered, and
+    /// answers the next login.
+    private static let poolsKept = 256
 
     private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
         if let password = entry.password { return password }

@@ -13,9 +13,17 @@ final class Pool {
     var password: Secret?
     var mode: RelayMode
     /// `query_wait_timeout`, `query_timeout` … of this pool.
-    var limits: LeaseLimits { didSet { firstLook = limits.firstLook } }
+    var limits: LeaseLimits {
+        didSet {
+            firstLook = limits.firstLook.wholeNanoseconds
+            queryWait = limits.queryWait?.wholeNanoseconds
+        }
+    }
     /// When a lease is first looked at: one of its limits, or whether its process still runs.
-    private(set) var firstLook: Duration
+    /// In nanoseconds: every lease asks.
+    private(set) var firstLook: Int64
+    /// `query_wait_timeout` in nanoseconds.
+    private(set) var queryWait: Int64?
     var statistics = PoolStatistics()
 
     /// What the server reported when it had its own defaults in force; nil before the first one.
@@ -27,6 +35,8 @@ final class Pool {
     /// Clients whose login waits for `baseParameters`.
     var awaitingParameters: [ClientSession] = []
     var lastFailure: ConnectFailure?
+    /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
+    var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
     var isClosed = false
     var isDisabled = false
@@ -42,7 +52,8 @@ final class Pool {
         self.password = password
         self.mode = mode
         self.limits = limits
-        firstLook = limits.firstLook
+        firstLook = limits.firstLook.wholeNanoseconds
+        queryWait = limits.queryWait?.wholeNanoseconds
     }
 
     /// The set for this profile, one object for one content.

@@ -16,7 +16,7 @@ extension Broker {
         let now = now
         client.requestedAt = since ?? now
         client.isWaiting = true
-        let deadline = pool.limits.queryWait.map { client.requestedAt + $0 }
+        let deadline = pool.queryWait.map { client.requestedAt.advanced(by: $0) }
         post(
             .leaseRequested(
                 LeaseRequest(
@@ -59,7 +59,7 @@ extension Broker {
         server.stream.beginLease()
         server.pool.statistics.assignments += 1
         server.pool.statistics.waitTime += waited.wholeNanoseconds
-        housekeeping(by: now + server.pool.firstLook)
+        housekeeping(by: now.advanced(by: server.pool.firstLook))
         if client.phase == .awaitingServer {
             finishLogin(client)
             endLeaseIfOver(server)
@@ -122,7 +122,7 @@ extension Broker {
             server.stream.brokerQuery == nil
         else { return }
         if let client = server.client {
-            guard server.stream.isLeaseOver(client.stream, server.pool.mode),
+            guard server.stream.isLeaseOver(passing: client.stream.passing, server.pool.mode),
                 client.phase != .awaitingServer
             else { return }
             if server.stream.status != .idle {

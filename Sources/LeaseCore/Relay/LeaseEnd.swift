@@ -12,8 +12,13 @@ extension ServerStream {
     /// Nothing is owed and nothing half sent in either direction: what `pool_mode` says decides
     /// whether the lease ends here.
     package func isLeaseOver(_ client: ClientStream, _ mode: RelayMode) -> Bool {
+        isLeaseOver(passing: client.passing, mode)
+    }
+
+    /// The same, of the client's message that is on its way.
+    package func isLeaseOver(passing message: PassingMessage, _ mode: RelayMode) -> Bool {
         guard outstanding.isEmpty, passing.bytesLeft == 0, !isSkippingToSync, !isBatchOpen,
-            !client.passing.isHalfPassed
+            !message.isHalfPassed
         else { return false }
         switch mode.pooling {
         case .session: return false

@@ -3,11 +3,11 @@
 /// Trivial on purpose: it is copied for every message. What must be undone if the server skips the message
 /// lies in `ServerStream.undo`, in the same order, for those entries that say so.
 package struct Outstanding: Equatable, Sendable {
-    package enum Kind: UInt8, Sendable {
+    package enum Kind: Sendable {
         case parse, bind, describe, close, execute, sync, query, functionCall
     }
 
-    package enum Audience: UInt8, Sendable {
+    package enum Audience: Sendable {
         /// The client asked, and gets the answer.
         case client
         /// The broker asked, for itself: nothing of the answer passes (but an error of an injected
@@ -77,6 +77,6 @@ package enum Undo: Sendable {
 }
 
 /// What the broker itself asked a server, by a simple query of its own.
-package enum BrokerQuery: UInt8, Sendable {
+package enum BrokerQuery: Sendable {
     case profile, reset, check, rollback, connect
 }

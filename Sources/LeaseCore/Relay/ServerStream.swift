@@ -54,7 +54,7 @@ package struct ServerStream {
         package init() {}
     }
 
-    package enum CopyState: UInt8, Sendable {
+    package enum CopyState: Sendable {
         case none, out, both
         /// The server reads rows, and ignores Sync until the client ends the copy.
         case into
