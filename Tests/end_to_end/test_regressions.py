@@ -212,3 +212,14 @@ def test_clients_of_another_pid_namespace_keep_their_leases(make_broker):
         one.query("COMMIT")
     send_signal(signal.SIGINT)
     broker.wait()
+
+
+def test_databases_that_do_not_exist_are_forgotten(make_broker):
+    broker = make_broker()
+    for number in range(600):
+        with pytest.raises(wire.Refused) as refused:
+            broker.wire(database=f"nowhere{number}")
+        assert refused.value.code == "3D000"
+    assert len(broker.console("SHOW POOLS")) < 300
+    with broker.wire() as one:
+        assert one.value("SELECT 'still serving'") == "still serving"
