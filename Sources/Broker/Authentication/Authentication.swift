@@ -58,7 +58,9 @@ extension Broker {
         return .fatal(
             .invalidAuthorization, "peer authentication failed for user \"\(role)\"",
             detail: "The client's process runs as user \(name) (uid \(peer.userID)).",
-            hint: "Log in as the role of that name, add a pair to peer_map, or give \"\(role)\" a secret in auth_file.")
+            hint:
+                "Log in as the role of that name, add a pair to peer_map, or give \"\(role)\" a secret in auth_file."
+        )
     }
 
     private static func noPeerOverTCP(_ role: String) -> PgError {
@@ -85,7 +87,8 @@ extension Broker {
         let arithmetic = OpenSSLArithmetic()
         let secret: ScramSecret
         switch userList?.secret(for: client.user) {
-        case .plain(let password) where !password.isEmpty: secret = derivedSecret(of: client.user, password)
+        case .plain(let password) where !password.isEmpty:
+            secret = derivedSecret(of: client.user, password)
         case .scram(let stored): secret = stored
         case .md5:
             fail(client, Self.md5Refused(client.user))
@@ -150,7 +153,9 @@ extension Broker {
                 guard let first = SASLInitialResponse(body: body), let data = first.data,
                     first.mechanism == ScramServer.mechanism
                 else {
-                    refuse(client, .fatal(.protocolViolation, "client selected an invalid SASL mechanism"))
+                    refuse(
+                        client,
+                        .fatal(.protocolViolation, "client selected an invalid SASL mechanism"))
                     return
                 }
                 let answer = try server.handleFirst(data)

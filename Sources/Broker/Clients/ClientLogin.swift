@@ -190,14 +190,16 @@ extension Broker {
                 client,
                 .fatal(
                     .cannotConnectNow, "database \"\(client.database)\" is disabled",
-                    hint: "An administrator disabled it; ENABLE \(client.database) lets clients in again."))
+                    hint:
+                        "An administrator disabled it; ENABLE \(client.database) lets clients in again."
+                ))
             return
         }
         join(client, pool)
         if pool.mode.pooling == .session || pool.isKnownToBeUnusable {
             client.phase = .awaitingServer
             requestLease(client)
-        } else if pool.baseParameters == nil, pool.lastFailure == nil {
+        } else if pool.baseParameters == nil, pool.lastFailure == nil, !pool.hasGivenUpLearning {
             client.phase = .learning
             pool.awaitingParameters.append(client)
             housekeeping(by: now + Self.learningTime)
@@ -261,10 +263,14 @@ extension Broker {
         if inUse >= settings.maxClientConn {
             return Self.tooManyClients("max_client_conn", settings.maxClientConn)
         }
-        if let limit = limits.maxDbClientConnections, clientsByDatabase[client.database, default: 0] >= limit {
+        if let limit = limits.maxDbClientConnections,
+            clientsByDatabase[client.database, default: 0] >= limit
+        {
             return Self.tooManyClients("max_db_client_connections of \"\(client.database)\"", limit)
         }
-        if let limit = limits.maxUserClientConnections, clientsByUser[client.user, default: 0] >= limit {
+        if let limit = limits.maxUserClientConnections,
+            clientsByUser[client.user, default: 0] >= limit
+        {
             return Self.tooManyClients("max_user_client_connections of \"\(client.user)\"", limit)
         }
         return nil
@@ -274,7 +280,8 @@ extension Broker {
 
     /// Everything is known: AuthenticationOk up to ReadyForQuery in one write.
     func finishLogin(_ client: ClientSession) {
-        guard client.phase != .ready, client.isOpen, let pool = client.pool, let login = client.login
+        guard client.phase != .ready, client.isOpen, let pool = client.pool,
+            let login = client.login
         else { return }
         if client.server == nil, pool.isKnownToBeUnusable, let failure = pool.lastFailure {
             refuse(client, failure.error)
@@ -315,7 +322,8 @@ extension Broker {
     func registerCancelKey(_ client: ClientSession) {
         repeat {
             client.keySecret = Int32.random(in: .min ... .max)
-        } while cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)] != nil
+        } while cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)]
+            != nil
         cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)] = client.id
     }
 
@@ -329,13 +337,14 @@ extension Broker {
                 BaseParameters.set(serverVersion: Self.assumedServerVersion, user: pool.user).map {
                     (name: $0.0, value: $0.1)
                 })
-        let changes: [(name: String, value: String)] = profiles.entries(of: client.profile).compactMap {
-            let name = CanonicalParameter.canonicalName($0.name)
-            guard CanonicalParameter.isReported(name) else { return nil }
-            let value = CanonicalParameter.value(
-                name: name, value: $0.value, base: base.value(of: name))
-            return value.map { (name, $0) }
-        }
+        let changes: [(name: String, value: String)] = profiles.entries(of: client.profile)
+            .compactMap {
+                let name = CanonicalParameter.canonicalName($0.name)
+                guard CanonicalParameter.isReported(name) else { return nil }
+                let value = CanonicalParameter.value(
+                    name: name, value: $0.value, base: base.value(of: name))
+                return value.map { (name, $0) }
+            }
         return base.changing(changes)
     }
 

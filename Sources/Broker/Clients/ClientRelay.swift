@@ -318,12 +318,20 @@ extension Broker {
         if settings.logPoolerErrors {
             logger.warning(
                 "client refused",
-                metadata: describe(client, with: [
-                    "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
-                ]))
+                metadata: describe(
+                    client,
+                    with: [
+                        "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                    ]))
         }
         var bytes: [UInt8] = []
         bytes.appendErrorResponse(error)
+        // libpq keeps the reason for itself unless the answer that is due ends behind it.
+        if client.phase == .ready, client.server?.stream.passing.isHalfPassed != true,
+            client.isWaiting || client.server?.stream.isOwing == true || !client.pending.isEmpty
+        {
+            bytes.appendReadyForQuery(.idle)
+        }
         withdraw(client)
         abandonLease(of: client)
         bytes.withUnsafeBytes { send($0, to: client) }
@@ -354,9 +362,12 @@ extension Broker {
         if wasLoggedIn, settings.logDisconnections {
             logger.info(
                 "client left",
-                metadata: describe(client, with: [
-                    "reason": "\(reason)", "age_us": "\((now - client.connectedAt).wholeMicroseconds)",
-                ]))
+                metadata: describe(
+                    client,
+                    with: [
+                        "reason": "\(reason)",
+                        "age_us": "\((now - client.connectedAt).wholeMicroseconds)",
+                    ]))
         }
         clients.remove(client.id)
         clientCountChanged()

@@ -36,7 +36,8 @@ extension Broker {
     }
 
     func unwatchPeer(of client: ClientSession) {
-        guard client.isPeerWatched, let peer = client.peer, let watched = peers[peer.processID] else {
+        guard client.isPeerWatched, let peer = client.peer, let watched = peers[peer.processID]
+        else {
             return
         }
         client.isPeerWatched = false

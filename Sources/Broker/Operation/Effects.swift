@@ -53,7 +53,8 @@ extension Broker {
 
     private func poolPaused(_ id: PoolID) {
         guard let pool = poolsByID[id] else { return }
-        logger.notice("pool paused", metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
+        logger.notice(
+            "pool paused", metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
     }
 
     private func phaseChanged(_ id: PoolID, _ phase: PoolPhase) {
@@ -62,7 +63,8 @@ extension Broker {
         logger.debug(
             "pool phase",
             metadata: [
-                "database": "\(pool.database)", "user": "\(pool.user)", "phase": "\(phase.rawValue)",
+                "database": "\(pool.database)", "user": "\(pool.user)",
+                "phase": "\(phase.rawValue)",
             ])
     }
 
@@ -85,14 +87,18 @@ extension Broker {
     // MARK: Waiters
 
     private func notify(_ id: ClientID, place: Int, waited: Duration) {
-        guard let client = clients[id], let pool = client.pool, client.phase == .ready else { return }
+        guard let client = clients[id], let pool = client.pool, client.phase == .ready else {
+            return
+        }
         var bytes: [UInt8] = []
         bytes.appendNoticeResponse(
             PgError(
                 severity: .notice, sqlState: .successfulCompletion,
-                message: "waiting for a server connection for \(Self.seconds(waited)), place \(place) in the queue",
+                message:
+                    "waiting for a server connection for \(Self.seconds(waited)), place \(place) in the queue",
                 detail: holders(of: pool),
-                hint: "query_wait_timeout ends the wait\(pool.limits.queryWait.map { " after " + Self.seconds($0) } ?? " never")."
+                hint:
+                    "query_wait_timeout ends the wait\(pool.limits.queryWait.map { " after " + Self.seconds($0) } ?? " never")."
             ))
         bytes.withUnsafeBytes { send($0, to: client) }
     }
@@ -106,10 +112,12 @@ extension Broker {
         if settings.logPoolerErrors {
             logger.warning(
                 "lease refused",
-                metadata: describe(client, with: [
-                    "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
-                    "waited_us": "\(rejection.waited.wholeMicroseconds)",
-                ]))
+                metadata: describe(
+                    client,
+                    with: [
+                        "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                        "waited_us": "\(rejection.waited.wholeMicroseconds)",
+                    ]))
         }
         if client.phase == .awaitingServer || rejection.cause == .poolClosed {
             refuse(client, error)
@@ -141,13 +149,18 @@ extension Broker {
         case .deadline(let limit):
             return .error(
                 .tooManyConnections, "no server connection became free within \(waited)",
-                detail: "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))",
-                hint: "Shorten the transactions of the holders, or raise the limit or query_wait_timeout.")
+                detail:
+                    "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))",
+                hint:
+                    "Shorten the transactions of the holders, or raise the limit or query_wait_timeout."
+            )
         case .queueFull(let limit):
             return .error(
                 .tooManyConnections, "too many clients wait for a server connection",
                 detail: "max_waiting is \(limit). \(holders(of: pool))",
-                hint: "Shorten the transactions of the holders, or raise max_waiting or the pool's size.")
+                hint:
+                    "Shorten the transactions of the holders, or raise max_waiting or the pool's size."
+            )
         case .connectFailed(let failure):
             var error = failure.error
             error.severity = .error
@@ -163,7 +176,8 @@ extension Broker {
         case .poolPaused:
             return .error(
                 .cannotConnectNow, "database \"\(pool.database)\" is paused",
-                detail: "Waited \(waited).", hint: "RESUME \(pool.database) in the console lets it go on.")
+                detail: "Waited \(waited).",
+                hint: "RESUME \(pool.database) in the console lets it go on.")
         case .poolClosed:
             return .fatal(
                 .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",
@@ -178,7 +192,8 @@ extension Broker {
         case .userConnections(let limit): "max_user_connections is \(limit)."
         case .serverConnections(let limit): "max_server_connections is \(limit)."
         case .groupLeases(let limit): "max_leases of this client's group is \(limit)."
-        case .groupGuarantees: "The free connections of pool \(name) are kept for other groups (min_leases)."
+        case .groupGuarantees:
+            "The free connections of pool \(name) are kept for other groups (min_leases)."
         case .connecting: "Pool \(name) has room, but no connection was ready in time."
         }
     }
@@ -200,9 +215,11 @@ extension Broker {
             guard let client = server.client else { return "" }
             let who = client.peer.map { "pid \($0.processID)" } ?? "client \(client.id)"
             let application = client.applicationName.isEmpty ? "" : " \"\(client.applicationName)\""
-            return "\(who)\(application) for \(Self.seconds(now - server.leaseSince)) (\(server.activity))"
+            return
+                "\(who)\(application) for \(Self.seconds(now - server.leaseSince)) (\(server.activity))"
         }
-        let more = leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
+        let more =
+            leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
         return "Held by: \(named.joined(separator: ", "))\(more)."
     }
 

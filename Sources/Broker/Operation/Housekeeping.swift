@@ -73,18 +73,25 @@ extension Broker {
             server.wasWarnedAbout = true
             logger.warning(
                 "lease is held for long",
-                metadata: describe(client, with: [
-                    "lease.id": "\(server.lease!)", "server.pid": "\(server.backendProcessID)",
-                    "held_us": "\((now - server.leaseSince).wholeMicroseconds)",
-                    "activity": "\(server.activity)",
-                ]))
+                metadata: describe(
+                    client,
+                    with: [
+                        "lease.id": "\(server.lease!)", "server.pid": "\(server.backendProcessID)",
+                        "held_us": "\((now - server.leaseSince).wholeMicroseconds)",
+                        "activity": "\(server.activity)",
+                    ]))
         }
         let checks: [(name: String, limit: Duration?, since: Instant?)] = [
             ("lease_timeout", limits.lease, server.leaseSince),
-            ("transaction_timeout", limits.transaction, server.stream.isBusy ? server.transactionSince : nil),
+            (
+                "transaction_timeout", limits.transaction,
+                server.stream.isBusy ? server.transactionSince : nil
+            ),
             ("query_timeout", limits.query, isIdle ? nil : server.querySince),
-            ("idle_transaction_timeout", limits.idleTransaction,
-                isIdle && server.stream.isBusy ? server.idleSince : nil),
+            (
+                "idle_transaction_timeout", limits.idleTransaction,
+                isIdle && server.stream.isBusy ? server.idleSince : nil
+            ),
         ]
         for check in checks {
             guard let limit = check.limit else { continue }
@@ -114,14 +121,17 @@ extension Broker {
         counters.revocations += 1
         let error = PgError.error(
             .idleSessionTimeout, "lease revoked: \(limit) of \(Self.seconds(value)) reached",
-            detail: "It had lasted \(Self.seconds(lasted)) (\(server.activity)); the transaction was rolled back.",
+            detail:
+                "It had lasted \(Self.seconds(lasted)) (\(server.activity)); the transaction was rolled back.",
             hint: "Shorten the work between BEGIN and COMMIT, or raise \(limit).")
         logger.warning(
             "lease revoked",
-            metadata: describe(client, with: [
-                "lease.id": "\(server.lease!)", "limit": "\(limit)",
-                "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
-            ]))
+            metadata: describe(
+                client,
+                with: [
+                    "lease.id": "\(server.lease!)", "limit": "\(limit)",
+                    "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
+                ]))
         if server.stream.isOwing { sendCancel(server, then: {}) }
         var bytes: [UInt8] = []
         let isSession = server.pool.mode.pooling == .session
@@ -149,12 +159,17 @@ extension Broker {
                     client,
                     .fatal(
                         .protocolViolation, "login took too long",
-                        detail: "client_login_timeout is \(settings.clientLoginTimeout.map(Self.seconds) ?? "off").",
+                        detail:
+                            "client_login_timeout is \(settings.clientLoginTimeout.map(Self.seconds) ?? "off").",
                         hint: "Connect again; the network or the client was too slow."))
                 return
             }
         case .learning:
-            if isDue(client.connectedAt + Self.learningTime, now) { finishLogin(client) }
+            if isDue(client.connectedAt + Self.learningTime, now) {
+                // The server hangs: one wait is enough, the next logins need not try.
+                client.pool?.hasGivenUpLearning = true
+                finishLogin(client)
+            }
         case .ready:
             lookAtIdle(client, now)
         case .awaitingServer, .console, .closing, .closed:
@@ -166,11 +181,15 @@ extension Broker {
         {
             logger.warning(
                 "client does not read its answers",
-                metadata: describe(client, with: [
-                    "unsent_bytes": "\(client.outbound.count)",
-                    "client_write_timeout": "\(Self.seconds(timeout))",
-                ]))
-            close(client, because: "client_write_timeout: nothing was read for \(Self.seconds(timeout))")
+                metadata: describe(
+                    client,
+                    with: [
+                        "unsent_bytes": "\(client.outbound.count)",
+                        "client_write_timeout": "\(Self.seconds(timeout))",
+                    ]))
+            close(
+                client,
+                because: "client_write_timeout: nothing was read for \(Self.seconds(timeout))")
             return
         }
         if let orphanedAt = client.orphanedAt, let server = client.server {

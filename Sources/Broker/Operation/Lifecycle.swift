@@ -33,21 +33,25 @@ extension Broker {
     }
 
     private func watchSignals() throws(UVError) {
-        signals.append(try SignalWatcher(loop: loop, signal: SIGTERM) { [unowned self] in
-            self.logger.notice("SIGTERM received")
-            self.shutDown(.waitForClients)
-        })
-        signals.append(try SignalWatcher(loop: loop, signal: SIGINT) { [unowned self] in
-            self.logger.notice("SIGINT received")
-            self.shutDown(.waitForServers)
-        })
-        signals.append(try SignalWatcher(loop: loop, signal: SIGQUIT) { [unowned self] in
-            self.logger.notice("SIGQUIT received")
-            self.shutDown(.immediate)
-        })
-        signals.append(try SignalWatcher(loop: loop, signal: SIGHUP) { [unowned self] in
-            self.reloadOnSignal()
-        })
+        signals.append(
+            try SignalWatcher(loop: loop, signal: SIGTERM) { [unowned self] in
+                self.logger.notice("SIGTERM received")
+                self.shutDown(.waitForClients)
+            })
+        signals.append(
+            try SignalWatcher(loop: loop, signal: SIGINT) { [unowned self] in
+                self.logger.notice("SIGINT received")
+                self.shutDown(.waitForServers)
+            })
+        signals.append(
+            try SignalWatcher(loop: loop, signal: SIGQUIT) { [unowned self] in
+                self.logger.notice("SIGQUIT received")
+                self.shutDown(.immediate)
+            })
+        signals.append(
+            try SignalWatcher(loop: loop, signal: SIGHUP) { [unowned self] in
+                self.reloadOnSignal()
+            })
     }
 
     private func warnAboutLimits() {
@@ -111,7 +115,8 @@ extension Broker {
                 "database": "\(pool.database)", "user": "\(pool.user)", "attempts": "\(attempts)",
                 "sqlstate": "\(failure.error.sqlState.rawValue)",
                 "reason": "\(failure.error.message)",
-                "advice": "\(failure.error.hint ?? "check [databases], and that the server runs; startup_attempts and startup_delay say how long to try")",
+                "advice":
+                    "\(failure.error.hint ?? "check [databases], and that the server runs; startup_attempts and startup_delay say how long to try")",
             ])
         guard isLast else { return }
         if isHopeless {
@@ -140,7 +145,8 @@ extension Broker {
             "ready",
             metadata: [
                 "version": "\(ProductVersion.text)", "pid": "\(getpid())",
-                "unix_socket": "\(settings.unixSocketDir.map { "\($0)/.s.PGSQL.\(settings.listenPort)" } ?? "none")",
+                "unix_socket":
+                    "\(settings.unixSocketDir.map { "\($0)/.s.PGSQL.\(settings.listenPort)" } ?? "none")",
                 "tcp": "\(address.tcp.isEmpty ? "none" : address.tcp.joined(separator: " "))",
             ])
         _ = notify?.ready(status: "serving")
@@ -163,16 +169,32 @@ extension Broker {
             }
             if adoptedSockets.isEmpty { try listenWhereConfigured() }
         } catch {
-            throw BrokerStartError(
-                "\(error) (\(settings.unixSocketDir ?? ""), port \(settings.listenPort)); is another broker running there?",
-                exitStatus: 71)
+            throw BrokerStartError(listenFailure(error), exitStatus: 73)
         }
         for listener in listeners {
             listener.onRefuse = { [unowned self] in self.turnedAway($0) }
         }
         if listeners.isEmpty {
-            throw BrokerStartError("nowhere to listen: set unix_socket_dir or listen_addr", exitStatus: 78)
+            throw BrokerStartError(
+                "nowhere to listen: set unix_socket_dir or listen_addr", exitStatus: 78)
         }
+    }
+
+    private func listenFailure(_ error: UVError) -> String {
+        let places =
+            (settings.unixSocketDir.map { ["unix_socket_dir \($0)"] } ?? [])
+            + settings.listenAddr.map { "listen_addr \($0)" }
+        let advice: String
+        switch error.name {
+        case "EADDRINUSE": advice = "another process listens there: stop it, or change listen_port"
+        case "EACCES", "EPERM", "EROFS": advice = "this user may not create the socket there"
+        case "ENOENT", "ENOTDIR":
+            advice = "the folder does not exist: make it, or change unix_socket_dir"
+        case "EADDRNOTAVAIL": advice = "this machine has no such address: correct listen_addr"
+        default: advice = "check unix_socket_dir and listen_addr"
+        }
+        return
+            "\(error) (\(places.joined(separator: ", ")), port \(settings.listenPort)): \(advice)"
     }
 
     private func listenWhereConfigured() throws(UVError) {
@@ -242,4 +264,5 @@ final class Startup {
     var failed = 0
     var isOver = false
 
-    init(began: Instant) { self.began = began }}
+    init(began: Instant) { self.began = began }
+}

@@ -154,7 +154,8 @@ extension Broker {
             refuse(
                 client,
                 .fatal(
-                    .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",
+                    .adminShutdown,
+                    "the configuration of database \"\(pool.database)\" has changed",
                     hint: "Connect again."))
         }
     }

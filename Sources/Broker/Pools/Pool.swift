@@ -35,6 +35,8 @@ final class Pool {
     /// Clients whose login waits for `baseParameters`.
     var awaitingParameters: [ClientSession] = []
     var lastFailure: ConnectFailure?
+    /// No server has answered while a login waited: until one does, logins do not wait.
+    var hasGivenUpLearning = false
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0

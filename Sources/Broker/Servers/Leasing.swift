@@ -75,7 +75,8 @@ extension Broker {
         let sql = profiles.setup(from: server.profile, to: client.profile)
         profiles.retain(client.profile)
         server.pendingProfile = client.profile
-        if server.pool.acceptedProfiles.contains(client.profile) || client.profile == .serverDefault {
+        if server.pool.acceptedProfiles.contains(client.profile) || client.profile == .serverDefault
+        {
             server.stream.ask(.profile, sql, into: &server.prelude)
         } else {
             server.holdsClientBytes = true
@@ -105,12 +106,16 @@ extension Broker {
 
     /// The client learns values that differ from what it was told before.
     func tellNews(_ client: ClientSession, _ server: ServerConnection) {
-        guard let told = client.told, told !== server.parameters, client.phase == .ready else { return }
+        guard let told = client.told, told !== server.parameters, client.phase == .ready else {
+            return
+        }
         let news = server.parameters.news(since: told)
         client.told = server.parameters
         guard !news.isEmpty else { return }
         var bytes: [UInt8] = []
-        for parameter in news { bytes.appendParameterStatus(name: parameter.name, value: parameter.value) }
+        for parameter in news {
+            bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
+        }
         bytes.withUnsafeBytes { send($0, to: client) }
     }
 
@@ -134,7 +139,11 @@ extension Broker {
             finishLease(server)
             if !client.pending.isEmpty { queueToResume(client) }
         } else if server.stream.isQuiet {
-            if server.stream.status == .idle { finishLease(server) } else { ask(server, .rollback, "ROLLBACK") }
+            if server.stream.status == .idle {
+                finishLease(server)
+            } else {
+                ask(server, .rollback, "ROLLBACK")
+            }
         }
     }
 
@@ -191,7 +200,8 @@ extension Broker {
             endLease(server, .broken)
             return
         }
-        let canDrain = server.phase == .ready && server.stream.beginDraining(client.stream, into: &bytes)
+        let canDrain =
+            server.phase == .ready && server.stream.beginDraining(client.stream, into: &bytes)
         // Names that a message in flight changed must be put back into this client's table.
         server.orphan = client.stream
         client.stream = ClientStream()
@@ -223,7 +233,9 @@ extension Broker {
     /// Cancels what the server runs, on a worker thread: PQcancel blocks. The server serves nobody else before
     /// it is done.
     func sendCancel(_ server: ServerConnection, then completion: @escaping () -> Void) {
-        if server.cancelHandle == nil { server.cancelHandle = server.connection?.makeCancelHandle() }
+        if server.cancelHandle == nil {
+            server.cancelHandle = server.connection?.makeCancelHandle()
+        }
         guard let handle = server.cancelHandle else {
             completion()
             return
@@ -233,7 +245,8 @@ extension Broker {
         let id = server.id
         post(.cancelStarted(id))
         do throws(UVError) {
-            try loop.submit({ handle.request() }) { [weak self] result in
+            let work: @Sendable () -> Result<Void, CancelError> = { handle.request() }
+            try loop.submit(work) { [weak self] result in
                 guard let self else { return }
                 self.server(id)?.cancelsInFlight -= 1
                 if case .failure(let error) = result {

@@ -9,7 +9,8 @@ import PostgresWire
 extension Broker {
     func openServer(_ id: ServerID, _ poolID: PoolID, _ profile: ProfileID) {
         guard let pool = poolsByID[poolID] else {
-            preconditionFailure("the scheduler opens a server of a pool that the shell does not know")
+            preconditionFailure(
+                "the scheduler opens a server of a pool that the shell does not know")
         }
         let server = ServerConnection(
             id: id, pool: pool, broker: self, startupProfile: profile, now: now)
@@ -31,7 +32,9 @@ extension Broker {
     }
 
     /// Resolves the names of the plan one after the other, then connects.
-    private func resolve(_ plan: ConnectPlan, from index: Int, answers: [[String]], for id: ServerID) {
+    private func resolve(
+        _ plan: ConnectPlan, from index: Int, answers: [[String]], for id: ServerID
+    ) {
         guard index < plan.lookups.count else {
             connect(plan, answers, id)
             return
@@ -69,7 +72,8 @@ extension Broker {
     }
 
     /// Watches the socket that libpq uses now: it may be another one after each step.
-    private func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress) {
+    private func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress)
+    {
         guard let connection = server.connection, connection.descriptor >= 0 else {
             connectFailed(server, failure(of: server))
             return
@@ -119,6 +123,7 @@ extension Broker {
         server.phase = .ready
         server.connectDeadline = nil
         let pool = server.pool
+        pool.hasGivenUpLearning = false
         if pool.lastFailure != nil {
             pool.lastFailure = nil
             logger.notice(
@@ -143,7 +148,9 @@ extension Broker {
     private func learnParameters(of server: ServerConnection, _ connection: PostgresConnection) {
         var values: [(name: String, value: String)] = []
         var names = PostgresConnection.reportedParameters
-        for extra in settings.trackExtraParameters where !names.contains(extra) { names.append(extra) }
+        for extra in settings.trackExtraParameters where !names.contains(extra) {
+            names.append(extra)
+        }
         for name in names {
             if let value = connection.parameterStatus(name) { values.append((name, value)) }
         }
@@ -178,7 +185,8 @@ extension Broker {
         case "28", "3D", "42", "22": kind = .permanent
         default: kind = .transient
         }
-        let state = kind == .transient
+        let state =
+            kind == .transient
             ? SQLState.connectionNotEstablished
             : failure.sqlState.flatMap(SQLState.init(rawValue:)) ?? .connectionNotEstablished
         return ConnectFailure(
@@ -220,7 +228,9 @@ extension Broker {
     }
 
     /// GUCs of the startup packet: two have keywords of their own in libpq, the others go into `options`.
-    private func addSettings(_ settings: [(String, String)], to parameters: inout ConnectionParameters) {
+    private func addSettings(
+        _ settings: [(String, String)], to parameters: inout ConnectionParameters
+    ) {
         var options = parameters.value(of: "options") ?? ""
         for (name, value) in settings {
             if name == "application_name" || name == "client_encoding" {

@@ -17,7 +17,9 @@ extension Broker {
         var turns = 0
         repeat {
             guard let connection = server.connection else { return }
-            switch connection.receive(into: UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)) {
+            switch connection.receive(
+                into: UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize))
+            {
             case .bytes(let count):
                 received(UnsafeRawBufferPointer(start: readBuffer, count: count), from: server)
             case .wouldBlock:
@@ -34,7 +36,8 @@ extension Broker {
             }
             turns += 1
             // What TLS has decrypted already is announced by no event.
-        } while server.connection?.hasBufferedInput == true && (server.client?.outbound.isEmpty ?? true)
+        } while server.connection?.hasBufferedInput == true
+            && (server.client?.outbound.isEmpty ?? true)
             && turns < Self.tlsTurns
         if server.connection?.hasBufferedInput == true, server.client?.outbound.isEmpty ?? true {
             continueReading(server.id)
@@ -72,7 +75,8 @@ extension Broker {
             server.orphan = nil
             var turn = ServerTurn(bytes, mode: server.pool.mode)
             let isIdle = server.stream.isQuiet && server.phase == .ready && !server.isLeased
-            let step = turn.run(&stream, &server.stream, statements: &statements, toClient: &toClient)
+            let step = turn.run(
+                &stream, &server.stream, statements: &statements, toClient: &toClient)
             toClient.reset()
             keepRest(of: bytes, from: step.consumed, server)
             if server.isLeased { server.orphan = stream }
@@ -85,7 +89,9 @@ extension Broker {
         }
     }
 
-    private func keepRest(of bytes: UnsafeRawBufferPointer, from offset: Int, _ server: ServerConnection) {
+    private func keepRest(
+        of bytes: UnsafeRawBufferPointer, from offset: Int, _ server: ServerConnection
+    ) {
         guard offset < bytes.count else { return }
         server.carry = Array(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
     }
@@ -115,7 +121,9 @@ extension Broker {
             guard server.phase != .closed, server.client === client else { return }
         }
         if let client, client.isOpen {
-            if !step.changedParameters.isEmpty || step.sessionWasReset { follow(step, server, client) }
+            if !step.changedParameters.isEmpty || step.sessionWasReset {
+                follow(step, server, client)
+            }
             // Not into the middle of a message that is on its way.
             if client.told !== server.parameters, !server.stream.passing.isHalfPassed {
                 tellNews(client, server)
@@ -192,7 +200,9 @@ extension Broker {
 
     /// Writes what the client has for its server. False if the server was dead before it took a byte of this
     /// lease: then nothing has happened, and the caller may try another.
-    func send(_ output: RelayOutput, of input: UnsafeRawBufferPointer, to server: ServerConnection) -> Bool {
+    func send(_ output: RelayOutput, of input: UnsafeRawBufferPointer, to server: ServerConnection)
+        -> Bool
+    {
         output.withBytes(of: input) { send($0, to: server) }
     }
 
@@ -254,7 +264,8 @@ extension Broker {
         }
     }
 
-    private func brokerAnswered(_ server: ServerConnection, _ query: BrokerQuery, _ error: PgError?) {
+    private func brokerAnswered(_ server: ServerConnection, _ query: BrokerQuery, _ error: PgError?)
+    {
         server.resetDeadline = nil
         switch query {
         case .connect: connectQueryAnswered(server, error)
@@ -342,7 +353,8 @@ extension Broker {
             metadata: [
                 "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
                 "database": "\(server.pool.database)", "lease.id": "\(server.lease!)",
-                "client.id": "\(client.map { "\($0.id)" } ?? "gone")", "reason": "\(server.fatal?.message ?? reason)",
+                "client.id": "\(client.map { "\($0.id)" } ?? "gone")",
+                "reason": "\(server.fatal?.message ?? reason)",
             ])
         if let client {
             var bytes: [UInt8] = []
@@ -352,7 +364,11 @@ extension Broker {
             if outcome == .ends || server.pool.mode.pooling == .session {
                 var fatal = error
                 fatal.severity = .fatal
-                if outcome == .ends { close(client, because: "its server was lost in the middle of a message") } else { refuse(client, fatal) }
+                if outcome == .ends {
+                    close(client, because: "its server was lost in the middle of a message")
+                } else {
+                    refuse(client, fatal)
+                }
             } else {
                 bytes.withUnsafeBytes { send($0, to: client) }
                 queueToResume(client)
@@ -364,7 +380,8 @@ extension Broker {
     private func lostError(_ server: ServerConnection, _ reason: String) -> PgError {
         .error(
             .connectionFailure, "server connection lost: \(server.fatal?.message ?? reason)",
-            detail: "Server process \(server.backendProcessID) of database \"\(server.pool.database)\""
+            detail:
+                "Server process \(server.backendProcessID) of database \"\(server.pool.database)\""
                 + " ended while this client held it; its transaction was rolled back unless a COMMIT was under way.",
             hint: "The session goes on: run the transaction again.")
     }
