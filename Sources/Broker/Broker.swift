@@ -118,8 +118,11 @@ package final class Broker {
     let mockKey = OpenSSLArithmetic().randomBytes(32)
 
     static let readSize = 65_536
+    static let workerThreads = 16
 
     package init(_ options: BrokerOptions) throws(BrokerStartError) {
+        // Cancels wait for PostgreSQL there, one dead host must not keep names from being resolved.
+        EventLoop.setWorkerThreads(Self.workerThreads)
         do throws(UVError) {
             loop = try EventLoop()
         } catch {
@@ -187,6 +190,7 @@ package final class Broker {
         resumeClients()
         var next = scheduler.nextDeadline
         if let housekeepingAt, next.map({ housekeepingAt < $0 }) ?? true { next = housekeepingAt }
+        if !readable.isEmpty { next = now }
         if let next {
             if timer?.deadline != next.nanoseconds { timer?.arm(at: next.nanoseconds) }
         } else {
@@ -197,6 +201,7 @@ package final class Broker {
 
     func timerFired() {
         let now = now
+        readOn()
         if let deadline = scheduler.nextDeadline, deadline <= now { post(.deadlineReached) }
         if let housekeepingAt, housekeepingAt <= now {
             self.housekeepingAt = nil

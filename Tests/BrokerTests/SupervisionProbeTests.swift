@@ -15,7 +15,7 @@ private final class ScriptedServer {
     init(_ name: String, answers: [[UInt8]]) {
         path = "@pglease-probe-\(getpid())-\(name)"
         self.answers = answers
-        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)
         var bytes = Array(path.utf8)

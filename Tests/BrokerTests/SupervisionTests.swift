@@ -9,7 +9,10 @@ private final class NotifySocket {
 
     init(path: String) {
         self.path = path
-        descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+        descriptor = socket(
+            AF_UNIX,
+            Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+                | Int32(SOCK_CLOEXEC.rawValue), 0)
         precondition(descriptor >= 0)
         let status = withUnixAddress(path) { bind(descriptor, $0, $1) }
         precondition(status == 0, String(cString: strerror(errno)))
@@ -104,7 +107,8 @@ struct SupervisionTests {
 
     @Test("listening sockets are taken over: non-blocking, closed on exec")
     func adoption() throws {
-        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        let listener = socket(
+            AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         defer { close(listener) }
         #expect(withUnixAddress("@pglease-adopt-\(getpid())") { bind(listener, $0, $1) } == 0)
         let environment = ["LISTEN_PID": "7", "LISTEN_FDS": "1"]

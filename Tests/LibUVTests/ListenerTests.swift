@@ -38,7 +38,7 @@ func connectUnix(_ path: String) -> Int32 {
     if isAbstract { name[0] = 0 } else { name.append(0) }
     withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: name) }
     let length = socklen_t(2 + name.count)
-    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+    let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     let status = withUnsafePointer(to: address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
             connect(descriptor, $0, length)
@@ -54,7 +54,7 @@ func connectLoopback(_ port: UInt16) -> Int32 {
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = port.bigEndian
     address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
     let status = withUnsafePointer(to: address) { pointer in
         pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
             connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
@@ -120,7 +120,8 @@ struct ListenerTests {
         try withLoop { loop in
             let folder = try TemporaryFolder()
             let path = folder.path + "/socket"
-            let dead = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+            let dead = socket(
+                AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
             var address = sockaddr_un()
             address.sun_family = sa_family_t(AF_UNIX)
             withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
@@ -258,7 +259,8 @@ struct ListenerTests {
 
     @Test func anInheritedSocketIsServed() throws {
         try withLoop { loop in
-            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            let descriptor = socket(
+                AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
             let refused = #expect(throws: UVError.self) { try Host(loop, adopting: descriptor) }
             #expect(refused?.message.contains("is no listening socket") == true)
             try #require(listen(descriptor, 8) == 0)

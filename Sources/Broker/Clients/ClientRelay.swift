@@ -303,10 +303,7 @@ extension Broker {
     }
 
     /// Goes on with a server whose bytes no event announces, in a turn of its own.
-    func continueReading(_ id: ServerID) {
-        readable.append(id)
-        housekeeping(by: now)
-    }
+    func continueReading(_ id: ServerID) { readable.append(id) }
 
     // MARK: The end
 

@@ -76,11 +76,11 @@ private struct OutputCapture: ~Copyable {
 
     init() throws(EmbeddedPostgresError) {
         var ends: [Int32] = [-1, -1]
-        guard pipe(&ends) == 0 else {
-            throw .spawnFailed(program: "pipe", reason: String(cString: strerror(errno)))
+        // Close-on-exec from the first moment: a child that another thread starts meanwhile would
+        // keep the writing end, and reading would not end.
+        guard pipe2(&ends, O_CLOEXEC) == 0 else {
+            throw .spawnFailed(program: "pipe2", reason: String(cString: strerror(errno)))
         }
-        _ = fcntl(ends[0], F_SETFD, FD_CLOEXEC)
-        _ = fcntl(ends[1], F_SETFD, FD_CLOEXEC)
         (readEnd, writeEnd) = (ends[0], ends[1])
     }
 

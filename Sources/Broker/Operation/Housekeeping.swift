@@ -7,13 +7,17 @@ import PostgresWire
 /// Nothing is kept in a list of its own: whoever sets a deadline says when to look, and the look finds
 /// what is due and when to look again.
 extension Broker {
-    func keepHouse(_ now: Instant) {
+    /// Servers whose next bytes TLS has decrypted already: no event announces them.
+    func readOn() {
         let waiting = readable
         readable = []
         for id in waiting {
             guard let server = server(id), server.phase == .ready else { continue }
             receive(from: server)
         }
+    }
+
+    func keepHouse(_ now: Instant) {
         for server in Array(servers.values) { look(at: server, now) }
         for client in Array(clients.all) { look(at: client, now) }
         lookAtStatistics(now)

@@ -128,7 +128,9 @@ extension Broker {
             let password = password(for: key.user, entry)
             let isElsewhere = entry.isServerDifferent(from: pool.entry) || password != pool.password
             // What is in flight was framed under the old mode: it is for new clients only.
-            if mode.pooling != pool.mode.pooling {
+            if mode.pooling != pool.mode.pooling
+                || mode.tracksStatements != pool.mode.tracksStatements
+            {
                 closePool(key, pool)
                 continue
             }

@@ -40,6 +40,8 @@ extension ClientTurn {
                 } else if let error = client.deferredError {
                     client.deferredError = nil
                     refuse(message, with: error, &client, &toClient)
+                } else if isAwaitedWhole(message) {
+                    return step(.more)
                 } else {
                     return needsServer(message, &client, &toClient)
                 }
@@ -58,6 +60,23 @@ extension ClientTurn {
         guard case .message(let message) = nextMessage() else { return step(.more) }
         refuse(message, with: error, &client, &toClient)
         return step(.more)
+    }
+
+    /// With a lease this message would only be waited for: a slow sender must not hold a server
+    /// meanwhile, nor queue for one with every piece.
+    private func isAwaitedWhole(_ message: Message) -> Bool {
+        guard !message.isWhole, mode.pooling != .session else { return false }
+        switch message.kind {
+        case .query: return message.header.bodyLength <= Self.scanLimit
+        case .parse:
+            guard message.available > 0 else { return true }
+            let isNamed = body(message)[0] != 0
+            // An unnamed statement that is too long to be kept passes as it comes.
+            let limit = isNamed && mode.tracksStatements ? Self.statementLimit : Self.unnamedLimit
+            return message.header.bodyLength <= limit
+        case .describe, .close: return true
+        default: return false
+        }
     }
 
     private mutating func sync(
