@@ -1,3 +1,4 @@
+import CLibUV
 import Glibc
 
 /// What a non-blocking read or write came to. EINTR is retried and never seen.
@@ -44,6 +45,18 @@ package enum Descriptor {
         case EPIPE, ECONNRESET: .closed
         default: .failed(errno: error)
         }
+    }
+
+    /// Two ends of a pipe (uv_pipe), blocking, close-on-exec from the first moment: no child that
+    /// another thread starts meanwhile inherits one.
+    package static func makePipe() throws(UVError) -> (readEnd: Int32, writeEnd: Int32) {
+        var ends: (Int32, Int32) = (-1, -1)
+        // SAFETY: a tuple of two is laid out as libuv's array of two, which it fills or leaves.
+        let status = unsafe withUnsafeMutableBytes(of: &ends) {
+            unsafe uv_pipe($0.baseAddress?.assumingMemoryBound(to: uv_file.self), 0, 0)
+        }
+        try UVError.check(status, "uv_pipe")
+        return ends
     }
 
     /// close(2). On Linux the descriptor is gone whatever the answer is.

@@ -10,7 +10,7 @@ private final class LogPipe {
 
     init() {
         var ends: [Int32] = [0, 0]
-        precondition(pipe2(&ends, O_CLOEXEC) == 0)
+        precondition(pipe(&ends) == 0)
         (readEnd, writeEnd) = (ends[0], ends[1])
         _ = fcntl(readEnd, F_SETFL, O_NONBLOCK)
     }

@@ -1,4 +1,5 @@
 import Glibc
+import LibUV
 
 /// Starts PostgreSQL's programs as the account that owns the data, bound to this process's life.
 ///
@@ -75,13 +76,11 @@ private struct OutputCapture: ~Copyable {
     let writeEnd: Int32
 
     init() throws(EmbeddedPostgresError) {
-        var ends: [Int32] = [-1, -1]
-        // Close-on-exec from the first moment: a child that another thread starts meanwhile would
-        // keep the writing end, and reading would not end.
-        guard pipe2(&ends, O_CLOEXEC) == 0 else {
-            throw .spawnFailed(program: "pipe2", reason: String(cString: strerror(errno)))
+        do throws(UVError) {
+            (readEnd, writeEnd) = try Descriptor.makePipe()
+        } catch {
+            throw .spawnFailed(program: "uv_pipe", reason: error.message)
         }
-        (readEnd, writeEnd) = (ends[0], ends[1])
     }
 
     /// Closes this side's writing end and reads until the program's is closed.
