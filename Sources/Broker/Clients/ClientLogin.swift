@@ -199,13 +199,20 @@ extension Broker {
         if pool.mode.pooling == .session || pool.isKnownToBeUnusable {
             client.phase = .awaitingServer
             requestLease(client)
-        } else if pool.baseParameters == nil, pool.lastFailure == nil, !pool.hasGivenUpLearning {
+        } else if pool.baseParameters == nil, !pool.hasGivenUpLearning, isBeingReached(pool) {
             client.phase = .learning
             pool.awaitingParameters.append(client)
             housekeeping(by: now + Self.learningTime)
         } else {
             finishLogin(client)
         }
+    }
+
+    /// A server is on its way that will say what its parameters are; where a bound leaves no room for
+    /// one, there is nothing to wait for.
+    private func isBeingReached(_ pool: Pool) -> Bool {
+        guard let summary = scheduler.summary(of: pool.id) else { return false }
+        return summary.counts.connecting > 0
     }
 
     /// How long a login waits for the very first server of its pool to say what it is.
