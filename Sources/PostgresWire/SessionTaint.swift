@@ -28,6 +28,14 @@
     /// A loaded library, or a DO block, which may have done any of the above.
     @inlinable public static var other: SessionTaint { SessionTaint(rawValue: 64) }
 
+    /// A setting that is to follow its client, until it is known that it does.
+    @inlinable public static var unclaimedSetting: SessionTaint { SessionTaint(rawValue: 128) }
+
+    @inlinable
+    public mutating func subtractTaint(_ other: SessionTaint) {
+        self = SessionTaint(rawValue: rawValue & ~other.rawValue)
+    }
+
     /// What the command of this CommandComplete body (tag and NUL) leaves behind.
     ///
     /// Every CREATE counts: the tag does not say whether the object is in `pg_temp`.

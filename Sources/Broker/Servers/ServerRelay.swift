@@ -121,7 +121,9 @@ extension Broker {
             guard server.phase != .closed, server.client === client else { return }
         }
         if let client, client.isOpen {
-            if !step.changedParameters.isEmpty || step.sessionWasReset {
+            if !step.changedParameters.isEmpty || step.sessionWasReset
+                || step.followedSetting != nil
+            {
                 follow(step, server, client)
             }
             // Not into the middle of a message that is on its way.
@@ -150,50 +152,6 @@ extension Broker {
             server.transactionSince = server.stream.isBusy ? now : nil
         }
         if !server.stream.isOwing { server.idleSince = now }
-    }
-
-    /// What the client changed by statements of its own goes with it from server to server.
-    private func follow(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession) {
-        server.parameters = server.parameters.changing(step.changedParameters)
-        client.told = server.parameters
-        guard server.pool.mode.pooling != .session else { return }
-        if step.sessionWasReset, server.stream.taint.isEmpty {
-            profiles.release(server.profile)
-            server.profile = .serverDefault
-        }
-        let tracked = step.changedParameters.filter { isTracked($0.name) }
-        guard !tracked.isEmpty else { return }
-        var entries = profiles.entries(of: client.profile)
-        for (name, value) in tracked {
-            let key = name.lowercased()
-            entries.removeAll { $0.name == key }
-            // RESET may be of one setting or of all: what went back to the default is what the
-            // server says went back. The client's own default is that of its startup packet.
-            if step.sessionWasReset, value == server.pool.baseParameters?.value(of: name) {
-                entries += profiles.entries(of: client.startupProfile).filter { $0.name == key }
-            } else {
-                entries.append(ProfileEntry(name: key, value: value))
-            }
-        }
-        let profile = profiles.intern(entries)
-        setProfile(of: client, to: profile)
-        profiles.release(profile)
-    }
-
-    private func setProfile(of client: ClientSession, to profile: ProfileID) {
-        profiles.retain(profile)
-        profiles.release(client.profile)
-        client.profile = profile
-    }
-
-    private func isTracked(_ name: String) -> Bool {
-        switch name {
-        case "client_encoding", "DateStyle", "TimeZone", "standard_conforming_strings",
-            "application_name", "IntervalStyle":
-            true
-        default:
-            settings.trackExtraParameters.contains { $0.lowercased() == name.lowercased() }
-        }
     }
 
     // MARK: To the server

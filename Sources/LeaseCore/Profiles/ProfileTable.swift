@@ -78,7 +78,7 @@ package struct ProfileTable {
         var statements = current == .serverDefault ? [] : ["RESET ALL"]
         for entry in entries(of: target) {
             let value = quotedLiteral(entry.value)
-            if Self.quotedLists.contains(entry.name) {
+            if SessionSetting.quotedLists.contains(entry.name) {
                 // SET would take the whole list for one quoted name.
                 let name = quotedLiteral(entry.name)
                 statements.append("SELECT pg_catalog.set_config(\(name), \(value), false)")
@@ -88,10 +88,4 @@ package struct ProfileTable {
         }
         return statements.joined(separator: ";")
     }
-
-    /// Lists whose elements PostgreSQL quotes (GUC_LIST_QUOTE).
-    private static let quotedLists: Set<String> = [
-        "local_preload_libraries", "search_path", "session_preload_libraries",
-        "shared_preload_libraries", "temp_tablespaces", "unix_socket_directories",
-    ]
 }

@@ -199,8 +199,10 @@ package struct ClientTurn {
         if mode.pooling != .session {
             if isScanned {
                 let text = statementText(body(message))
-                server.taint.formUnion(SessionTaint.inText(text))
-                entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
+                if !noteSetting(text, &entry, &server) {
+                    server.taint.formUnion(SessionTaint.inText(text))
+                    entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
+                }
                 if mode.tracksStatements, server.status != .failed,
                     let (name, id) = client.deallocated(by: text)
                 {
@@ -216,6 +218,28 @@ package struct ClientTurn {
         }
         server.push(entry)
         pass(message, &client, &toServer)
+        return true
+    }
+
+    /// True if the text sets one setting, and runs alone: that setting follows the client, and so is
+    /// not left behind.
+    private func noteSetting(
+        _ text: UnsafeRawBufferPointer, _ entry: inout Outstanding, _ server: inout ServerStream
+    ) -> Bool {
+        guard let setting = SessionSetting.parse(text) else { return false }
+        let isAlone = server.runsNextAlone
+        switch setting {
+        case .resetAll:
+            if isAlone { entry.reset = .all }
+            return false
+        case .reset:
+            entry.reset = .one
+        case .set:
+            if isAlone { server.taint.insert(.unclaimedSetting) }
+        }
+        guard isAlone else { return false }
+        entry.isSetting = true
+        server.pendingSetting = (setting, isDone: false)
         return true
     }
 

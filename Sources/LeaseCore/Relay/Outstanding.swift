@@ -25,6 +25,10 @@ package struct Outstanding: Equatable, Sendable {
     var statement: StatementID?
     /// Its tag SET leaves nothing behind (SET LOCAL and the like).
     package var setsLocally = false
+    /// It is `ServerStream.pendingSetting`.
+    package var isSetting = false
+    /// What its tag RESET means.
+    package var reset = SettingsReset.perhapsAll
     /// It is about the unnamed statement, and leaves it in doubt if the server skips it.
     package var isAboutUnnamed = false
     /// The client ended a copy behind this, before it was known whether the server copies.
@@ -53,6 +57,14 @@ package struct Outstanding: Equatable, Sendable {
         case .sync, .query, .functionCall: false
         }
     }
+}
+
+/// How many settings went back to the server's defaults.
+package enum SettingsReset: Int, Sendable {
+    case none, one
+    /// Not known: one or all, for good or until a rollback.
+    case perhapsAll
+    case all
 }
 
 /// What a message changed in the bookkeeping at the moment it was sent, to be put back if the

@@ -37,6 +37,8 @@ package struct ServerStream {
     /// The statement bound last is a SET LOCAL, so the tag of the Execute leaves nothing behind.
     var boundLocalSet = false
     var unnamedIsLocalSet = false
+    /// What the query at the front of the client's sets, and whether the server has done it.
+    var pendingSetting: (setting: SessionSetting, isDone: Bool)?
     /// Messages of this lease, as the console counts them.
     package var tally = Tally()
     /// The client is gone: answers are read and thrown away until none is owed.
@@ -86,7 +88,17 @@ package struct ServerStream {
         isDraining = false
         copy = .none
         ignoredSyncs = 0
+        pendingSetting = nil
     }
+
+    /// What is sent now runs by itself: no transaction is open, and the client awaits nothing.
+    var runsNextAlone: Bool {
+        status == .idle && !isBatchOpen && !isSkippingToSync
+            && outstanding.allSatisfy { $0.audience == .broker && $0.kind == .query }
+    }
+
+    /// The setting that the last step reported is part of the client's profile, and of the server's.
+    package mutating func claimSetting() { taint.subtractTaint(.unclaimedSetting) }
 
     /// Queues a simple query of the broker's own, and writes it. One at a time.
     package mutating func ask(_ query: BrokerQuery, _ sql: String, into bytes: inout [UInt8]) {

@@ -15,8 +15,11 @@ package struct ServerStep {
     package var changedParameters: [(name: String, value: String)] = []
     /// Values that the broker's own query changed.
     package var brokerParameters: [(name: String, value: String)] = []
-    /// DISCARD ALL or RESET: the session is back at its defaults.
-    package var sessionWasReset = false
+    /// A setting that the client changed by a statement alone. Its taint stays until it is claimed.
+    package var followedSetting: SessionSetting?
+    /// DISCARD ALL or RESET: settings of the session are back at its defaults.
+    package var reset = SettingsReset.none
+    package var sessionWasReset: Bool { reset != .none }
     /// Queries and transactions that ended.
     package var queries = 0
     package var transactions = 0
@@ -195,7 +198,8 @@ package struct ServerTurn {
         // What the broker itself sets (a profile, a reset) is what is meant to be there.
         guard head?.audience != .broker else { return }
         let taint = SessionTaint.ofCommandTag(tag)
-        if !taint.isEmpty, head?.setsLocally != true { server.taint.formUnion(taint) }
+        let isFollowed = head?.isSetting == true && server.settingIsDone()
+        if !taint.isEmpty, head?.setsLocally != true, !isFollowed { server.taint.formUnion(taint) }
         switch kind {
         case .deallocateAll:
             server.forgetNames(of: &client, statements: &statements)
@@ -203,10 +207,11 @@ package struct ServerTurn {
             server.forgetNames(of: &client, statements: &statements)
             // What was sent behind it has left its mark already, and may still have its effect.
             if !server.isFollowedByMore { server.taint = [] }
-            step.sessionWasReset = true
+            step.reset = .all
         case .reset:
             server.taint.insert(.settings)
-            step.sessionWasReset = true
+            let reset = head?.reset ?? .perhapsAll
+            if reset.rawValue > step.reset.rawValue { step.reset = reset }
         case .other, .begin, .commit, .rollback, .set, .prepare, .deallocate, .listen:
             break
         }
@@ -242,6 +247,7 @@ package struct ServerTurn {
             server.brokerError = nil
         } else {
             step.queries += 1
+            if head.isSetting { step.followedSetting = server.takeSetting() }
             if status == .idle { step.transactions += 1 }
             // A transaction block in a statement pool: the shell answers this one, with an error.
             let isRefused =
@@ -266,6 +272,7 @@ package struct ServerTurn {
             return
         }
         server.copyFailed(head)
+        if head?.isSetting == true { server.settingFailed() }
         if let head, head.audience == .broker, head.kind == .query {
             server.brokerError = server.brokerError ?? fields.pgError
             return
@@ -313,6 +320,25 @@ extension ServerStream {
         }
         if hasEnded { copy = .intoEnding }
         if head.kind == .execute, outstanding.count == 1 { isBatchOpen = true }
+    }
+
+    /// True if it set what is to follow: such a tag leaves nothing behind.
+    mutating func settingIsDone() -> Bool {
+        pendingSetting?.isDone = true
+        guard case .set? = pendingSetting?.setting else { return false }
+        return true
+    }
+
+    mutating func settingFailed() {
+        pendingSetting = nil
+        taint.subtractTaint(.unclaimedSetting)
+    }
+
+    /// The setting that is in force for good now.
+    mutating func takeSetting() -> SessionSetting? {
+        defer { pendingSetting = nil }
+        guard let pendingSetting, pendingSetting.isDone, status == .idle else { return nil }
+        return pendingSetting.setting
     }
 
     /// Something besides a Sync was sent behind the first message.

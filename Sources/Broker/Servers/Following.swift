@@ -1,0 +1,100 @@
+import LeaseCore
+import PostgresWire
+
+/// What a client changed by statements of its own goes with it from server to server.
+extension Broker {
+    func follow(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession) {
+        server.parameters = server.parameters.changing(step.changedParameters)
+        client.told = server.parameters
+        guard server.pool.mode.pooling != .session else { return }
+        let wasInForce = server.profile == client.profile
+        let isFollowed = followProfile(step, server, client)
+        // What was asked behind it may have changed something, too: then it is cleaned away.
+        if isFollowed, wasInForce, step.queries == 1, !server.stream.isOwing,
+            case .set? = step.followedSetting
+        {
+            claimSetting(server, client)
+        }
+        if step.sessionWasReset, server.stream.taint.isEmpty {
+            profiles.release(server.profile)
+            server.profile = .serverDefault
+        }
+    }
+
+    /// Gives the client the profile that it wants in force after the step; false if it would be too large.
+    private func followProfile(
+        _ step: ServerStep, _ server: ServerConnection, _ client: ClientSession
+    ) -> Bool {
+        let tracked = step.changedParameters.filter { isTracked($0.name.lowercased()) }
+        guard !tracked.isEmpty || step.followedSetting != nil || step.sessionWasReset else {
+            return true
+        }
+        let startup = profiles.entries(of: client.startupProfile)
+        var entries = profiles.entries(of: client.profile)
+        // Whatever else the step tells of was asked behind the setting.
+        var resetName: String?
+        switch step.followedSetting {
+        case .set(let name, let value):
+            // One that is reported may differ from what was written, and still be what it was.
+            let reported = server.parameters.value(of: CanonicalParameter.canonicalName(name))
+            entries.removeAll { $0.name == name }
+            entries.append(ProfileEntry(name: name, value: reported ?? value))
+        case .reset(let name):
+            entries.removeAll { $0.name == name }
+            entries += startup.filter { $0.name == name }
+            resetName = name
+        case .resetAll, nil: break
+        }
+        switch step.reset {
+        case .none, .one: break
+        case .perhapsAll:
+            // Of those that are reported the server says whether they went back.
+            entries = entries.filter { isTracked($0.name) } + startup.filter { !isTracked($0.name) }
+        case .all: entries = startup
+        }
+        for (name, value) in tracked {
+            let key = name.lowercased()
+            entries.removeAll { $0.name == key }
+            // The client's own default is that of its startup packet.
+            if step.sessionWasReset || key == resetName,
+                value == server.pool.baseParameters?.value(of: name)
+            {
+                entries += startup.filter { $0.name == key }
+            } else {
+                entries.append(ProfileEntry(name: key, value: value))
+            }
+        }
+        guard entries.count <= max(Self.followedLimit, startup.count) else { return false }
+        let profile = profiles.intern(entries)
+        profiles.release(client.profile)
+        client.profile = profile
+        return true
+    }
+
+    /// The server has in force what the client has: nothing to clean away.
+    private func claimSetting(_ server: ServerConnection, _ client: ClientSession) {
+        let profile = client.profile
+        server.stream.claimSetting()
+        profiles.retain(profile)
+        profiles.release(server.profile)
+        server.profile = profile
+        server.pool.accept(profile)
+        guard server.stream.taint.isEmpty, profile != .serverDefault else { return }
+        server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
+        client.told = server.parameters
+    }
+
+    /// A client with more settings than this loses further ones with its lease.
+    private static let followedLimit = 64
+
+    /// Whether the setting, its name in lower case, follows however it was changed.
+    private func isTracked(_ name: String) -> Bool {
+        switch name {
+        case "client_encoding", "datestyle", "timezone", "standard_conforming_strings",
+            "application_name", "intervalstyle":
+            true
+        default:
+            settings.trackExtraParameters.contains { $0.lowercased() == name }
+        }
+    }
+}
