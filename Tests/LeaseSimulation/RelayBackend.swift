@@ -5,7 +5,7 @@ package import PostgresWire
 ///
 /// Its statements are a few words: `select T`, `rows N T`, `fail T`, `bad T`, `insert T`, `begin`,
 /// `commit`, `rollback`, `set mark T`, `set local mark T`, `select set_config mark T`, `show mark`,
-/// `set profile T`, `show profile`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
+/// `set profile T F`, `show profile`, `set followed = T`, `show followed`, `reset all`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
 /// `deallocate all`, `discard all`, and nothing at all.
 package struct RelayBackend {
     package var input: [UInt8] = []
@@ -22,6 +22,9 @@ package struct RelayBackend {
     package private(set) var prepared: [String: String] = [:]
     package private(set) var mark: String?
     package private(set) var profile = "0"
+    /// What `set followed = T` sets.
+    package private(set) var followed = "none"
+    private var followedBefore = "none"
     private var portals: [String: (text: String, sent: Int)] = [:]
     private var localMark: String?
     private var markBefore: String?
@@ -84,7 +87,7 @@ package struct RelayBackend {
     private mutating func fail(_ failure: Failure, isExtended: Bool) {
         output.appendErrorResponse(.error(failure.state, failure.message))
         inserts = []
-        if isInTransaction { mark = markBefore }
+        if isInTransaction { restore() }
         localMark = nil
         portals = [:]
         if status == .idle { isInTransaction = false } else { status = .failed }
@@ -250,6 +253,12 @@ package struct RelayBackend {
         guard !isInTransaction else { return }
         isInTransaction = true
         markBefore = mark
+        followedBefore = followed
+    }
+
+    private mutating func restore() {
+        mark = markBefore
+        followed = followedBefore
     }
 
     private mutating func commit() {
@@ -272,7 +281,9 @@ package struct RelayBackend {
     ) throws(Failure) -> Bool {
         enter()
         let last = String(words.last!)
-        if !["begin", "commit", "rollback", "mark", "profile", "all"].contains(last), sent == 0 {
+        let isTokenless = ["begin", "commit", "rollback", "mark", "profile", "followed", "all"]
+            .contains(last)
+        if !isTokenless, !words.starts(with: ["set", "profile"]), sent == 0 {
             executed.append(last)
         }
         switch words.prefix(2).joined(separator: " ") {
@@ -295,9 +306,14 @@ package struct RelayBackend {
             if status != .idle { localMark = last }
             output.appendCommandComplete("SET")
         case "set profile":
-            profile = last
+            profile = String(words[2])
+            followed = last
             output.appendCommandComplete("SET")
-            output.appendParameterStatus(name: "profile", value: last)
+            output.appendParameterStatus(name: "profile", value: profile)
+        case "set followed":
+            followed = last
+            output.appendCommandComplete("SET")
+        case "show followed": row("followed:\(followed)", tag: "SHOW")
         case "show mark": row("mark:\(localMark ?? mark ?? "none")", tag: "SHOW")
         case "show profile": row("profile:\(profile)", tag: "SHOW")
         case "copy out":
@@ -326,7 +342,7 @@ package struct RelayBackend {
             if isFailed { leave() } else { commit() }
             output.appendCommandComplete(isFailed ? "ROLLBACK" : "COMMIT")
         case "rollback":
-            if status != .failed { mark = markBefore }
+            if status != .failed { restore() }
             leave()
             output.appendCommandComplete("ROLLBACK")
         case "deallocate all":
@@ -340,7 +356,12 @@ package struct RelayBackend {
             prepared = [:]
             mark = nil
             profile = "0"
+            followed = "none"
             output.appendCommandComplete("DISCARD ALL")
+        case "reset all":
+            mark = nil
+            followed = "none"
+            output.appendCommandComplete("RESET")
         default:
             // deallocate NAME
             _ = try statement(last)

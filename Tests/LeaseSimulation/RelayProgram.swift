@@ -130,7 +130,10 @@ struct RelayProgram {
 
     private mutating func text() -> String {
         switch Int.random(in: 0..<100, using: &random) {
-        case 0..<30: "select \(token())"
+        case 0..<20: "select \(token())"
+        case 20..<26: "set followed = \(token())"
+        case 26..<29: "show followed"
+        case 29: "reset all"
         case 30..<40: "rows \(Int.random(in: 0...9, using: &random)) \(token())"
         case 40..<55: "insert \(token())"
         case 55..<60: "fail \(token())"
@@ -213,7 +216,9 @@ struct RelayProgram {
         nameCount += 1
         let name = "s\(nameCount)"
         // The same texts again, also of other clients: they share one statement.
-        let shared = ["show mark", "show profile", "", "rows 2 shared", "begin", "rollback"]
+        let shared = [
+            "show mark", "show profile", "show followed", "", "rows 2 shared", "begin", "rollback",
+        ]
         var text = chance(40) ? shared.randomElement(using: &random)! : text()
         if mode.pooling == .statement, text == "begin" || text == "rollback" { text = "show mark" }
         ours.append(name)

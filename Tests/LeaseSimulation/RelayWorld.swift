@@ -29,6 +29,8 @@ struct RelayWorld {
         var holdsClientBytes = false
         var profile = "0"
         var pendingProfile: String?
+        /// What its client set and took along.
+        var followed = "none"
         var isFree: Bool { !isLeased && !isResetting }
     }
 
@@ -40,6 +42,7 @@ struct RelayWorld {
         var isWaiting = false
         var isGone = false
         var profile: String
+        var followed = "none"
         // What it does.
         var group: RelayProgram.Group?
         var part = 0

@@ -140,6 +140,11 @@ extension RelayWorld {
             {
                 violation = "client \(index) sees \(value)"
             }
+            if value.hasPrefix("followed:"), value != "followed:none",
+                !value.hasPrefix("followed:c\(index).")
+            {
+                violation = "client \(index) sees \(value)"
+            }
             if value.hasPrefix("profile:"), value != "profile:\(clients[index].profile)" {
                 violation = "client \(index) sees \(value), its own is \(clients[index].profile)"
             }
@@ -160,6 +165,8 @@ extension RelayWorld {
             }
             switch text {
             case let mark where mark.hasPrefix("D(mark:"): result.append("D(mark)")
+            case let followed where followed.hasPrefix("D(followed:"):
+                result.append("D(followed)")
             case let profile where profile.hasPrefix("D(profile:"): result.append("D(profile)")
             case let taken where taken.hasPrefix("E(42P05"):
                 result.append("E(25P02,current transaction is aborted)")

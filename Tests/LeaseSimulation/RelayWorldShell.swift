@@ -107,6 +107,7 @@ extension RelayWorld {
                 || backend.status != .idle || backend.isSkipping || backend.isInTransaction
                 || backend.isCopying || backend.hasPortals || backend.mark != nil
                 || backend.profile != servers[server].profile
+                || backend.followed != servers[server].followed
                 || backend.prepared.count(where: { !$0.key.isEmpty })
                     != servers[server].stream.prepared.count
         {
@@ -124,10 +125,12 @@ extension RelayWorld {
         servers[server].hasSent = false
         servers[server].stream.beginLease()
         let profile = clients[index].profile
-        if servers[server].profile != profile {
+        let followed = clients[index].followed
+        if servers[server].profile != profile || servers[server].followed != followed {
             servers[server].pendingProfile = profile
             var bytes: [UInt8] = []
-            servers[server].stream.ask(.profile, "set profile \(profile)", into: &bytes)
+            servers[server].stream.ask(
+                .profile, "set profile \(profile) \(followed)", into: &bytes)
             if chance(50) {
                 servers[server].prelude = bytes
             } else {
@@ -256,8 +259,11 @@ extension RelayWorld {
         // The profile comes in front of whatever its client sends.
         if step.brokerAnswer?.query == .profile {
             servers[server].profile = servers[server].pendingProfile!
+            if let client = servers[server].client {
+                servers[server].followed = clients[client].followed
+            }
         }
-        if step.sessionWasReset { servers[server].profile = "0" }
+        follow(step, server)
         guard let answer = step.brokerAnswer else {
             if servers[server].isLeased { endLeaseIfOver(server) }
             return
@@ -269,12 +275,31 @@ extension RelayWorld {
         case .reset:
             servers[server].isResetting = false
             servers[server].profile = "0"
+            servers[server].followed = "none"
             if answer.error != nil || servers[server].stream.status != .idle {
                 violation = "the reset of server \(server) failed"
             }
         case .rollback: endLeaseIfOver(server)
         case .check, .connect: break
         }
+    }
+
+    /// What the client set alone goes with it. Without one the connection is cleaned anyway.
+    private mutating func follow(_ step: ServerStep, _ server: Int) {
+        if let index = servers[server].client, mode.pooling != .session {
+            if case .set(_, let value)? = step.followedSetting {
+                let wasInForce = servers[server].followed == clients[index].followed
+                clients[index].followed = value
+                if wasInForce, step.queries == 1, !servers[server].stream.isOwing {
+                    servers[server].stream.claimSetting()
+                    servers[server].followed = value
+                }
+            }
+            if step.sessionWasReset { clients[index].followed = "none" }
+        }
+        guard step.sessionWasReset else { return }
+        servers[server].profile = "0"
+        servers[server].followed = "none"
     }
 
     mutating func serverEnded(_ server: Int) {
