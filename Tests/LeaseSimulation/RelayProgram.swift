@@ -157,6 +157,8 @@ struct RelayProgram {
         unnamed = nil
         var text = text()
         if chance(15) { text += ";" + self.text() }
+        // Those that follow stand alone.
+        if chance(20) { text = "set followed = \(token())" }
         let endsTransaction = direct.status != .idle && chance(40)
         if endsTransaction { text = chance(50) ? "commit" : "rollback" }
         return bytes { $0.appendQuery(text) }
