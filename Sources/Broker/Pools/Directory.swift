@@ -38,17 +38,22 @@ extension Broker {
     }
 
     /// Behind a "*" line any name makes a pool, also one that PostgreSQL does not know.
+    /// A few at a time: a login must not wait for hundreds of them.
     private func closeUselessPools() {
+        var closed = 0
         for (key, pool) in pools where pool.clientCount == 0 && pool.isKnownToBeUnusable {
             pools[key] = nil
             pool.isClosed = true
             post(.poolClosed(pool.id))
+            closed += 1
+            if closed == Self.poolsClosedAtOnce { return }
         }
     }
 
     /// From here on those that nobody can use are forgotten. Until then their failure is remembered, and
     /// answers the next login.
     private static let poolsKept = 256
+    private static let poolsClosedAtOnce = 16
 
     private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
         if let password = entry.password { return password }
