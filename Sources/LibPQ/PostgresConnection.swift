@@ -56,14 +56,6 @@ package final class PostgresConnection: @unchecked Sendable {
         return unsafe PostgresConnection(handle: handle)
     }
 
-    /// `start` for a worker thread, where libpq may resolve a name by itself. Only the first host
-    /// of a list is resolved here, the others in `poll`: a `ConnectPlan` is better for lists.
-    package static func startBlockingResolve(
-        parameters: ConnectionParameters
-    ) -> PostgresConnection {
-        start(parameters: parameters)
-    }
-
     /// PQconnectPoll. Before the first call, wait until `descriptor` is writable; before every call,
     /// close its watcher, for libpq may close the descriptor and open another of the same number.
     package func poll() -> Progress {

@@ -232,7 +232,6 @@ extension Broker {
         _ client: ClientSession, after server: ServerConnection, _ position: ClientStream.Position
     ) {
         counters.retriedRequests += 1
-        client.retries += 1
         server.stream.takeBack(&client.stream, before: position, statements: &statements)
         logger.info(
             "server was dead, request goes to another",

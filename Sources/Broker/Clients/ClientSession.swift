@@ -68,7 +68,6 @@ final class ClientSession: FileWatcherDelegate {
     /// When it began to wait, or sent its last message.
     var requestedAt: Instant
     var lastActivity: Instant
-    var retries = 0
 
     init(
         id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, broker: Broker,
