@@ -86,6 +86,8 @@ package final class Broker {
     var freeGroups: [GroupID] = []
     var cancelKeys: [CancelKey: ClientID] = [:]
     var peers: [Int32: WatchedPeer] = [:]
+    var processes: [Int32: ClientProcess] = [:]
+    var lastPeer: UInt32 = 0
     var databaseKeys: [String: UInt32] = [:]
     var userKeys: [String: UInt32] = [:]
     var clientsByDatabase: [String: Int] = [:]
@@ -233,4 +235,7 @@ struct BrokerCounters {
     var retriedRequests = 0
     var cancels = 0
     var revocations = 0
+    var explicitLeases = 0
+    /// Those of them that were direct.
+    var directLeases = 0
 }

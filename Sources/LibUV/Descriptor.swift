@@ -37,6 +37,22 @@ package enum Descriptor {
         }
     }
 
+    /// sendmsg(2) with SCM_RIGHTS: the bytes, and with the first of them another descriptor for the
+    /// process at the other end. Unix sockets only. The caller keeps its own.
+    package static func write(
+        _ descriptor: Int32, from buffer: UnsafeRawBufferPointer, handingOut handedOut: Int32
+    ) -> IOResult {
+        precondition(unsafe !buffer.isEmpty, "a descriptor travels with a byte")
+        while true {
+            // SAFETY: the kernel reads at most `count` bytes of the caller's buffer, and a descriptor
+            // of the shim's own frame.
+            let count = unsafe pglease_send_descriptor(
+                descriptor, buffer.baseAddress, buffer.count, handedOut)
+            if count >= 0 { return .bytes(count) }
+            if let result = outcome(of: errno) { return result }
+        }
+    }
+
     /// Nil: try again.
     private static func outcome(of error: Int32) -> IOResult? {
         switch error {

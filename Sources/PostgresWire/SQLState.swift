@@ -59,6 +59,9 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
     package static let configurationLimitExceeded = SQLState("53400")
     package static let programLimitExceeded = SQLState("54000")
 
+    /// `object_not_in_prerequisite_state`.
+    package static let objectNotInPrerequisiteState = SQLState("55000")
+
     // Class 57: operator intervention.
     package static let queryCanceled = SQLState("57014")
     package static let adminShutdown = SQLState("57P01")

@@ -48,6 +48,7 @@ extension RelayWorld {
         switch step.verdict {
         case .more, .terminate: break
         case .needsLease: clients[index].isWaiting = true
+        case .lease, .awaitsQuiet: violation = "client \(index) sent no lease command"
         case .malformed(let error): violation = "client \(index) is refused: \(error.message)"
         }
     }

@@ -17,7 +17,8 @@ extension Broker {
             close(canceller, because: "cancel request")
             return
         }
-        guard let server = target.server, server.stream.isOwing else {
+        guard let server = target.server, server.stream.isOwing || server.isDirect
+        else {
             close(canceller, because: "cancel request")
             return
         }

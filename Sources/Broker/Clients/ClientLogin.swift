@@ -224,6 +224,7 @@ extension Broker {
         pool.statistics.logins += 1
         clientsByDatabase[client.database, default: 0] += 1
         clientsByUser[client.user, default: 0] += 1
+        joinProcess(client)
         let group = group(for: client)
         client.group = group
         group.members += 1
@@ -254,6 +255,7 @@ extension Broker {
             leave(group)
         }
         unwatchPeer(of: client)
+        leaveProcess(client)
     }
 
     private func decrement(_ counts: inout [String: Int], _ name: String) {
@@ -335,7 +337,7 @@ extension Broker {
     }
 
     /// What a server will say once this client's profile is in force.
-    private func expectedParameters(_ client: ClientSession, _ pool: Pool) -> ParameterSet {
+    func expectedParameters(_ client: ClientSession, _ pool: Pool) -> ParameterSet {
         if client.profile == .serverDefault, let base = pool.baseParameters { return base }
         if let learned = pool.learned[client.profile] { return learned }
         let base =

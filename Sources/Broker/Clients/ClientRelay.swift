@@ -134,17 +134,20 @@ extension Broker {
     /// Relays until the bytes end or something is in the way. Returns how many are dealt with.
     private func relay(_ bytes: UnsafeRawBufferPointer, from client: ClientSession) -> Int {
         var offset = 0
-        while offset < bytes.count, client.phase == .ready, let pool = client.pool {
+        while offset < bytes.count, client.phase == .ready, client.call == nil,
+            let pool = client.pool
+        {
             let input = UnsafeRawBufferPointer(rebasing: bytes[offset...])
             let step: ClientStep
-            if let server = client.server {
+            if let server = client.server, !server.isDirect {
                 guard !server.holdsClientBytes, server.outbound.isEmpty else { return offset }
                 guard let relayed = relay(input, from: client, to: server, pool) else { continue }
                 step = relayed
             } else {
                 var turn = ClientTurn(input, mode: pool.mode)
                 step = turn.runWithoutLease(
-                    &client.stream, statements: &statements, toClient: &toClient)
+                    &client.stream, refusal: client.server == nil ? nil : Self.leaseIsDirect,
+                    statements: &statements, toClient: &toClient)
                 if !toClient.isEmpty { send(toClient, of: input, to: client) }
                 toClient.reset()
             }
@@ -162,6 +165,11 @@ extension Broker {
                 } else if client.server == nil || client.server?.holdsClientBytes == true {
                     return offset
                 }
+            case .lease(let command, let form):
+                carryOut(command, form, for: client)
+            case .awaitsQuiet:
+                client.awaitsQuiet = true
+                return offset
             case .terminate:
                 close(client, because: "client said goodbye")
                 return bytes.count
@@ -193,14 +201,15 @@ extension Broker {
         _ input: UnsafeRawBufferPointer, from client: ClientSession, to server: ServerConnection,
         _ pool: Pool
     ) -> ClientStep? {
-        let isFirst = !server.hasSent && pool.mode.pooling != .session
+        let isFirst =
+            !server.hasSent && pool.mode.pooling != .session && server.explicit == nil
         let position = isFirst ? client.stream.position : nil
         if !server.prelude.isEmpty {
             let prelude = server.prelude
             toServer.inject(after: input) { $0.append(contentsOf: prelude) }
             server.prelude = []
         }
-        var turn = ClientTurn(input, mode: pool.mode)
+        var turn = ClientTurn(input, mode: server.mode)
         let step = turn.run(
             &client.stream, &server.stream, statements: &statements, toServer: &toServer,
             toClient: &toClient)
@@ -354,6 +363,7 @@ extension Broker {
         client.outbound = OutboundBuffer()
         client.login = nil
         client.console = nil
+        client.call = nil
         forget(client)
         if wasLoggedIn, settings.logDisconnections {
             logger.info(

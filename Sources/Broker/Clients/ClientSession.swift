@@ -40,6 +40,8 @@ final class ClientSession: FileWatcherDelegate {
     var login: ClientLogin?
     var console: ConsoleSession?
     var pool: Pool?
+    /// nil over TCP, and where its process is not visible.
+    var process: ClientProcess?
     var group: ClientGroup?
     var user = ""
     var database = ""
@@ -57,6 +59,10 @@ final class ClientSession: FileWatcherDelegate {
 
     unowned(unsafe) var server: ServerConnection?
     var isWaiting = false
+    /// The LEASE statement that waits for its answer.
+    var call: LeaseCall?
+    /// What it sent is the broker's to answer, once its server owes nothing.
+    var awaitsQuiet = false
     /// Its request was refused before it had to wait: the batch in hand is answered with this.
     var refusal: PgError?
     var isQueuedToResume = false

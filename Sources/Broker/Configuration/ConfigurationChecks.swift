@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// Values that are each right and do not fit together.
 extension ConfigurationLoader {
     mutating func check() {

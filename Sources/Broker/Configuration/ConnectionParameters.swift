@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// What libpq is given to open a server connection.
 extension Configuration {
     /// libpq keywords for one connection of `entry`. A keyword of the database's own line stands

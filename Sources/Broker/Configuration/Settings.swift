@@ -52,7 +52,7 @@ package struct Settings: Equatable, Sendable {
     package var clientLoginTimeout: Duration? = .seconds(10)
     package var clientIdleTimeout: Duration?
     package var clientWriteTimeout: Duration? = .seconds(300)
-    package var directLease = DirectLease.off
+    package var directLease = DirectLease.sameUID
 
     // Connections to the server.
 

@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// Why a text is not a value of its setting. Never quotes what may be a secret.
 package struct SettingValueError: Error, Equatable {
     /// Follows "name: ".

@@ -16,14 +16,14 @@ extension Broker {
         let idle = isBusy ? nil : (server.idleSince ?? server.leaseSince)
         row.integer(server.lease.map { Int64(clamping: $0.rawValue) })
         row.integer(Int(server.backendProcessID))
-        row.text(poolModeName(server.pool.mode.pooling))
+        row.text(kind(of: server))
         row.text(server.pool.database)
         row.text(server.pool.user)
         row.text(client?.group?.name)
         row.text(client?.applicationName)
         row.integer(client?.id.consoleNumber)
         row.integer(client?.peer.map { Int64($0.processID) })
-        row.text(nil)
+        row.text(server.explicit?.terms.purpose)
         // Its client is gone; what it left is brought to an end.
         row.text(client == nil ? "ending" : server.activity)
         row.text(transactionState(server.stream.status))
@@ -32,6 +32,11 @@ extension Broker {
         row.integer(idle.map { (now - $0).wholeMicroseconds })
         row.integer(server.bytesInLease)
         row.text(server.wasWarnedAbout ? "yes" : "no")
+    }
+
+    private func kind(of server: ServerConnection) -> String {
+        guard server.explicit != nil else { return poolModeName(server.pool.mode.pooling) }
+        return server.isDirect || server.returning != nil ? "direct" : "explicit"
     }
 
     private func transactionState(_ status: TransactionStatus) -> String {

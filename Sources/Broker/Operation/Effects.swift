@@ -128,6 +128,10 @@ extension Broker {
 
     /// The batch that waits is answered with this error; the session goes on.
     func answer(_ client: ClientSession, with error: PgError) {
+        if client.call != nil {
+            failLeaseCall(client, error)
+            return
+        }
         guard !client.pending.isEmpty else {
             // It has only just asked: its bytes are in the hand of whoever asked for it.
             client.refusal = error
@@ -215,8 +219,9 @@ extension Broker {
             guard let client = server.client else { return "" }
             let who = client.peer.map { "pid \($0.processID)" } ?? "client \(client.id)"
             let application = client.applicationName.isEmpty ? "" : " \"\(client.applicationName)\""
+            let purpose = server.explicit?.terms.purpose.map { ", for \($0)" } ?? ""
             return
-                "\(who)\(application) for \(Self.seconds(now - server.leaseSince)) (\(server.activity))"
+                "\(who)\(application) for \(Self.seconds(now - server.leaseSince)) (\(server.activity)\(purpose))"
         }
         let more =
             leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
@@ -235,6 +240,7 @@ extension Broker {
 extension ServerConnection {
     /// What the lease does now.
     var activity: String {
+        if isDirect { return "direct" }
         if stream.isOwing { return "active" }
         switch stream.status {
         case .idle: return "idle"

@@ -46,6 +46,7 @@ extension Broker {
             endDrain(server)
             return
         }
+        if isDue(server.cancelDeadline, now) { cancelReturned(server) }
         if server.stream.brokerQuery == nil {
             server.resetDeadline = nil
         } else if isDue(server.resetDeadline, now) {
@@ -86,6 +87,7 @@ extension Broker {
                     ]))
         }
         let checks: [(name: String, limit: Duration?, since: Instant?)] = [
+            ("HOLD", server.explicit?.terms.hold, server.explicit?.since),
             ("lease_timeout", limits.lease, server.leaseSince),
             (
                 "transaction_timeout", limits.transaction,
@@ -127,7 +129,9 @@ extension Broker {
             .idleSessionTimeout, "lease revoked: \(limit) of \(Self.seconds(value)) reached",
             detail:
                 "It had lasted \(Self.seconds(lasted)) (\(server.activity)); the transaction was rolled back.",
-            hint: "Shorten the work between BEGIN and COMMIT, or raise \(limit).")
+            hint: server.explicit == nil
+                ? "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
+                : "Return the lease sooner, or raise \(limit).")
         logger.warning(
             "lease revoked",
             metadata: describe(
@@ -136,13 +140,20 @@ extension Broker {
                     "lease.id": "\(server.lease!)", "limit": "\(limit)",
                     "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
                 ]))
-        if server.stream.isOwing { sendCancel(server, then: {}) }
+        if server.isDirect {
+            cutOff(server)
+        } else if server.stream.isOwing {
+            sendCancel(server, then: {})
+        }
         var bytes: [UInt8] = []
         let isSession = server.pool.mode.pooling == .session
         let outcome = server.stream.lose(
-            &client.stream, error: error, statements: &statements, toClient: &bytes)
+            &client.stream, error: error, isHeld: server.explicit != nil && client.call == nil,
+            statements: &statements, toClient: &bytes)
         detach(server, client)
+        client.awaitsQuiet = false
         endLease(server, .broken)
+        failLeaseCall(client, error)
         if outcome == .ends {
             close(client, because: error.message)
         } else if isSession {

@@ -11,7 +11,11 @@ final class Pool {
     let user: String
     var entry: DatabaseEntry
     var password: Secret?
-    var mode: RelayMode
+    var mode: RelayMode { didSet { heldMode = mode.held } }
+    /// The mode for a client that holds an explicit lease.
+    private(set) var heldMode: RelayMode
+    /// Whose processes may have direct leases: the first that had one.
+    var directUser: UInt32?
     /// `query_wait_timeout`, `query_timeout` … of this pool.
     var limits: LeaseLimits {
         didSet {
@@ -53,6 +57,7 @@ final class Pool {
         self.entry = entry
         self.password = password
         self.mode = mode
+        heldMode = mode.held
         self.limits = limits
         firstLook = limits.firstLook.wholeNanoseconds
         queryWait = limits.queryWait?.wholeNanoseconds

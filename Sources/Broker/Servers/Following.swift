@@ -6,7 +6,8 @@ extension Broker {
     func follow(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession) {
         server.parameters = server.parameters.changing(step.changedParameters)
         client.told = server.parameters
-        guard server.pool.mode.pooling != .session else { return }
+        // What an explicit lease sets ends with it.
+        guard server.pool.mode.pooling != .session, server.explicit == nil else { return }
         let wasInForce = server.profile == client.profile
         let isFollowed = followProfile(step, server, client)
         // What was asked behind it may have changed something, too: then it is cleaned away.

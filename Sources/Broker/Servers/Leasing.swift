@@ -16,7 +16,8 @@ extension Broker {
         let now = now
         client.requestedAt = since ?? now
         client.isWaiting = true
-        let deadline = pool.queryWait.map { client.requestedAt.advanced(by: $0) }
+        let wait = client.call?.terms.wait?.wholeNanoseconds ?? pool.queryWait
+        let deadline = wait.map { client.requestedAt.advanced(by: $0) }
         post(
             .leaseRequested(
                 LeaseRequest(
@@ -65,6 +66,10 @@ extension Broker {
             endLeaseIfOver(server)
             return
         }
+        if let call = client.call {
+            beginExplicitLease(server, client, call)
+            return
+        }
         if server.profile != client.profile { preparePrelude(server, client) }
         if !server.holdsClientBytes, !client.pending.isEmpty { queueToResume(client) }
     }
@@ -84,6 +89,14 @@ extension Broker {
         }
     }
 
+    /// Puts the client's profile in force before anything else happens on the server.
+    func putProfileInForce(_ server: ServerConnection, _ client: ClientSession) {
+        profiles.retain(client.profile)
+        server.pendingProfile = client.profile
+        server.holdsClientBytes = true
+        ask(server, .profile, profiles.setup(from: server.profile, to: client.profile))
+    }
+
     func profileAnswered(_ server: ServerConnection, _ error: PgError?) {
         guard let profile = server.pendingProfile else {
             preconditionFailure("a profile was answered that was not sent")
@@ -101,7 +114,12 @@ extension Broker {
         server.profile = profile
         server.pool.accept(profile)
         server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
-        if wasHeld, let client = server.client { queueToResume(client) }
+        guard wasHeld, let client = server.client else { return }
+        if let call = client.call {
+            answerLease(server, client, call)
+        } else {
+            queueToResume(client)
+        }
     }
 
     /// The client learns values that differ from what it was told before.
@@ -127,7 +145,7 @@ extension Broker {
             server.stream.brokerQuery == nil
         else { return }
         if let client = server.client {
-            guard server.stream.isLeaseOver(passing: client.stream.passing, server.pool.mode),
+            guard server.stream.isLeaseOver(passing: client.stream.passing, server.mode),
                 client.phase != .awaitingServer
             else { return }
             if server.stream.status != .idle {
@@ -157,7 +175,9 @@ extension Broker {
 
     /// The server goes back to its pool.
     func finishLease(_ server: ServerConnection) {
-        let condition = server.stream.conditionOnReturn
+        var condition = server.stream.conditionOnReturn
+        // Even a DISCARD ALL of the client's own may have something behind it.
+        if server.explicit != nil, condition == .clean { condition = .dirty }
         if var orphan = server.orphan {
             server.orphan = nil
             orphan.releaseAll(in: &statements)
@@ -171,6 +191,7 @@ extension Broker {
     func endLease(_ server: ServerConnection, _ condition: ServerCondition) {
         server.lease = nil
         server.drainDeadline = nil
+        if server.explicit != nil { forgetExplicitLease(server) }
         let tally = server.stream.tally
         if tally != ServerStream.Tally() {
             server.pool.statistics.clientParses += tally.clientParses
@@ -184,6 +205,13 @@ extension Broker {
         post(.leaseReturned(server.id, condition, profile: server.profile))
     }
 
+    private func forgetExplicitLease(_ server: ServerConnection) {
+        server.explicit = nil
+        server.isDirect = false
+        server.returning = nil
+        server.cancelDeadline = nil
+    }
+
     private static let transactionInStatementPool = PgError.fatal(
         .featureNotSupported, "transaction blocks are not allowed in statement pooling mode",
         hint: "Use a database whose pool_mode is transaction or session.")
@@ -191,6 +219,13 @@ extension Broker {
     /// The client is gone, or is thrown out: what it left on its server is brought to an end.
     func abandonLease(of client: ClientSession) {
         guard let server = client.server else { return }
+        if server.isDirect {
+            // What it was in the middle of cannot be known; it may have left copies, too.
+            detach(server, client)
+            cutOff(server)
+            endLease(server, .broken)
+            return
+        }
         let wasBusy = server.stream.isOwing
         detach(server, client)
         var bytes = server.prelude

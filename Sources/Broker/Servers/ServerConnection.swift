@@ -43,6 +43,14 @@ final class ServerConnection: FileWatcherDelegate {
 
     unowned(unsafe) var client: ClientSession?
     var lease: LeaseID?
+    /// What LEASE asked for, if that is what it is leased by.
+    var explicit: ExplicitLease?
+    /// The client has the descriptor: nothing is read or written here.
+    var isDirect = false
+    /// The client had the descriptor; what it left is being found out.
+    var returning: DirectReturn?
+    /// What it left running is cancelled then.
+    var cancelDeadline: Instant?
     /// The stream of a client that is gone, while what it left is brought to an end.
     var orphan: ClientStream?
     var leaseSince = Instant.zero

@@ -9,6 +9,11 @@ extension Broker {
     // MARK: From the server
 
     func receive(from server: ServerConnection) {
+        if server.isDirect {
+            // Only its end is watched for; what it said before that is the client's to read.
+            serverEnded(server, "the server closed the connection")
+            return
+        }
         // A client that does not take its answers stops the source.
         if let client = server.client, !client.outbound.isEmpty {
             server.watcher?.watch(server.outbound.isEmpty ? [] : .writable)
@@ -59,7 +64,7 @@ extension Broker {
 
     private func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerConnection) {
         if server.isLeased, let client = server.client {
-            var turn = ServerTurn(bytes, mode: server.pool.mode)
+            var turn = ServerTurn(bytes, mode: server.mode)
             let step = turn.run(
                 &client.stream, &server.stream, statements: &statements, toClient: &toClient)
             keepRest(of: bytes, from: step.consumed, server)
@@ -69,6 +74,8 @@ extension Broker {
             }
             toClient.reset()
             note(step, server, client)
+        } else if server.returning != nil {
+            regain(server, bytes)
         } else {
             // No client: what the broker asked for itself, or what a vanished client left running.
             var stream = server.orphan ?? ClientStream()
@@ -129,6 +136,10 @@ extension Broker {
             // Not into the middle of a message that is on its way.
             if client.told !== server.parameters, !server.stream.passing.isHalfPassed {
                 tellNews(client, server)
+            }
+            if client.awaitsQuiet, !server.stream.isOwing {
+                client.awaitsQuiet = false
+                queueToResume(client)
             }
         }
         if let answer = step.brokerAnswer, answer.query != .profile {
@@ -317,8 +328,21 @@ extension Broker {
         if let client {
             var bytes: [UInt8] = []
             let outcome = server.stream.lose(
-                &client.stream, error: error, statements: &statements, toClient: &bytes)
+                &client.stream, error: error,
+                isHeld: server.explicit != nil && client.call == nil, statements: &statements,
+                toClient: &bytes)
             detach(server, client)
+            client.awaitsQuiet = false
+            if client.call != nil, server.pool.mode.pooling != .session {
+                // It has not been told of this lease yet: another server will do.
+                endLease(server, .broken)
+                requestLease(client, since: client.requestedAt)
+                if let error = client.refusal {
+                    client.refusal = nil
+                    failLeaseCall(client, error)
+                }
+                return
+            }
             if outcome == .ends || server.pool.mode.pooling == .session {
                 var fatal = error
                 fatal.severity = .fatal
@@ -332,7 +356,7 @@ extension Broker {
                 queueToResume(client)
             }
         }
-        post(.leaseReturned(server.id, .broken, profile: .serverDefault))
+        endLease(server, .broken)
     }
 
     private func lostError(_ server: ServerConnection, _ reason: String) -> PgError {

@@ -2,9 +2,12 @@ package import PostgresWire
 
 extension ClientTurn {
     /// Deals with what a client without a lease sends, as far as that needs no server: a Sync with
-    /// nothing in front of it, a Close, what is left of a copy that failed, what an error makes it skip.
+    /// nothing in front of it, a Close, what is left of a copy that failed, what an error makes it
+    /// skip, and lease commands. With `refusal` (the client's lease is direct) what needs a server
+    /// is answered with it.
     package mutating func runWithoutLease(
-        _ client: inout ClientStream, statements: inout StatementTable, toClient: inout RelayOutput
+        _ client: inout ClientStream, refusal: PgError? = nil, statements: inout StatementTable,
+        toClient: inout RelayOutput
     ) -> ClientStep {
         while offset < input.count {
             if client.passing.bytesLeft > 0 {
@@ -27,23 +30,32 @@ extension ClientTurn {
                 sync(message, &client, &toClient)
             case .copyData, .copyDone, .copyFail, .flush:
                 discard(message, &client)
-            case .close where mode.tracksStatements && !client.isSkippingToSync:
-                guard case .statement(let name) = target(of: message),
-                    let id = closed(name, of: message, &client)
-                else { return needsServer(message, &client, &toClient) }
-                statements.release(id)
-                toClient.inject(after: input) { $0.appendCloseComplete() }
-                offset = message.bodyStart + message.available
             case .query, .functionCall, .parse, .bind, .describe, .close, .execute:
                 if client.isSkippingToSync {
                     discard(message, &client)
-                } else if let error = client.deferredError {
+                    continue
+                }
+                if close(message, &client, &statements, &toClient) { continue }
+                if let error = client.deferredError {
                     client.deferredError = nil
                     refuse(message, with: error, &client, &toClient)
+                    continue
+                }
+                switch leaseMatch(message, &client) {
+                case .unrelated: break
+                case .incomplete: return step(.more)
+                case .related:
+                    switch leaseMessage(message, &client, .idle, &toClient) {
+                    case .done: continue
+                    case .command(let command, let form): return step(.lease(command, form))
+                    }
+                }
+                if let refusal {
+                    refuse(message, with: refusal, &client, &toClient)
                 } else if isAwaitedWhole(message) {
                     return step(.more)
                 } else {
-                    return needsServer(message, &client, &toClient)
+                    return step(.needsLease)
                 }
             default:
                 return step(.malformed(Self.unexpected(message.header.kind)))
@@ -84,7 +96,7 @@ extension ClientTurn {
     ) {
         let error = client.deferredError
         client.deferredError = nil
-        client.isSkippingToSync = false
+        client.endBatch()
         toClient.inject(after: input) {
             if let error { $0.appendErrorResponse(error) }
             $0.appendReadyForQuery(.idle)
@@ -92,16 +104,20 @@ extension ClientTurn {
         discard(message, &client)
     }
 
-    private func closed(
-        _ name: Range<Int>, of message: Message, _ client: inout ClientStream
-    ) -> StatementID? {
-        client.statements.remove(UnsafeRawBufferPointer(rebasing: body(message)[name]))
-    }
-
-    private func needsServer(
-        _ message: Message, _ client: inout ClientStream, _ toClient: inout RelayOutput
-    ) -> ClientStep {
-        step(.needsLease)
+    /// True if it closes a statement of the client's, which needs no server.
+    private mutating func close(
+        _ message: Message, _ client: inout ClientStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
+    ) -> Bool {
+        guard message.kind == .close, mode.tracksStatements,
+            case .statement(let name) = target(of: message),
+            let id = client.statements.remove(
+                UnsafeRawBufferPointer(rebasing: body(message)[name]))
+        else { return false }
+        statements.release(id)
+        toClient.inject(after: input) { $0.appendCloseComplete() }
+        offset = message.bodyStart + message.available
+        return true
     }
 
     private mutating func refuse(

@@ -14,8 +14,21 @@ package struct ClientStream {
     /// Body of the last unnamed Parse (text, NUL, types): the statement lives until the next one,
     /// also when the server changes. Empty: none.
     package var unnamed: [UInt8] = []
+    /// Lease commands that the client prepared by the extended protocol.
+    var leases: LeaseStatements?
 
     package init() {}
+
+    /// The client's batch ends: what was skipped up to here is, and portals are gone.
+    mutating func endBatch() {
+        isSkippingToSync = false
+        if leases != nil { endLeasePortals() }
+    }
+
+    private mutating func endLeasePortals() {
+        leases?.portals.removeAll()
+        if leases?.statements.isEmpty == true { leases = nil }
+    }
 
     /// Between two messages, nothing pending in either direction as far as the client's side knows.
     package var isBetweenMessages: Bool { passing.bytesLeft == 0 }
@@ -29,6 +42,7 @@ package struct ClientStream {
 
     /// All names are gone, as after DEALLOCATE ALL and DISCARD ALL.
     mutating func forgetStatements(in table: inout StatementTable) {
+        leases = nil
         guard !statements.isEmpty else { return }
         statements.forEachValue { table.release($0) }
         statements.removeAll()
@@ -47,6 +61,8 @@ package struct RelayMode: Equatable, Sendable {
     package var maxPreparedStatements: Int
     /// `max_packet_size`, bytes.
     package var maxMessageSize: Int
+    /// The lease was asked for by LEASE: it ends when the client says so, not with the transaction.
+    package var isHeld = false
 
     package init(pooling: Pooling, maxPreparedStatements: Int, maxMessageSize: Int) {
         self.pooling = pooling
@@ -56,4 +72,12 @@ package struct RelayMode: Equatable, Sendable {
 
     /// Named statements follow their client from server to server.
     package var tracksStatements: Bool { pooling != .session && maxPreparedStatements > 0 }
+
+    /// How the same pool treats a client that holds an explicit lease.
+    package var held: RelayMode {
+        var mode = self
+        mode.isHeld = true
+        if pooling == .statement { mode.pooling = .transaction }
+        return mode
+    }
 }

@@ -7,6 +7,10 @@ package struct ClientStep {
         case more
         /// The message at `consumed` needs a lease, and there is none.
         case needsLease
+        /// The message before `consumed` is a lease command: the shell carries it out.
+        case lease(LeaseCommand, LeaseForm)
+        /// The message at `consumed` is the broker's to answer, once the server owes nothing.
+        case awaitsQuiet
         /// The client said goodbye.
         case terminate
         /// The session ends with this error.
@@ -80,6 +84,23 @@ package struct ClientTurn {
                 pass(message, &client, &toServer)
                 continue
             }
+            switch leaseMatch(message, &client) {
+            case .unrelated: break
+            case .incomplete: break loop
+            case .related:
+                // In the middle of a batch or a copy PostgreSQL refuses it, in its turn.
+                if server.isBatchOpen || server.copy != .none { break }
+                guard server.isQuiet else {
+                    verdict = .awaitsQuiet
+                    break loop
+                }
+                switch leaseMessage(message, &client, server.status, &toClient) {
+                case .done: continue
+                case .command(let command, let form):
+                    verdict = .lease(command, form)
+                    break loop
+                }
+            }
             switch message.kind {
             case .query:
                 guard query(message, &client, &server, &statements, &toServer) else { break loop }
@@ -94,7 +115,7 @@ package struct ClientTurn {
             case .execute:
                 execute(message, &client, &server, &toServer)
             case .sync:
-                client.isSkippingToSync = false
+                client.endBatch()
                 // In copy-in mode PostgreSQL ignores a Sync: no answer will come.
                 if server.copy == .into {
                     server.ignoredSyncs += 1
@@ -226,7 +247,8 @@ package struct ClientTurn {
     private func noteSetting(
         _ text: UnsafeRawBufferPointer, _ entry: inout Outstanding, _ server: inout ServerStream
     ) -> Bool {
-        guard let setting = SessionSetting.parse(text) else { return false }
+        // What an explicit lease sets ends with it.
+        guard !mode.isHeld, let setting = SessionSetting.parse(text) else { return false }
         let isAlone = server.runsNextAlone
         switch setting {
         case .resetAll:

@@ -20,6 +20,7 @@ extension ServerStream {
         guard outstanding.isEmpty, passing.bytesLeft == 0, !isSkippingToSync, !isBatchOpen,
             !message.isHalfPassed
         else { return false }
+        if mode.isHeld { return false }
         switch mode.pooling {
         case .session: return false
         case .transaction: return status == .idle
@@ -34,10 +35,11 @@ extension ServerStream {
     }
 
     /// The server is gone: every answer that the client still waits for becomes this error, each
-    /// with its ReadyForQuery, in order.
+    /// with its ReadyForQuery, in order. A client that waits for none is told with its next batch,
+    /// if it had a transaction or held the lease by a statement of its own.
     package mutating func lose(
-        _ client: inout ClientStream, error: PgError, statements: inout StatementTable,
-        toClient bytes: inout [UInt8]
+        _ client: inout ClientStream, error: PgError, isHeld: Bool = false,
+        statements: inout StatementTable, toClient bytes: inout [UInt8]
     ) -> SessionOutcome {
         let halfMessage = passing.isHalfPassed && !isDraining
         let owed = Array(outstanding)
@@ -65,7 +67,7 @@ extension ServerStream {
             }
         }
         client.isSkippingToSync = isBatchOpen || wasSkipping
-        if owed.isEmpty, hadTransaction, !wasSkipping { client.deferredError = error }
+        if owed.isEmpty, hadTransaction || isHeld, !wasSkipping { client.deferredError = error }
         return .goesOn
     }
 

@@ -91,6 +91,16 @@ package struct ServerStream {
         pendingSetting = nil
     }
 
+    /// An explicit lease begins: what it leaves is never looked for, the connection is cleaned anyway.
+    package mutating func hold() { taint.insert(.other) }
+
+    /// The connection is back from a client that had it directly, in this state of its transaction.
+    package mutating func regained(_ status: TransactionStatus) {
+        self.status = status
+        taint.insert(.other)
+        prepared.doubtAll()
+    }
+
     /// What is sent now runs by itself: no transaction is open, and the client awaits nothing.
     var runsNextAlone: Bool {
         status == .idle && !isBatchOpen && !isSkippingToSync

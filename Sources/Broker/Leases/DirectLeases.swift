@@ -1,0 +1,157 @@
+import LeaseCore
+import LibPQ
+import LibUV
+import Logging
+import PostgresWire
+
+/// Direct leases: the client's process gets the server connection's own descriptor, and the broker
+/// looks on until it comes back.
+extension Broker {
+    // MARK: Handing out
+
+    /// Why this lease goes through the relay; nil if it may be direct.
+    func reasonNotDirect(_ server: ServerConnection, _ client: ClientSession) -> NotDirect? {
+        guard settings.directLease == .sameUID else { return .switchedOff }
+        guard client.isUnix else { return .overTCP }
+        guard let peer = client.peer, peer.processID > 0, client.process != nil else {
+            return .unknownProcess
+        }
+        guard server.pool.mode.pooling != .session else { return .sessionPool }
+        guard server.connection?.usesTLS == false else { return .serverUsesTLS }
+        if let user = server.pool.directUser, user != peer.userID { return .otherUser }
+        guard mayConfine(server, to: client) else { return .contention }
+        guard client.outbound.isEmpty else { return .clientDoesNotRead }
+        return nil
+    }
+
+    /// Sends the answer, and the descriptor with its first byte; false if the socket took nothing.
+    func handOut(_ server: ServerConnection, to client: ClientSession, _ call: LeaseCall) -> Bool {
+        guard let descriptor = server.connection?.descriptor, descriptor >= 0 else { return false }
+        let bytes = leaseAnswer(server, call, kind: "direct")
+        let outcome = bytes.withUnsafeBytes {
+            Descriptor.write(client.descriptor, from: $0, handingOut: descriptor)
+        }
+        // Else it is sent by the ordinary way, which finds out what is wrong with the socket.
+        guard case .bytes(let count) = outcome else { return false }
+        server.isDirect = true
+        server.pool.directUser = client.peer?.userID
+        confine(server, to: client)
+        // Its bytes are the client's now; only its end is of interest.
+        server.watcher?.watch(.disconnect)
+        if count < bytes.count {
+            bytes.withUnsafeBytes {
+                send(UnsafeRawBufferPointer(rebasing: $0[count...]), to: client)
+            }
+        }
+        return true
+    }
+
+    func noteNotDirect(_ client: ClientSession, _ server: ServerConnection, _ reason: NotDirect) {
+        logger.debug(
+            "lease is not direct",
+            metadata: describe(
+                client, with: ["lease.id": "\(server.lease!)", "reason": "\(reason.rawValue)"]))
+    }
+
+    /// What the client is told that speaks to the broker meanwhile.
+    static let leaseIsDirect = PgError.error(
+        .objectNotInPrerequisiteState, "the lease of this connection is direct",
+        detail: "Its statements go over the descriptor that came with the answer to LEASE DIRECT.",
+        hint:
+            "Send LEASE RETURN first. LEASE DIRECT is for client modules; by hand, use LEASE without DIRECT."
+    )
+
+    // MARK: Coming back
+
+    /// The client says that it is done. What it left is found out by a marked query.
+    func takeBack(_ server: ServerConnection, from client: ClientSession) {
+        detach(server, client)
+        server.isDirect = false
+        var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max))
+        var bytes: [UInt8] = []
+        machine.begin(into: &bytes)
+        server.returning = machine
+        let now = now
+        server.cancelDeadline = now + Self.returnPatience
+        server.drainDeadline = now + Self.drainTimeout
+        housekeeping(by: now + Self.returnPatience)
+        server.watcher?.watch(.readable)
+        if !bytes.withUnsafeBytes({ send($0, to: server) }) {
+            serverEnded(server, "the server closed the connection")
+        }
+    }
+
+    /// How long a returned connection may go on with what its client left running, before that is cancelled.
+    static let returnPatience = Duration.milliseconds(500)
+    /// Bytes that may be thrown away before what sends them is cancelled.
+    private static let discardLimit = 1 << 18
+
+    /// The server spoke while its state was being found out.
+    func regain(_ server: ServerConnection, _ bytes: UnsafeRawBufferPointer) {
+        var answer: [UInt8] = []
+        let (consumed, outcome) = server.returning!.receive(bytes, toServer: &answer)
+        if consumed < bytes.count {
+            server.carry = Array(UnsafeRawBufferPointer(rebasing: bytes[consumed...]))
+        }
+        if !answer.isEmpty, !answer.withUnsafeBytes({ send($0, to: server) }) {
+            serverEnded(server, "the server closed the connection")
+            return
+        }
+        switch outcome {
+        case .more:
+            if server.returning!.discarded > Self.discardLimit { cancelReturned(server) }
+        case .settled(let status):
+            guard server.carry.isEmpty else {
+                giveUp(server, "it said more than it was asked")
+                return
+            }
+            server.returning = nil
+            server.cancelDeadline = nil
+            server.stream.regained(status)
+            if status == .idle {
+                finishLease(server)
+            } else {
+                ask(server, .rollback, "ROLLBACK")
+            }
+        case .broken(let reason):
+            giveUp(server, reason)
+        }
+    }
+
+    func cancelReturned(_ server: ServerConnection) {
+        guard server.cancelDeadline != nil else { return }
+        server.cancelDeadline = nil
+        sendCancel(server, then: {})
+    }
+
+    private func giveUp(_ server: ServerConnection, _ reason: String) {
+        logger.warning(
+            "a direct lease came back in a state that cannot be mended",
+            metadata: [
+                "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
+                "reason": "\(reason)",
+            ])
+        server.connection?.shutdown()
+        endLease(server, .broken)
+    }
+
+    // MARK: Taking away
+
+    /// Ends the connection for everyone who has its descriptor, and what runs on it.
+    func cutOff(_ server: ServerConnection) {
+        sendCancel(server, then: {})
+        server.connection?.shutdown()
+    }
+}
+
+/// Why a lease that was asked for as direct is not.
+enum NotDirect: String {
+    case switchedOff = "direct_lease is off"
+    case overTCP = "the client came over TCP"
+    case unknownProcess = "the client's process is not visible here"
+    case sessionPool = "pool_mode is session"
+    case serverUsesTLS = "the server connection uses TLS"
+    case otherUser = "another uid has direct leases of this pool"
+    case contention = "more processes than connections want direct leases"
+    case clientDoesNotRead = "the client has not read what it was sent before"
+}
