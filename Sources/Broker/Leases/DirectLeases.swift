@@ -69,7 +69,8 @@ extension Broker {
         server.isDirect = false
         var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max))
         var bytes: [UInt8] = []
-        machine.begin(into: &bytes)
+        let reset = settings.serverResetQuery.flatMap { $0.isEmpty ? nil : $0 }
+        machine.begin(reset: reset, into: &bytes)
         server.returning = machine
         let now = now
         server.cancelDeadline = now + Self.returnPatience
@@ -101,21 +102,39 @@ extension Broker {
         case .more:
             if server.returning!.discarded > Self.discardLimit { cancelReturned(server) }
         case .settled(let status):
-            guard server.carry.isEmpty else {
-                giveUp(server, "it said more than it was asked")
-                return
-            }
-            server.returning = nil
-            server.cancelDeadline = nil
-            server.stream.regained(status)
+            guard regained(server, status) else { return }
             if status == .idle {
                 finishLease(server)
             } else {
                 ask(server, .rollback, "ROLLBACK")
             }
+        case .clean:
+            guard regained(server, .idle) else { return }
+            profiles.retain(server.startupProfile)
+            profiles.release(server.profile)
+            server.profile = server.startupProfile
+            server.parameters = server.pool.parameters(
+                for: server.startupProfile, reported: server.parameters)
+            endLease(server, .clean)
         case .broken(let reason):
             giveUp(server, reason)
         }
+    }
+
+    /// The connection is the broker's again; false if it cannot be.
+    private func regained(_ server: ServerConnection, _ status: TransactionStatus) -> Bool {
+        guard server.carry.isEmpty, let machine = server.returning else {
+            giveUp(server, "it said more than it was asked")
+            return false
+        }
+        server.returning = nil
+        server.cancelDeadline = nil
+        server.stream.regained(
+            status, hasDroppedStatements: machine.hasDroppedStatements, statements: &statements)
+        // What the client changed was told to the client only.
+        let base = server.pool.baseParameters ?? server.parameters
+        server.parameters = base.changing(machine.parameters)
+        return true
     }
 
     func cancelReturned(_ server: ServerConnection) {

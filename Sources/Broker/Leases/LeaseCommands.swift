@@ -113,20 +113,22 @@ extension Broker {
             answer(client.server == nil ? Self.noLease : Self.notExplicit, form, to: client)
             return
         }
+        let isSession = server.pool.mode.pooling == .session
+        let status = server.stream.status
         var bytes: [UInt8] = []
-        let wasDirect = server.isDirect
-        if wasDirect {
+        if status != .idle, !isSession { bytes.appendNoticeResponse(Self.rolledBack) }
+        appendParameters(of: client, all: server.isDirect, to: &bytes)
+        bytes.appendCommandComplete("LEASE RETURN")
+        if case .simple = form { bytes.appendReadyForQuery(isSession ? status : .idle) }
+        // The client goes on while its connection is seen to.
+        bytes.withUnsafeBytes { send($0, to: client) }
+        if server.isDirect {
             takeBack(server, from: client)
-        } else if server.pool.mode.pooling == .session {
+        } else if isSession {
             server.explicit = nil
         } else {
-            if server.stream.status != .idle { bytes.appendNoticeResponse(Self.rolledBack) }
             giveBackRelayed(server, client)
         }
-        appendParameters(of: client, all: wasDirect, to: &bytes)
-        bytes.appendCommandComplete("LEASE RETURN")
-        if case .simple = form { bytes.appendReadyForQuery(client.server?.stream.status ?? .idle) }
-        bytes.withUnsafeBytes { send($0, to: client) }
     }
 
     private func giveBackRelayed(_ server: ServerConnection, _ client: ClientSession) {

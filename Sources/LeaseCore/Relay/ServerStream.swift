@@ -95,10 +95,16 @@ package struct ServerStream {
     package mutating func hold() { taint.insert(.other) }
 
     /// The connection is back from a client that had it directly, in this state of its transaction.
-    package mutating func regained(_ status: TransactionStatus) {
+    package mutating func regained(
+        _ status: TransactionStatus, hasDroppedStatements: Bool,
+        statements: inout StatementTable
+    ) {
         self.status = status
-        taint.insert(.other)
-        prepared.doubtAll()
+        if hasDroppedStatements {
+            prepared.forgetAll(in: &statements)
+        } else {
+            prepared.doubtAll()
+        }
     }
 
     /// What is sent now runs by itself: no transaction is open, and the client awaits nothing.
