@@ -386,6 +386,9 @@ extension Broker {
         if !client.user.isEmpty { metadata["user"] = "\(client.user)" }
         if !client.database.isEmpty { metadata["database"] = "\(client.database)" }
         if !client.applicationName.isEmpty { metadata["application"] = "\(client.applicationName)" }
+        if let purpose = client.server?.explicit?.terms.purpose {
+            metadata["lease.purpose"] = "\(purpose)"
+        }
         return metadata
     }
 }

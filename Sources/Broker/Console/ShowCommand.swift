@@ -105,7 +105,7 @@ enum ShowCommand: String, CaseIterable, Sendable {
 
     private static let waiterColumns: [ConsoleColumn] =
         .integers("place", "client_id", "client_pid")
-        + .texts("database", "user", "group", "application_name")
+        + .texts("database", "user", "group", "application_name", "purpose")
         + .integers("waited_us", "deadline_us")
 }
 

@@ -61,6 +61,7 @@ extension Broker {
                     $0.text(pool.user)
                     $0.text(groupsByID[waiter.group]?.name)
                     $0.text(client?.applicationName)
+                    $0.text(client?.call?.terms.purpose)
                     $0.integer((now - waiter.since).wholeMicroseconds)
                     // What is left of it.
                     $0.integer(hasDeadline ? (waiter.deadline - now).wholeMicroseconds : nil)
