@@ -34,13 +34,27 @@ struct Simulate: ParsableCommand {
     @Flag(help: "Print every event and effect.")
     var trace = false
 
+    @Flag(help: "Print what a request and its return cost, and run no seed.")
+    var measure = false
+
     func run() throws {
         reportTraps()
+        if measure {
+            printHotPath()
+            return
+        }
         let first = seed ?? from
         let last = seed ?? from + seeds - 1
         guard first <= last else { return }
         if machine != .relay { try runScheduler(first...last) }
         if machine != .scheduler { try runRelay(first...last) }
+    }
+
+    /// The best of a few runs: what else the machine did is not the scheduler's price.
+    private func printHotPath() {
+        var path = SchedulerHotPath()
+        let best = (0..<7).map { _ in path.nanosecondsPerPair(rounds: 2_000_000) }.min()!
+        print("scheduler: \(Int(best.rounded())) ns for a request and its return")
     }
 
     private func runRelay(_ seeds: ClosedRange<UInt64>) throws {

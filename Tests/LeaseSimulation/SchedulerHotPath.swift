@@ -1,0 +1,47 @@
+import LeaseCore
+
+/// The price of the commonest pair of events: a request that an idle connection answers at once,
+/// and its return. `scripts/simulate --measure` prints it.
+package struct SchedulerHotPath {
+    private static let connections: UInt32 = 10
+
+    private var scheduler = Scheduler(policy: BrokerPolicy(), seed: 1)
+    private var effects: [SchedulerEffect] = []
+    private var now = Instant(nanoseconds: 1_000_000_000)
+
+    package init() {
+        effects.reserveCapacity(64)
+        scheduler.handle(.groupOpened(GroupID(0), GroupPolicy()), now: now, into: &effects)
+        var policy = PoolPolicy(size: Int(Self.connections))
+        policy.connectParallelism = Int(Self.connections)
+        policy.minimumSize = Int(Self.connections)
+        scheduler.handle(.poolOpened(PoolID(0), policy, startup: nil), now: now, into: &effects)
+        let orders = effects
+        for case .openServer(let server, _, _) in orders {
+            scheduler.handle(.serverConnected(server), now: now, into: &effects)
+        }
+    }
+
+    /// Nanoseconds for each pair.
+    package mutating func nanosecondsPerPair(rounds: Int) -> Double {
+        let began = ContinuousClock.now
+        for round in 0..<rounds { pair(UInt32(truncatingIfNeeded: round)) }
+        return Double((ContinuousClock.now - began).wholeNanoseconds) / Double(rounds)
+    }
+
+    private mutating func pair(_ round: UInt32) {
+        effects.removeAll(keepingCapacity: true)
+        now = now.advanced(by: 1_000)
+        let client = ClientID(slot: round % 64, generation: 1)
+        let request = LeaseRequest(
+            client: client, pool: PoolID(0), group: GroupID(0), owner: OwnerKey(processID: 1),
+            profile: .serverDefault, requiresProfile: false,
+            deadline: now.advanced(by: 1_000_000_000), since: now)
+        scheduler.handle(.leaseRequested(request), now: now, into: &effects)
+        guard case .grant(_, let server, _, _) = effects.first else {
+            fatalError("no grant on the hot path: \(effects)")
+        }
+        scheduler.handle(
+            .leaseReturned(server, .clean, profile: .serverDefault), now: now, into: &effects)
+    }
+}
