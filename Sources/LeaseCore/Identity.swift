@@ -54,6 +54,17 @@ extension GenerationalIdentity {
     public var description: String { "group \(rawValue)" }
 }
 
+/// A client process, as long as it has sessions. The shell gives these out, and never the same
+/// number twice.
+@frozen public struct PeerID: Hashable, Sendable, CustomStringConvertible {
+    public let rawValue: UInt32
+
+    @inlinable
+    public init(_ rawValue: UInt32) { self.rawValue = rawValue }
+
+    public var description: String { "peer \(rawValue)" }
+}
+
 /// One lease. Counts up for the life of the broker.
 @frozen public struct LeaseID: Hashable, Sendable, CustomStringConvertible {
     public let rawValue: UInt64

@@ -33,6 +33,8 @@ package struct EffectOracle {
         var isLost = false
         var lastAlive: Instant
         var lease: (id: LeaseID, client: ClientID, group: GroupID)?
+        /// The process that had its descriptor.
+        var confinedTo: PeerID?
     }
 
     struct WaiterModel {
@@ -46,6 +48,10 @@ package struct EffectOracle {
     var servers: [ServerID: ServerModel] = [:]
     var waiters: [ClientID: WaiterModel] = [:]
     var isDraining = false
+    /// Processes that have no session any more.
+    var gonePeers: Set<PeerID> = []
+    /// When a pool last took an idle connection from one process for another.
+    private var takenAt: [PoolID: Instant] = [:]
     private var arrivals = 0
     private var lastLease: UInt64 = 0
     private var serverEverSeen: Set<ServerID> = []
@@ -65,7 +71,7 @@ package struct EffectOracle {
         case .policyChanged(let policy): broker = policy
         case .poolPauseRequested(let pool): pools[pool]?.isPaused = true
         case .poolResumed(let pool): pools[pool]?.isPaused = false
-        case .poolReconnectRequested(let pool): reconnect(pool)
+        case .poolReconnectRequested(let pool): doom { $0.pool == pool }
         case .drainRequested: isDraining = true
         case .deadlineReached: break
         case .leaseRequested(let request):
@@ -73,6 +79,10 @@ package struct EffectOracle {
             waiters[request.client] = WaiterModel(request: request, arrival: arrivals)
         case .requestWithdrawn(let client): waiters[client] = nil
         case .leaseReturned(let server, let condition, _): returned(server, condition, now)
+        case .serverHandedOut(let server, let peer): servers[server]?.confinedTo = peer
+        case .peerGone(let peer):
+            gonePeers.insert(peer)
+            doom { $0.confinedTo == peer }
         case .serverConnected(let server), .validationSucceeded(let server):
             becomes(.ready, server, now)
         case .resetSucceeded(let server, _):
@@ -95,8 +105,9 @@ package struct EffectOracle {
         }
     }
 
-    private mutating func reconnect(_ pool: PoolID) {
-        for (server, model) in servers where model.pool == pool {
+    /// These are closed: at once, or when what they do now is over.
+    private mutating func doom(_ isMeant: (ServerModel) -> Bool) {
+        for (server, model) in servers where isMeant(model) {
             switch model.phase {
             case .leased: servers[server]?.isLost = true
             case .ready where model.cancels > 0: servers[server]?.isLost = true
@@ -129,9 +140,10 @@ package struct EffectOracle {
         switch effect {
         case .openServer(let server, let pool, let profile):
             try open(server, pool, profile, now)
-        case .closeServer(let server, _):
+        case .closeServer(let server, let reason):
             let model = try known(server, effect)
             try require(model.phase != .leased && model.phase != .closing, "\(effect) is \(model)")
+            if reason == .confined { try checkConfined(server, model, now) }
             servers[server]!.phase = .closing
         case .validateServer(let server):
             let model = try known(server, effect)
@@ -204,6 +216,10 @@ package struct EffectOracle {
         try require(isFree(model), "\(what): \(model)")
         try require(model.pool == request.pool, "\(what): other pool")
         try require(mayLease(request, now), "\(what): over a cap, a guarantee or the pool's size")
+        if let confinedTo = model.confinedTo {
+            try require(confinedTo == request.peer, "\(what): is confined to \(confinedTo)")
+            try require(!gonePeers.contains(confinedTo), "\(what): \(confinedTo) is gone")
+        }
         try require(canUse(request, model), "\(what): opened with another profile")
         try require(waited == now - request.since, "\(what): waited \(waited)")
         try require(lease.rawValue > lastLease, "\(what): lease number used before")
@@ -224,6 +240,43 @@ package struct EffectOracle {
         servers[server]!.phase = .leased
         servers[server]!.lease = (lease, client, request.group)
         waiters[client] = nil
+    }
+
+    /// Taken from one process for a waiter of another, or from one that is gone.
+    private mutating func checkConfined(
+        _ server: ServerID, _ model: ServerModel, _ now: Instant
+    ) throws(Violation) {
+        guard let confinedTo = model.confinedTo else {
+            throw Violation("server \(server) is closed as confined, and is not")
+        }
+        if gonePeers.contains(confinedTo) { return }
+        let isNeeded = waiters.values.contains {
+            $0.request.pool == model.pool && $0.request.peer != confinedTo
+                && mayLease($0.request, now)
+        }
+        try require(isNeeded, "server \(server) is taken from \(confinedTo) for nobody")
+        try require(isFree(model), "server \(server) is taken from \(confinedTo): \(model)")
+        takenAt[model.pool] = now
+    }
+
+    /// Whether the scheduler may advise this of a connection that the process has leased.
+    func checkAdvice(
+        _ isAdvised: Bool, _ server: ServerID, _ peer: PeerID, now: Instant
+    ) throws(Violation) {
+        guard let model = servers[server], model.phase == .leased else {
+            throw Violation("server \(server) is not leased by \(peer)")
+        }
+        let what = "advice on \(server) for \(peer)"
+        if let confinedTo = model.confinedTo {
+            try require(isAdvised == (confinedTo == peer), "\(what): confined to \(confinedTo)")
+            return
+        }
+        guard let taken = takenAt[model.pool] else {
+            try require(isAdvised, "\(what): none was taken from anybody")
+            return
+        }
+        try require(!isAdvised || now - taken >= .seconds(1), "\(what): contention a moment ago")
+        try require(isAdvised || now - taken < .seconds(60), "\(what): contention long ago")
     }
 
     private mutating func reject(

@@ -15,6 +15,9 @@ extension EffectOracle {
             try require(
                 !(isUseless && isFree(model)), "server \(server) is kept by a pool at rest")
             try require(!(isDraining && isFree(model)), "server \(server) is idle in a drain")
+            if let peer = model.confinedTo, gonePeers.contains(peer) {
+                try require(!isFree(model), "server \(server) is kept for \(peer), which is gone")
+            }
         }
         for (client, waiter) in waiters {
             guard waiter.request.deadline < Instant(nanoseconds: .max) else { continue }
@@ -24,7 +27,10 @@ extension EffectOracle {
         }
         for pool in pools.keys {
             try checkIdle(pool, now)
-            if !backingOff.contains(pool) { try checkCapacity(pool, now) }
+            if !backingOff.contains(pool) {
+                try checkCapacity(pool, now)
+                try checkUnfit(pool, now)
+            }
         }
     }
 
@@ -36,6 +42,12 @@ extension EffectOracle {
         for waiter in waiters.values where waiter.request.pool == pool {
             guard mayLease(waiter.request, now) else { continue }
             let usable = idle.filter { canUse(waiter.request, $0) }
+            // One that is its own process's comes first, even if it has to be checked.
+            let isOwnChecked = servers.values.contains {
+                $0.pool == pool && $0.phase == .validating && $0.confinedTo != nil
+                    && canUse(waiter.request, $0)
+            }
+            if isOwnChecked { continue }
             // In turns, the one whose turn it is is checked, even if another needs no check.
             let inTurns = pools[pool]!.policy.roundRobin && validating > 0
             let fresh = !inTurns && usable.contains { delay == nil || now - $0.lastAlive < delay! }
@@ -77,10 +89,53 @@ extension EffectOracle {
                 isProvidedFor || (isScarce && pending > 0),
                 "client \(waiter.request.client) waits, there is room, none opened")
         }
+        // One that may not use the reserve yet counts on a connection that closes: an attempt, too.
+        let closing = own.count { $0.phase == .closing }
+        let attempts = connecting + (model.policy.reserveSize > 0 ? closing : 0)
+        guard attempts < model.policy.connectParallelism else { return }
         let leased = own.count { $0.phase == .leased }
         let wanted = min(unserved, model.policy.size - leased)
         try require(
             wanted <= pending, "\(pool): \(unserved) wait, \(pending) on their way, and room")
+    }
+
+    /// A waiter that could be served by closing an idle connection which it cannot use is not left
+    /// waiting beside it.
+    private func checkUnfit(_ pool: PoolID, _ now: Instant) throws(Violation) {
+        let model = pools[pool]!
+        let own = servers.values.filter { $0.pool == pool }
+        let idle = own.filter { isFree($0) }
+        let connecting = own.count { $0.phase == .connecting }
+        let closing = servers.values.count { $0.phase == .closing }
+        guard !idle.isEmpty, connecting + closing < model.policy.connectParallelism,
+            room(pool, withReserve: false) >= 0
+        else { return }
+        let pending = own.count { $0.phase == .validating } + connecting + closing
+        let waiting = waiters.values.filter {
+            $0.request.pool == pool && mayLease($0.request, now)
+        }
+        for waiter in waiting {
+            let isProvidedFor =
+                closing > 0
+                || own.contains { server in
+                    (server.phase == .connecting || server.phase == .validating)
+                        && canUse(waiter.request, server)
+                }
+            let isScarce = hasGuarantees || groups[waiter.request.group]!.maxLeases != nil
+            let isServed = idle.contains { canUse(waiter.request, $0) }
+            try require(
+                isProvidedFor || isServed || (isScarce && pending > 0),
+                "client \(waiter.request.client) waits, and what it cannot use is kept")
+        }
+        guard !hasGuarantees, groups.values.allSatisfy({ $0.maxLeases == nil }),
+            !own.contains(where: { $0.phase == .validating })
+        else { return }
+        let leased = own.count { $0.phase == .leased }
+        let wanted = min(waiting.count, model.policy.size - leased)
+        try require(
+            wanted <= pending,
+            "\(pool): \(waiting.count) wait, \(pending) on their way, and what they cannot use is kept"
+        )
     }
 
     private var hasGuarantees: Bool { groups.values.contains { $0.minLeases > 0 } }
@@ -113,7 +168,8 @@ extension EffectOracle {
     }
 
     func canUse(_ request: LeaseRequest, _ server: ServerModel) -> Bool {
-        !request.requiresProfile || server.openedProfile == request.profile
+        guard server.confinedTo == nil || server.confinedTo == request.peer else { return false }
+        return !request.requiresProfile || server.openedProfile == request.profile
     }
 
     /// Whether the pool's size, the group's cap and other groups' guarantees allow this lease.

@@ -8,8 +8,10 @@ struct SchedulerWorld {
         case event(SchedulerEvent)
         case clientComes(Int)
         case clientReturns(ClientID, ServerID)
+        case clientIsHandedOut(ClientID, ServerID)
         case operatorActs
         case serverDies
+        case processEnds
     }
 
     struct WorldServer {
@@ -21,6 +23,8 @@ struct SchedulerWorld {
     struct WorldClient {
         var generation: UInt32 = 0
         var isBusy = false
+        /// Its process, as its last request named it.
+        var peer: PeerID?
     }
 
     let policies: WorldPolicies
@@ -37,6 +41,10 @@ struct SchedulerWorld {
     let groupCount: UInt32
     var servers: [ServerID: WorldServer] = [:]
     var clients: [WorldClient]
+    var processes: [WorldProcess]
+    var peerCount: UInt32 = 0
+    /// Its shell hands connections out whatever the scheduler advises.
+    let ignoresContention: Bool
     /// Nothing new goes wrong, and no client comes, from the moment it is set.
     var isHealing = false
     var usesProfiles: Bool
@@ -57,6 +65,9 @@ struct SchedulerWorld {
             repeating: WorldClient(), count: Int.random(in: 3...25, using: &random))
         groupCount = UInt32.random(in: 1...4, using: &random)
         usesProfiles = WorldPolicies.chance(0.4, &random)
+        ignoresContention = WorldPolicies.chance(0.5, &random)
+        processes = Self.processes(using: &random)
+        for process in processes.indices { beginProcess(process) }
     }
 
     /// The scheduler's own account, for a trace that ends in a violation.
@@ -84,6 +95,7 @@ struct SchedulerWorld {
         for client in clients.indices { plan(.clientComes(client), within: 500) }
         plan(.operatorActs, within: 3000)
         plan(.serverDies, within: 3000)
+        plan(.processEnds, within: 3000)
     }
 
     /// The next thing that happens: in the world, or the scheduler's own deadline.
@@ -109,8 +121,10 @@ struct SchedulerWorld {
         case .event(let event): try deliver(event)
         case .clientComes(let slot): try clientComes(slot)
         case .clientReturns(let client, let server): try clientReturns(client, server)
+        case .clientIsHandedOut(let client, let server): try clientIsHandedOut(client, server)
         case .operatorActs: try operatorActs()
         case .serverDies: serverDies()
+        case .processEnds: try processEnds()
         }
     }
 

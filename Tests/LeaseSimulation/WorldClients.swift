@@ -8,6 +8,7 @@ extension SchedulerWorld {
         clients[slot].generation += 1
         let client = ClientID(slot: UInt32(slot), generation: clients[slot].generation)
         let request = request(of: client)
+        clients[slot].peer = request.peer
         // Some give up while they wait, some at the moment they are answered.
         if WorldPolicies.chance(0.15, &random) {
             let patience = Duration.microseconds(Int.random(in: 0...400_000, using: &random))
@@ -26,10 +27,11 @@ extension SchedulerWorld {
         return LeaseRequest(
             client: client, pool: livePools.randomElement(using: &random)!,
             group: GroupID(UInt32.random(in: 0..<groupCount, using: &random)),
-            owner: OwnerKey(processID: Int32(client.slot % 5)),
+            owner: OwnerKey(processID: Int32(process(of: client))),
             profile: ProfileID(UInt32.random(in: 0...2, using: &random)),
             requiresProfile: usesProfiles && WorldPolicies.chance(0.7, &random),
-            deadline: since + .milliseconds(waits), since: since)
+            deadline: since + .milliseconds(waits), since: since,
+            peer: processes[process(of: client)].peer)
     }
 
     /// The client is answered with an error, or has withdrawn: it thinks, and comes again.
@@ -40,6 +42,9 @@ extension SchedulerWorld {
     }
 
     mutating func hold(_ client: ClientID, _ server: ServerID) {
+        if processes[process(of: client)].wantsDescriptors, WorldPolicies.chance(0.7, &random) {
+            plan(.clientIsHandedOut(client, server), within: 0)
+        }
         let longest = WorldPolicies.chance(0.1, &random) ? 4000 : 60
         plan(.clientReturns(client, server), within: longest)
         guard WorldPolicies.chance(0.1, &random) else { return }

@@ -46,8 +46,7 @@ extension Scheduler {
         guard
             mayLease(
                 pool, queue, capacity: pools[pool].limits.size, ConnectPlan(number: 0)),
-            let server = idleServer(
-                pool, profile: request.profile, required: request.requiresProfile, now),
+            let server = idleServer(pool, for: ServerNeed(of: request), now),
             !needsCheck(server, now)
         else { return false }
         beginLease(server, request.client, request.owner, queue, now)
@@ -75,8 +74,7 @@ extension Scheduler {
         waiter.pool = pool
         waiter.queue = queue
         waiter.owner = request.owner
-        waiter.profile = request.profile
-        waiter.requiresProfile = request.requiresProfile
+        waiter.need = ServerNeed(of: request)
         waiter.deadline = request.deadline
         waiter.since = request.since
         let index = waiters.insert(waiter)
@@ -121,7 +119,7 @@ extension Scheduler {
         let queue = waiters.slots[waiter].queue
         deadlines.remove(DeadlineToken(.waiter, waiter))
         groups[pools[pool].queue.queues[queue].group].waiting -= 1
-        if waiters.slots[waiter].requiresProfile { pools[pool].requiring -= 1 }
+        if waiters.slots[waiter].need.requiresProfile { pools[pool].requiring -= 1 }
         pools[pool].queue.remove(waiter, in: &waiters.slots)
         waiters.remove(waiter)
     }

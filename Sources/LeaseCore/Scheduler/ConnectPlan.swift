@@ -21,8 +21,9 @@ extension Scheduler {
     ) {
         let counts = pools[pool].counts
         let limits = pools[pool].limits
+        // Idle ones that do not serve those who wait may go.
         if counts.staying >= limits.size + limits.reserveSize,
-            pools[pool].requiring == 0 || counts.idle == 0
+            !pools[pool].isChoosy || counts.idle == 0
         {
             return
         }
@@ -47,14 +48,14 @@ extension Scheduler {
         _ waiter: Int, _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
-        if claimPending(waiter, pool, in: &plan, state: nil) { return true }
+        if claimPending(waiter, pool, in: &plan) { return true }
         let attempts = pools[pool].counts.connecting + plan.awaitingClose
         guard attempts < connectLimit(pool, now) else { return false }
         let capacity = capacity(pool, waiter, now)
-        let required = waiters.slots[waiter].requiresProfile
+        let need = waiters.slots[waiter].need
         let fullNow = fullBounds(pool, capacity: capacity, afterClosing: nil)
         if fullNow.isEmpty {
-            let profile = required ? waiters.slots[waiter].profile : .serverDefault
+            let profile = need.requiresProfile ? need.profile : .serverDefault
             let server = open(pool, profile, now, &effects)
             servers.slots[server].claimedIn = plan.number
             note(waiter, in: &plan)
@@ -63,33 +64,40 @@ extension Scheduler {
         // It is held back until the room is there: others must not be served first by then.
         if !fullNow.isDisjoint(with: .shared) { setHeldBack(pool, true) }
         let full = fullBounds(pool, capacity: capacity, afterClosing: plan.awaitingClose)
-        if !full.isEmpty, !makeRoom(pool, full, ownToo: required, now, &effects) { return false }
+        if !full.isEmpty, !makeRoom(pool, full, for: need, now, &effects) { return false }
         plan.awaitingClose += 1
         note(waiter, in: &plan)
         return true
     }
 
     /// Counts on a connection that is being opened or checked, and that no other waiter counts on.
+    /// `insteadOf` an idle one that would have to be checked: only one that is being checked, and
+    /// serves the same clients.
     mutating func claimPending(
-        _ waiter: Int, _ pool: Int, in plan: inout ConnectPlan, state: ServerState?
+        _ waiter: Int, _ pool: Int, in plan: inout ConnectPlan, insteadOf idle: Int? = nil
     ) -> Bool {
+        let need = waiters.slots[waiter].need
+        var claimed: Int?
         var candidate = pools[pool].pending.front
         while candidate >= 0 {
             let server = Int(candidate)
             candidate = servers.slots[server].next
             if servers.slots[server].claimedIn == plan.number { continue }
-            if let state, servers.slots[server].state != state { continue }
-            if waiters.slots[waiter].requiresProfile,
-                servers.slots[server].openedProfile != waiters.slots[waiter].profile
-            {
-                continue
+            if let idle {
+                guard servers.slots[server].state == .validating,
+                    servers.slots[server].confinedTo == servers.slots[idle].confinedTo
+                else { continue }
             }
-            if servers.slots[server].closeWhenFree != nil { continue }
-            servers.slots[server].claimedIn = plan.number
-            note(waiter, in: &plan)
-            return true
+            if servers.slots[server].closeWhenFree != nil || !fits(server, need) { continue }
+            // One that serves nobody else leaves the others to those behind it.
+            let isOwn = servers.slots[server].confinedTo != nil
+            if claimed == nil || isOwn { claimed = server }
+            if isOwn || pools[pool].counts.confined == 0 { break }
         }
-        return false
+        guard let claimed else { return false }
+        servers.slots[claimed].claimedIn = plan.number
+        note(waiter, in: &plan)
+        return true
     }
 
     /// This waiter is provided for in this pass.

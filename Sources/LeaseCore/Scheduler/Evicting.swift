@@ -1,51 +1,55 @@
 /// How connections move between pools that share a bound.
 extension Scheduler {
     /// Closes connections that nobody uses, so that each of these bounds has room for one more of
-    /// this pool's; false, and nothing done, when that is not possible. With `ownToo`, the pool's
-    /// own idle ones have the wrong profile, and may go as well.
+    /// this pool's; false, and nothing done, when that is not possible. The pool's own idle ones do
+    /// not fit what is needed, and may go as well.
     mutating func makeRoom(
-        _ pool: Int, _ full: BoundSet, ownToo: Bool, _ now: Instant,
+        _ pool: Int, _ full: BoundSet, for need: ServerNeed, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
-        if let victim = leastUseful(for: pool, sharing: full, ownToo: ownToo, now) {
-            evict(victim, now, &effects)
+        if let victim = leastUseful(for: pool, sharing: full, need, now) {
+            evict(victim, for: pool, need, now, &effects)
             return true
         }
         // No single connection is under all of them: one for each bound, if each has one.
         if full.contains(.pool) { return false }
         var victims: [Int] = []
         for bound in [BoundSet.database, .user, .broker] where full.contains(bound) {
-            guard let victim = leastUseful(for: pool, sharing: bound, ownToo: ownToo, now) else {
+            guard let victim = leastUseful(for: pool, sharing: bound, need, now) else {
                 return false
             }
             if !victims.contains(victim) { victims.append(victim) }
         }
-        for victim in victims { evict(victim, now, &effects) }
+        for victim in victims { evict(victim, for: pool, need, now, &effects) }
         return true
     }
 
     private mutating func evict(
-        _ victim: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+        _ victim: Int, for pool: Int, _ need: ServerNeed, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
     ) {
-        let isUnneeded = servers.slots[victim].state == .connecting
-        close(victim, isUnneeded ? .unneeded : .evicted, now, &effects)
+        if servers.slots[victim].state == .connecting {
+            close(victim, .unneeded, now, &effects)
+        } else if servers.slots[victim].pool == pool, !isOpen(victim, to: need.peer) {
+            pools[pool].contention.tookAway(now)
+            close(victim, .confined, now, &effects)
+        } else {
+            close(victim, .evicted, now, &effects)
+        }
     }
 
     /// The connection that has been idle longest among those under all these bounds, of pools
     /// above their minimum if there are such; else one being opened that no one waits for.
     private func leastUseful(
-        for pool: Int, sharing full: BoundSet, ownToo: Bool, _ now: Instant
+        for pool: Int, sharing full: BoundSet, _ need: ServerNeed, _ now: Instant
     ) -> Int? {
         var victim: Int?
         var victimIsSpare = false
         for other in pools.live {
-            let candidate = Int(pools[other].idle.back)
-            guard candidate >= 0, shares(full, pool, other) else { continue }
-            if other == pool {
-                guard ownToo else { continue }
-            } else if longestWait(other, now) != nil {
-                continue
-            }
+            guard shares(full, pool, other),
+                let candidate = other == pool
+                    ? longestIdle(other, unfitFor: need) : longestUnwanted(other, now)
+            else { continue }
             let isSpare = pools[other].counts.staying > wantedMinimum(other)
             if let present = victim {
                 if victimIsSpare && !isSpare { continue }
@@ -56,6 +60,48 @@ extension Scheduler {
             victimIsSpare = isSpare
         }
         return victim ?? unneededConnect(for: pool, sharing: full)
+    }
+
+    private func longestIdle(_ pool: Int, unfitFor need: ServerNeed) -> Int? {
+        var candidate = Int(pools[pool].idle.back)
+        while candidate >= 0 {
+            if !fits(candidate, need) { return candidate }
+            candidate = Int(servers.slots[candidate].previous)
+        }
+        return nil
+    }
+
+    /// The connection that has been idle longest in a pool where nobody can be served by it.
+    private func longestUnwanted(_ pool: Int, _ now: Instant) -> Int? {
+        var candidate = Int(pools[pool].idle.back)
+        if candidate < 0 { return nil }
+        if longestWait(pool, now) == nil { return candidate }
+        guard pools[pool].isChoosy else { return nil }
+        while candidate >= 0 {
+            if !isWanted(candidate, now) { return candidate }
+            candidate = Int(servers.slots[candidate].previous)
+        }
+        return nil
+    }
+
+    /// Whether a waiter of the idle connection's own pool might be served by it.
+    private func isWanted(_ server: Int, _ now: Instant) -> Bool {
+        let pool = servers.slots[server].pool
+        var queue = pools[pool].queue.cursor
+        for _ in 0..<pools[pool].queue.activeCount {
+            var candidate = pools[pool].queue.queues[queue].head
+            while candidate >= 0 {
+                let waiter = Int(candidate)
+                let capacity = capacity(pool, waiter, now)
+                guard mayLease(pool, queue, capacity: capacity, ConnectPlan(number: 0)) else {
+                    break
+                }
+                if fits(server, waiters.slots[waiter].need) { return true }
+                candidate = waiters.slots[waiter].next
+            }
+            queue = pools[pool].queue.queues[queue].nextActive
+        }
+        return false
     }
 
     private func unneededConnect(for pool: Int, sharing full: BoundSet) -> Int? {

@@ -95,37 +95,6 @@ extension Scheduler {
         return now.nanoseconds(since: servers.slots[server].since) >= limit
     }
 
-    /// The idle connection for this profile. One that has it in force is preferred, if it is among
-    /// the first few and needs no check; one that must have been opened with it is searched for.
-    @inline(__always)
-    func idleServer(_ pool: Int, profile: ProfileID, required: Bool, _ now: Instant) -> Int? {
-        let newest = pools[pool].idle.front
-        guard newest >= 0 else { return nil }
-        // One that came free or was checked just now is used, in turns too: else a short check
-        // delay would check one after the other, and grant none.
-        let oldestFirst =
-            pools[pool].limits.policy.roundRobin
-            && servers.slots[Int(newest)].provenIn != callNumber
-        var candidate = oldestFirst ? pools[pool].idle.back : newest
-        let first = Int(candidate)
-        if required {
-            while candidate >= 0 {
-                if servers.slots[Int(candidate)].openedProfile == profile { return Int(candidate) }
-                let slot = servers.slots[Int(candidate)]
-                candidate = oldestFirst ? slot.previous : slot.next
-            }
-            return nil
-        }
-        for _ in 0..<8 where candidate >= 0 {
-            let index = Int(candidate)
-            if servers.slots[index].profile == profile {
-                return index == first || !needsCheck(index, now) ? index : first
-            }
-            candidate = oldestFirst ? servers.slots[index].previous : servers.slots[index].next
-        }
-        return first
-    }
-
     private mutating func grantIdle(
         _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
@@ -148,26 +117,30 @@ extension Scheduler {
     ) -> (waiter: Int, server: Int)? {
         var queue = pools[pool].queue.cursor
         for _ in 0..<pools[pool].queue.activeCount {
+            // Many clients of one process may wait: what does not fit the first fits none of them.
+            var unmet: ServerNeed?
             var candidate = pools[pool].queue.queues[queue].head
             while candidate >= 0 {
                 let waiter = Int(candidate)
                 candidate = waiters.slots[waiter].next
                 if waiters.slots[waiter].coveredIn == plan.number { continue }
+                let need = waiters.slots[waiter].need
+                if let unmet, need.isMet(alikeWith: unmet) { continue }
                 let capacity = capacity(pool, waiter, now)
                 // What is planned for others does not keep a connection idle that is there now.
                 let present = ConnectPlan(number: 0)
                 guard mayLease(pool, queue, capacity: capacity, present) else { break }
-                let server = idleServer(
-                    pool, profile: waiters.slots[waiter].profile,
-                    required: waiters.slots[waiter].requiresProfile, now)
-                if let server {
+                if let server = idleServer(pool, for: need, now) {
                     if !needsCheck(server, now) { return (waiter, server) }
-                    if !claimPending(waiter, pool, in: &plan, state: .validating) {
+                    if !claimPending(waiter, pool, in: &plan, insteadOf: server) {
                         return (waiter, server)
                     }
-                } else if mayLease(pool, queue, capacity: capacity, plan) {
+                } else {
                     // Its own connection is opened before one that it cannot use goes to others.
-                    _ = cover(waiter, pool, &plan, now, &effects)
+                    let isCovered =
+                        mayLease(pool, queue, capacity: capacity, plan)
+                        && cover(waiter, pool, &plan, now, &effects)
+                    if !isCovered { unmet = need }
                     if pools[pool].idle.count == 0 { return nil }
                 }
             }

@@ -40,6 +40,8 @@ struct Pool {
     var queue = WaitQueue()
     /// Waiters that only a connection opened with their profile serves.
     var requiring = 0
+    /// Whether it may hand out one more connection to a process.
+    var contention = Contention()
     var backoff = Backoff()
     var startup: StartupProgress?
     var isPaused = false
@@ -57,6 +59,10 @@ struct Pool {
     var isHeldBack = false
     /// While all pools are settled: since when its oldest waiter waits; nil: it had its turn.
     var turn: Instant?
+
+    /// Not every connection serves every waiter.
+    @inline(__always)
+    var isChoosy: Bool { requiring > 0 || counts.confined > 0 }
 
     @inline(__always)
     var givesOut: Bool { !isPaused && !isClosed }

@@ -30,7 +30,7 @@ extension Scheduler {
         for waiting in waiters(of: pools[pool].id) {
             guard let waiter = waiters.index(of: waiting.client) else { continue }
             if let profile {
-                guard waiters.slots[waiter].requiresProfile, waiting.profile == profile else {
+                guard waiters.slots[waiter].need.requiresProfile, waiting.profile == profile else {
                     continue
                 }
             }

@@ -52,6 +52,9 @@ package struct Scheduler {
         case .requestWithdrawn(let client): withdraw(client, now, &effects)
         case .deadlineReached: reachDeadlines(now, &effects)
 
+        case .serverHandedOut(let server, let peer): serverHandedOut(server, to: peer)
+        case .peerGone(let peer): peerGone(peer, now, &effects)
+
         case .serverConnected(let server): serverConnected(server, now, &effects)
         case .serverConnectFailed(let server, let failure):
             serverConnectFailed(server, failure, now, &effects)

@@ -40,6 +40,8 @@ package enum CloseReason: String, Equatable, Sendable {
     case reconnect = "reconnect asked for"
     case poolClosed = "pool removed"
     case draining = "broker is draining"
+    /// It was confined to another process than the one that needed the room, or its process is gone.
+    case confined = "confined to another process"
     /// A connect in progress: another pool's waiter needs its room.
     case unneeded = "nobody waits for it any more"
 }

@@ -26,6 +26,13 @@ package enum SchedulerEvent: Sendable {
     /// The lease on this server is over. `profile` is what is in force on the server now.
     case leaseReturned(ServerID, ServerCondition, profile: ProfileID)
 
+    /// The descriptor of this leased connection goes to that process, which may keep a copy: from
+    /// now on the connection is granted to clients of that process only. Ask `mayHandOut` first.
+    case serverHandedOut(ServerID, to: PeerID)
+    /// The process has no session any more: what is confined to it is closed, a leased one when it
+    /// comes back.
+    case peerGone(PeerID)
+
     // MARK: Servers
 
     case serverConnected(ServerID)
@@ -78,10 +85,13 @@ package struct LeaseRequest: Sendable {
     /// When the client began to wait: earlier than `now` for a request that is made again because
     /// the server granted first was dead. Such a request goes to the front of its group.
     package var since: Instant
+    /// The client's process, if connections may be confined to it; nil: it is given only ones that
+    /// are not confined.
+    package var peer: PeerID?
 
     package init(
         client: ClientID, pool: PoolID, group: GroupID, owner: OwnerKey, profile: ProfileID,
-        requiresProfile: Bool, deadline: Instant, since: Instant
+        requiresProfile: Bool, deadline: Instant, since: Instant, peer: PeerID? = nil
     ) {
         self.client = client
         self.pool = pool
@@ -91,6 +101,7 @@ package struct LeaseRequest: Sendable {
         self.requiresProfile = requiresProfile
         self.deadline = deadline
         self.since = since
+        self.peer = peer
     }
 }
 

@@ -42,6 +42,10 @@ extension Scheduler {
         for slot in servers.slots where slot.pool == pool {
             guard let state = slot.state else { continue }
             counts[state] += 1
+            if slot.confinedTo != nil, state != .closing {
+                counts.confined += 1
+                try demand(state != .connecting, "a confined connection that was never leased")
+            }
             try demand((slot.lease != nil) == (state == .leased), "a lease without its state")
             if let lease = slot.lease {
                 leasesInQueue[lease.queue] += 1
@@ -87,7 +91,7 @@ extension Scheduler {
                     "a waiter without a deadline")
                 try demand(
                     waiters.index(of: waiter.client) == Int(candidate), "a waiter without a client")
-                if waiter.requiresProfile { requiring += 1 }
+                if waiter.need.requiresProfile { requiring += 1 }
                 previousSince = waiter.since
                 length += 1
                 candidate = waiter.next

@@ -13,6 +13,11 @@ package struct PoolSummary: Equatable, Sendable {
     package var size: Int
     package var reserveSize: Int
     package var isHeldBack: Bool
+    /// Connections that serve only the process that they were handed to.
+    package var confined: Int { counts.confined }
+    /// Until when none is handed out, after one was closed because its process was another; nil: it
+    /// hands out. May be past.
+    package var handsOutAgainAt: Instant?
 }
 
 /// A server connection as the console shows it.
@@ -26,6 +31,8 @@ package struct ServerSummary: Equatable, Sendable {
     package var connectedAt: Instant
     package var profile: ProfileID
     package var openedProfile: ProfileID
+    /// The client process that it was handed to, and serves alone since; nil: it serves any.
+    package var confinedTo: PeerID?
     package var lease: LeaseSummary?
 }
 
@@ -75,7 +82,7 @@ extension Scheduler {
             oldestWaiter: oldestWaiter(index), connectFailures: pool.backoff.attempts,
             lastFailure: pool.backoff.failure, nextAttempt: failed ? pool.backoff.until : nil,
             size: pool.limits.size, reserveSize: pool.limits.policy.reserveSize,
-            isHeldBack: pool.isHeldBack)
+            isHeldBack: pool.isHeldBack, handsOutAgainAt: pool.contention.until)
     }
 
     package var poolSummaries: [PoolSummary] {
@@ -112,7 +119,8 @@ extension Scheduler {
         return ServerSummary(
             server: servers.id(index), pool: pool.id, state: state, since: slot.since,
             connectedAt: slot.connectedAt, profile: slot.profile,
-            openedProfile: slot.openedProfile, lease: lease)
+            openedProfile: slot.openedProfile, confinedTo: slot.confinedTo,
+            lease: lease)
     }
 
     /// The waiters of a pool, next one first.
@@ -128,7 +136,7 @@ extension Scheduler {
                 summaries.append(
                     WaiterSummary(
                         client: waiter.client, pool: pool.id, group: GroupID(UInt32(queue.group)),
-                        owner: waiter.owner, profile: waiter.profile, since: waiter.since,
+                        owner: waiter.owner, profile: waiter.need.profile, since: waiter.since,
                         deadline: waiter.deadline,
                         place: pool.queue.place(position: position, queue: queueIndex)))
                 candidate = waiter.next

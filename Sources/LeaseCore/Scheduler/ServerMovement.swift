@@ -19,7 +19,9 @@ extension Scheduler {
         switch state {
         case .idle: pools[pool].idle.pushFront(index, in: &servers.slots)
         case .connecting, .validating: pools[pool].pending.pushFront(index, in: &servers.slots)
-        case .closing: tally(pool) { $0.closing += 1 }
+        case .closing:
+            tally(pool) { $0.closing += 1 }
+            if servers.slots[index].confinedTo != nil { pools[pool].counts.confined -= 1 }
         case .leased, .resetting, .cancelling: break
         }
     }

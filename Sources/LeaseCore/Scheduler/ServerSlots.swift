@@ -16,6 +16,8 @@ struct ServerSlot {
     /// With which it was opened, and which is in force now.
     var openedProfile = ProfileID.serverDefault
     var profile = ProfileID.serverDefault
+    /// The process that had its descriptor: it serves no other any more.
+    var confinedTo: PeerID?
     /// Since when it is in its state.
     var since = Instant.zero
     /// When opening began, then when it was opened.

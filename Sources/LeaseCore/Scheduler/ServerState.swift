@@ -25,6 +25,8 @@ package struct ServerCounts: Equatable, Sendable {
     package var resetting = 0
     package var cancelling = 0
     package var closing = 0
+    /// Those of them, without the closing ones, that are confined to a client process.
+    package var confined = 0
 
     package init() {}
 

@@ -5,8 +5,7 @@ struct Waiter {
     /// Its group's queue in the pool.
     var queue = 0
     var owner = OwnerKey(processID: 0)
-    var profile = ProfileID.serverDefault
-    var requiresProfile = false
+    var need = ServerNeed(profile: .serverDefault)
     var deadline = Instant.endOfTime
     var since = Instant.zero
     /// When it is told its place next, and how long it has waited then.

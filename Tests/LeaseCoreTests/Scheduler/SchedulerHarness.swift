@@ -62,7 +62,7 @@ struct SchedulerHarness {
     mutating func request(
         _ client: UInt32, pool: UInt32 = 0, group: UInt32 = 0, profile: UInt32 = 0,
         requires: Bool = false, within wait: Duration = .seconds(60),
-        waitingFor past: Duration = .zero
+        waitingFor past: Duration = .zero, peer: UInt32? = nil
     ) -> [SchedulerEffect] {
         let since = Instant(nanoseconds: now.nanoseconds - past.wholeNanoseconds)
         return send(
@@ -70,7 +70,8 @@ struct SchedulerHarness {
                 LeaseRequest(
                     client: Self.client(client), pool: PoolID(pool), group: GroupID(group),
                     owner: OwnerKey(processID: Int32(client)), profile: ProfileID(profile),
-                    requiresProfile: requires, deadline: since + wait, since: since)))
+                    requiresProfile: requires, deadline: since + wait, since: since,
+                    peer: peer.map { PeerID($0) })))
     }
 
     /// Opens what the scheduler ordered in these effects.
@@ -82,14 +83,29 @@ struct SchedulerHarness {
     }
 
     /// A lease for this client, on a connection opened for it.
-    mutating func lease(_ client: UInt32, pool: UInt32 = 0, group: UInt32 = 0) -> ServerID {
-        var effects = request(client, pool: pool, group: group)
+    mutating func lease(
+        _ client: UInt32, pool: UInt32 = 0, group: UInt32 = 0, peer: UInt32? = nil
+    ) -> ServerID {
+        var effects = request(client, pool: pool, group: group, peer: peer)
         effects += connect(effects)
         guard let server = granted(effects)[Self.client(client)] else {
             Issue.record("client \(client) got nothing: \(effects)")
             return ServerID(slot: .max, generation: 0)
         }
         return server
+    }
+
+    /// A lease for this client, whose connection is handed to its process.
+    mutating func handOut(
+        _ client: UInt32, pool: UInt32 = 0, to peer: UInt32
+    ) -> ServerID {
+        let server = lease(client, pool: pool, peer: peer)
+        send(.serverHandedOut(server, to: PeerID(peer)))
+        return server
+    }
+
+    func mayHandOut(_ server: ServerID, to peer: UInt32) -> Bool {
+        scheduler.mayHandOut(server, to: PeerID(peer), now: now)
     }
 
     @discardableResult

@@ -17,12 +17,12 @@ struct SchedulerOracleTests {
         return oracle
     }
 
-    private func request(_ client: UInt32) -> SchedulerEvent {
+    private func request(_ client: UInt32, peer: PeerID? = nil) -> SchedulerEvent {
         .leaseRequested(
             LeaseRequest(
                 client: ClientID(slot: client, generation: 1), pool: pool, group: group,
                 owner: OwnerKey(processID: 1), profile: .serverDefault, requiresProfile: false,
-                deadline: now + .seconds(1), since: now))
+                deadline: now + .seconds(1), since: now, peer: peer))
     }
 
     private func grant(_ client: UInt32, _ server: ServerID, lease: UInt64) -> SchedulerEffect {
@@ -116,6 +116,46 @@ struct SchedulerOracleTests {
         let rejection = Rejection(
             cause: .deadline(.connecting), waited: .zero, place: 1, waiting: 1)
         #expect(refuses(oracle, .reject(ClientID(slot: 1, generation: 1), rejection)))
+    }
+
+    /// An oracle that has seen one connection handed to a process, and returned.
+    private func withOneConfined(to peer: PeerID) throws -> EffectOracle {
+        var oracle = try withOneIdle(size: 1)
+        oracle.observe(request(1, peer: peer), now: now)
+        try oracle.check(grant(1, server, lease: 1), now: now)
+        oracle.observe(.serverHandedOut(server, to: peer), now: now)
+        oracle.observe(.leaseReturned(server, .clean, profile: .serverDefault), now: now)
+        return oracle
+    }
+
+    @Test func refusesToGiveAConfinedServerToAnotherProcess() throws {
+        var oracle = try withOneConfined(to: PeerID(1))
+        oracle.observe(request(2, peer: PeerID(2)), now: now)
+        oracle.observe(request(3), now: now)
+        oracle.observe(request(4, peer: PeerID(1)), now: now)
+        #expect(refuses(oracle, grant(2, server, lease: 2)))
+        #expect(refuses(oracle, grant(3, server, lease: 2)))
+        #expect(!refuses(oracle, grant(4, server, lease: 2)))
+        oracle.observe(.peerGone(PeerID(1)), now: now)
+        #expect(refuses(oracle, grant(4, server, lease: 2)))
+        #expect(!refuses(oracle, .closeServer(server, .confined)))
+    }
+
+    @Test func refusesToTakeAServerFromAProcessForNobody() throws {
+        var oracle = try withOneConfined(to: PeerID(1))
+        #expect(refuses(oracle, .closeServer(server, .confined)))
+        oracle.observe(request(2, peer: PeerID(1)), now: now)
+        #expect(refuses(oracle, .closeServer(server, .confined)))
+        oracle.observe(request(3, peer: PeerID(2)), now: now)
+        #expect(!refuses(oracle, .closeServer(server, .confined)))
+    }
+
+    @Test func seesOneWhoWaitsBesideWhatItCannotUse() throws {
+        var oracle = try withOneConfined(to: PeerID(1))
+        oracle.observe(request(2, peer: PeerID(2)), now: now)
+        #expect(throws: Violation.self) {
+            try oracle.checkRest(now: now, nextDeadline: now, backingOff: [])
+        }
     }
 
     @Test func seesOneWhoWaitsBesideAnIdleConnection() throws {

@@ -7,6 +7,7 @@ struct SchedulerStateTableTests {
     enum Event: String, CaseIterable, Codable, Sendable {
         case connected, connectFailed, validationSucceeded, validationFailed, resetSucceeded
         case resetFailed, lost, cancelStarted, cancelFinished, closed, returned
+        case handedOut
 
         func event(_ server: ServerID) -> SchedulerEvent {
             switch self {
@@ -21,6 +22,7 @@ struct SchedulerStateTableTests {
             case .cancelFinished: .cancelFinished(server)
             case .closed: .serverClosed(server)
             case .returned: .leaseReturned(server, .clean, profile: .serverDefault)
+            case .handedOut: .serverHandedOut(server, to: PeerID(1))
             }
         }
     }
@@ -44,7 +46,7 @@ struct SchedulerStateTableTests {
         case (.validating, .validationFailed), (.validating, .lost): .goes(to: .closing)
         case (.validating, .cancelStarted): .goes(to: .validating)
         case (.leased, .returned): .goes(to: .idle)
-        case (.leased, .lost), (.leased, .cancelStarted): .goes(to: .leased)
+        case (.leased, .lost), (.leased, .cancelStarted), (.leased, .handedOut): .goes(to: .leased)
         case (.resetting, .resetSucceeded): .goes(to: .idle)
         case (.resetting, .resetFailed), (.resetting, .lost): .goes(to: .closing)
         case (.resetting, .cancelStarted): .goes(to: .resetting)
@@ -52,14 +54,16 @@ struct SchedulerStateTableTests {
         case (.cancelling, .cancelStarted): .goes(to: .cancelling)
         case (.cancelling, .lost): .goes(to: .closing)
         case (.closing, .closed): .gone
-        case (.closing, .cancelFinished): .illegal
+        case (.closing, .cancelFinished), (.closing, .handedOut): .illegal
         case (.closing, _): .late
         default: .illegal
         }
     }
 
     /// A harness with one connection in this state, and no one who waits.
-    static func harness(in state: ServerState) -> (SchedulerHarness, ServerID) {
+    static func harness(
+        in state: ServerState, confinedTo peer: UInt32? = nil
+    ) -> (SchedulerHarness, ServerID) {
         var harness = SchedulerHarness()
         harness.open(size: 1) { policy in
             policy.checkDelay = state == .validating ? .zero : nil
@@ -69,13 +73,14 @@ struct SchedulerStateTableTests {
             harness.send(.requestWithdrawn(SchedulerHarness.client(1)))
             return (harness, server)
         }
-        let server = harness.lease(1)
+        let server = harness.lease(1, peer: peer)
+        if let peer { harness.send(.serverHandedOut(server, to: PeerID(peer))) }
         switch state {
         case .leased, .connecting: break
         case .idle: harness.giveBack(server)
         case .validating:
             harness.giveBack(server)
-            harness.request(2)
+            harness.request(2, peer: peer)
             harness.send(.requestWithdrawn(SchedulerHarness.client(2)))
         case .resetting: harness.giveBack(server, .dirty)
         case .cancelling:
@@ -104,6 +109,37 @@ struct SchedulerStateTableTests {
             #expect(harness.scheduler.staleEvents == 1)
         case .illegal: break
         }
+    }
+
+    /// The process that a connection is confined to ends, then what the connection does.
+    @Test(arguments: ServerState.allCases)
+    func aProcessTakesWhatIsConfinedToItAlong(_ state: ServerState) {
+        if state == .connecting { return }
+        var (harness, server) = Self.harness(in: state, confinedTo: 1)
+        #expect(harness.send(.peerGone(PeerID(2))).isEmpty)
+        #expect(harness.state(server) == state)
+        let effects = harness.send(.peerGone(PeerID(1)))
+        switch state {
+        case .idle, .validating, .resetting: #expect(closed(effects) == [server: .confined])
+        case .leased:
+            #expect(effects.isEmpty)
+            #expect(closed(harness.giveBack(server)) == [server: .confined])
+        case .cancelling:
+            #expect(effects.isEmpty)
+            #expect(closed(harness.send(.cancelFinished(server))) == [server: .confined])
+        case .connecting, .closing: #expect(effects.isEmpty)
+        }
+        #expect(harness.state(server) == .closing)
+        #expect(harness.pool().confined == 0)
+    }
+
+    /// And one that is confined to nobody stays, whichever process ends.
+    @Test(arguments: ServerState.allCases)
+    func aProcessThatEndsLeavesTheOthersConnections(_ state: ServerState) {
+        var (harness, server) = Self.harness(in: state)
+        #expect(harness.send(.peerGone(PeerID(1))).isEmpty)
+        #expect(harness.state(server) == state)
+        #expect(harness.scheduler.staleEvents == 0)
     }
 
     @Test(arguments: Event.allCases)
@@ -140,6 +176,13 @@ struct SchedulerStateTableTests {
                 var (harness, server) = SchedulerStateTableTests.harness(in: state)
                 harness.send(event.event(server))
             }
+        }
+    }
+
+    @Test func aSecondProcessIsNotHandedTheConnection() async {
+        await #expect(processExitsWith: .failure) {
+            var (harness, server) = SchedulerStateTableTests.harness(in: .leased, confinedTo: 1)
+            harness.send(.serverHandedOut(server, to: PeerID(2)))
         }
     }
 
