@@ -34,19 +34,17 @@ extension Broker {
         process.sessions -= 1
         guard process.sessions == 0 else { return }
         processes[peer.processID] = nil
+        if process.hasHadDirect { post(.peerGone(process.id)) }
     }
 
     func mayConfine(_ server: ServerConnection, to client: ClientSession) -> Bool {
-        client.process != nil
+        guard let process = client.process else { return false }
+        return scheduler.mayHandOut(server.id, to: process.id, now: now)
     }
 
     func confine(_ server: ServerConnection, to client: ClientSession) {
         guard let process = client.process else { return }
         process.hasHadDirect = true
+        post(.serverHandedOut(server.id, to: process.id))
     }
-}
-
-struct PeerID {
-    let rawValue: UInt32
-    init(_ rawValue: UInt32) { self.rawValue = rawValue }
 }

@@ -18,7 +18,11 @@ extension Broker {
         }
         guard server.pool.mode.pooling != .session else { return .sessionPool }
         guard server.connection?.usesTLS == false else { return .serverUsesTLS }
-        if let user = server.pool.directUser, user != peer.userID { return .otherUser }
+        if let user = server.pool.directUser, user != peer.userID,
+            (scheduler.summary(of: server.pool.id)?.confined ?? 0) > 0
+        {
+            return .otherUser
+        }
         guard mayConfine(server, to: client) else { return .contention }
         guard client.outbound.isEmpty else { return .clientDoesNotRead }
         return nil

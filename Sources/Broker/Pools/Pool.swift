@@ -14,7 +14,7 @@ final class Pool {
     var mode: RelayMode { didSet { heldMode = mode.held } }
     /// The mode for a client that holds an explicit lease.
     private(set) var heldMode: RelayMode
-    /// Whose processes may have direct leases: the first that had one.
+    /// Whose processes may have direct leases, as long as one of them has had some connection.
     var directUser: UInt32?
     /// `query_wait_timeout`, `query_timeout` … of this pool.
     var limits: LeaseLimits {

@@ -23,7 +23,8 @@ extension Broker {
                 LeaseRequest(
                     client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
                     profile: client.profile, requiresProfile: pool.mode.pooling == .session,
-                    deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt)))
+                    deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt,
+                    peer: client.process?.id)))
     }
 
     func withdraw(_ client: ClientSession) {
