@@ -1,0 +1,215 @@
+"""Whose turn it is in this process, and which connections are idle or lent."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Callable, Generic, Hashable, Optional, Protocol, TypeVar
+
+from ._request import Grant, Request
+
+if TYPE_CHECKING:
+    from ._link import Link
+
+C = TypeVar("C")
+
+
+class Ticket(Protocol):
+    """A place in the queue."""
+
+    def grant(self) -> bool:
+        """The turn has come, or the pool was closed. Called under the book's lock: must not wait.
+        False when nobody waits with this ticket any more."""
+
+
+class Loan(Generic[C]):
+    """One lease of this process: who took it where, over which link, what the broker said.
+
+    It knows its connection weakly: one that its taker forgets is collected, and comes back so.
+    """
+
+    def __init__(self, link: Link[C], key: Hashable, request: Request, grant: Grant) -> None:
+        self.link = link
+        self.key = key
+        self.request = request
+        self.grant = grant
+        self.since = time.monotonic()
+        self.reference: Optional[weakref.ref[C]] = None
+        self.identity = 0
+
+
+class Book(Generic[C]):
+    """Turns are given first in, first out, and at most `size` are out at a time.
+
+    The lock is held for a few instructions at a time, never while anything waits, connects or
+    speaks. The garbage collector may find a forgotten connection at any instruction, also at one
+    under this lock: `forget` therefore only notes it, and whoever can take the lock does the rest.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._lock = threading.Lock()
+        self.size = size
+        self.taken = 0
+        self.closed = False
+        self._queue: deque[Ticket] = deque()
+        self._idle: list[Link[C]] = []
+        self._loans: dict[int, Loan[C]] = {}
+        self._keys: dict[Hashable, Loan[C]] = {}
+        self._forgotten: deque[Loan[C]] = deque()
+
+    # Turns.
+
+    def enter(self, ticket: Ticket) -> bool:
+        """True when the turn is had at once; otherwise the ticket is in the queue."""
+        with self._lock:
+            if self.closed or (self.taken < self.size and not self._queue):
+                self.taken += 1
+                entered = True
+            else:
+                self._queue.append(ticket)
+                entered = False
+        self._reap()
+        return entered
+
+    def give_up(self, ticket: Ticket) -> bool:
+        """Leaves the queue. False: the turn came in the meantime, and must be used or left."""
+        with self._lock:
+            try:
+                self._queue.remove(ticket)
+                left = True
+            except ValueError:
+                left = False
+        self._reap()
+        return left
+
+    def leave(self) -> None:
+        """A turn is over."""
+        with self._lock:
+            self._pass_on()
+        self._reap()
+
+    def _pass_on(self) -> None:
+        self.taken -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._queue and (self.taken < self.size or self.closed):
+            if self._queue.popleft().grant():
+                self.taken += 1
+
+    def resize(self, size: int) -> None:
+        with self._lock:
+            self.size = size
+            self._admit()
+        self._reap()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    # Idle connections.
+
+    def take_idle(self) -> Optional[Link[C]]:
+        """The one that was used last, if any."""
+        with self._lock:
+            idle = self._idle.pop() if self._idle else None
+        self._reap()
+        return idle
+
+    def put_idle(self, link: Link[C]) -> bool:
+        """False when the pool is closed: the caller closes the connection."""
+        with self._lock:
+            kept = not self.closed
+            if kept:
+                self._idle.append(link)
+        self._reap()
+        return kept
+
+    def take_all_idle(self) -> list[Link[C]]:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        self._reap()
+        return idle
+
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    # Loans.
+
+    def lend(self, connection: C, loan: Loan[C], forgotten: Callable[[Loan[C]], None]) -> None:
+        """Writes a lease down. If the connection is collected first, `forgotten` is called (from
+        any thread, at any instruction) and then the turn is over."""
+        identity = id(connection)
+
+        def collected(_: weakref.ref[C]) -> None:
+            forgotten(loan)
+            self._forgotten.append(loan)
+            self._reap()
+
+        loan.identity = identity
+        loan.reference = weakref.ref(connection, collected)
+        with self._lock:
+            self._loans[identity] = loan
+            self._keys[loan.key] = loan
+        self._reap()
+
+    def loan_of(self, connection: C) -> Optional[Loan[C]]:
+        loan = self._loans.get(id(connection))
+        if loan is None or loan.reference is None or loan.reference() is not connection:
+            return None
+        return loan
+
+    def loan_with(self, key: Hashable) -> Optional[Loan[C]]:
+        return self._keys.get(key)
+
+    def settle(self, connection: C) -> Optional[Loan[C]]:
+        """Strikes the lease out: of two who give back the same connection, one gets the loan. The
+        turn is still the caller's, who must `leave`."""
+        with self._lock:
+            loan = self.loan_of(connection)
+            if loan is not None:
+                self._strike(loan)
+                loan.reference = None
+        self._reap()
+        return loan
+
+    def _strike(self, loan: Loan[C]) -> None:
+        # A collected connection's id may be another one's by now.
+        if self._loans.get(loan.identity) is loan:
+            del self._loans[loan.identity]
+        if self._keys.get(loan.key) is loan:
+            del self._keys[loan.key]
+
+    def loans(self) -> list[Loan[C]]:
+        with self._lock:
+            loans = list(self._loans.values())
+        self._reap()
+        return loans
+
+    def _reap(self) -> None:
+        # Who adds to the list tries the lock; who holds the lock looks at the list afterwards: so
+        # nothing stays on it, and nobody waits for a lock that its own thread holds.
+        while self._forgotten and self._lock.acquire(blocking=False):
+            try:
+                while self._forgotten:
+                    loan = self._forgotten.popleft()
+                    loan.reference = None
+                    self._strike(loan)
+                    self._pass_on()
+            finally:
+                self._lock.release()
+
+    # The end.
+
+    def close(self) -> tuple[list[Link[C]], list[Loan[C]]]:
+        """No more turns: who waits is let go. Returns the idle connections and the loans."""
+        with self._lock:
+            self.closed = True
+            idle, self._idle = self._idle, []
+            lent = list(self._loans.values())
+            self._admit()
+        self._reap()
+        return idle, lent

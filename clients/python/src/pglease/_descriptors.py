@@ -1,0 +1,51 @@
+"""File descriptors that come along with bytes on a Unix socket."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from typing import Any, Optional
+
+_WIDTH = array.array("i").itemsize
+# Room for one too many: the surplus is seen, and closed, instead of being cut off by the kernel.
+_SPACE = socket.CMSG_SPACE(4 * _WIDTH)
+_SIZE = 65536
+# Not in the module on every system; where it is missing there is no direct lease either.
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+
+
+class Received:
+    """The one descriptor that an answer carried, owned until somebody takes it."""
+
+    def __init__(self) -> None:
+        self._number: Optional[int] = None
+
+    def receive(self, channel: socket.socket, peek: bool = False) -> bytes:
+        """recvmsg(2). With `peek` the bytes stay, and the descriptor is a further duplicate."""
+        flags = _CLOEXEC | (socket.MSG_PEEK if peek else 0)
+        data, ancillary, _, _ = channel.recvmsg(_SIZE, _SPACE, flags)
+        for number in _numbers(ancillary):
+            self.close()
+            self._number = number
+        return data
+
+    def take(self) -> Optional[int]:
+        """The descriptor, which is the caller's now."""
+        number, self._number = self._number, None
+        return number
+
+    def close(self) -> None:
+        number = self.take()
+        if number is not None:
+            os.close(number)
+
+
+def _numbers(ancillary: list[tuple[int, int, Any]]) -> list[int]:
+    numbers: list[int] = []
+    for level, kind, raw in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found = array.array("i")
+            found.frombytes(raw[: len(raw) - len(raw) % _WIDTH])
+            numbers.extend(found)
+    return numbers

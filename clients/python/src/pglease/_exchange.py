@@ -1,0 +1,60 @@
+"""A question to the broker over its own socket, past the driver."""
+
+from __future__ import annotations
+
+import socket
+from typing import Optional
+
+from ._channel import Channel
+from ._descriptors import Received
+from ._outcome import Gone
+from ._waits import Waits, seconds_until
+from ._wire import Answer, BadAnswer, query
+
+
+async def exchange(channel: Channel, text: str, waits: Waits, due: Optional[float],
+                   received: Received) -> Answer:
+    """Sends one simple query and returns its whole answer.
+
+    Only while libpq is idle: nothing is left in its buffers, and nothing of the answer is left for
+    it. due: a value of time.monotonic(). A session that ends, is silent or talks nonsense is Gone:
+    the connection must then be closed, as it must after a cancellation.
+    """
+    keeper = channel.keeper
+    message = query(text)
+    try:
+        if keeper.send(message, socket.MSG_NOSIGNAL) != len(message):
+            raise Gone("the broker does not read")
+    except BlockingIOError:
+        raise Gone("the broker does not read") from None
+    except OSError:
+        # The session has ended. Its last words may still be there to be read.
+        pass
+    answer = Answer()
+    while not answer.ready:
+        if not await waits.readable(keeper.fileno(), seconds_until(due)):
+            raise Gone("the broker does not answer")
+        try:
+            data = received.receive(keeper)
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            raise Gone(str(error), answer.error) from None
+        if not data:
+            raise Gone("the broker closed the connection", answer.error)
+        try:
+            answer.feed(data)
+        except BadAnswer as error:
+            raise Gone(str(error)) from None
+    return answer
+
+
+def is_silent(channel: Channel) -> bool:
+    """True when an idle session has neither ended nor said anything."""
+    try:
+        channel.keeper.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False

@@ -1,0 +1,263 @@
+"""How every pool takes a lease and gives it back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVar
+
+from . import _fork, errors
+from ._book import Book, Loan
+from ._link import Link
+from ._outcome import Ending, Family, Gone, Refused, Stale, ended_by_other
+from ._policy import Policy
+from ._request import Grant, Request
+from ._waits import Waits
+from ._wire import Fields
+
+log = logging.getLogger("pglease")
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+class Leasing(ABC, Generic[C]):
+    """The part of a pool that does not depend on the driver.
+
+    A lease is a turn in this process (at most `size`, first come first served), a connection to the
+    broker (an idle one, or a new one), and the broker's grant on it. The three are had one after the
+    other within one deadline, and given up together.
+    """
+
+    def __init__(self, size: int, policy: Policy, family: Family[Any], waits: Waits) -> None:
+        self.policy = policy
+        self.family = family
+        self.waits = waits
+        self.book: Book[C] = Book(size)
+        _fork.register(self)
+
+    # What each driver does in its own way.
+
+    @abstractmethod
+    async def connect(self, request: Request) -> Link[C]:
+        """A new connection to the broker. BrokerAway when there is none; the driver's own errors
+        (password, no such database) pass through."""
+
+    @abstractmethod
+    def closed_error(self) -> Exception:
+        """What a closed pool answers."""
+
+    # Taking.
+
+    async def take(self, request: Request, key: Hashable) -> C:
+        """A connection with a lease."""
+        await self._turn(request)
+        try:
+            link, connection, grant = await self._with_retries(request, self._attempt)
+        except BaseException:
+            self.book.leave()
+            raise
+        link.connection = None
+        self.book.lend(connection, Loan(link, key, request, grant), _forgotten)
+        return connection
+
+    async def _turn(self, request: Request) -> None:
+        book = self.book
+        ticket = self.waits.ticket()
+        if not book.enter(ticket):
+            try:
+                granted = await self.waits.turn(ticket, request.left)
+            except BaseException:
+                if not book.give_up(ticket):
+                    book.leave()
+                raise
+            if not granted and book.give_up(ticket):
+                raise self._full(request)
+        if book.closed:
+            book.leave()
+            raise self.closed_error()
+
+    def _full(self, request: Request) -> errors.LeaseError:
+        """The deadline passed in this process's own queue."""
+        holders = tuple(_holder(loan) for loan in self.book.loans())
+        named = ", ".join(
+            f'thread {loan.request.thread} "{loan.request.thread_name}" '
+            f"for {time.monotonic() - loan.since:.1f} s (for {loan.request.purpose})"
+            for loan in self.book.loans())
+        error: errors.LeaseError = self.family.exhausted(
+            f"connection pool exhausted: no lease of this process came back in "
+            f"{request.waited:.1f} s", sqlstate="53300",
+            detail=f"The pool allows this process {self.book.size} leases at a time. "
+                   + (f"Held by: {named}." if named else "All are being taken."),
+            hint="Give leases back sooner, or raise the pool's maximum, or wait longer.",
+            waited=request.waited, holders=holders)
+        return error
+
+    async def open_idle(self, request: Request) -> None:
+        """One more connection to the broker, without a lease."""
+        link = await self._with_retries(request, self.connect)
+        await self._keep(link)
+
+    async def _with_retries(self, request: Request,
+                            step: Callable[[Request], Awaitable[T]]) -> T:
+        delay = self.policy.delay
+        attempt = 1
+        while True:
+            try:
+                return await step(request)
+            except errors.LeaseError as error:
+                # The deadline is the caller's: what does not fit in is not tried.
+                if (not error.retryable or attempt >= self.policy.attempts
+                        or delay >= request.left):
+                    raise
+                log.info("no lease yet, attempt %d of %d: %s", attempt, self.policy.attempts,
+                         first_line(str(error)))
+            await self.waits.sleep(delay)
+            if self.book.closed:
+                raise self.closed_error()
+            delay *= self.policy.factor
+            attempt += 1
+
+    async def _attempt(self, request: Request) -> tuple[Link[C], C, Grant]:
+        must_learn = False
+        while True:
+            link = self.book.take_idle()
+            fresh = link is None
+            if link is None:
+                link = await self.connect(request)
+                # Twice stale: let the driver read the answer itself, and do without direct.
+                link.must_learn = must_learn
+            connection = link.connection
+            assert connection is not None
+            try:
+                grant = await link.take(connection, request, self.policy.direct)
+                return link, connection, grant
+            except Refused as refused:
+                await self._keep(link)
+                raise self.family.error(refused.fields, request.waited) from None
+            except Stale:
+                await link.close(connection)
+                must_learn = fresh
+            except Gone as gone:
+                await link.close(connection)
+                if fresh:
+                    raise self._gone(gone, request) from None
+                # The broker was restarted, say, since this one was used: another one, silently.
+            except BaseException:
+                await link.close(connection)
+                raise
+
+    def _gone(self, gone: Gone, request: Request) -> errors.LeaseError:
+        away: errors.LeaseError = self.family.away(str(gone), request.waited)
+        return away
+
+    # Giving back.
+
+    def loan_of(self, connection: C) -> Optional[Loan[C]]:
+        return self.book.loan_of(connection)
+
+    async def give(self, connection: C, close: bool = False) -> Optional[Ending]:
+        """Ends the lease of a connection that is lent; None when it is not, or not any more."""
+        loan = self.book.settle(connection)
+        if loan is None:
+            return None
+        link = loan.link
+        try:
+            if close:
+                ending = Ending(False)
+            else:
+                ending = await link.put(connection)
+                _tell(loan, ending)
+            link.connection = connection
+            if ending.keep:
+                await self._keep(link)
+            else:
+                await link.close(connection)
+        except BaseException:
+            await link.close(connection)
+            raise
+        finally:
+            self.book.leave()
+        return ending
+
+    async def _keep(self, link: Link[C]) -> None:
+        if not self.book.put_idle(link):
+            connection = link.connection
+            assert connection is not None
+            await link.close(connection)
+
+    def reason(self, ending: Optional[Ending], told: Optional[Fields], text: str,
+               lost: bool) -> Optional[errors.LeaseError]:
+        """The typed error for a block that failed in its lease, if the lease was the reason.
+
+        told: the SQL error that was raised, if it was one; text: how the driver put it; lost: the
+        driver has lost its connection."""
+        error: Optional[errors.LeaseError] = None
+        if told is not None and ended_by_other(told):
+            error = self.family.error(told)
+        elif lost and ending is not None and ended_by_other(ending.cause):
+            assert ending.cause is not None
+            error = self.family.error(ending.cause)
+        elif lost and ending is not None and ending.broker_lives:
+            error = self.family.server_lost(
+                f"the server connection broke during the lease: {first_line(text)}",
+                sqlstate="08006")
+        elif lost:
+            error = self.family.away(first_line(text))
+        return error
+
+    # The end, and forks.
+
+    async def shut(self) -> None:
+        """Closes every connection, idle or lent, and lets all who wait go."""
+        idle, loans = self.book.close()
+        self.waits.wake()
+        for link in idle:
+            if link.connection is not None:
+                await link.close(link.connection)
+        for loan in loans:
+            connection = loan.reference() if loan.reference else None
+            if connection is not None:
+                await loan.link.close(connection)
+
+    def after_fork(self, dead: int) -> None:
+        """In the child: nothing is held, nothing is idle, nobody waits."""
+        fresh: Book[C] = Book(self.book.size)
+        fresh.closed = self.book.closed
+        self.book = fresh
+        self.waits = type(self.waits)()
+
+
+def _holder(loan: Loan[Any]) -> errors.Holder:
+    return errors.Holder(os.getpid(), loan.request.thread_name, time.monotonic() - loan.since, "",
+                         loan.request.purpose)
+
+
+def _tell(loan: Loan[Any], ending: Ending) -> None:
+    """A return never raises for what ended the lease before: it is written down."""
+    if ended_by_other(ending.cause):
+        assert ending.cause is not None
+        log.warning("the lease taken at %s had ended before it was given back: %s",
+                    loan.request.where, ending.cause.message)
+    elif not ending.keep:
+        log.info("the connection leased at %s is not kept%s", loan.request.where,
+                 f": {ending.cause.message}" if ending.cause else "")
+
+
+def _forgotten(loan: Loan[Any]) -> None:
+    """The collector found a lent connection: the session ends, and the lease with it."""
+    link = loan.link
+    if link.inherited:
+        return
+    if link.channel is not None:
+        link.channel.close()
+    warnings.warn(
+        f"a connection leased at {loan.request.where} was forgotten: it was collected without "
+        "having been given back", ResourceWarning, stacklevel=2)
+
+
+def first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]

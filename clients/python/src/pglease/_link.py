@@ -1,0 +1,108 @@
+"""One connection of a driver to the broker."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from abc import ABC, abstractmethod
+from typing import Generic, Optional, TypeVar
+
+from . import _command, _fork
+from ._channel import Channel
+from ._descriptors import Received
+from ._exchange import exchange, is_silent
+from ._outcome import Ending, Gone, ended_by_other
+from ._request import ANSWER_GRACE, Grant, Request
+from ._waits import Waits
+
+C = TypeVar("C")
+
+
+class Link(ABC, Generic[C]):
+    """A driver's connection, and the broker's socket below it.
+
+    `connection` is held only between leases: while one is lent its taker alone keeps it, so that a
+    forgotten one is collected. Whoever has the link out of the book is the only one to use it.
+    """
+
+    def __init__(self, connection: C, number: int, waits: Waits) -> None:
+        self.connection: Optional[C] = connection
+        self.reference: weakref.ref[C] = weakref.ref(connection)
+        self.waits = waits
+        self.pid = os.getpid()
+        self.channel = Channel.of(number)
+        # The session's parameters must be learnt by the driver's own reading of the answer.
+        self.must_learn = False
+        _fork.register(self)
+
+    # What each driver does in its own way.
+
+    @abstractmethod
+    def number(self, connection: C) -> int:
+        """libpq's number of its socket, -1 once libpq has closed it."""
+
+    @abstractmethod
+    async def take(self, connection: C, request: Request, direct: bool) -> Grant:
+        """LEASE. Raises Refused, Gone, Stale; after the last two the connection must be closed, as
+        after any other exception."""
+
+    @abstractmethod
+    async def put(self, connection: C) -> Ending:
+        """Cleans the connection and sends LEASE RETURN; never raises for what the other side did."""
+
+    @abstractmethod
+    async def close(self, connection: C) -> None:
+        """Ends the session, and with it whatever lease it has. Never raises."""
+
+    # What all do alike.
+
+    @property
+    def inherited(self) -> bool:
+        """True in a child of the process that opened it."""
+        return self.pid != os.getpid()
+
+    def looks_alive(self) -> bool:
+        """False when an idle session has ended; what cannot be known is True."""
+        return self.channel is None or is_silent(self.channel)
+
+    def drop_server(self, connection: C) -> None:
+        """Back to the broker's socket, where libpq still has one."""
+        channel = self.channel
+        if channel is not None and channel.direct:
+            if self.number(connection) == channel.number:
+                channel.to_broker()
+            else:
+                channel.forget_server()
+
+    async def lost(self) -> Ending:
+        """What became of the lease of a connection that its driver has lost: the broker is asked
+        over the socket that was kept aside."""
+        if self.channel is None or self.channel.keeper.fileno() < 0:
+            return Ending(False)
+        received = Received()
+        try:
+            due = time.monotonic() + ANSWER_GRACE
+            answer = await exchange(self.channel, _command.RETURN, self.waits, due, received)
+        except Gone as gone:
+            return Ending(False, gone.fields)
+        finally:
+            received.close()
+        return Ending(False, answer.error if ended_by_other(answer.error) else None, True)
+
+    def after_fork(self, dead: int) -> None:
+        """In the child: libpq's number leads nowhere, and the other copies are closed."""
+        channel, connection = self.channel, self.reference()
+        if connection is not None:
+            number = self.number(connection)
+            if number >= 0:
+                os.dup2(dead, number, inheritable=False)
+        if channel is not None:
+            channel.direct = False
+            channel.close()
+
+
+def is_inherited(connection: object) -> bool:
+    """True for a connection that a parent process opened with one of its pools."""
+    return any(isinstance(one, Link) and one.inherited and one.reference() is connection
+               for one in _fork.registered())

@@ -1,0 +1,281 @@
+"""psycopg2's connections. They cannot speak asynchronously, so LEASE goes past libpq, on its idle
+socket; where that cannot be (TCP, perhaps with TLS) it goes through libpq, and is never direct."""
+
+from __future__ import annotations
+
+import functools
+import time
+from typing import Any, Callable, NamedTuple, Optional, Union
+
+import psycopg2
+import psycopg2.extensions as ext
+
+from . import _command
+from ._descriptors import Received
+from ._exchange import exchange
+from ._link import Link
+from ._outcome import NO_LEASE, Ending, Gone, Refused, Stale, ended_by_other
+from ._request import ANSWER_GRACE, Grant, Request
+from ._waits import Waits
+from ._wire import Answer, Fields
+
+Connection = ext.connection
+Factory = Union[type, Callable[..., Connection]]
+
+# What PostgreSQL reports unasked. Others that are told are compared when they are.
+_REPORTED = (
+    "client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "standard_conforming_strings",
+    "application_name", "default_transaction_read_only", "session_authorization", "search_path")
+
+
+class Manners(NamedTuple):
+    """What a user may change on a connection object, as it was when the connection was made."""
+
+    autocommit: Any
+    isolation_level: Any
+    readonly: Any
+    deferrable: Any
+    encoding: str
+    cursor_factory: Any
+
+    @classmethod
+    def of(cls, connection: Connection) -> Manners:
+        return cls(connection.autocommit, connection.isolation_level, connection.readonly,
+                   connection.deferrable, connection.encoding, connection.cursor_factory)
+
+    def restore(self, connection: Connection) -> None:
+        """Asks the server only where psycopg2 has told it something."""
+        if connection.autocommit != self.autocommit:
+            connection.autocommit = self.autocommit
+        if connection.isolation_level != self.isolation_level:
+            connection.isolation_level = self.isolation_level
+        if connection.readonly != self.readonly:
+            connection.readonly = self.readonly
+        if connection.deferrable != self.deferrable:
+            connection.deferrable = self.deferrable
+        if connection.encoding != self.encoding:
+            connection.set_client_encoding(self.encoding)
+        connection.cursor_factory = self.cursor_factory
+
+
+class Psycopg2Link(Link[Connection]):
+    """See Link."""
+
+    def __init__(self, connection: Connection, waits: Waits) -> None:
+        super().__init__(connection, connection.fileno(), waits)
+        self.manners = Manners.of(connection)
+        self.view = {name: connection.get_parameter_status(name) for name in _REPORTED}
+        own = getattr(connection, "__dict__", None)
+        if own is not None:
+            own["_pglease_link"] = self
+
+    def number(self, connection: Connection) -> int:
+        try:
+            return -1 if connection.closed else connection.fileno()
+        except psycopg2.Error:
+            return -1
+
+    # LEASE.
+
+    async def take(self, connection: Connection, request: Request, direct: bool) -> Grant:
+        channel = self.channel
+        if channel is None or self.must_learn:
+            return self._take_by_driver(connection, request)
+        received = Received()
+        try:
+            answer = await exchange(
+                channel, request.command(direct), self.waits, request.answer_due, received)
+            _pass_on(connection, answer)
+            if self._is_news(connection, answer.parameters):
+                raise Stale
+            if answer.error is not None:
+                raise Refused(answer.error)
+            grant = _grant(answer.row)
+            if grant.kind == "direct":
+                descriptor = received.take()
+                if descriptor is None:
+                    raise Gone("a direct lease without a descriptor")
+                channel.to_server(descriptor)
+            return grant
+        finally:
+            received.close()
+
+    def _take_by_driver(self, connection: Connection, request: Request) -> Grant:
+        try:
+            return _grant(_execute(connection, request.command(direct=False)))
+        except psycopg2.Error as error:
+            if connection.closed:
+                raise Gone(str(error)) from None
+            raise Refused(fields_of(error)) from None
+
+    def _is_news(self, connection: Connection, told: dict[str, str]) -> bool:
+        return any(connection.get_parameter_status(name) != value for name, value in told.items())
+
+    # LEASE RETURN.
+
+    async def put(self, connection: Connection) -> Ending:
+        if connection.closed:
+            return await self.lost()
+        try:
+            _roll_back(connection)
+            self.manners.restore(connection)
+            _forget_messages(connection)
+        except psycopg2.Error:
+            return await self.lost() if connection.closed else Ending(False)
+        if _status(connection) != ext.TRANSACTION_STATUS_IDLE:
+            return Ending(False)
+        try:
+            self.drop_server(connection)
+            error = await self._return(connection)
+        except Gone as gone:
+            return Ending(False, gone.fields)
+        keep = error is None or error.code == NO_LEASE or ended_by_other(error)
+        return Ending(keep and not self._has_changed(connection), error, broker_lives=True)
+
+    async def _return(self, connection: Connection) -> Optional[Fields]:
+        channel = self.channel
+        if channel is None or self._has_changed(connection):
+            # libpq must read the answer: it tells what is in force from now on.
+            return _return_by_driver(connection)
+        received = Received()
+        try:
+            due = time.monotonic() + ANSWER_GRACE
+            answer = await exchange(channel, _command.RETURN, self.waits, due, received)
+        finally:
+            received.close()
+        if self._is_news(connection, answer.parameters):
+            raise Gone("parameters that changed by themselves")
+        return answer.error
+
+    def _has_changed(self, connection: Connection) -> bool:
+        """True when libpq's idea of the session is not what it was at login."""
+        return any(connection.get_parameter_status(name) != value
+                   for name, value in self.view.items())
+
+    async def close(self, connection: Connection) -> None:
+        try:
+            self.drop_server(connection)
+            # Past the user's own close, which may be one that gives back.
+            ext.connection.close(connection)
+        except psycopg2.Error:
+            pass
+        finally:
+            if self.channel is not None:
+                self.channel.close()
+
+
+# The class of the connections.
+
+@functools.lru_cache(maxsize=64)
+def leasable(factory: Factory) -> Factory:
+    """A subclass of the user's connection class that ends its lease properly when it is closed or
+    collected. A factory that is no class is used as it is: a lease still comes back then, but a
+    direct one takes its server connection along."""
+    if not (isinstance(factory, type) and issubclass(factory, ext.connection)):
+        return factory
+    base: Any = factory
+
+    class Leasable(base):  # type: ignore[misc]
+        def close(self) -> None:
+            link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")
+            if link is None:
+                super().close()
+            elif not link.inherited:
+                _before_end(self, link)
+                super().close()
+                _after_end(link)
+
+        def cancel(self) -> None:
+            link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")
+            if link is not None and link.inherited:
+                raise psycopg2.InterfaceError("this connection is the parent process's")
+            super().cancel()
+
+        def __del__(self) -> None:
+            link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")
+            if link is not None and not link.inherited:
+                _before_end(self, link)
+
+    Leasable.__name__ = factory.__name__
+    Leasable.__qualname__ = factory.__qualname__
+    return Leasable
+
+
+def _before_end(connection: Connection, link: Psycopg2Link) -> None:
+    # libpq says goodbye on its socket: that must be the broker's. Not in the middle of a query of
+    # another thread, which would read the end of it from the broker.
+    if not connection.closed and _status(connection) != ext.TRANSACTION_STATUS_ACTIVE:
+        link.drop_server(connection)
+
+
+def _after_end(link: Psycopg2Link) -> None:
+    if link.channel is not None:
+        link.channel.close()
+
+
+# psycopg2 in small steps.
+
+def _status(connection: Connection) -> int:
+    return int(connection.info.transaction_status)
+
+
+def _roll_back(connection: Connection) -> None:
+    connection.rollback()
+    if _status(connection) != ext.TRANSACTION_STATUS_IDLE:
+        # A BEGIN that psycopg2 does not know of, sent in autocommit.
+        _execute(connection, "ROLLBACK")
+
+
+def _forget_messages(connection: Connection) -> None:
+    """The next lease does not see what this one was told."""
+    connection.notices = []
+    connection.notifies = []
+
+
+def _execute(connection: Connection, command: str) -> tuple[Any, ...]:
+    """One statement outside psycopg2's transactions; its first row, if it has any."""
+    before = connection.autocommit
+    if not before and _status(connection) == ext.TRANSACTION_STATUS_IDLE:
+        connection.autocommit = True
+    try:
+        # Past a cursor class of the user's, which may do anything.
+        with ext.connection.cursor(connection, cursor_factory=ext.cursor) as cursor:
+            cursor.execute(command)
+            row = cursor.fetchone() if cursor.description else None
+        return row or ()
+    finally:
+        if not connection.closed and connection.autocommit != before:
+            connection.autocommit = before
+
+
+def _return_by_driver(connection: Connection) -> Optional[Fields]:
+    try:
+        _execute(connection, _command.RETURN)
+        return None
+    except psycopg2.Error as error:
+        if connection.closed:
+            raise Gone(str(error)) from None
+        return fields_of(error)
+
+
+def _pass_on(connection: Connection, answer: Answer) -> None:
+    """Notices go where psycopg2 puts them."""
+    for notice in answer.notices:
+        connection.notices.append(notice.text)
+
+
+def _grant(row: tuple[Any, ...]) -> Grant:
+    try:
+        lease_id, server_pid, kind, waited_us = row
+        return Grant(int(lease_id), int(server_pid), str(kind), int(waited_us) / 1_000_000)
+    except (TypeError, ValueError):
+        raise Gone(f"an answer to LEASE that is none: {row!r}") from None
+
+
+def fields_of(error: psycopg2.Error) -> Fields:
+    """An SQL error as the broker's fields."""
+    values = {"C": error.pgcode or "", "M": error.diag.message_primary or str(error)}
+    for name, text in (("D", error.diag.message_detail), ("H", error.diag.message_hint)):
+        if text:
+            values[name] = text
+    return Fields(values)

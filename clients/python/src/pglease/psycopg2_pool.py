@@ -1,0 +1,226 @@
+"""psycopg2.pool, leasing from a pglease broker.
+
+The one change in a program that has a `psycopg2.pool`::
+
+    from pglease import psycopg2_pool as pool      # was: from psycopg2 import pool
+
+`ThreadedConnectionPool(minconn, maxconn, …)`, `getconn`, `putconn`, `closeall` and `PoolError` are as
+before, but `getconn` waits instead of raising at once. What is new: `LeasePool.lease`, the keyword
+arguments `wait`, `hold`, `direct`, `attempts`, `delay`, `factor`, and errors that name the holders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, Hashable, Iterator, Optional
+
+import psycopg2
+import psycopg2.extensions as ext
+import psycopg2.pool
+
+from . import _caller, errors
+from ._keys import Keys
+from ._link import is_inherited
+from ._outcome import Ending, Family
+from ._policy import Policy
+from ._psycopg2_leasing import Psycopg2Leasing
+from ._psycopg2_link import fields_of
+from ._request import Grant, Request
+from ._waits import run
+
+__all__ = [
+    "BrokerAway", "LeaseExhausted", "LeasePool", "LeaseRefused", "LeaseRevoked", "PoolError",
+    "PoolLock", "ServerLost", "ServerUnreachable", "SimpleConnectionPool", "ThreadedConnectionPool",
+]
+
+PoolError = psycopg2.pool.PoolError
+
+# Values of connection.closed; 2 is a connection that psycopg2 has lost.
+_OPEN, _CLOSED_BY_USER = 0, 1
+
+
+class _Psycopg2Error(errors.LeaseError, psycopg2.Error):
+    """Fills in what psycopg2's errors have: pgcode and pgerror."""
+
+    def __init__(self, message: str = "", **words: Any) -> None:
+        super().__init__(message, **words)
+        self.__setstate__(  # type: ignore[no-untyped-call]
+            {"pgcode": self.sqlstate, "pgerror": str(self), "cursor": None})
+
+
+class LeaseExhausted(_Psycopg2Error, errors.LeaseExhausted, PoolError):
+    """No lease was free by the deadline; `holders` has them."""
+
+
+class PoolLock(_Psycopg2Error, errors.PoolLock, PoolError):
+    """Every holder of a lease also waits for one."""
+
+
+class LeaseRevoked(_Psycopg2Error, errors.LeaseRevoked, psycopg2.OperationalError):
+    """The broker took the lease back: a limit was reached."""
+
+
+class ServerLost(_Psycopg2Error, errors.ServerLost, psycopg2.OperationalError):
+    """PostgreSQL's connection broke during the lease."""
+
+
+class ServerUnreachable(_Psycopg2Error, errors.ServerUnreachable, psycopg2.OperationalError):
+    """The broker cannot reach PostgreSQL."""
+
+
+class BrokerAway(_Psycopg2Error, errors.BrokerAway, psycopg2.OperationalError):
+    """The broker cannot be reached."""
+
+
+class LeaseRefused(_Psycopg2Error, errors.LeaseRefused, psycopg2.OperationalError):
+    """Another refusal, with its own code."""
+
+
+_FAMILY: Family[_Psycopg2Error] = Family(
+    exhausted=LeaseExhausted, pool_lock=PoolLock, revoked=LeaseRevoked, server_lost=ServerLost,
+    unreachable=ServerUnreachable, broker_away=BrokerAway, refused=LeaseRefused)
+
+
+class LeasePool:
+    """A `psycopg2.pool.ThreadedConnectionPool` whose connections lease from the broker.
+
+    `minconn` connections to the broker are opened at once, at most `maxconn` leases are out at a
+    time; who wants one more waits its turn. The rest of the arguments are `psycopg2.connect`'s, with
+    the broker's address. Keyword arguments of its own, all optional, in seconds where it is a time:
+
+    wait: how long getconn waits, for this pool's own turn and the broker's together (PGLEASE_LEASE_WAIT;
+    without either the broker's query_wait_timeout decides). 0: an answer at once.
+    hold: the longest time that a lease may be kept.
+    direct: False turns direct leases off (PGLEASE_DIRECT=off).
+    attempts, delay, factor: when the broker is away or its queue is full, getconn tries 3 times,
+    after 0.5 s and 1 s, within its deadline (PGLEASE_LEASE_ATTEMPTS, _DELAY, _FACTOR).
+
+    Every lease begins as a new connection does: nothing that an earlier one did is seen, on the
+    server or on the connection object. Threads may share a pool. A forked child has a pool of its own
+    by itself: what the parent holds is neither used nor counted there.
+    """
+
+    def __init__(self, minconn: int, maxconn: int, *args: Any, wait: Optional[float] = None,
+                 hold: Optional[float] = None, direct: Optional[bool] = None,
+                 attempts: Optional[int] = None, delay: Optional[float] = None,
+                 factor: Optional[float] = None, **kwargs: Any) -> None:
+        self.minconn = int(minconn)
+        self.maxconn = int(maxconn)
+        policy = Policy.make(wait=wait, hold=hold, direct=direct, attempts=attempts, delay=delay,
+                             factor=factor)
+        self._leasing = Psycopg2Leasing(self.maxconn, policy, _FAMILY, args, kwargs)
+        self._keys = Keys()
+        try:
+            for _ in range(self.minconn):
+                run(self._leasing.open_idle(self._request(None, None, None)))
+        except BaseException:
+            run(self._leasing.shut())
+            raise
+
+    @property
+    def closed(self) -> bool:
+        return self._leasing.book.closed
+
+    def getconn(self, key: Hashable = None, *, wait: Optional[float] = None,
+                hold: Optional[float] = None, purpose: Optional[str] = None) -> ext.connection:
+        """A connection with a lease. The same `key` gives the same connection until it is put back.
+
+        Waits until the deadline, then raises LeaseExhausted (a PoolError, with `holders`). PoolLock
+        (a PoolError too): waiting would never end. BrokerAway, ServerUnreachable (OperationalErrors).
+        purpose: what the broker's console and errors show; by default the caller's file and line.
+        """
+        if self.closed:
+            raise PoolError("connection pool is closed")
+        if key is not None:
+            return self._keyed(key, self._request(wait, hold, purpose))
+        return self._take(object(), self._request(wait, hold, purpose))
+
+    def putconn(self, conn: Any = None, key: Hashable = None, close: bool = False) -> None:
+        """Gives a lease back. An open transaction is rolled back; a good connection is kept.
+
+        Never raises for what ended the lease before (it is logged). A connection that is not lent,
+        or not from this pool, is a PoolError.
+        """
+        if self.closed:
+            raise PoolError("connection pool is closed")
+        if conn is None and key is not None:
+            conn = self._with_key(key)
+        loan = self._leasing.loan_of(conn)
+        if loan is None or (key is not None and loan.key != key):
+            if is_inherited(conn):
+                return
+            raise PoolError("trying to put unkeyed connection")
+        if run(self._leasing.give(conn, close)) is None:
+            raise PoolError("trying to put unkeyed connection")
+
+    def closeall(self) -> None:
+        """Closes every connection, also those in use, and refuses whoever waits."""
+        if self.closed:
+            raise PoolError("connection pool is closed")
+        run(self._leasing.shut())
+
+    @contextlib.contextmanager
+    def lease(self, purpose: Optional[str] = None, *, wait: Optional[float] = None,
+              hold: Optional[float] = None) -> Iterator[ext.connection]:
+        """A lease for a block: commits at its end, rolls back when it raises, always gives back.
+
+        When the block fails because the lease ended, LeaseRevoked, ServerLost or BrokerAway is raised
+        from the driver's error.
+        """
+        conn = self.getconn(wait=wait, hold=hold, purpose=purpose)
+        process = os.getpid()
+        try:
+            yield conn
+            # A child that was forked in the block, or a block that closed the connection itself,
+            # has nothing to commit.
+            if process == os.getpid() and conn.closed != _CLOSED_BY_USER:
+                conn.commit()
+        except psycopg2.Error as error:
+            lost = conn.closed not in (_OPEN, _CLOSED_BY_USER)
+            reason = self._leasing.reason(self._give(conn), fields_of(error), str(error), lost)
+            if reason is None:
+                raise
+            raise reason from error
+        except BaseException:
+            self._give(conn)
+            raise
+        else:
+            self._give(conn)
+
+    def lease_of(self, conn: Any) -> Optional[Grant]:
+        """What the broker granted for a connection that is lent: lease_id, server_pid, kind
+        ('direct' or 'relay'), waited (seconds). None for any other connection."""
+        loan = self._leasing.loan_of(conn)
+        return loan.grant if loan else None
+
+    def _give(self, conn: Any) -> Optional[Ending]:
+        return run(self._leasing.give(conn))
+
+    def _request(self, wait: Optional[float], hold: Optional[float],
+                 purpose: Optional[str]) -> Request:
+        policy = self._leasing.policy
+        return Request(
+            wait=policy.wait if wait is None else wait, hold=policy.hold if hold is None else hold,
+            purpose=purpose, where=_caller.place(), thread=_caller.thread())
+
+    def _take(self, key: Hashable, request: Request) -> ext.connection:
+        return run(self._leasing.take(request, key))
+
+    def _keyed(self, key: Hashable, request: Request) -> ext.connection:
+        with self._keys.one_at_a_time(key, request.left) as mine:
+            conn = self._with_key(key)
+            if conn is not None:
+                return conn
+            if not mine:
+                raise LeaseExhausted(f"another thread still waits for the connection with the key "
+                                     f"{key!r}", sqlstate="53300", waited=request.waited)
+            return self._take(key, request)
+
+    def _with_key(self, key: Hashable) -> Optional[ext.connection]:
+        loan = self._leasing.book.loan_with(key)
+        return loan.reference() if loan and loan.reference else None
+
+
+ThreadedConnectionPool = LeasePool
+SimpleConnectionPool = LeasePool
