@@ -89,7 +89,7 @@ package enum DurationText {
         return .nanoseconds(total)
     }
 
-    /// A number of `unit`, with as many decimals as it needs.
+    /// A number of `unit`, with as many decimals as it needs; what these cannot say is cut.
     package static func render(_ duration: Duration, in unit: Unit = .second) -> String {
         let parts = duration.components
         let nanoseconds = parts.seconds * 1_000_000_000 + parts.attoseconds / 1_000_000_000
@@ -98,7 +98,8 @@ package enum DurationText {
         guard remainder != 0 else { return "\(whole)" }
         var decimals = ""
         var scale = unit.nanoseconds
-        while remainder != 0, scale > 1 {
+        // A minute and longer units have parts that no number of decimals says exactly.
+        while remainder != 0, scale >= 10 {
             scale /= 10
             decimals += "\(remainder / scale)"
             remainder %= scale
