@@ -10,7 +10,7 @@ package enum LeaseCommand: Equatable, Sendable {
 
     /// A text longer than this is none: it need not be looked at whole.
     package static let lengthLimit = 2048
-    /// A purpose is cut after so many characters.
+    /// A purpose is cut after so many characters, which are code points as in PostgreSQL.
     package static let purposeLimit = 128
     /// Bytes.
     package static let threadLimit = 64
@@ -91,7 +91,8 @@ private struct LeaseCommandReader {
                 }
             } else if cursor.take("for") {
                 guard terms.purpose == nil else { throw duplicate("FOR", start) }
-                terms.purpose = String(try string("FOR").prefix(LeaseCommand.purposeLimit))
+                let characters = try string("FOR").unicodeScalars
+                terms.purpose = String(characters.prefix(LeaseCommand.purposeLimit))
             } else if cursor.take("thread") {
                 guard terms.thread == nil else { throw duplicate("THREAD", start) }
                 let thread = try string("THREAD")
@@ -109,8 +110,7 @@ private struct LeaseCommandReader {
     }
 
     private mutating func skip() throws(PgError) {
-        let start = cursor.offset
-        if !cursor.skipSpace() { throw syntax("unterminated comment", at: start) }
+        if !cursor.skipSpace() { throw syntax("unterminated comment", at: cursor.offset) }
     }
 
     private mutating func end() throws(PgError) {

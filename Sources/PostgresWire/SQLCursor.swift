@@ -22,7 +22,8 @@ struct SQLCursor {
 
     mutating func advance() { offset += 1 }
 
-    /// Skips white space and comments, nested ones too; false when a comment does not end.
+    /// Skips white space and comments, nested ones too; false, and at its beginning, when a comment
+    /// does not end.
     mutating func skipSpace() -> Bool {
         while true {
             let current = byte
@@ -40,6 +41,7 @@ struct SQLCursor {
     }
 
     private mutating func skipBlockComment() -> Bool {
+        let start = offset
         var depth = 0
         while byte != 0 {
             if byte == UInt8(ascii: "/"), peek(1) == UInt8(ascii: "*") {
@@ -53,6 +55,7 @@ struct SQLCursor {
                 offset += 1
             }
         }
+        offset = start
         return false
     }
 
