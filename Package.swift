@@ -21,7 +21,8 @@ let wrapsC: [SwiftSetting] = house + [.strictMemorySafety()]
 let package = Package(
     name: "pglease",
     products: [
-        .executable(name: "pglease", targets: ["pglease"])
+        .executable(name: "pglease", targets: ["pglease"]),
+        .library(name: "LeaseClient", targets: ["LeaseClient"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -47,6 +48,10 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .target(name: "LibUV", dependencies: ["CLibUV"], swiftSettings: wrapsC),
         .target(name: "LibPQ", dependencies: ["CLibPQ", "COpenSSL"], swiftSettings: wrapsC),
+
+        // The client module.
+        .target(
+            name: "LeaseClient", dependencies: ["LibPQ", "PostgresWire"], swiftSettings: house),
 
         // The shell: sockets to machines, effects to sockets.
         .target(

@@ -1,0 +1,89 @@
+import LibPQ
+
+/// BEGIN, COMMIT and savepoints.
+extension Session {
+    /// Opens a transaction, or a savepoint in the one that is open.
+    func begin(_ options: TransactionOptions, _ interruption: Interruption) throws {
+        if transactionDepth > 0 {
+            guard options == TransactionOptions() else {
+                throw LeaseError.usage(
+                    "a transaction inside a transaction is a savepoint: it has no isolation of its "
+                        + "own")
+            }
+            _ = try runScript("SAVEPOINT lease_\(transactionDepth)", interruption)
+        } else {
+            if connection.transaction != .idle {
+                throw LeaseError.usage("a transaction is open already, begun by a statement")
+            }
+            _ = try runScript(options.statement, interruption)
+        }
+        transactionDepth += 1
+    }
+
+    func commit(_ interruption: Interruption) throws {
+        transactionDepth -= 1
+        if transactionDepth > 0 {
+            _ = try runScript("RELEASE SAVEPOINT lease_\(transactionDepth)", interruption)
+            return
+        }
+        let answer = try runScript("COMMIT", interruption)
+        // PostgreSQL's way to say that nothing was committed, because a statement had failed.
+        if answer.commandTag == "ROLLBACK" {
+            throw LeaseError.sql(
+                PostgresError(
+                    sqlState: "25P02",
+                    message: "the transaction was rolled back instead of committed",
+                    detail: "A statement in it had failed, and its error was not passed on.",
+                    hint: "Let the error leave the transaction's closure, or use a nested one."))
+        }
+    }
+
+    /// Never throws: a connection that cannot roll back has a fault, and the server rolls back.
+    func rollBack() {
+        guard transactionDepth > 0 else { return }
+        transactionDepth -= 1
+        guard fault == nil, connection.isOpen else { return }
+        let sql =
+            transactionDepth > 0
+            ? "ROLLBACK TO SAVEPOINT lease_\(transactionDepth)" : "ROLLBACK"
+        let timeout = statementTimeout
+        statementTimeout = Session.grace
+        defer { statementTimeout = timeout }
+        do {
+            _ = try runScript(sql, Interruption(waking: connection.wakeup))
+        } catch {
+            // The end of the lease sees a transaction that is open still, and deals with it.
+        }
+    }
+}
+
+/// How a transaction sees others.
+public struct TransactionOptions: Equatable, Sendable {
+    public enum Isolation: String, Sendable {
+        case readCommitted = "READ COMMITTED"
+        case repeatableRead = "REPEATABLE READ"
+        case serializable = "SERIALIZABLE"
+    }
+
+    /// Nil is the session's default.
+    public var isolation: Isolation?
+    public var isReadOnly = false
+    /// For a serializable read-only transaction: waits for a snapshot that cannot fail.
+    public var isDeferrable = false
+
+    public init(
+        isolation: Isolation? = nil, isReadOnly: Bool = false, isDeferrable: Bool = false
+    ) {
+        self.isolation = isolation
+        self.isReadOnly = isReadOnly
+        self.isDeferrable = isDeferrable
+    }
+
+    var statement: String {
+        var text = "BEGIN"
+        if let isolation { text += " ISOLATION LEVEL \(isolation.rawValue)" }
+        if isReadOnly { text += " READ ONLY" }
+        if isDeferrable { text += " DEFERRABLE" }
+        return text
+    }
+}
