@@ -80,6 +80,9 @@ package final class Broker {
     var pools: [PoolKey: Pool] = [:]
     var poolsByID: [PoolID: Pool] = [:]
     var lastPool: UInt32 = 0
+    var stops = OperatorStops()
+    /// Console clients whose answer waits for something.
+    var waitingConsoles: Set<ClientID> = []
     var groups: [String: ClientGroup] = [:]
     var groupsByID: [GroupID: ClientGroup] = [:]
     var lastGroup: UInt32 = 0

@@ -93,11 +93,32 @@ import Testing
         #expect(try parse(text) == [.accepted(tag: "SET")])
     }
 
-    @Test func settingsAreNotSet() throws {
+    @Test func settingsAreSetByAdministrators() throws {
         #expect(try parse("SET application_name = 'x'") == [.setApplicationName("x")])
-        #expect(refusal("SET default_pool_size = 5")?.sqlState == .featureNotSupported)
+        #expect(
+            try parse("SET default_pool_size = 5")
+                == [.command(.set(name: "default_pool_size", value: "5"))])
         #expect(refusal("SET defualt_pool_size = 5")?.sqlState == .undefinedObject)
         #expect(refusal("SET default_pool_size")?.sqlState == .syntaxError)
+    }
+
+    @Test(arguments: [
+        ("PAUSE", ConsoleCommand.pause(nil)), ("pause app;", .pause("app")),
+        ("RESUME \"A b\"", .resume("A b")), ("SUSPEND", .suspend), ("RECONNECT", .reconnect(nil)),
+        ("WAIT_CLOSE app", .waitClose("app")), ("DISABLE app", .disable("app")),
+        ("ENABLE app", .enable("app")), ("KILL", .kill(nil)), ("KILL app", .kill("app")),
+        ("KILL lease 17", .killLease(17)), ("KILL_CLIENT 1048576", .killClient(1_048_576)),
+    ])
+    func orders(_ text: String, _ command: ConsoleCommand) throws {
+        #expect(try parse(text) == [.command(command)])
+    }
+
+    @Test(arguments: [
+        "DISABLE", "ENABLE", "KILL LEASE", "KILL LEASE -1", "KILL_CLIENT x", "PAUSE a b",
+        "SUSPEND app",
+    ])
+    func ordersThatAreNone(_ text: String) {
+        #expect(refusal(text)?.sqlState == .syntaxError)
     }
 
     @Test func theResetOfAsyncpg() throws {

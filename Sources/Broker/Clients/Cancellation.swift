@@ -11,6 +11,11 @@ extension Broker {
             close(canceller, because: "cancel request")
             return
         }
+        if target.console?.wait != nil {
+            endWait(of: target, Self.waitCancelled)
+            close(canceller, because: "cancel request")
+            return
+        }
         if target.isWaiting, target.phase == .ready {
             withdraw(target)
             answer(target, with: Self.cancelled)
@@ -35,6 +40,10 @@ extension Broker {
         let known = CancelKey(processID: processID, secret: Int32(bitPattern: secret))
         return cancelKeys[known].flatMap { clients[$0] }
     }
+
+    private static let waitCancelled = PgError.error(
+        .queryCanceled, "canceling the wait due to user request",
+        detail: "The command itself stays in force.", hint: "After PAUSE and KILL, RESUME goes on.")
 
     private static let cancelled = PgError.error(
         .queryCanceled, "canceling statement due to user request",

@@ -185,7 +185,7 @@ extension Broker {
             refuse(client, noSuchDatabase(client.database))
             return
         }
-        if pool.isDisabled {
+        if stops.disabledDatabases.contains(client.database) {
             refuse(
                 client,
                 .fatal(

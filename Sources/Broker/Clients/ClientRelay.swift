@@ -38,7 +38,10 @@ extension Broker {
 
     private func mustPause(_ client: ClientSession) -> Bool {
         if client.phase == .closing { return true }
-        if client.phase == .console { return !client.outbound.isEmpty }
+        if client.phase == .console {
+            return !client.outbound.isEmpty
+                || (client.console?.wait != nil && client.pending.count >= Self.pendingLimit)
+        }
         // Answers of the broker's own come without any server that could be held up.
         if client.outbound.count >= Self.pendingLimit { return true }
         if let server = client.server {

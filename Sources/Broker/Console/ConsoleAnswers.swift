@@ -48,6 +48,48 @@ struct ConsoleAnswers: ConsoleBackend {
             return ConsoleOutcome(tag: "RELOAD")
         case .shutDown(let mode):
             return ConsoleOutcome(tag: "SHUTDOWN", afterwards: .shutDown(mode))
+        case .pause(let database):
+            return ConsoleOutcome(tag: "PAUSE", wait: try broker.pause(database))
+        case .resume(let database):
+            try broker.resume(database)
+            return ConsoleOutcome(tag: "RESUME")
+        case .suspend:
+            throw ConsoleRefusal(
+                .featureNotSupported, "SUSPEND is for pgbouncer's takeover of sockets (-R)",
+                hint:
+                    "PAUSE stops the traffic; systemd's socket unit keeps the socket over a restart."
+            )
+        case .reconnect(let database):
+            try broker.reconnect(database)
+            return ConsoleOutcome(tag: "RECONNECT")
+        case .waitClose(let database):
+            return ConsoleOutcome(tag: "WAIT_CLOSE", wait: try broker.connectionsToClose(database))
+        case .disable(let database):
+            try broker.setDisabled(database, true)
+            return ConsoleOutcome(tag: "DISABLE")
+        case .enable(let database):
+            try broker.setDisabled(database, false)
+            return ConsoleOutcome(tag: "ENABLE")
+        case .kill(let database):
+            return ConsoleOutcome(tag: "KILL", wait: try broker.kill(database))
+        case .killClient(let id):
+            try broker.killClient(id)
+            return ConsoleOutcome(tag: "KILL_CLIENT")
+        case .killLease(let id):
+            try broker.killLease(id)
+            return ConsoleOutcome(tag: "KILL LEASE")
+        case .set(let name, let value):
+            try set(name, value)
+            return ConsoleOutcome(tag: "SET")
+        }
+    }
+
+    private func set(_ name: String, _ value: String) throws(ConsoleRefusal) {
+        do throws(SettingValueError) {
+            try broker.set(name, value)
+        } catch {
+            throw ConsoleRefusal(
+                .invalidParameterValue, "\(name): \(error.reason)", hint: error.advice)
         }
     }
 

@@ -66,12 +66,15 @@ extension Broker {
         guard let session = client.console else {
             preconditionFailure("a client without a console session speaks to the console")
         }
+        if session.wait != nil { return 0 }
         client.requestedAt = now
         history.console.bytesReceived += bytes.count
         let backend = ConsoleAnswers(broker: self, client: client)
         var reply: [UInt8] = []
         var offset = 0
-        while client.phase == .console, bytes.count - offset >= MessageHeader.size {
+        while client.phase == .console, session.wait == nil,
+            bytes.count - offset >= MessageHeader.size
+        {
             let header = MessageHeader(bytes, at: offset)
             guard (0...Self.longestConsoleMessage).contains(header.bodyLength) else {
                 endConsole(client, reply, Self.messageTooLong(header.bodyLength))
@@ -97,6 +100,13 @@ extension Broker {
                 endConsole(client, reply, error)
                 return bytes.count
             }
+        }
+        if session.wait != nil {
+            // An extended batch ends with its Sync, which is still to come.
+            session.heldReply += reply
+            waitingConsoles.insert(client.id)
+            lookAtConsoleWaits(now)
+            return offset
         }
         history.console.bytesSent += reply.count
         reply.withUnsafeBytes { send($0, to: client) }

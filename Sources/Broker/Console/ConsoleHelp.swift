@@ -16,7 +16,9 @@ enum ConsoleHelp {
     ]
 
     private static let commands = [
-        "RELOAD", "SHUTDOWN", "SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS",
+        "SET key = value", "RELOAD", "PAUSE [db]", "RESUME [db]", "DISABLE db", "ENABLE db",
+        "RECONNECT [db]", "WAIT_CLOSE [db]", "KILL [db]", "KILL_CLIENT id", "KILL LEASE id",
+        "SHUTDOWN", "SHUTDOWN WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS",
     ]
 }
 
@@ -28,6 +30,21 @@ extension ConsoleCommand {
         case .shutDown(.immediate): "SHUTDOWN"
         case .shutDown(.waitForServers): "SHUTDOWN WAIT_FOR_SERVERS"
         case .shutDown(.waitForClients): "SHUTDOWN WAIT_FOR_CLIENTS"
+        case .pause(let database): Self.name("PAUSE", database)
+        case .resume(let database): Self.name("RESUME", database)
+        case .suspend: "SUSPEND"
+        case .reconnect(let database): Self.name("RECONNECT", database)
+        case .waitClose(let database): Self.name("WAIT_CLOSE", database)
+        case .disable(let database): "DISABLE \(database)"
+        case .enable(let database): "ENABLE \(database)"
+        case .kill(let database): Self.name("KILL", database)
+        case .killClient(let id): "KILL_CLIENT \(id)"
+        case .killLease(let id): "KILL LEASE \(id)"
+        case .set(let name, _): "SET \(name)"
         }
+    }
+
+    private static func name(_ verb: String, _ database: String?) -> String {
+        database.map { "\(verb) \($0)" } ?? verb
     }
 }

@@ -69,8 +69,42 @@ struct ConsoleParser {
         switch verb {
         case "reload": return .reload
         case "shutdown": return .shutDown(try shutdownMode())
+        case "pause": return .pause(takeName())
+        case "resume": return .resume(takeName())
+        case "suspend": return .suspend
+        case "reconnect": return .reconnect(takeName())
+        case "wait_close": return .waitClose(takeName())
+        case "disable": return .disable(try databaseName(verb))
+        case "enable": return .enable(try databaseName(verb))
+        case "kill":
+            if takeWords("lease") {
+                return .killLease(try number("KILL LEASE takes the id of a lease"))
+            }
+            return .kill(takeName())
+        case "kill_client":
+            return .killClient(try number("KILL_CLIENT takes the id of a client"))
         default: return nil
         }
+    }
+
+    private mutating func databaseName(_ verb: String) throws(ConsoleRefusal) -> String {
+        guard let name = takeName() else {
+            throw ConsoleRefusal(
+                .syntaxError, "a database is required",
+                hint: "\(verb.asciiUppercased) takes the name of a database.")
+        }
+        return name
+    }
+
+    private mutating func number<Number: FixedWidthInteger>(
+        _ what: String
+    ) throws(ConsoleRefusal) -> Number {
+        guard let token = peek(), let value = Number(Self.text(token)) else {
+            throw ConsoleRefusal(
+                .syntaxError, what, hint: "SHOW LEASES and SHOW CLIENTS list them.")
+        }
+        index += 1
+        return value
     }
 
     private mutating func shutdownMode() throws(ConsoleRefusal) -> Shutdown.Mode {
@@ -175,10 +209,8 @@ struct ConsoleParser {
         let value = tokens[index]
         index = tokens.count
         if name == "application_name" { return .setApplicationName(Self.text(value)) }
-        guard !Settings.isName(name) else {
-            throw ConsoleRefusal(
-                .featureNotSupported, "\(name) cannot be changed by SET",
-                hint: "Change the configuration file and RELOAD.")
+        if Settings.isName(name) {
+            return .command(.set(name: name, value: Self.text(value)))
         }
         guard DriverQuestions.isHarmless(name) else {
             throw DriverQuestions.unknownParameter(name)

@@ -30,6 +30,9 @@ final class ConsoleSession {
     private(set) var applicationName: String
     /// What is to be done once the answer is sent.
     var afterwards: ConsoleOrder?
+    /// What the last answer waits for, and the answer meanwhile.
+    var wait: ConsoleWait?
+    var heldReply: [UInt8] = []
 
     private var prepared: [[UInt8]: ConsoleStatement] = [:]
     private var portals: [[UInt8]: ConsolePortal] = [:]
@@ -348,6 +351,7 @@ final class ConsoleSession {
             try requireAdministrator(command.name)
             let outcome = try backend.perform(command, into: &reply)
             afterwards = outcome.afterwards ?? afterwards
+            wait = outcome.wait ?? wait
             reply.appendCommandComplete(outcome.tag)
         }
     }

@@ -46,6 +46,18 @@ enum ConsoleValue: Equatable {
 enum ConsoleCommand: Equatable {
     case reload
     case shutDown(Shutdown.Mode)
+    // nil: of all databases.
+    case pause(String?)
+    case resume(String?)
+    case suspend
+    case reconnect(String?)
+    case waitClose(String?)
+    case disable(String)
+    case enable(String)
+    case kill(String?)
+    case killClient(Int64)
+    case killLease(UInt64)
+    case set(name: String, value: String)
 }
 
 /// Whoever can answer: the broker, or a stand-in in tests.
@@ -61,6 +73,8 @@ protocol ConsoleBackend {
 /// A command was carried out.
 struct ConsoleOutcome {
     var tag: String
+    /// What must have come about before the client has its answer.
+    var wait: ConsoleWait?
     /// What may not begin before the client has its answer.
     var afterwards: ConsoleOrder?
 }

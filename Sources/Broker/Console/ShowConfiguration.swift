@@ -14,10 +14,9 @@ extension Broker {
     }
 
     func showState(into rows: inout ConsoleRows) {
-        let phases = poolsByID.keys.compactMap { scheduler.summary(of: $0)?.phase }
-        let isPaused = !phases.isEmpty && phases.allSatisfy { $0 == .paused }
         let states = [
-            ("active", !isPaused && shutdown == nil), ("paused", isPaused), ("suspended", false),
+            ("active", !stops.pausesAll && shutdown == nil), ("paused", stops.pausesAll),
+            ("suspended", false),
         ]
         for (name, holds) in states {
             rows.add {

@@ -120,9 +120,6 @@ extension Broker {
     private func addDatabase(
         _ name: String, _ entry: DatabaseEntry, servers: Int, to row: inout ConsoleRows
     ) {
-        let own = pools.values.filter { $0.database == name }
-        let isPaused =
-            !own.isEmpty && own.allSatisfy { scheduler.summary(of: $0.id)?.phase == .paused }
         let lifetime = entry.serverLifetime.over(settings.serverLifetime)
         row.text(name)
         row.text(entry.serverParameter("host") ?? entry.serverParameter("hostaddr"))
@@ -139,8 +136,8 @@ extension Broker {
         row.integer(servers)
         row.integer(entry.maxDbClientConnections.over(settings.maxDbClientConnections) ?? 0)
         row.integer(clientsByDatabase[name] ?? 0)
-        row.integer(isPaused ? 1 : 0)
-        row.integer(own.contains { $0.isDisabled } ? 1 : 0)
+        row.integer(stops.isPaused(name) ? 1 : 0)
+        row.integer(stops.disabledDatabases.contains(name) ? 1 : 0)
     }
 
     // MARK: Users

@@ -21,6 +21,7 @@ extension Broker {
         for server in Array(servers.values) { look(at: server, now) }
         for client in Array(clients.all) { look(at: client, now) }
         lookAtStatistics(now)
+        lookAtConsoleWaits(now)
         lookAtShutdown(now)
     }
 
@@ -124,7 +125,6 @@ extension Broker {
         _ server: ServerConnection, _ client: ClientSession, _ limit: String, _ value: Duration,
         lasted: Duration
     ) {
-        counters.revocations += 1
         let error = PgError.error(
             .idleSessionTimeout, "lease revoked: \(limit) of \(Self.seconds(value)) reached",
             detail:
@@ -140,6 +140,12 @@ extension Broker {
                     "lease.id": "\(server.lease!)", "limit": "\(limit)",
                     "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
                 ]))
+        takeAway(server, client, error)
+    }
+
+    /// Ends a lease against its client's will, and tells it with this error.
+    func takeAway(_ server: ServerConnection, _ client: ClientSession, _ error: PgError) {
+        counters.revocations += 1
         if server.isDirect {
             cutOff(server)
         } else if server.stream.isOwing {

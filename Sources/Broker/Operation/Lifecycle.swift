@@ -52,6 +52,14 @@ extension Broker {
             try SignalWatcher(loop: loop, signal: SIGHUP) { [unowned self] in
                 self.reloadOnSignal()
             })
+        signals.append(
+            try SignalWatcher(loop: loop, signal: SIGUSR1) { [unowned self] in
+                self.pauseOnSignal()
+            })
+        signals.append(
+            try SignalWatcher(loop: loop, signal: SIGUSR2) { [unowned self] in
+                self.resumeOnSignal()
+            })
     }
 
     private func warnAboutLimits() {

@@ -39,6 +39,26 @@ extension Broker {
         return changes
     }
 
+    /// SET: one setting, until the next RELOAD or restart.
+    func set(_ name: String, _ value: String) throws(SettingValueError) {
+        guard let setting = Settings.byName[name] else {
+            throw SettingValueError("is pgbouncer's, and has no effect here")
+        }
+        var next = loaded
+        try setting.assign(value, &next.configuration.settings)
+        let changes = configuration.changes(to: next.configuration)
+        guard !changes.contains(where: \.needsRestart) else {
+            throw SettingValueError(
+                "needs a restart", advice: "change the configuration file and restart")
+        }
+        loaded = next
+        reconfigurePools()
+        housekeeping(by: now)
+        for change in changes {
+            logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
+        }
+    }
+
     func reloadOnSignal() {
         logger.notice("SIGHUP received")
         do throws(ConfigurationError) {

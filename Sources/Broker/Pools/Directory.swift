@@ -33,7 +33,9 @@ extension Broker {
             limits: leaseLimits(limits))
         pools[key] = pool
         poolsByID[pool.id] = pool
-        post(.poolOpened(pool.id, poolPolicy(key, limits), startup: startup))
+        let isPaused = stops.isPaused(key.database)
+        post(.poolOpened(pool.id, poolPolicy(key, limits), startup: isPaused ? nil : startup))
+        if isPaused { post(.poolPauseRequested(pool.id)) }
         return pool
     }
 

@@ -45,7 +45,6 @@ final class Pool {
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
     var isClosed = false
-    var isDisabled = false
 
     init(
         id: PoolID, database: String, user: String, entry: DatabaseEntry, password: Secret?,

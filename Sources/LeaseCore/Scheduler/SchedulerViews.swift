@@ -33,6 +33,8 @@ package struct ServerSummary: Equatable, Sendable {
     package var openedProfile: ProfileID
     /// The client process that it was handed to, and serves alone since; nil: it serves any.
     package var confinedTo: PeerID?
+    /// It is closed when it comes free, or is being closed.
+    package var isToBeClosed: Bool
     package var lease: LeaseSummary?
 }
 
@@ -120,7 +122,7 @@ extension Scheduler {
             server: servers.id(index), pool: pool.id, state: state, since: slot.since,
             connectedAt: slot.connectedAt, profile: slot.profile,
             openedProfile: slot.openedProfile, confinedTo: slot.confinedTo,
-            lease: lease)
+            isToBeClosed: slot.closeWhenFree != nil || state == .closing, lease: lease)
     }
 
     /// The waiters of a pool, next one first.

@@ -1,0 +1,226 @@
+import LeaseCore
+import Logging
+import PostgresWire
+
+/// What an administrator has stopped. It outlasts RELOAD, and holds for pools that come later.
+struct OperatorStops {
+    var pausesAll = false
+    var pausedDatabases: Set<String> = []
+    var disabledDatabases: Set<String> = []
+
+    func isPaused(_ database: String) -> Bool { pausesAll || pausedDatabases.contains(database) }
+}
+
+/// What an answer of the console waits for.
+enum ConsoleWait: Equatable {
+    /// PAUSE and KILL: no server connection is left. nil: of any database.
+    case paused(String?)
+    /// WAIT_CLOSE: none is left of those that were to be closed.
+    case closed(Set<ServerID>)
+}
+
+/// PAUSE, RESUME, RECONNECT, DISABLE, ENABLE, KILL and what belongs to them.
+extension Broker {
+    /// The pools of one database, or all of them.
+    private func pools(of database: String?) -> [Pool] {
+        poolsInOrder.filter { database == nil || $0.database == database }
+    }
+
+    private func requireDatabase(_ name: String?) throws(ConsoleRefusal) {
+        guard let name else { return }
+        if configuration.database(named: name) != nil { return }
+        throw ConsoleRefusal(
+            .invalidCatalogName, "no such database: \(name)",
+            hint: "SHOW DATABASES lists them.")
+    }
+
+    // MARK: PAUSE and RESUME
+
+    /// Gives nothing out from here on; connections close as they come back.
+    func pause(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
+        try requireDatabase(database)
+        if let database {
+            guard stops.pausedDatabases.insert(database).inserted, !stops.pausesAll else {
+                throw ConsoleRefusal(
+                    .objectNotInPrerequisiteState, "database \(database) is paused already",
+                    hint: "RESUME \(database) lets it go on.")
+            }
+        } else {
+            guard !stops.pausesAll else {
+                throw ConsoleRefusal(
+                    .objectNotInPrerequisiteState, "the broker is paused already",
+                    hint: "RESUME lets it go on.")
+            }
+            stops.pausesAll = true
+        }
+        for pool in pools(of: database) { post(.poolPauseRequested(pool.id)) }
+        return .paused(database)
+    }
+
+    func resume(_ database: String?) throws(ConsoleRefusal) {
+        try requireDatabase(database)
+        if let database {
+            guard stops.pausedDatabases.remove(database) != nil else {
+                throw ConsoleRefusal(
+                    .objectNotInPrerequisiteState,
+                    "database \(database) is not paused by itself",
+                    hint: stops.pausesAll
+                        ? "The broker is paused as a whole: RESUME."
+                        : "PAUSE \(database) pauses it.")
+            }
+        } else {
+            guard stops.pausesAll || !stops.pausedDatabases.isEmpty else {
+                throw ConsoleRefusal(
+                    .objectNotInPrerequisiteState, "the broker is not paused",
+                    hint: "PAUSE pauses it.")
+            }
+            stops.pausesAll = false
+            stops.pausedDatabases.removeAll()
+        }
+        for pool in pools(of: database) where !stops.isPaused(pool.database) {
+            post(.poolResumed(pool.id))
+        }
+    }
+
+    /// SIGUSR1.
+    func pauseOnSignal() {
+        logger.notice("SIGUSR1 received")
+        do throws(ConsoleRefusal) {
+            _ = try pause(nil)
+        } catch {
+            logger.notice("SIGUSR1 has no effect", metadata: ["reason": "\(error.error.message)"])
+        }
+    }
+
+    /// SIGUSR2.
+    func resumeOnSignal() {
+        logger.notice("SIGUSR2 received")
+        do throws(ConsoleRefusal) {
+            try resume(nil)
+        } catch {
+            logger.notice("SIGUSR2 has no effect", metadata: ["reason": "\(error.error.message)"])
+        }
+    }
+
+    // MARK: Connections
+
+    func reconnect(_ database: String?) throws(ConsoleRefusal) {
+        try requireDatabase(database)
+        for pool in pools(of: database) { post(.poolReconnectRequested(pool.id)) }
+    }
+
+    func connectionsToClose(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
+        try requireDatabase(database)
+        let marked = servers.values.filter { server in
+            (database == nil || server.pool.database == database)
+                && scheduler.summary(of: server.id)?.isToBeClosed == true
+        }
+        return .closed(Set(marked.map(\.id)))
+    }
+
+    // MARK: DISABLE and ENABLE
+
+    func setDisabled(_ database: String, _ isDisabled: Bool) throws(ConsoleRefusal) {
+        try requireDatabase(database)
+        if isDisabled {
+            stops.disabledDatabases.insert(database)
+        } else {
+            stops.disabledDatabases.remove(database)
+        }
+    }
+
+    // MARK: KILL
+
+    /// Ends all clients of the database and what they run; it stays paused.
+    func kill(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
+        try requireDatabase(database)
+        if let database {
+            stops.pausedDatabases.insert(database)
+        } else {
+            stops.pausesAll = true
+        }
+        for pool in pools(of: database) { post(.poolPauseRequested(pool.id)) }
+        for client in Array(clients.all) {
+            guard let pool = client.pool, database == nil || pool.database == database else {
+                continue
+            }
+            refuse(client, Self.killed)
+        }
+        return .paused(database)
+    }
+
+    func killClient(_ number: Int64) throws(ConsoleRefusal) {
+        guard let id = ClientID(consoleNumber: number), let client = clients[id], client.isOpen
+        else {
+            throw ConsoleRefusal(
+                .undefinedObject, "no client has the id \(number)",
+                hint: "SHOW CLIENTS has the ids in its last column.")
+        }
+        refuse(client, Self.killed)
+    }
+
+    func killLease(_ number: UInt64) throws(ConsoleRefusal) {
+        let held = servers.values.first { $0.lease?.rawValue == number && $0.client != nil }
+        guard let held, let client = held.client else {
+            throw ConsoleRefusal(
+                .undefinedObject, "no lease has the id \(number)",
+                hint: "SHOW LEASES has the ids in its first column; it may have been returned.")
+        }
+        takeAway(
+            held, client,
+            .error(
+                .adminShutdown, "lease ended by an administrator",
+                detail:
+                    "It had lasted \(Self.seconds(now - held.leaseSince)) (\(held.activity)); the transaction was rolled back.",
+                hint: "The session goes on: ask the administrator before running it again."))
+    }
+
+    private static let killed = PgError.fatal(
+        .adminShutdown, "the connection was ended by an administrator",
+        hint: "Ask the administrator; KILL and KILL_CLIENT end connections.")
+
+    // MARK: Answers that wait
+
+    func isOver(_ wait: ConsoleWait) -> Bool {
+        switch wait {
+        case .paused(let database):
+            !servers.values.contains { database == nil || $0.pool.database == database }
+        case .closed(let ids):
+            !ids.contains { server($0) != nil }
+        }
+    }
+
+    /// Sends what waited long enough.
+    func lookAtConsoleWaits(_ now: Instant) {
+        guard !waitingConsoles.isEmpty else { return }
+        for id in waitingConsoles {
+            guard let client = clients[id], let wait = client.console?.wait else {
+                waitingConsoles.remove(id)
+                continue
+            }
+            guard isOver(wait) else { continue }
+            waitingConsoles.remove(id)
+            endWait(of: client, nil)
+        }
+        // Connections that close are not announced here.
+        if !waitingConsoles.isEmpty { housekeeping(by: now + Self.consoleWaitStep) }
+    }
+
+    /// The command goes on in the background if its client does not wait any longer.
+    func endWait(of client: ClientSession, _ error: PgError?) {
+        guard let session = client.console, session.wait != nil else { return }
+        session.wait = nil
+        var reply = session.heldReply
+        session.heldReply = []
+        if let error {
+            reply = []
+            reply.appendErrorResponse(error)
+            reply.appendReadyForQuery(.idle)
+        }
+        history.console.bytesSent += reply.count
+        reply.withUnsafeBytes { send($0, to: client) }
+        if !client.pending.isEmpty { queueToResume(client) }
+    }
+
+    static let consoleWaitStep = Duration.milliseconds(10)
+}
