@@ -37,8 +37,15 @@ struct Simulate: ParsableCommand {
     @Flag(help: "Print what a request and its return cost, and run no seed.")
     var measure = false
 
+    @Flag(help: "Print how processes that lease directly share a pool, and run no seed.")
+    var contention = false
+
     func run() throws {
         reportTraps()
+        if contention {
+            printContention()
+            return
+        }
         if measure {
             printHotPath()
             return

