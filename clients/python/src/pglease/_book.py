@@ -165,11 +165,13 @@ class Book(Generic[C]):
     def loan_with(self, key: Hashable) -> Optional[Loan[C]]:
         return self._keys.get(key)
 
-    def settle(self, connection: C) -> Optional[Loan[C]]:
-        """Strikes the lease out: of two who give back the same connection, one gets the loan. The
-        turn is still the caller's, who must `leave`."""
+    def settle(self, connection: C, expected: Optional[Loan[C]] = None) -> Optional[Loan[C]]:
+        """Strikes the lease out: of two who give back the same connection, one gets the loan, and
+        nobody gets another than the `expected`. The turn is still the caller's, who must `leave`."""
         with self._lock:
             loan = self.loan_of(connection)
+            if loan is not None and expected is not None and loan is not expected:
+                loan = None
             if loan is not None:
                 self._strike(loan)
                 loan.reference = None

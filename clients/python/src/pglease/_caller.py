@@ -7,6 +7,7 @@ import os
 import sys
 import sysconfig
 import threading
+from types import FrameType
 from typing import Optional
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -18,23 +19,24 @@ _DEPTH = 24
 
 
 def place() -> str:
-    """`core/repository.py:40`, or `core/repository.py:40 via core/database.py:88`.
+    """`core/worker.py:40`, or `core/database.py:88 from core/repository.py:40`.
 
     The first frame outside this package takes the lease. In a program with a database layer of its
-    own that is always the same line, so the first frame outside that file goes along as well.
+    own that is always the same line, so the program's next file goes along as well.
     """
-    taker: Optional[str] = None
+    taker = ""
     text = ""
-    frame = sys._getframe(1)
+    frame: Optional[FrameType] = sys._getframe(1)
     for _ in range(_DEPTH):
-        name = frame.f_code.co_filename
-        if name != taker and not _is_hidden(name):
-            here = f"{_short(name)}:{frame.f_lineno}"
-            if taker is not None:
-                return f"{here} via {text}"
-            taker, text = name, here
-        if frame.f_back is None:
+        if frame is None:
             break
+        name = frame.f_code.co_filename
+        owner = _owner(name)
+        if not text:
+            if owner != _HIDDEN:
+                taker, text = name, f"{_short(name)}:{frame.f_lineno}"
+        elif owner == _PROGRAM and name != taker:
+            return f"{text} from {_short(name)}:{frame.f_lineno}"
         frame = frame.f_back
     return text
 
@@ -53,15 +55,21 @@ def task() -> str:
     return f"{threading.get_native_id()}:{id(asyncio.current_task()):x}"
 
 
-_hidden: dict[str, bool] = {}
+_HIDDEN, _INSTALLED, _PROGRAM = range(3)
+_owners: dict[str, int] = {}
 
 
-def _is_hidden(name: str) -> bool:
-    known = _hidden.get(name)
+def _owner(name: str) -> int:
+    """Whose a file is: hidden is this package and the standard library."""
+    known = _owners.get(name)
     if known is None:
-        known = name.startswith((_PACKAGE, "<frozen")) or (
-            name.startswith(_LIBRARY) and not any(site in name for site in _SITE))
-        _hidden[name] = known
+        if name.startswith((_PACKAGE, "<frozen")):
+            known = _HIDDEN
+        elif any(site in name for site in _SITE):
+            known = _INSTALLED
+        else:
+            known = _HIDDEN if name.startswith(_LIBRARY) else _PROGRAM
+        _owners[name] = known
     return known
 
 

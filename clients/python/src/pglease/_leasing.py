@@ -82,18 +82,18 @@ class Leasing(ABC, Generic[C]):
 
     def _full(self, request: Request) -> errors.LeaseError:
         """The deadline passed in this process's own queue."""
-        holders = tuple(_holder(loan) for loan in self.book.loans())
+        loans = self.book.loans()
         named = ", ".join(
             f'thread {loan.request.thread} "{loan.request.thread_name}" '
             f"for {time.monotonic() - loan.since:.1f} s (for {loan.request.purpose})"
-            for loan in self.book.loans())
+            for loan in loans)
         error: errors.LeaseError = self.family.exhausted(
             f"connection pool exhausted: no lease of this process came back in "
             f"{request.waited:.1f} s", sqlstate="53300",
             detail=f"The pool allows this process {self.book.size} leases at a time. "
                    + (f"Held by: {named}." if named else "All are being taken."),
             hint="Give leases back sooner, or raise the pool's maximum, or wait longer.",
-            waited=request.waited, holders=holders)
+            waited=request.waited, holders=tuple(_holder(loan) for loan in loans))
         return error
 
     async def open_idle(self, request: Request) -> None:
@@ -159,9 +159,10 @@ class Leasing(ABC, Generic[C]):
     def loan_of(self, connection: C) -> Optional[Loan[C]]:
         return self.book.loan_of(connection)
 
-    async def give(self, connection: C, close: bool = False) -> Optional[Ending]:
+    async def give(self, connection: C, close: bool = False,
+                   expected: Optional[Loan[C]] = None) -> Optional[Ending]:
         """Ends the lease of a connection that is lent; None when it is not, or not any more."""
-        loan = self.book.settle(connection)
+        loan = self.book.settle(connection, expected)
         if loan is None:
             return None
         link = loan.link
@@ -185,9 +186,19 @@ class Leasing(ABC, Generic[C]):
 
     async def _keep(self, link: Link[C]) -> None:
         if not self.book.put_idle(link):
-            connection = link.connection
-            assert connection is not None
-            await link.close(connection)
+            await self.end(link)
+
+    async def keep_if_alive(self, link: Link[C]) -> None:
+        """Of an idle connection that was taken out of the book."""
+        if link.looks_alive():
+            await self._keep(link)
+        else:
+            await self.end(link)
+
+    async def end(self, link: Link[C]) -> None:
+        """Closes an idle connection that was taken out of the book."""
+        if link.connection is not None:
+            await link.close(link.connection)
 
     def reason(self, ending: Optional[Ending], told: Optional[Fields], text: str,
                lost: bool) -> Optional[errors.LeaseError]:
@@ -216,8 +227,7 @@ class Leasing(ABC, Generic[C]):
         idle, loans = self.book.close()
         self.waits.wake()
         for link in idle:
-            if link.connection is not None:
-                await link.close(link.connection)
+            await self.end(link)
         for loan in loans:
             connection = loan.reference() if loan.reference else None
             if connection is not None:

@@ -19,8 +19,8 @@ __all__ = [
 class Holder(NamedTuple):
     """One who holds a lease, as an exhaustion error names it."""
 
-    pid: int
-    program: str
+    pid: Optional[int]  # None for a client over TCP
+    program: str  # its application_name, or its thread's name in this process; may be empty
     seconds: float
     activity: str
     purpose: Optional[str]
@@ -94,9 +94,12 @@ class LeaseRefused(LeaseError):
     """Any other refusal, with the server's or the broker's own code."""
 
 
-# pid 12 "app" for 3.2 s (idle in transaction, for backfill.pendingJobs)
+# pid 12 "app" for 3.2 s (idle in transaction, for backfill.pendingJobs), client 1.2 for …
+# A purpose may hold anything: it ends where the next holder begins, or the sentence does.
+_WHO = r"(?:pid (\d+)|client [\d.]+)"
 _HOLDER = re.compile(
-    r'pid (\d+) "((?:[^"]|"")*)" for ([\d.]+) s \((.*?)\)(?=, pid \d+ "|,? and |[.;]?\s|[.;]?$)')
+    _WHO + r' ?(?:"([^"]*)" )?for ([\d.]+) s \((.*?)\)'
+    r"(?=, (?:pid|client) [\d.]+ |, and \d+ more\.?$|\.?$)")
 
 
 def holders_of(detail: Optional[str]) -> tuple[Holder, ...]:
@@ -106,5 +109,6 @@ def holders_of(detail: Optional[str]) -> tuple[Holder, ...]:
         activity, _, purpose = state.partition(", for ")
         if state.startswith("for "):
             activity, purpose = "", state[4:]
-        found.append(Holder(int(pid), program, float(seconds), activity, purpose or None))
+        found.append(Holder(int(pid) if pid else None, program, float(seconds), activity,
+                            purpose or None))
     return tuple(found)

@@ -12,7 +12,6 @@ arguments `wait`, `hold`, `direct`, `attempts`, `delay`, `factor`, and errors th
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import Any, Hashable, Iterator, Optional
 
 import psycopg2
@@ -22,7 +21,7 @@ import psycopg2.pool
 from . import _caller, errors
 from ._keys import Keys
 from ._link import is_inherited
-from ._outcome import Ending, Family
+from ._outcome import Family
 from ._policy import Policy
 from ._psycopg2_leasing import Psycopg2Leasing
 from ._psycopg2_link import fields_of
@@ -169,33 +168,31 @@ class LeasePool:
         from the driver's error.
         """
         conn = self.getconn(wait=wait, hold=hold, purpose=purpose)
-        process = os.getpid()
+        loan = self._leasing.loan_of(conn)
         try:
             yield conn
-            # A child that was forked in the block, or a block that closed the connection itself,
-            # has nothing to commit.
-            if process == os.getpid() and conn.closed != _CLOSED_BY_USER:
+            # A block that gave the connection back or closed it itself, or that a forked child
+            # leaves, has nothing to commit.
+            if self._leasing.loan_of(conn) is loan and conn.closed != _CLOSED_BY_USER:
                 conn.commit()
         except psycopg2.Error as error:
             lost = conn.closed not in (_OPEN, _CLOSED_BY_USER)
-            reason = self._leasing.reason(self._give(conn), fields_of(error), str(error), lost)
+            ending = run(self._leasing.give(conn, expected=loan))
+            reason = self._leasing.reason(ending, fields_of(error), str(error), lost)
             if reason is None:
                 raise
             raise reason from error
         except BaseException:
-            self._give(conn)
+            run(self._leasing.give(conn, expected=loan))
             raise
         else:
-            self._give(conn)
+            run(self._leasing.give(conn, expected=loan))
 
     def lease_of(self, conn: Any) -> Optional[Grant]:
         """What the broker granted for a connection that is lent: lease_id, server_pid, kind
         ('direct' or 'relay'), waited (seconds). None for any other connection."""
         loan = self._leasing.loan_of(conn)
         return loan.grant if loan else None
-
-    def _give(self, conn: Any) -> Optional[Ending]:
-        return run(self._leasing.give(conn))
 
     def _request(self, wait: Optional[float], hold: Optional[float],
                  purpose: Optional[str]) -> Request:
