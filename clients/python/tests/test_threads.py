@@ -113,7 +113,7 @@ def test_a_lease_may_be_given_back_by_another_thread(broker, make_pool, way):
     pool = make_pool(way)
     connection = pool.getconn()
     in_threads(1, lambda _: pool.putconn(connection))
-    assert leases(broker) == []
+    eventually(lambda: leases(broker) == [])
 
 
 def test_a_lock_of_the_pool_is_answered_by_time_at_the_latest(broker, make_pool, unix_way):

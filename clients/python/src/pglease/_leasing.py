@@ -258,12 +258,10 @@ def _tell(loan: Loan[Any], ending: Ending) -> None:
 
 
 def _forgotten(loan: Loan[Any]) -> None:
-    """The collector found a lent connection: the session ends, and the lease with it."""
-    link = loan.link
-    if link.inherited:
+    """The collector found a lent connection. The session ends, and the lease with it, when the link
+    is collected as well: not here, because the connection may have its own end still to come."""
+    if loan.link.inherited:
         return
-    if link.channel is not None:
-        link.channel.close()
     warnings.warn(
         f"a connection leased at {loan.request.where} was forgotten: it was collected without "
         "having been given back", ResourceWarning, stacklevel=2)
