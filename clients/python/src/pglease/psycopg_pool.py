@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from types import TracebackType
-from typing import Any, AsyncIterator, Generic, Iterator, Optional, TypeVar, cast
+from typing import TYPE_CHECKING, Any, AsyncIterator, Generic, Iterator, Optional, cast
 
 import psycopg
 
@@ -33,8 +33,18 @@ __all__ = [
     "TooManyRequests",
 ]
 
-CT = TypeVar("CT", bound="psycopg.Connection[Any]")
-ACT = TypeVar("ACT", bound="psycopg.AsyncConnection[Any]")
+if TYPE_CHECKING:
+    from psycopg.rows import TupleRow
+    from typing_extensions import TypeVar
+
+    # With no connection_class given, the pool's connections are psycopg's own.
+    CT = TypeVar("CT", bound="psycopg.Connection[Any]", default="psycopg.Connection[TupleRow]")
+    ACT = TypeVar("ACT", bound="psycopg.AsyncConnection[Any]",
+                  default="psycopg.AsyncConnection[TupleRow]")
+else:
+    from typing import TypeVar
+
+    CT, ACT = TypeVar("CT"), TypeVar("ACT")
 
 
 class ConnectionPool(PoolBase, Generic[CT]):
