@@ -20,6 +20,12 @@ struct RelayFixture {
         var needsLease: Bool { if case .needsLease = verdict { true } else { false } }
         var isMore: Bool { if case .more = verdict { true } else { false } }
         var isTerminate: Bool { if case .terminate = verdict { true } else { false } }
+        var awaitsQuiet: Bool { if case .awaitsQuiet = verdict { true } else { false } }
+        /// The lease command that the shell carries out.
+        var lease: LeaseCommand? {
+            if case .lease(let command, _) = verdict { command } else { nil }
+        }
+        var form: LeaseForm? { if case .lease(_, let form) = verdict { form } else { nil } }
     }
 
     var mode = RelayMode(
@@ -63,15 +69,17 @@ struct RelayFixture {
         send(message(write))
     }
 
-    /// The client sends, and holds none.
+    /// The client sends, and holds none, or has it directly: then there is a refusal.
     @discardableResult
-    mutating func sendWithoutLease(_ write: (inout [UInt8]) -> Void = { _ in }) -> FromClient {
+    mutating func sendWithoutLease(
+        refusal: PgError? = nil, _ write: (inout [UInt8]) -> Void = { _ in }
+    ) -> FromClient {
         let input = pending + message(write)
         var result = FromClient()
         input.withUnsafeBytes { raw in
             var turn = ClientTurn(raw, mode: mode)
             let step = turn.runWithoutLease(
-                &client, statements: &statements, toClient: &toClient)
+                &client, refusal: refusal, statements: &statements, toClient: &toClient)
             result = take(step, raw)
         }
         return result
@@ -129,11 +137,11 @@ struct RelayFixture {
     var isLeaseOver: Bool { server.isLeaseOver(client, mode) }
 
     /// The server is gone.
-    mutating func lose() -> (outcome: SessionOutcome, client: [String]) {
+    mutating func lose(isHeld: Bool = false) -> (outcome: SessionOutcome, client: [String]) {
         var bytes: [UInt8] = []
         let error = PgError.error(.connectionFailure, "lost")
         let outcome = server.lose(
-            &client, error: error, statements: &statements, toClient: &bytes)
+            &client, error: error, isHeld: isHeld, statements: &statements, toClient: &bytes)
         carry = []
         server.releaseAll(in: &statements)
         return (outcome, RelayTranscript.ofServer(bytes))

@@ -6,7 +6,7 @@ package import PostgresWire
 /// Its statements are a few words: `select T`, `rows N T`, `fail T`, `bad T`, `insert T`, `begin`,
 /// `commit`, `rollback`, `set mark T`, `set local mark T`, `select set_config mark T`, `show mark`,
 /// `set profile T F`, `show profile`, `set followed = T`, `show followed`, `reset all`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
-/// `deallocate all`, `discard all`, and nothing at all.
+/// `deallocate all`, `discard all`, and nothing at all. LEASE is not known here.
 package struct RelayBackend {
     package var input: [UInt8] = []
     package var output: [UInt8] = []
@@ -125,7 +125,7 @@ package struct RelayBackend {
 
     private mutating func simple(_ text: String) {
         prepared[""] = nil
-        let statements = text.split(separator: ";", omittingEmptySubsequences: true)
+        let statements = text.split(separator: ";").filter { $0.contains { $0 != " " } }
         do throws(Failure) {
             if statements.isEmpty { output.appendEmptyQueryResponse() }
             for statement in statements {
@@ -246,7 +246,9 @@ package struct RelayBackend {
             throw Failure(
                 state: .inFailedSqlTransaction, message: "current transaction is aborted")
         }
-        if text.hasPrefix("bad") { throw Failure(state: .syntaxError, message: text) }
+        if text.hasPrefix("bad") || text.hasPrefix("LEASE") {
+            throw Failure(state: .syntaxError, message: text)
+        }
     }
 
     private mutating func enter() {

@@ -45,7 +45,7 @@ extension ClientTurn {
                 case .unrelated: break
                 case .incomplete: return step(.more)
                 case .related:
-                    switch leaseMessage(message, &client, .idle, &toClient) {
+                    switch leaseMessage(message, &client, .idle, &statements, &toClient) {
                     case .done: continue
                     case .command(let command, let form): return step(.lease(command, form))
                     }

@@ -25,6 +25,15 @@ package struct ClientStream {
         if leases != nil { endLeasePortals() }
     }
 
+    /// A simple query destroys the unnamed statement.
+    mutating func endUnnamed() {
+        if !unnamed.isEmpty { unnamed = [] }
+        if leases != nil { leases?.statements[[]] = nil }
+    }
+
+    /// The unnamed statement is a lease command.
+    var hasUnnamedLease: Bool { leases?.statements[[]] != nil }
+
     private mutating func endLeasePortals() {
         leases?.portals.removeAll()
         if leases?.statements.isEmpty == true { leases = nil }

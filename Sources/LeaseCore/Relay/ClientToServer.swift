@@ -89,13 +89,22 @@ package struct ClientTurn {
             case .incomplete: break loop
             case .related:
                 // In the middle of a batch or a copy PostgreSQL refuses it, in its turn.
-                if server.isBatchOpen || server.copy != .none { break }
+                if server.isBatchOpen || server.copy != .none {
+                    if message.kind == .close { closeLease(message, &client) }
+                    break
+                }
+                // What the broker itself answers in front of it is nothing to wait for.
+                server.answerSynthesized(
+                    statements: &statements, onlyIfNothingElse: true, into: &toClient)
                 guard server.isQuiet else {
                     verdict = .awaitsQuiet
                     break loop
                 }
-                switch leaseMessage(message, &client, server.status, &toClient) {
-                case .done: continue
+                switch leaseMessage(message, &client, server.status, &statements, &toClient) {
+                case .done:
+                    // What the server has under no name is not the client's any more.
+                    if client.hasUnnamedLease { server.hasUnnamed = false }
+                    continue
                 case .command(let command, let form):
                     verdict = .lease(command, form)
                     break loop
@@ -214,7 +223,7 @@ package struct ClientTurn {
     ) -> Bool {
         let isScanned = mode.pooling != .session && message.header.bodyLength <= Self.scanLimit
         if isScanned, !message.isWhole { return false }
-        if !client.unnamed.isEmpty { client.unnamed = [] }
+        client.endUnnamed()
         server.hasUnnamed = false
         var entry = Outstanding(.query, .client)
         if mode.pooling != .session {

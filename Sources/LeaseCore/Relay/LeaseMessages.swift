@@ -65,8 +65,9 @@ extension ClientTurn {
         let length = message.header.bodyLength
         let body = body(message)
         guard let name = cString(in: body, from: 0) else {
-            let isShort = length <= LeaseCommand.lengthLimit
-            return isShort && !message.isWhole ? .incomplete : .unrelated
+            // A name that is one of a lease command must be seen, however long the text is.
+            let isAwaited = length <= LeaseCommand.lengthLimit || client.leases != nil
+            return isAwaited && mayEnd(message) ? .incomplete : .unrelated
         }
         if client.leases != nil {
             // The name gets another statement, if this one is not about leases either.
@@ -80,6 +81,11 @@ extension ClientTurn {
         return .related
     }
 
+    /// Whether a name that has no end yet may have one.
+    private func mayEnd(_ message: Message) -> Bool {
+        !message.isWhole && message.available <= Self.nameLimit
+    }
+
     private func preparedMatch(_ message: Message, _ client: inout ClientStream) -> LeaseMatch {
         guard message.header.bodyLength <= Self.nameLimit || message.kind == .bind else {
             return .unrelated
@@ -89,7 +95,7 @@ extension ClientTurn {
         case .bind:
             guard let portal = cString(in: body, from: 0),
                 let name = cString(in: body, from: portal.upperBound + 1)
-            else { return message.isWhole ? .unrelated : .incomplete }
+            else { return mayEnd(message) ? .incomplete : .unrelated }
             guard client.leases?.statements[Array(body[name])] != nil else {
                 client.leases?.portals[Array(body[portal])] = nil
                 return .unrelated
@@ -111,7 +117,9 @@ extension ClientTurn {
                 else { return .unrelated }
             }
         }
-        return message.isWhole ? .related : .incomplete
+        // One so long is refused, and need not be looked at whole.
+        let isLong = message.header.bodyLength > Self.nameLimit
+        return message.isWhole || isLong ? .related : .incomplete
     }
 
     // MARK: Answers
@@ -119,17 +127,17 @@ extension ClientTurn {
     /// Deals with a message that `leaseMatch` called related. Nothing may be owed to the client.
     mutating func leaseMessage(
         _ message: Message, _ client: inout ClientStream, _ status: TransactionStatus,
-        _ toClient: inout RelayOutput
+        _ statements: inout StatementTable, _ toClient: inout RelayOutput
     ) -> LeaseProgress {
-        defer { offset = message.bodyStart + message.available }
+        defer { discard(message, &client) }
         let body = body(message)
         switch message.kind {
         case .query:
             return simpleLease(body, &client, status, &toClient)
         case .parse:
-            parseLease(body, &client, &toClient)
+            parseLease(body, &client, &statements, &toClient)
         case .bind:
-            bindLease(body, &client, &toClient)
+            bindLease(message, &client, &toClient)
         case .describe:
             describeLease(message, client, &toClient)
         case .close:
@@ -149,6 +157,7 @@ extension ClientTurn {
         _ body: UnsafeRawBufferPointer, _ client: inout ClientStream, _ status: TransactionStatus,
         _ toClient: inout RelayOutput
     ) -> LeaseProgress {
+        client.endUnnamed()
         switch LeaseCommand.read(body) {
         case .command(let command):
             return .command(command, .simple)
@@ -169,7 +178,7 @@ extension ClientTurn {
 
     private func parseLease(
         _ body: UnsafeRawBufferPointer, _ client: inout ClientStream,
-        _ toClient: inout RelayOutput
+        _ statements: inout StatementTable, _ toClient: inout RelayOutput
     ) {
         let name = cString(in: body, from: 0)!
         let text = UnsafeRawBufferPointer(rebasing: body[(name.upperBound + 1)...])
@@ -184,8 +193,10 @@ extension ClientTurn {
             }
             leases.statements[Array(body[name])] = command
             client.leases = leases
-            // As in PostgreSQL, a Parse of the unnamed statement ends the last one.
+            // A name stands for what it was given to last.
             if name.isEmpty { client.unnamed = [] }
+            let key = UnsafeRawBufferPointer(rebasing: body[name])
+            if let id = client.statements.remove(key) { statements.release(id) }
             toClient.inject(after: input) { $0.appendParseComplete() }
         case .other:
             preconditionFailure("a Parse was taken for one of a lease command")
@@ -193,13 +204,14 @@ extension ClientTurn {
     }
 
     private func bindLease(
-        _ body: UnsafeRawBufferPointer, _ client: inout ClientStream,
-        _ toClient: inout RelayOutput
+        _ message: Message, _ client: inout ClientStream, _ toClient: inout RelayOutput
     ) {
+        let body = body(message)
         let portal = cString(in: body, from: 0)!
         let name = cString(in: body, from: portal.upperBound + 1)!
         var fields = BindFields(body, at: name.upperBound + 1)
-        guard let parameterFormats = fields.integers(), let parameters = fields.count(),
+        guard message.isWhole, let parameterFormats = fields.integers(),
+            let parameters = fields.count(),
             parameters == 0, let formats = fields.integers(), fields.isAtEnd,
             parameterFormats.count <= 1, formats.allSatisfy({ $0 == 0 || $0 == 1 }),
             formats.count <= 1 || formats.count == LeaseAnswer.columns().count
@@ -208,11 +220,15 @@ extension ClientTurn {
             return
         }
         let command = client.leases!.statements[Array(body[name])]!
-        guard client.leases!.portals.count < LeaseStatements.limit else {
+        let key = Array(body[portal])
+        guard
+            client.leases!.portals[key] != nil
+                || client.leases!.portals.count < LeaseStatements.limit
+        else {
             fail(Self.tooManyPrepared, &client, &toClient)
             return
         }
-        client.leases!.portals[Array(body[portal])] = LeaseStatements.Portal(
+        client.leases!.portals[key] = LeaseStatements.Portal(
             command: command, formats: formats)
         toClient.inject(after: input) { $0.appendBindComplete() }
     }
@@ -243,7 +259,7 @@ extension ClientTurn {
         }
     }
 
-    private func closeLease(_ message: Message, _ client: inout ClientStream) {
+    func closeLease(_ message: Message, _ client: inout ClientStream) {
         let body = body(message)
         if case .statement(let name) = target(of: message) {
             client.leases?.statements[Array(body[name])] = nil
