@@ -94,8 +94,9 @@ extension ClientTurn {
     private mutating func sync(
         _ message: Message, _ client: inout ClientStream, _ toClient: inout RelayOutput
     ) {
-        let error = client.deferredError
-        client.deferredError = nil
+        // The batch that ends here has had its error: the next one is told.
+        let error = client.isSkippingToSync ? nil : client.deferredError
+        if error != nil { client.deferredError = nil }
         client.endBatch()
         toClient.inject(after: input) {
             if let error { $0.appendErrorResponse(error) }

@@ -36,7 +36,8 @@ extension ServerStream {
 
     /// The server is gone: every answer that the client still waits for becomes this error, each
     /// with its ReadyForQuery, in order. A client that waits for none is told with its next batch,
-    /// if it had a transaction or held the lease by a statement of its own.
+    /// if it had a transaction; one that held the lease by a statement of its own is told in any
+    /// case, with the next batch if this one has had another error.
     package mutating func lose(
         _ client: inout ClientStream, error: PgError, isHeld: Bool = false,
         statements: inout StatementTable, toClient bytes: inout [UInt8]
@@ -49,25 +50,31 @@ extension ServerStream {
         if client.passing.bytesLeft > 0 { client.passing.isDiscarded = true }
         guard !halfMessage else { return .ends }
         var isBatchOpen = false
+        var isTold = false
+        func tell(_ bytes: inout [UInt8]) {
+            bytes.appendErrorResponse(error)
+            isTold = true
+        }
         for entry in owed where entry.audience != .broker {
             switch entry.kind {
             case .query, .functionCall:
-                if !answeredWithError { bytes.appendErrorResponse(error) }
+                if !answeredWithError { tell(&bytes) }
                 bytes.appendReadyForQuery(.idle)
                 answeredWithError = false
             case .parse, .bind, .describe, .close, .execute:
-                if !isBatchOpen { bytes.appendErrorResponse(error) }
+                if !isBatchOpen { tell(&bytes) }
                 isBatchOpen = true
             case .sync:
                 // An error that was passed on already stands for the batch, else it is told here.
-                if !isBatchOpen, !answeredWithError { bytes.appendErrorResponse(error) }
+                if !isBatchOpen, !answeredWithError { tell(&bytes) }
                 bytes.appendReadyForQuery(.idle)
                 isBatchOpen = false
                 answeredWithError = false
             }
         }
         client.isSkippingToSync = isBatchOpen || wasSkipping
-        if owed.isEmpty, hadTransaction || isHeld, !wasSkipping { client.deferredError = error }
+        let isUntold = isHeld ? !isTold : owed.isEmpty && hadTransaction && !wasSkipping
+        if isUntold { client.deferredError = error }
         return .goesOn
     }
 
