@@ -71,14 +71,14 @@ extension Broker {
     func takeBack(_ server: ServerConnection, from client: ClientSession) {
         detach(server, client)
         server.isDirect = false
-        var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max))
-        var bytes: [UInt8] = []
         let reset = settings.serverResetQuery.flatMap { $0.isEmpty ? nil : $0 }
-        machine.begin(reset: reset, into: &bytes)
+        var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max), reset: reset)
+        var bytes: [UInt8] = []
+        machine.begin(into: &bytes)
         server.returning = machine
         let now = now
         server.cancelDeadline = now + Self.returnPatience
-        server.drainDeadline = now + Self.drainTimeout
+        server.drainDeadline = now + Self.returnTimeout
         housekeeping(by: now + Self.returnPatience)
         server.watcher?.watch(.readable)
         if !bytes.withUnsafeBytes({ send($0, to: server) }) {
@@ -88,6 +88,8 @@ extension Broker {
 
     /// How long a returned connection may go on with what its client left running, before that is cancelled.
     static let returnPatience = Duration.milliseconds(500)
+    /// How long the state of a returned connection may take to find out; then it is closed.
+    private static let returnTimeout = Duration.seconds(3)
     /// Bytes that may be thrown away before what sends them is cancelled.
     private static let discardLimit = 1 << 18
 
@@ -141,10 +143,12 @@ extension Broker {
         return true
     }
 
+    /// Several queries may be running, one after the other: each is cancelled.
     func cancelReturned(_ server: ServerConnection) {
-        guard server.cancelDeadline != nil else { return }
-        server.cancelDeadline = nil
-        sendCancel(server, then: {})
+        let next = now + Self.returnPatience
+        server.cancelDeadline = next
+        housekeeping(by: next)
+        if server.cancelsInFlight == 0 { sendCancel(server, then: {}) }
     }
 
     private func giveUp(_ server: ServerConnection, _ reason: String) {
@@ -154,7 +158,7 @@ extension Broker {
                 "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
                 "reason": "\(reason)",
             ])
-        server.connection?.shutdown()
+        cutOff(server)
         endLease(server, .broken)
     }
 

@@ -108,7 +108,7 @@ extension Broker {
         client.isWaiting = false
         counters.rejections += 1
         guard let pool = client.pool else { return }
-        let error = rejectionError(rejection, pool)
+        let error = rejectionError(rejection, pool, hasOwnDeadline: client.call?.terms.wait != nil)
         if settings.logPoolerErrors {
             logger.warning(
                 "lease refused",
@@ -146,7 +146,9 @@ extension Broker {
         queueToResume(client)
     }
 
-    private func rejectionError(_ rejection: Rejection, _ pool: Pool) -> PgError {
+    private func rejectionError(
+        _ rejection: Rejection, _ pool: Pool, hasOwnDeadline: Bool
+    ) -> PgError {
         let waited = Self.seconds(rejection.waited)
         let name = "\"\(pool.database)\" (user \"\(pool.user)\")"
         switch rejection.cause {
@@ -156,7 +158,7 @@ extension Broker {
                 detail:
                     "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))",
                 hint:
-                    "Shorten the transactions of the holders, or raise the limit or query_wait_timeout."
+                    "Shorten the transactions of the holders, or raise the limit or \(hasOwnDeadline ? "WAIT" : "query_wait_timeout")."
             )
         case .queueFull(let limit):
             return .error(
@@ -191,7 +193,7 @@ extension Broker {
 
     private static func describe(_ limit: WaitLimit, _ name: String) -> String {
         switch limit {
-        case .poolSize(let size): "All \(size) connections of pool \(name) are leased (pool_size)."
+        case .poolSize(let size): "All \(size) connections of pool \(name) are in use (pool_size)."
         case .databaseConnections(let limit): "max_db_connections is \(limit)."
         case .userConnections(let limit): "max_user_connections is \(limit)."
         case .serverConnections(let limit): "max_server_connections is \(limit)."
@@ -214,7 +216,7 @@ extension Broker {
         let now = now
         let leased = servers.values.filter { $0.pool === pool && $0.isLeased && $0.client != nil }
             .sorted { $0.leaseSince < $1.leaseSince }
-        guard !leased.isEmpty else { return "No lease is held in this pool." }
+        guard !leased.isEmpty else { return "No lease is held in this pool: its connections are being opened, checked or cleaned." }
         let named = leased.prefix(Self.holdersNamed).map { server -> String in
             guard let client = server.client else { return "" }
             let who = client.peer.map { "pid \($0.processID)" } ?? "client \(client.id)"

@@ -60,13 +60,17 @@ extension Broker {
 
     private func endDrain(_ server: ServerConnection) {
         logger.warning(
-            "server did not end what a vanished client left running",
+            server.returning == nil
+                ? "server did not end what a vanished client left running"
+                : "server did not end what the client of a direct lease left running",
             metadata: ["server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)"])
         if var orphan = server.orphan {
             server.orphan = nil
             server.stream.dropAll(&orphan, statements: &statements)
             orphan.releaseAll(in: &statements)
         }
+        // Whatever still runs must not outlive the connection.
+        cutOff(server)
         endLease(server, .broken)
     }
 

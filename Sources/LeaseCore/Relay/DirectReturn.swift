@@ -3,9 +3,12 @@ package import PostgresWire
 /// Finds the end of whatever a client left on a connection that it had directly.
 ///
 /// Nobody watched the protocol meanwhile: there may be rows under way, a copy, a batch without its
-/// Sync, a transaction that failed. A marked query is sent, and everything in front of its answer is thrown
-/// away. The query that cleans the session goes along behind it: for whoever left the connection as
-/// it should be, one flight does both.
+/// Sync, a transaction. A marked query is sent, and everything in front of its row is thrown away; the
+/// query that cleans the session goes along behind it. For whoever left the connection as it should be,
+/// one flight does both.
+///
+/// The marker is looked for byte by byte: the client may have read half a message, so that what follows
+/// begins with no header. From the marker on the stream is framed as ever.
 package struct DirectReturn {
     package enum Outcome: Equatable, Sendable {
         /// The marker has not come yet.
@@ -17,130 +20,201 @@ package struct DirectReturn {
         case broken(String)
     }
 
+    private enum Phase {
+        case seeking
+        /// The marker was seen; so many ReadyForQuery are to come, with the reset's among them.
+        case ending(answers: Int)
+    }
+
     /// Bytes that were thrown away.
     package private(set) var discarded = 0
-    private let nonce: UInt64
-    private var attempt = 0
-    private var passing = 0
-    private var sawMarker = false
-    private var sawError = false
-    private var isResetSent = false
-    /// The reset's answer is due; the transaction's status before it.
-    private var statusBeforeReset: TransactionStatus?
     /// The reset dropped every prepared statement.
     package private(set) var hasDroppedStatements = false
     /// What the server reported since its state is known.
     package private(set) var parameters: [(name: String, value: String)] = []
 
-    /// After so many marked queries that failed the connection is given up: a late cancel fails
-    /// one, a failed transaction another.
-    static let attempts = 4
-    /// A marker's row is short, and so is what tells of an error's transaction.
-    private static let wholeLimit = 64
-    private static let parameterLimit = 1 << 16
+    private let nonce: UInt64
+    private let reset: String?
+    private var attempt = 0
+    private var pattern: [UInt8] = []
+    private var phase = Phase.seeking
+    private var passing = 0
+    private var sawError = false
+    private var isReset = false
 
-    /// `nonce` must be one that the client cannot foresee.
-    package init(nonce: UInt64) { self.nonce = nonce }
+    /// After so many marked queries without an answer the connection is given up: a late cancel
+    /// fails one, a transaction another, a batch without its Sync a third.
+    static let attempts = 6
+    /// PostgreSQL sends no longer message.
+    private static let messageLimit = 1 << 30
+    /// What is read of a message is in front of that.
+    private static let wholeLimit = 1 << 16
 
-    private var marker: String { "pglease-\(nonce)-\(attempt)" }
-
-    /// What to send first. `reset` cleans the session if no transaction is open.
-    package mutating func begin(reset: String? = nil, into bytes: inout [UInt8]) {
-        // Each is ignored by a server that is not in the state which it ends.
-        bytes.appendCopyFail("the lease is returned")
-        bytes.appendSync()
-        appendMarkedQuery(into: &bytes)
-        if let reset {
-            bytes.appendQuery(reset)
-            isResetSent = true
-        }
+    /// `nonce` must be one that the client cannot foresee. `reset` cleans the session.
+    package init(nonce: UInt64, reset: String? = nil) {
+        self.nonce = nonce
+        self.reset = reset
     }
 
-    private mutating func appendMarkedQuery(into bytes: inout [UInt8]) {
+    // MARK: To the server
+
+    /// What to send first.
+    package mutating func begin(into bytes: inout [UInt8]) {
+        // Ignored by a server that reads no rows.
+        bytes.appendCopyFail("the lease is returned")
+        appendAttempt(into: &bytes)
+    }
+
+    /// The marked query comes in front of the Sync: it fails in a transaction, also in the one that a
+    /// batch without its Sync is, which a Sync would commit. A server that skips to the Sync skips it.
+    private mutating func appendAttempt(into bytes: inout [UInt8]) {
         attempt += 1
         sawError = false
-        bytes.appendQuery("SELECT '\(marker)'")
+        let text = "pglease-\(nonce)-\(attempt)"
+        pattern = []
+        pattern.appendDataRow(texts: [text])
+        bytes.appendQuery(
+            "SELECT CASE WHEN pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp()"
+                + " THEN '\(text)' ELSE ('a lease was returned to pglease in an open transaction, at '"
+                + " OPERATOR(pg_catalog.||) pg_catalog.now()::pg_catalog.text)"
+                + "::pg_catalog.int4::pg_catalog.text END")
+        bytes.appendSync()
+        if let reset { bytes.appendQuery(reset) }
     }
+
+    // MARK: From the server
 
     /// Reads what the server sent; answers how far it got, and what to send now.
     package mutating func receive(
         _ input: UnsafeRawBufferPointer, toServer bytes: inout [UInt8]
     ) -> (consumed: Int, outcome: Outcome) {
         var offset = 0
-        while offset < input.count {
+        if case .seeking = phase {
+            if let end = endOfMarker(in: input) {
+                offset = end
+                passing = 0
+                sawError = false
+                phase = .ending(answers: reset == nil ? 2 : 3)
+            }
+        }
+        let result = frame(input, from: offset, &bytes)
+        discarded += result.consumed
+        return result
+    }
+
+    private mutating func frame(
+        _ input: UnsafeRawBufferPointer, from start: Int, _ bytes: inout [UInt8]
+    ) -> (consumed: Int, outcome: Outcome) {
+        var offset = start
+        // A marker may have begun: its beginning stays until its end is there.
+        let limit = isSeeking ? input.count - overlap(of: input) : input.count
+        while offset < limit {
             if passing > 0 {
-                let count = min(passing, input.count - offset)
+                let count = min(passing, limit - offset)
                 passing -= count
                 offset += count
                 continue
             }
-            guard input.count - offset >= MessageHeader.size else { break }
+            guard limit - offset >= MessageHeader.size else { break }
             let header = MessageHeader(input, at: offset)
-            guard header.bodyLength >= 0 else {
-                return (offset, .broken("a message of impossible length was left on it"))
+            guard (0...Self.messageLimit).contains(header.bodyLength) else {
+                // Half a message was read: only the marker tells where the next one begins.
+                guard isSeeking else { return (offset, .broken("it broke the protocol")) }
+                return (limit, .more)
             }
             let whole = MessageHeader.size + header.bodyLength
-            let kind = BackendKind(rawValue: header.kind)
-            let isRead = header.bodyLength <= Self.wholeLimit || kind == .parameterStatus
-            if isRead, input.count - offset < whole {
-                if header.bodyLength <= Self.parameterLimit { break }
-                return (offset, .broken("a message of impossible length was left on it"))
-            }
-            let end = min(offset + whole, input.count)
-            let body = UnsafeRawBufferPointer(
-                rebasing: input[(offset + MessageHeader.size)..<end])
+            if header.bodyLength <= Self.wholeLimit, limit - offset < whole { break }
+            let end = min(offset + whole, limit)
+            let body = UnsafeRawBufferPointer(rebasing: input[(offset + MessageHeader.size)..<end])
             passing = offset + whole - end
             offset = end
-            switch kind {
-            case .dataRow where isMarker(body): sawMarker = true
-            case .errorResponse: sawError = true
-            case .parameterStatus where statusBeforeReset != nil:
-                if let parameter = ParameterStatusBody(body: body) {
-                    parameters.append((parameter.name, parameter.value))
-                }
-            case .commandComplete where statusBeforeReset != nil:
-                if CommandTagKind.of(body) == .discardAll { hasDroppedStatements = true }
-            case .readyForQuery:
-                let outcome = ready(body, &bytes)
-                if outcome != .more { return (offset, outcome) }
-            default: break
+            if let outcome = message(BackendKind(rawValue: header.kind), body, &bytes) {
+                return (offset, outcome)
             }
         }
-        discarded += offset
         return (offset, .more)
+    }
+
+    private var isSeeking: Bool {
+        if case .seeking = phase { true } else { false }
+    }
+
+    private mutating func message(
+        _ kind: BackendKind, _ body: UnsafeRawBufferPointer, _ bytes: inout [UInt8]
+    ) -> Outcome? {
+        switch kind {
+        case .errorResponse:
+            sawError = true
+        case .readyForQuery:
+            return ready(body, &bytes)
+        case .parameterStatus where !isSeeking:
+            if let parameter = ParameterStatusBody(body: body) {
+                parameters.append((parameter.name, parameter.value))
+            }
+        case .commandComplete where !isSeeking:
+            if CommandTagKind.of(body) == .discardAll { hasDroppedStatements = true }
+        default: break
+        }
+        return nil
     }
 
     private mutating func ready(
         _ body: UnsafeRawBufferPointer, _ bytes: inout [UInt8]
-    ) -> Outcome {
+    ) -> Outcome? {
         guard let status = TransactionStatus(rawValue: body.first ?? 0) else {
-            return .broken("it reported an unknown transaction status")
+            return isSeeking ? nil : .broken("it reported an unknown transaction status")
         }
-        if let before = statusBeforeReset {
-            let isClean = before == .idle && status == .idle && !sawError
-            return isClean ? .clean : .settled(status)
+        guard case .ending(let answers) = phase else {
+            return tryAgain(status, &bytes)
         }
-        if sawMarker {
-            // Behind a later marker no reset was sent.
-            guard isResetSent, attempt == 1 else { return .settled(status) }
-            statusBeforeReset = status
-            sawError = false
-            return .more
+        if answers > 1 {
+            // The marked query's own error is not one of the reset.
+            if answers == 3 { sawError = false }
+            phase = .ending(answers: answers - 1)
+            return nil
         }
-        guard sawError else { return .more }
-        // It may have been the marked query that failed, or something before it.
-        guard attempt < Self.attempts else {
-            return .broken("it answers with errors only")
-        }
-        if status == .failed { bytes.appendQuery("ROLLBACK") }
-        appendMarkedQuery(into: &bytes)
-        return .more
+        return reset != nil && !sawError && status == .idle ? .clean : .settled(status)
     }
 
-    /// One column with the text of the last marked query.
-    private func isMarker(_ body: UnsafeRawBufferPointer) -> Bool {
-        let text = Array(marker.utf8)
-        guard body.count == 6 + text.count else { return false }
-        return body[1] == 1 && body[6...].elementsEqual(text)
+    /// A batch ended without the marker. The marked query may have failed, or was skipped, or this
+    /// was something before it: one more does no harm.
+    private mutating func tryAgain(
+        _ status: TransactionStatus, _ bytes: inout [UInt8]
+    ) -> Outcome? {
+        guard sawError || attempt == 1 else { return nil }
+        guard attempt < Self.attempts else { return .broken("it answers with errors only") }
+        if status != .idle { bytes.appendQuery("ROLLBACK") }
+        appendAttempt(into: &bytes)
+        return nil
+    }
+
+    // MARK: The marker
+
+    /// The end of the marked row, wherever it stands.
+    private func endOfMarker(in input: UnsafeRawBufferPointer) -> Int? {
+        guard input.count >= pattern.count else { return nil }
+        var index = 0
+        let last = input.count - pattern.count
+        while index <= last {
+            if input[index] == pattern[0], matches(input, at: index, pattern.count) {
+                return index + pattern.count
+            }
+            index += 1
+        }
+        return nil
+    }
+
+    private func matches(_ input: UnsafeRawBufferPointer, at start: Int, _ count: Int) -> Bool {
+        for index in 0..<count where input[start + index] != pattern[index] { return false }
+        return true
+    }
+
+    /// How many of the last bytes may be the beginning of the marked row.
+    private func overlap(of input: UnsafeRawBufferPointer) -> Int {
+        for count in stride(from: min(pattern.count - 1, input.count), to: 0, by: -1)
+        where matches(input, at: input.count - count, count) {
+            return count
+        }
+        return 0
     }
 }
