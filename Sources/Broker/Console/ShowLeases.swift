@@ -36,7 +36,7 @@ extension Broker {
 
     private func kind(of server: ServerConnection) -> String {
         guard server.explicit != nil else { return poolModeName(server.pool.mode.pooling) }
-        return server.isDirect || server.returning != nil ? "direct" : "explicit"
+        return server.isDirect ? "direct" : "explicit"
     }
 
     private func transactionState(_ status: TransactionStatus) -> String {

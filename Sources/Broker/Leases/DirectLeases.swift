@@ -67,10 +67,17 @@ extension Broker {
 
     // MARK: Coming back
 
-    /// The client says that it is done. What it left is found out by a marked query.
+    /// The client says that it is done: the lease is over, and the connection is cleaned before the next.
     func takeBack(_ server: ServerConnection, from client: ClientSession) {
         detach(server, client)
         server.isDirect = false
+        server.isUnknown = true
+        server.watcher?.watch(.readable)
+        endLease(server, .dirty)
+    }
+
+    /// Finds out by a marked query what the client left, and cleans it away: what a reset is for others.
+    func recover(_ server: ServerConnection) {
         let reset = settings.serverResetQuery.flatMap { $0.isEmpty ? nil : $0 }
         var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max), reset: reset)
         var bytes: [UInt8] = []
@@ -78,16 +85,15 @@ extension Broker {
         server.returning = machine
         let now = now
         server.cancelDeadline = now + Self.returnPatience
-        server.drainDeadline = now + Self.returnTimeout
+        server.resetDeadline = now + Self.returnTimeout
         housekeeping(by: now + Self.returnPatience)
-        server.watcher?.watch(.readable)
         if !bytes.withUnsafeBytes({ send($0, to: server) }) {
             serverEnded(server, "the server closed the connection")
         }
     }
 
     /// How long a returned connection may go on with what its client left running, before that is cancelled.
-    static let returnPatience = Duration.milliseconds(500)
+    private static let returnPatience = Duration.milliseconds(500)
     /// How long the state of a returned connection may take to find out; then it is closed.
     private static let returnTimeout = Duration.seconds(3)
     /// Bytes that may be thrown away before what sends them is cancelled.
@@ -110,18 +116,15 @@ extension Broker {
         case .settled(let status):
             guard regained(server, status) else { return }
             if status == .idle {
-                finishLease(server)
+                reset(server)
             } else {
+                server.resetDeadline = now + Self.returnTimeout
+                housekeeping(by: now + Self.returnTimeout)
                 ask(server, .rollback, "ROLLBACK")
             }
         case .clean:
             guard regained(server, .idle) else { return }
-            profiles.retain(server.startupProfile)
-            profiles.release(server.profile)
-            server.profile = server.startupProfile
-            server.parameters = server.pool.parameters(
-                for: server.startupProfile, reported: server.parameters)
-            endLease(server, .clean)
+            resetDone(server)
         case .broken(let reason):
             giveUp(server, reason)
         }
@@ -133,14 +136,20 @@ extension Broker {
             giveUp(server, "it said more than it was asked")
             return false
         }
-        server.returning = nil
-        server.cancelDeadline = nil
+        forgetReturn(server)
         server.stream.regained(
             status, hasDroppedStatements: machine.hasDroppedStatements, statements: &statements)
         // What the client changed was told to the client only.
         let base = server.pool.baseParameters ?? server.parameters
         server.parameters = base.changing(machine.parameters)
         return true
+    }
+
+    private func forgetReturn(_ server: ServerConnection) {
+        server.isUnknown = false
+        server.returning = nil
+        server.cancelDeadline = nil
+        server.resetDeadline = nil
     }
 
     /// Several queries may be running, one after the other: each is cancelled.
@@ -151,7 +160,8 @@ extension Broker {
         if server.cancelsInFlight == 0 { sendCancel(server, then: {}) }
     }
 
-    private func giveUp(_ server: ServerConnection, _ reason: String) {
+    /// The state of a returned connection could not be found out.
+    func giveUp(_ server: ServerConnection, _ reason: String) {
         logger.warning(
             "a direct lease came back in a state that cannot be mended",
             metadata: [
@@ -159,7 +169,8 @@ extension Broker {
                 "reason": "\(reason)",
             ])
         cutOff(server)
-        endLease(server, .broken)
+        forgetReturn(server)
+        post(.resetFailed(server.id))
     }
 
     // MARK: Taking away

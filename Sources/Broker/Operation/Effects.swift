@@ -36,10 +36,18 @@ extension Broker {
 
     private func reset(_ id: ServerID) {
         guard let server = server(id) else { return }
+        if server.isUnknown {
+            recover(server)
+        } else {
+            reset(server)
+        }
+    }
+
+    func reset(_ server: ServerConnection) {
         guard let query = settings.serverResetQuery, !query.isEmpty else {
             // Nothing may clean it, by configuration: what was left stays.
             server.lastUsed = now
-            post(.resetSucceeded(id, profile: server.profile))
+            post(.resetSucceeded(server.id, profile: server.profile))
             return
         }
         server.resetDeadline = now + Self.resetTimeout
@@ -216,7 +224,10 @@ extension Broker {
         let now = now
         let leased = servers.values.filter { $0.pool === pool && $0.isLeased && $0.client != nil }
             .sorted { $0.leaseSince < $1.leaseSince }
-        guard !leased.isEmpty else { return "No lease is held in this pool: its connections are being opened, checked or cleaned." }
+        guard !leased.isEmpty else {
+            return
+                "No lease is held in this pool: its connections are being opened, checked or cleaned."
+        }
         let named = leased.prefix(Self.holdersNamed).map { server -> String in
             guard let client = server.client else { return "" }
             let who = client.peer.map { "pid \($0.processID)" } ?? "client \(client.id)"

@@ -48,7 +48,12 @@ extension Broker {
             return
         }
         if isDue(server.cancelDeadline, now) { cancelReturned(server) }
-        if server.stream.brokerQuery == nil {
+        if server.returning != nil {
+            if isDue(server.resetDeadline, now) {
+                giveUp(server, "what the client left running did not end in time")
+                return
+            }
+        } else if server.stream.brokerQuery == nil {
             server.resetDeadline = nil
         } else if isDue(server.resetDeadline, now) {
             server.resetDeadline = nil
@@ -60,9 +65,7 @@ extension Broker {
 
     private func endDrain(_ server: ServerConnection) {
         logger.warning(
-            server.returning == nil
-                ? "server did not end what a vanished client left running"
-                : "server did not end what the client of a direct lease left running",
+            "server did not end what a vanished client left running",
             metadata: ["server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)"])
         if var orphan = server.orphan {
             server.orphan = nil

@@ -209,8 +209,6 @@ extension Broker {
     private func forgetExplicitLease(_ server: ServerConnection) {
         server.explicit = nil
         server.isDirect = false
-        server.returning = nil
-        server.cancelDeadline = nil
     }
 
     private static let transactionInStatementPool = PgError.fatal(

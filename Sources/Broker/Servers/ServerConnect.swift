@@ -253,6 +253,8 @@ extension Broker {
     /// Lets go of everything but the slot, which the scheduler still counts.
     func release(_ server: ServerConnection) {
         guard server.phase != .closed else { return }
+        // What a client may have left running on it must not outlive it.
+        if server.isUnknown { cutOff(server) }
         let isClean = server.phase == .ready && server.stream.isQuiet && server.outbound.isEmpty
         server.phase = .closed
         server.watcher?.close()

@@ -47,7 +47,9 @@ final class ServerConnection: FileWatcherDelegate {
     var explicit: ExplicitLease?
     /// The client has the descriptor: nothing is read or written here.
     var isDirect = false
-    /// The client had the descriptor; what it left is being found out.
+    /// A client had the descriptor, and what it left is not known yet.
+    var isUnknown = false
+    /// It is being found out.
     var returning: DirectReturn?
     /// What it left running is cancelled then.
     var cancelDeadline: Instant?

@@ -256,15 +256,22 @@ extension Broker {
                 post(.resetFailed(server.id))
                 return
             }
-            profiles.retain(server.startupProfile)
-            profiles.release(server.profile)
-            server.profile = server.startupProfile
-            server.parameters = server.pool.parameters(
-                for: server.startupProfile, reported: server.parameters)
-            post(.resetSucceeded(server.id, profile: server.startupProfile))
+            resetDone(server)
         case .rollback:
-            finishLease(server)
+            // Behind a direct lease the reset follows, behind another one its end does.
+            if server.isLeased { finishLease(server) } else { reset(server) }
         }
+    }
+
+    /// The session is as new.
+    func resetDone(_ server: ServerConnection) {
+        server.lastUsed = now
+        profiles.retain(server.startupProfile)
+        profiles.release(server.profile)
+        server.profile = server.startupProfile
+        server.parameters = server.pool.parameters(
+            for: server.startupProfile, reported: server.parameters)
+        post(.resetSucceeded(server.id, profile: server.startupProfile))
     }
 
     private func connectQueryAnswered(_ server: ServerConnection, _ error: PgError?) {
