@@ -40,6 +40,7 @@ package struct EffectOracle {
     struct WaiterModel {
         var request: LeaseRequest
         var arrival: Int
+        var arrivedAt: Instant
     }
 
     var broker: BrokerPolicy
@@ -76,7 +77,8 @@ package struct EffectOracle {
         case .deadlineReached: break
         case .leaseRequested(let request):
             arrivals += 1
-            waiters[request.client] = WaiterModel(request: request, arrival: arrivals)
+            waiters[request.client] = WaiterModel(
+                request: request, arrival: arrivals, arrivedAt: now)
         case .requestWithdrawn(let client): waiters[client] = nil
         case .leaseReturned(let server, let condition, _): returned(server, condition, now)
         case .serverHandedOut(let server, let peer): servers[server]?.confinedTo = peer
@@ -233,7 +235,7 @@ package struct EffectOracle {
         let passedOver = waiters.values.count { other in
             other.request.pool == request.pool && other.request.group == request.group
                 && (other.request.since, other.arrival) < (request.since, waiter.arrival)
-                && canUse(other.request, model)
+                && canUse(other.request, model) && !mayAwaitOwn(other, now)
         }
         try require(passedOver <= validating, "\(what): passes over \(passedOver)")
         lastLease = lease.rawValue

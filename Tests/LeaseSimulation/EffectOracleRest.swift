@@ -40,7 +40,7 @@ extension EffectOracle {
         let delay = pools[pool]!.policy.checkDelay
         let validating = servers.values.count { $0.pool == pool && $0.phase == .validating }
         for waiter in waiters.values where waiter.request.pool == pool {
-            guard mayLease(waiter.request, now) else { continue }
+            guard mayLease(waiter.request, now), !mayAwaitOwn(waiter, now) else { continue }
             let usable = idle.filter { canUse(waiter.request, $0) }
             // One that is its own process's comes first, even if it has to be checked.
             let isOwnChecked = servers.values.contains {
@@ -69,7 +69,8 @@ extension EffectOracle {
             $0.phase == .connecting || $0.phase == .validating || $0.phase == .closing
         }
         var unserved = 0
-        for waiter in waiters.values where waiter.request.pool == pool {
+        for waiter in waiters.values
+        where waiter.request.pool == pool && !mayAwaitOwn(waiter, now) {
             let reserve = isEntitledToReserve(waiter.request, now)
             guard mayLease(waiter.request, now), room(pool, withReserve: reserve) > 0 else {
                 continue
@@ -112,7 +113,7 @@ extension EffectOracle {
         else { return }
         let pending = own.count { $0.phase == .validating } + connecting + closing
         let waiting = waiters.values.filter {
-            $0.request.pool == pool && mayLease($0.request, now)
+            $0.request.pool == pool && mayLease($0.request, now) && !mayAwaitOwn($0, now)
         }
         for waiter in waiting {
             let isProvidedFor =
@@ -170,6 +171,17 @@ extension EffectOracle {
     func canUse(_ request: LeaseRequest, _ server: ServerModel) -> Bool {
         guard server.confinedTo == nil || server.confinedTo == request.peer else { return false }
         return !request.requiresProfile || server.openedProfile == request.profile
+    }
+
+    /// Whether the waiter may let others go first, for the moments that a connection of its own process
+    /// takes to be cleaned.
+    func mayAwaitOwn(_ waiter: WaiterModel, _ now: Instant) -> Bool {
+        guard waiter.request.wantsHandOut, now < waiter.arrivedAt + .milliseconds(10),
+            let peer = waiter.request.peer
+        else { return false }
+        return servers.values.contains {
+            $0.pool == waiter.request.pool && $0.phase == .resetting && $0.confinedTo == peer
+        }
     }
 
     /// Whether the pool's size, the group's cap and other groups' guarantees allow this lease.

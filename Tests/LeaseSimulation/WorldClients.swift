@@ -24,7 +24,7 @@ extension SchedulerWorld {
                 nanoseconds: now.nanoseconds - Int64.random(in: 0...50_000_000, using: &random))
         }
         let waits = [0, 50, 1000, 5000, 60_000].randomElement(using: &random)!
-        return LeaseRequest(
+        var request = LeaseRequest(
             client: client, pool: livePools.randomElement(using: &random)!,
             group: GroupID(UInt32.random(in: 0..<groupCount, using: &random)),
             owner: OwnerKey(processID: Int32(process(of: client))),
@@ -32,6 +32,8 @@ extension SchedulerWorld {
             requiresProfile: usesProfiles && WorldPolicies.chance(0.7, &random),
             deadline: since + .milliseconds(waits), since: since,
             peer: processes[process(of: client)].peer)
+        request.wantsHandOut = request.peer != nil && WorldPolicies.chance(0.5, &random)
+        return request
     }
 
     /// The client is answered with an error, or has withdrawn: it thinks, and comes again.

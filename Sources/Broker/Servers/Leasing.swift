@@ -18,13 +18,16 @@ extension Broker {
         client.isWaiting = true
         let wait = client.call?.terms.wait?.wholeNanoseconds ?? pool.queryWait
         let deadline = wait.map { client.requestedAt.advanced(by: $0) }
-        post(
-            .leaseRequested(
-                LeaseRequest(
-                    client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
-                    profile: client.profile, requiresProfile: pool.mode.pooling == .session,
-                    deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt,
-                    peer: client.process?.id)))
+        var request = LeaseRequest(
+            client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
+            profile: client.profile, requiresProfile: pool.mode.pooling == .session,
+            deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt,
+            peer: client.process?.id)
+        if let call = client.call {
+            request.owner.thread = call.thread
+            request.wantsHandOut = call.terms.isDirect && settings.directLease == .sameUID
+        }
+        post(.leaseRequested(request))
     }
 
     func withdraw(_ client: ClientSession) {

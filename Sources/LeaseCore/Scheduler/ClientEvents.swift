@@ -46,7 +46,7 @@ extension Scheduler {
         guard
             mayLease(
                 pool, queue, capacity: pools[pool].limits.size, ConnectPlan(number: 0)),
-            let server = idleServer(pool, for: ServerNeed(of: request), now),
+            let server = idleServer(pool, for: ServerNeed(of: request, now), now),
             !needsCheck(server, now)
         else { return false }
         beginLease(server, request.client, request.owner, queue, now)
@@ -74,7 +74,7 @@ extension Scheduler {
         waiter.pool = pool
         waiter.queue = queue
         waiter.owner = request.owner
-        waiter.need = ServerNeed(of: request)
+        waiter.need = ServerNeed(of: request, now)
         waiter.deadline = request.deadline
         waiter.since = request.since
         let index = waiters.insert(waiter)
@@ -99,6 +99,8 @@ extension Scheduler {
         var at = min(waiters.slots[waiter].deadline, waiters.slots[waiter].notifyAt)
         let reserveAt = waiters.slots[waiter].reserveAt
         if reserveAt > now { at = min(at, reserveAt) }
+        let ownUntil = waiters.slots[waiter].need.awaitsOwnUntil
+        if ownUntil > now { at = min(at, ownUntil) }
         deadlines.set(DeadlineToken(.waiter, waiter), at: at)
     }
 

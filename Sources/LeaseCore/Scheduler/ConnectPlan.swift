@@ -49,6 +49,11 @@ extension Scheduler {
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
         if claimPending(waiter, pool, in: &plan) { return true }
+        if let own = ownBeingCleaned(pool, for: waiters.slots[waiter].need, now) {
+            servers.slots[own].claimedIn = plan.number
+            note(waiter, in: &plan)
+            return true
+        }
         let attempts = pools[pool].counts.connecting + plan.awaitingClose
         guard attempts < connectLimit(pool, now) else { return false }
         let capacity = capacity(pool, waiter, now)

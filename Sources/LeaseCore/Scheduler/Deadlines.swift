@@ -28,7 +28,10 @@ extension Scheduler {
             skipPastNotices(waiter, now)
         }
         armWaiter(waiter, now)
-        if waiters.slots[waiter].reserveAt <= now { settle(pool, now, &effects) }
+        let ownUntil = waiters.slots[waiter].need.awaitsOwnUntil
+        if waiters.slots[waiter].reserveAt <= now || (ownUntil > .zero && ownUntil <= now) {
+            settle(pool, now, &effects)
+        }
     }
 
     private mutating func serverDue(

@@ -88,6 +88,9 @@ package struct LeaseRequest: Sendable {
     /// The client's process, if connections may be confined to it; nil: it is given only ones that
     /// are not confined.
     package var peer: PeerID?
+    /// The connection is to be handed out: one that the process had before, and that is being cleaned
+    /// just now, is worth a moment.
+    package var wantsHandOut = false
 
     package init(
         client: ClientID, pool: PoolID, group: GroupID, owner: OwnerKey, profile: ProfileID,

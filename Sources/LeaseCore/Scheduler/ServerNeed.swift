@@ -6,20 +6,28 @@ struct ServerNeed: Equatable {
     var requiresProfile = false
     /// It must not be confined to another process than this; nil: to none.
     var peer: PeerID?
+    /// Until then one of the process's own that is being cleaned is waited for, rather than one more
+    /// confined to the process; zero: not at all.
+    var awaitsOwnUntil = Instant.zero
 
     init(profile: ProfileID) { self.profile = profile }
 
     @inline(__always)
-    init(of request: LeaseRequest) {
+    init(of request: LeaseRequest, _ now: Instant) {
         profile = request.profile
         requiresProfile = request.requiresProfile
         peer = request.peer
+        if request.wantsHandOut { awaitsOwnUntil = now.adding(Self.patience) }
     }
+
+    /// Ten milliseconds: cleaning takes a fraction of one, opening another connection three.
+    private static let patience: Int64 = 10_000_000
 
     /// Whether every connection that fits one of them fits the other.
     @inline(__always)
     func isMet(alikeWith other: ServerNeed) -> Bool {
-        peer == other.peer && requiresProfile == other.requiresProfile
+        peer == other.peer && awaitsOwnUntil == other.awaitsOwnUntil
+            && requiresProfile == other.requiresProfile
             && (!requiresProfile || profile == other.profile)
     }
 }
@@ -61,8 +69,21 @@ extension Scheduler {
         if pools[pool].counts.confined > 0, let peer = need.peer {
             let own = preferredIdle(pool, for: need, now) { servers.slots[$0].confinedTo == peer }
             if let own { return own }
+            if ownBeingCleaned(pool, for: need, now) != nil { return nil }
         }
         return preferredIdle(pool, for: need, now) { servers.slots[$0].confinedTo == nil }
+    }
+
+    /// A connection confined to the client's process that comes free within moments, if it is worth
+    /// waiting for and this pass has not promised it to another.
+    func ownBeingCleaned(_ pool: Int, for need: ServerNeed, _ now: Instant) -> Int? {
+        guard now < need.awaitsOwnUntil, pools[pool].counts.resetting > 0, let peer = need.peer
+        else { return nil }
+        return servers.slots.indices.first { index in
+            let slot = servers.slots[index]
+            return slot.state == .resetting && slot.confinedTo == peer && slot.pool == pool
+                && slot.closeWhenFree == nil && slot.claimedIn != passNumber
+        }
     }
 
     /// Among the idle connections that are `eligible`.

@@ -62,16 +62,16 @@ struct SchedulerHarness {
     mutating func request(
         _ client: UInt32, pool: UInt32 = 0, group: UInt32 = 0, profile: UInt32 = 0,
         requires: Bool = false, within wait: Duration = .seconds(60),
-        waitingFor past: Duration = .zero, peer: UInt32? = nil
+        waitingFor past: Duration = .zero, peer: UInt32? = nil, toHandOut: Bool = false
     ) -> [SchedulerEffect] {
         let since = Instant(nanoseconds: now.nanoseconds - past.wholeNanoseconds)
-        return send(
-            .leaseRequested(
-                LeaseRequest(
-                    client: Self.client(client), pool: PoolID(pool), group: GroupID(group),
-                    owner: OwnerKey(processID: Int32(client)), profile: ProfileID(profile),
-                    requiresProfile: requires, deadline: since + wait, since: since,
-                    peer: peer.map { PeerID($0) })))
+        var request = LeaseRequest(
+            client: Self.client(client), pool: PoolID(pool), group: GroupID(group),
+            owner: OwnerKey(processID: Int32(client)), profile: ProfileID(profile),
+            requiresProfile: requires, deadline: since + wait, since: since,
+            peer: peer.map { PeerID($0) })
+        request.wantsHandOut = toHandOut
+        return send(.leaseRequested(request))
     }
 
     /// Opens what the scheduler ordered in these effects.
