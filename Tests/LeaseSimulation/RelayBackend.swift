@@ -6,7 +6,8 @@ package import PostgresWire
 /// Its statements are a few words: `select T`, `rows N T`, `fail T`, `bad T`, `insert T`, `begin`,
 /// `commit`, `rollback`, `set mark T`, `set local mark T`, `select set_config mark T`, `show mark`,
 /// `set profile T F`, `show profile`, `set followed = T`, `show followed`, `reset all`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
-/// `deallocate all`, `discard all`, and nothing at all. LEASE is not known here.
+/// `deallocate all`, `discard all`, `peek mark`, and nothing at all; and what the broker asks, in
+/// capitals. LEASE is known to it only if it stands for a broker, by `leases`.
 package struct RelayBackend {
     package var input: [UInt8] = []
     package var output: [UInt8] = []
@@ -15,19 +16,23 @@ package struct RelayBackend {
     package var executed: [String] = []
     package var committed: [String] = []
 
-    package private(set) var status = TransactionStatus.idle
-    package private(set) var isSkipping = false
+    package internal(set) var status = TransactionStatus.idle
+    package internal(set) var isSkipping = false
+    /// Lease commands, as a broker in front of it answers them; nil: it is none.
+    var leases: RelayBackendLeases?
+    /// So many of the next statements are cancelled.
+    package var cancels = 0
     /// An implicit or explicit transaction is under way.
     package private(set) var isInTransaction = false
-    package private(set) var prepared: [String: String] = [:]
-    package private(set) var mark: String?
+    package internal(set) var prepared: [String: String] = [:]
+    package internal(set) var mark: String?
     package private(set) var profile = "0"
     /// What `set followed = T` sets.
     package private(set) var followed = "none"
     private var followedBefore = "none"
     private var portals: [String: (text: String, sent: Int)] = [:]
     private var localMark: String?
-    private var markBefore: String?
+    var markBefore: String?
     private var inserts: [String] = []
     private var copy: (rows: Int, isExtended: Bool)?
 
@@ -58,6 +63,7 @@ package struct RelayBackend {
             takeInCopy(kind, body)
             return
         }
+        if leases != nil, takeForBroker(kind, body) { return }
         switch kind {
         case .sync:
             isSkipping = false
@@ -125,6 +131,7 @@ package struct RelayBackend {
 
     private mutating func simple(_ text: String) {
         prepared[""] = nil
+        let text = text == "ROLLBACK" ? "rollback" : text
         let statements = text.split(separator: ";").filter { $0.contains { $0 != " " } }
         do throws(Failure) {
             if statements.isEmpty { output.appendEmptyQueryResponse() }
@@ -237,7 +244,7 @@ package struct RelayBackend {
     // MARK: Statements
 
     private func returnsRows(_ words: [Substring]) -> Bool {
-        ["select", "rows", "show"].contains(words.first)
+        ["select", "SELECT", "rows", "show", "peek"].contains(words.first)
     }
 
     /// What is refused before it runs.
@@ -268,6 +275,11 @@ package struct RelayBackend {
         leave()
     }
 
+    mutating func rollBack() {
+        if status != .failed { restore() }
+        leave()
+    }
+
     private mutating func leave() {
         inserts = []
         localMark = nil
@@ -282,6 +294,10 @@ package struct RelayBackend {
         _ words: [Substring], limit: Int, sent: Int, isAlone: Bool
     ) throws(Failure) -> Bool {
         enter()
+        if cancels > 0 {
+            cancels -= 1
+            throw Failure(state: .queryCanceled, message: "canceling statement due to user request")
+        }
         let last = String(words.last!)
         let isTokenless = ["begin", "commit", "rollback", "mark", "profile", "followed", "all"]
             .contains(last)
@@ -294,6 +310,9 @@ package struct RelayBackend {
             row(last, tag: "SELECT 1")
         case let start where start.hasPrefix("select"):
             row(last, tag: "SELECT 1")
+        case let start where start.hasPrefix("SELECT"):
+            row(String(last.dropFirst().dropLast()), tag: "SELECT 1")
+        case "peek mark": row("exact:\(localMark ?? mark ?? "none")", tag: "SHOW")
         case let start where start.hasPrefix("rows"):
             return rows(Int(words[1])!, last, limit: limit, sent: sent)
         case let start where start.hasPrefix("fail"):
@@ -344,8 +363,7 @@ package struct RelayBackend {
             if isFailed { leave() } else { commit() }
             output.appendCommandComplete(isFailed ? "ROLLBACK" : "COMMIT")
         case "rollback":
-            if status != .failed { restore() }
-            leave()
+            rollBack()
             output.appendCommandComplete("ROLLBACK")
         case "deallocate all":
             prepared = prepared.filter { $0.key.isEmpty }
@@ -388,7 +406,7 @@ package struct RelayBackend {
         return true
     }
 
-    private static func string(_ body: [UInt8], _ index: Int) -> String {
+    static func string(_ body: [UInt8], _ index: Int) -> String {
         let parts = body.split(separator: 0, maxSplits: index + 1, omittingEmptySubsequences: false)
         return index < parts.count ? String(decoding: parts[index], as: UTF8.self) : ""
     }

@@ -100,9 +100,10 @@ package struct ClientTurn {
                     verdict = .awaitsQuiet
                     break loop
                 }
+                // What the server has under no name is not the client's any more.
+                if message.kind == .query { server.hasUnnamed = false }
                 switch leaseMessage(message, &client, server.status, &statements, &toClient) {
                 case .done:
-                    // What the server has under no name is not the client's any more.
                     if client.hasUnnamedLease { server.hasUnnamed = false }
                     continue
                 case .command(let command, let form):
