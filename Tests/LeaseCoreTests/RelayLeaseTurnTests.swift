@@ -325,6 +325,38 @@ import Testing
         #expect(result.lease == .giveBack)
     }
 
+    /// The broker's error stands for its batch, and what is left of that is skipped.
+    @Test func aServerThatIsLostBehindTheBrokersError() {
+        for isInTransaction in [false, true] {
+            for isSyncSent in [false, true] {
+                var relay = RelayFixture()
+                if isInTransaction {
+                    relay.send { $0.appendQuery("begin") }
+                    relay.answer {
+                        $0.appendCommandComplete("BEGIN")
+                        $0.appendReadyForQuery(.inTransaction)
+                    }
+                }
+                let sent = relay.send {
+                    $0.appendParse(name: "", query: "LEASE ME")
+                    if isSyncSent { $0.appendSync() }
+                }
+                #expect(sent.client == ["E(42601,syntax error at or near \"ME\")"])
+                #expect(relay.lose().client == (isSyncSent ? ["Z(I)"] : []))
+                if !isSyncSent {
+                    let rest = relay.sendWithoutLease {
+                        $0.appendStatement("insert a")
+                        $0.appendSync()
+                    }
+                    #expect(rest.client == ["Z(I)"])
+                }
+                let isTold = isInTransaction && !isSyncSent
+                let next = relay.sendWithoutLease { $0.appendQuery("select 1") }
+                #expect(next.client == (isTold ? ["E(08006,lost)", "Z(I)"] : []))
+            }
+        }
+    }
+
     // MARK: The end of the session
 
     @Test func terminateBehindALease() {

@@ -253,8 +253,20 @@ package struct RelayBackend {
             throw Failure(
                 state: .inFailedSqlTransaction, message: "current transaction is aborted")
         }
-        if text.hasPrefix("bad") || text.hasPrefix("LEASE") {
+        if text.hasPrefix("bad") || text.hasPrefix("LEASE") || isTorn(text) {
             throw Failure(state: .syntaxError, message: text)
+        }
+    }
+
+    /// What became of a message that was cut off, and went on with the next one's bytes.
+    private func isTorn(_ text: String) -> Bool {
+        let words = text.split(separator: " ")
+        switch words.first {
+        case "rows", "set": return words.count < 3 || (words[0] == "rows" && Int(words[1]) == nil)
+        case "copy":
+            return words.count < 3
+                || (words[1] == "out" && (words.count < 4 || Int(words[2]) == nil))
+        default: return false
         }
     }
 

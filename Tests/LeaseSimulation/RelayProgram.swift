@@ -19,59 +19,85 @@ struct RelayProgram {
         /// The connection before it, to ask what a part of the group would have done.
         var before: RelayBackend
         var committedBefore: Set<String>
+        /// No lease of the client's own has to do with it.
+        var isOutsideLeases = false
         var readyCount: Int { expected.count { $0.hasPrefix("Z") } }
     }
 
     let client: Int
     let mode: RelayMode
-    private(set) var direct = RelayBackend()
+    /// The broker as it should be, in front of a server of this client's own.
+    private(set) var direct: RelayBackend
     /// What would have been committed.
     private(set) var committed: Set<String> = []
     private var tokens = 0
-    private var names: [String] = []
+    var names: [String] = []
     private var nameCount = 0
     private var texts: [String] = []
     /// The text that the client parsed last without a name, if it can be sure of it.
-    private var unnamed: String?
-    private var unnamedSent: String?
+    var unnamed: String?
+    var unnamedSent: String?
     private var isPipelined = false
-    private var random: SeededGenerator
+    /// Prepared lease commands.
+    var leaseNames: [String] = []
+    /// It has a lease of its own throughout what is being made up.
+    var isSurelyHeld = false
+    /// How much of what it does is about leases.
+    private let leasePercent: Int
+    /// What it set while it had one: gone with it.
+    var heldSettings: Set<String> = []
+    var random: SeededGenerator
 
     init(client: Int, mode: RelayMode, seed: UInt64) {
         self.client = client
         self.mode = mode
+        direct = RelayBackend()
+        direct.leases = RelayBackendLeases(mode.pooling)
+        leasePercent = (seed / 8).isMultiple(of: 3) ? 2 : 20
         random = SeededGenerator(seed: seed &* 0x9E37_79B9 &+ UInt64(client))
     }
 
-    private mutating func chance(_ percent: Int) -> Bool {
+    mutating func chance(_ percent: Int) -> Bool {
         Int.random(in: 0..<100, using: &random) < percent
     }
 
-    private mutating func token() -> String {
+    mutating func token() -> String {
         tokens += 1
         return "c\(client).\(tokens)"
     }
 
     /// After a fault nothing is known of what was left: the session begins anew.
-    mutating func startOver() -> Group {
+    mutating func startOver(isHeld: Bool, isDirect: Bool) -> Group {
         direct = RelayBackend()
+        direct.leases = RelayBackendLeases(mode.pooling)
+        direct.leases!.isHeld = isHeld
+        direct.leases!.isDirect = isDirect
         names = []
-        unnamed = nil
-        var group = Group(before: direct, committedBefore: committed)
-        group.parts = [Part(bytes: bytes { $0.appendQuery("rollback") })]
-        return finished(group)
+        leaseNames = []
+        return end()
     }
 
     /// Whatever was begun comes to its end.
     mutating func end() -> Group {
         var group = Group(before: direct, committedBefore: committed)
-        group.parts = [Part(bytes: bytes { $0.appendQuery("rollback") })]
         unnamed = nil
+        group.parts = [
+            Part(
+                bytes: bytes {
+                    if !isDirect { $0.appendQuery("rollback") }
+                    if isHeld { $0.appendQuery("LEASE RETURN") }
+                })
+        ]
         return finished(group)
     }
 
     mutating func next() -> Group {
         var group = Group(before: direct, committedBefore: committed)
+        isSurelyHeld = isHeld && !isDirect
+        if isDirect || chance(leasePercent) {
+            leaseGroup(&group)
+            return finished(group)
+        }
         let bound = names
         var usable = bound
         names = []
@@ -88,7 +114,11 @@ struct RelayProgram {
             let more = chance(70) ? 0 : Int.random(in: 1...4, using: &random)
             isPipelined = more > 0
             for _ in 0...more {
-                all += chance(40) ? simple() : batch(&usable, endsWithSync: true)
+                if chance(leasePercent / 2) {
+                    all += leaseCommand(among: &usable)
+                } else {
+                    all += chance(40) ? simple() : batch(&usable, endsWithSync: true)
+                }
             }
             group.parts.append(Part(bytes: all))
         }
@@ -102,7 +132,7 @@ struct RelayProgram {
     }
 
     /// What a direct connection says to it.
-    private mutating func finished(_ group: Group) -> Group {
+    mutating func finished(_ group: Group) -> Group {
         var group = group
         for index in group.parts.indices {
             if index > 0 { group.parts[index].answersBefore = group.expected.count }
@@ -110,11 +140,16 @@ struct RelayProgram {
             while direct.step() {}
             group.expected = RelayTranscript.ofServer(direct.output)
         }
+        let isAboutLeases = group.parts.contains {
+            RelayTranscript.ofClient($0.bytes).contains { $0.contains("LEASE") }
+        }
+        group.isOutsideLeases = !group.before.leases!.isHeld && !isHeld && !isAboutLeases
         direct.output = []
         direct.executed = []
         committed.formUnion(direct.committed)
         direct.committed = []
         names = names.filter { direct.prepared[$0] != nil }
+        leaseNames = direct.leases!.statements.keys.filter { !$0.isEmpty }.sorted()
         // One that was skipped leaves the one before it: nobody would count on that.
         let isUnsure = unnamedSent != nil && group.expected.contains { $0.hasPrefix("E") }
         let last = isUnsure ? nil : unnamedSent ?? unnamed
@@ -123,6 +158,10 @@ struct RelayProgram {
         if !followsNames { names = [] }
         return group
     }
+
+    /// The client has a lease of its own, and has it directly.
+    var isHeld: Bool { direct.leases!.isHeld }
+    var isDirect: Bool { direct.leases!.isDirect }
 
     private var followsNames: Bool { mode.tracksStatements || mode.pooling == .session }
 
@@ -153,19 +192,28 @@ struct RelayProgram {
         }
     }
 
-    private mutating func simple() -> [UInt8] {
+    mutating func simple() -> [UInt8] {
         unnamed = nil
         var text = text()
         if chance(15) { text += ";" + self.text() }
         // Those that follow stand alone.
-        if chance(20) { text = "set followed = \(token())" }
+        if chance(20) {
+            let token = token()
+            text = "set followed = \(token)"
+            if isSurelyHeld { heldSettings.insert(token) }
+        }
+        if isSurelyHeld {
+            if chance(20) { text = "peek mark" }
+            // Also in a statement pool.
+            if chance(8) { text = "begin" }
+        }
         let endsTransaction = direct.status != .idle && chance(40)
         if endsTransaction { text = chance(50) ? "commit" : "rollback" }
         return bytes { $0.appendQuery(text) }
     }
 
     /// Several statements up to a Sync. Names of this batch only, or that are surely there.
-    private mutating func batch(_ usable: inout [String], endsWithSync: Bool) -> [UInt8] {
+    mutating func batch(_ usable: inout [String], endsWithSync: Bool) -> [UInt8] {
         var result: [UInt8] = []
         var ours: [String] = []
         // Names that this batch touches must not be used by the next of the same group.
@@ -197,7 +245,7 @@ struct RelayProgram {
         return result
     }
 
-    private mutating func unnamedStatement() -> [UInt8] {
+    mutating func unnamedStatement() -> [UInt8] {
         let isKnown = unnamed != nil && chance(30)
         let text = text()
         if !isKnown {
@@ -308,7 +356,7 @@ struct RelayProgram {
         ]
     }
 
-    private func bytes(_ write: (inout [UInt8]) -> Void) -> [UInt8] {
+    func bytes(_ write: (inout [UInt8]) -> Void) -> [UInt8] {
         var bytes: [UInt8] = []
         write(&bytes)
         return bytes

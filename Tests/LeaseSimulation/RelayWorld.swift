@@ -31,6 +31,13 @@ struct RelayWorld {
         var pendingProfile: String?
         /// What its client set and took along.
         var followed = "none"
+        /// Its client asked for it by LEASE.
+        var isExplicit = false
+        /// Its client speaks to it without the broker.
+        var isDirect = false
+        var returning: DirectReturn?
+        /// Half a message is left on it, in either direction: nobody can say what comes of that.
+        var isTorn = false
         var isFree: Bool { !isLeased && !isResetting }
     }
 
@@ -41,6 +48,17 @@ struct RelayWorld {
         var server: Int?
         var isWaiting = false
         var isGone = false
+        /// A LEASE that has no answer yet.
+        var call: (terms: LeaseTerms, form: LeaseForm)?
+        /// The server of its explicit lease, and what followed the client when it began.
+        var held: (server: Int, followed: String)?
+        /// A lease command of its waits until the server owes nothing.
+        var awaitsQuiet = false
+        /// It has reset its session in its lease: its profile went with the rest.
+        var hasReset = false
+        /// What it has read of its direct server's answers.
+        var directlyRead: [UInt8] = []
+        var directly = 0
         var profile: String
         var followed = "none"
         // What it does.
@@ -103,12 +121,17 @@ struct RelayWorld {
         for _ in 0..<steps { try step(winding: false) }
         // Faults end, and everyone comes to an end with what was begun.
         var left = 20_000
-        while clients.contains(where: { !$0.isGone && $0.group != nil }), left > 0 {
+        while isUnfinished, left > 0 {
             try step(winding: true)
             left -= 1
         }
         if left == 0 { throw Violation(description: "it does not come to an end: \(stuck)") }
         try finish()
+    }
+
+    private var isUnfinished: Bool {
+        clients.contains { !$0.isGone && $0.group != nil }
+            || servers.contains { $0.returning != nil }
     }
 
     private var stuck: String {
@@ -137,6 +160,7 @@ struct RelayWorld {
         case 197 where hasFaults && !winding:
             kill(servers.indices.randomElement(using: &random)!)
         case 198 where hasFaults && !winding: abandon(client)
+        case 199: giveUpTorn()
         default: break
         }
         if let violation { throw Violation(description: violation) }
@@ -179,15 +203,17 @@ struct RelayWorld {
         for _ in 0..<Int.random(in: 1...6, using: &random) {
             guard servers[index].backend.step() else { break }
         }
-        if chance(6), servers[index].isLeased, !servers[index].backend.isDead {
+        let maySpeak = servers[index].isLeased && servers[index].returning == nil
+        if chance(6), maySpeak, !servers[index].backend.isDead {
             servers[index].backend.output.appendNoticeResponse(.notice("noise"))
         }
-        if chance(3), servers[index].isLeased, !servers[index].backend.isDead {
+        if chance(3), maySpeak, !servers[index].backend.isDead {
             servers[index].backend.output.appendParameterStatus(name: "noise", value: "1")
         }
         let holder = servers[index].client ?? servers[index].orphanedBy
-        for token in servers[index].backend.executed where token.hasPrefix("c") {
-            if let holder, !token.hasPrefix("c\(holder).") {
+        for token in servers[index].backend.executed
+        where token.hasPrefix("c") || token.hasPrefix("d") {
+            if let holder, !token.dropFirst().hasPrefix("\(holder).") {
                 violation = "\(token) runs on server \(index), which client \(holder) holds"
             } else if holder == nil {
                 violation = "\(token) runs on server \(index), which nobody holds"
@@ -202,6 +228,10 @@ struct RelayWorld {
         let output = servers[index].backend.output
         if output.isEmpty {
             if servers[index].backend.isDead { serverEnded(index) }
+            return
+        }
+        if servers[index].isDirect {
+            readDirectly(index)
             return
         }
         let most = chance(50) ? output.count : min(output.count, 40)

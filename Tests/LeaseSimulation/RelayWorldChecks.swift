@@ -4,6 +4,11 @@ import LeaseCore
 extension RelayWorld {
     func check() throws(Violation) {
         for (index, client) in clients.enumerated() {
+            if let held = client.held, client.server != held.server {
+                throw Violation(
+                    description: "client \(index) holds server \(held.server), and has"
+                        + " \(client.server.map { "server \($0)" } ?? "none")")
+            }
             guard let server = client.server else { continue }
             if servers[server].client != index {
                 throw Violation(description: "client \(index) holds a server that it was not lent")
@@ -11,7 +16,7 @@ extension RelayWorld {
         }
         for (index, server) in servers.enumerated() {
             guard let client = server.client else { continue }
-            if clients[client].server != index || !server.isLeased {
+            if clients[client].server != index || !server.isLeased || server.returning != nil {
                 throw Violation(description: "server \(index) is lent to a client that has it not")
             }
         }

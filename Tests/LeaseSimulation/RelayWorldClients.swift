@@ -6,10 +6,14 @@ extension RelayWorld {
     mutating func act(_ index: Int, winding: Bool) {
         guard !clients[index].isGone else { return }
         if clients[index].group == nil {
-            if winding, clients[index].server == nil || mode.pooling == .session { return }
+            if !winding, actDirectly(index) { return }
+            // Who was told in an answer that it has lost its lease need not be in one.
+            let isDone = clients[index].server == nil || mode.pooling == .session
+            if winding, isDone { return }
             let group: RelayProgram.Group =
                 if clients[index].sawFault {
-                    clients[index].program.startOver()
+                    clients[index].program.startOver(
+                        isHeld: clients[index].held != nil, isDirect: isDirect(index))
                 } else if winding {
                     clients[index].program.end()
                 } else {
@@ -107,7 +111,7 @@ extension RelayWorld {
         // Done when everything is sent and nobody has anything for it any more.
         guard clients[index].unsent.isEmpty, clients[index].part == group.parts.count - 1,
             clients[index].server.map({ servers[$0].stream.isQuiet }) ?? true,
-            !clients[index].isWaiting,
+            !clients[index].isWaiting, clients[index].call == nil,
             clients[index].pending.isEmpty
         else { return }
         let most = RelayTranscript.ofClient(clients[index].sent)
@@ -132,7 +136,7 @@ extension RelayWorld {
     }
 
     /// A value of the session is the client's own, or nobody's.
-    private mutating func checkValues(_ index: Int, _ got: [String]) {
+    mutating func checkValues(_ index: Int, _ got: [String]) {
         for answer in got where answer.hasPrefix("D(") {
             let value = answer.dropFirst(2).dropLast()
             if value.hasPrefix("mark:"), value != "mark:none",
@@ -145,8 +149,19 @@ extension RelayWorld {
             {
                 violation = "client \(index) sees \(value)"
             }
-            if value.hasPrefix("profile:"), value != "profile:\(clients[index].profile)" {
+            let setting = String(value.dropFirst("followed:".count))
+            if value.hasPrefix("followed:"), mode.pooling != .session,
+                clients[index].group?.isOutsideLeases == true,
+                clients[index].program.heldSettings.contains(setting)
+            {
+                violation = "client \(index) sees \(value), of a lease that is over"
+            }
+            let isReset = clients[index].hasReset && value == "profile:0"
+            if value.hasPrefix("profile:"), value != "profile:\(clients[index].profile)", !isReset {
                 violation = "client \(index) sees \(value), its own is \(clients[index].profile)"
+            }
+            if value.hasPrefix("d") || value.hasPrefix("pglease") {
+                violation = "client \(index) was given \(value)"
             }
             if value.first == "c", !value.hasPrefix("c\(index).") {
                 violation = "client \(index) was given \(value)"
@@ -184,6 +199,7 @@ extension RelayWorld {
         clients[index].isGone = true
         addClient()
         clients[index].isWaiting = false
+        clients[index].call = nil
         clients[index].pending = []
         if let group = clients[index].group { allow(index, group) }
         abandonLease(of: index)

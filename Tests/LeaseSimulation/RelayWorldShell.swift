@@ -11,10 +11,12 @@ extension RelayWorld {
     }
 
     mutating func resume(_ index: Int) {
-        while !clients[index].isGone, !clients[index].pending.isEmpty {
+        while !clients[index].isGone, clients[index].call == nil,
+            !clients[index].pending.isEmpty
+        {
             let before = clients[index].pending.count
             let server = clients[index].server
-            if let server {
+            if let server, !servers[server].isDirect {
                 if servers[server].holdsClientBytes { return }
                 relay(index, to: server)
             } else {
@@ -31,8 +33,10 @@ extension RelayWorld {
         let input = clients[index].pending
         input.withUnsafeBytes { raw in
             var turn = ClientTurn(raw, mode: mode)
+            let refusal = clients[index].server == nil ? nil : RelayBackendLeases.direct
             let step = turn.runWithoutLease(
-                &clients[index].stream, statements: &statements, toClient: &toClient)
+                &clients[index].stream, refusal: refusal, statements: &statements,
+                toClient: &toClient)
             finishTurn(index, step, raw)
         }
     }
@@ -48,20 +52,22 @@ extension RelayWorld {
         switch step.verdict {
         case .more, .terminate: break
         case .needsLease: clients[index].isWaiting = true
-        case .lease, .awaitsQuiet: violation = "client \(index) sent no lease command"
+        case .awaitsQuiet: clients[index].awaitsQuiet = true
+        case .lease(let command, let form): carryOut(command, form, for: index)
         case .malformed(let error): violation = "client \(index) is refused: \(error.message)"
         }
     }
 
     private mutating func relay(_ index: Int, to server: Int) {
         let input = clients[index].pending
-        let isFirst = !servers[server].hasSent && mode.pooling != .session
+        let isFirst =
+            !servers[server].hasSent && mode.pooling != .session && !servers[server].isExplicit
         let position = isFirst ? clients[index].stream.position : nil
         let prelude = servers[server].prelude
         input.withUnsafeBytes { raw in
             if !prelude.isEmpty { toServer.inject(after: raw) { $0 += prelude } }
             servers[server].prelude = []
-            var turn = ClientTurn(raw, mode: mode)
+            var turn = ClientTurn(raw, mode: relayMode(server))
             let step = turn.run(
                 &clients[index].stream, &servers[server].stream, statements: &statements,
                 toServer: &toServer, toClient: &toClient)
@@ -88,7 +94,7 @@ extension RelayWorld {
     }
 
     /// False if the server was dead before it took anything.
-    private mutating func write(_ bytes: [UInt8], to server: Int) -> Bool {
+    mutating func write(_ bytes: [UInt8], to server: Int) -> Bool {
         if servers[server].backend.isDead { return servers[server].hasSent }
         servers[server].wire += bytes
         servers[server].hasSent = true
@@ -125,24 +131,32 @@ extension RelayWorld {
         servers[server].isLeased = true
         servers[server].hasSent = false
         servers[server].stream.beginLease()
+        let isCall = clients[index].call != nil
+        if isCall { beginExplicitLease(server) }
+        if prepareProfile(of: index, on: server, alone: isCall) {
+            answerLease(of: index)
+            resume(index)
+        }
+    }
+
+    /// False if the server is gone by then.
+    private mutating func prepareProfile(of index: Int, on server: Int, alone: Bool) -> Bool {
         let profile = clients[index].profile
         let followed = clients[index].followed
-        if servers[server].profile != profile || servers[server].followed != followed {
-            servers[server].pendingProfile = profile
-            var bytes: [UInt8] = []
-            servers[server].stream.ask(
-                .profile, "set profile \(profile) \(followed)", into: &bytes)
-            if chance(50) {
-                servers[server].prelude = bytes
-            } else {
-                servers[server].holdsClientBytes = true
-                if !write(bytes, to: server) {
-                    serverEnded(server)
-                    return
-                }
-            }
+        guard servers[server].profile != profile || servers[server].followed != followed else {
+            return true
         }
-        resume(index)
+        servers[server].pendingProfile = profile
+        var bytes: [UInt8] = []
+        servers[server].stream.ask(.profile, "set profile \(profile) \(followed)", into: &bytes)
+        if !alone, chance(50) {
+            servers[server].prelude = bytes
+            return true
+        }
+        servers[server].holdsClientBytes = true
+        if write(bytes, to: server) { return true }
+        serverEnded(server)
+        return false
     }
 
     func isPrelude(_ server: Int) -> Bool { !servers[server].prelude.isEmpty }
@@ -152,11 +166,12 @@ extension RelayWorld {
             servers[server].stream.brokerQuery == nil
         else { return }
         if let index = servers[server].client {
+            let mode = relayMode(server)
             guard servers[server].stream.isLeaseOver(clients[index].stream, mode) else { return }
             servers[server].client = nil
             clients[index].server = nil
             finishLease(server)
-        } else if servers[server].stream.isQuiet {
+        } else if servers[server].stream.isQuiet, servers[server].returning == nil {
             if servers[server].stream.status == .idle {
                 finishLease(server)
             } else {
@@ -165,8 +180,10 @@ extension RelayWorld {
         }
     }
 
-    private mutating func finishLease(_ server: Int) {
+    mutating func finishLease(_ server: Int) {
         var condition = servers[server].stream.conditionOnReturn
+        if servers[server].isExplicit, condition == .clean { condition = .dirty }
+        servers[server].isExplicit = false
         if var orphan = servers[server].orphan {
             orphan.releaseAll(in: &statements)
             servers[server].orphan = nil
@@ -185,7 +202,7 @@ extension RelayWorld {
         }
     }
 
-    private mutating func ask(_ server: Int, _ query: BrokerQuery, _ sql: String) {
+    mutating func ask(_ server: Int, _ query: BrokerQuery, _ sql: String) {
         var bytes: [UInt8] = []
         servers[server].stream.ask(query, sql, into: &bytes)
         if !write(bytes, to: server) { serverEnded(server) }
@@ -194,8 +211,14 @@ extension RelayWorld {
     mutating func abandonLease(of index: Int) {
         guard let server = clients[index].server else { return }
         clients[index].server = nil
+        clients[index].held = nil
+        clients[index].awaitsQuiet = false
         servers[server].client = nil
         servers[server].orphanedBy = index
+        if servers[server].isDirect {
+            replace(server)
+            return
+        }
         if servers[server].stream.brokerQuery != nil, isPrelude(server) {
             replace(server)
             return
@@ -225,11 +248,15 @@ extension RelayWorld {
         }
         let input = servers[server].carry + bytes
         servers[server].carry = []
+        if servers[server].returning != nil {
+            regain(server, input)
+            return
+        }
         let index = servers[server].client
         var stream =
             index.map { clients[$0].stream } ?? servers[server].orphan ?? ClientStream()
         input.withUnsafeBytes { raw in
-            var turn = ServerTurn(raw, mode: mode)
+            var turn = ServerTurn(raw, mode: index == nil ? mode : relayMode(server))
             let step = turn.run(
                 &stream, &servers[server].stream, statements: &statements, toClient: &toClient)
             servers[server].carry = Array(raw[step.consumed...])
@@ -244,9 +271,20 @@ extension RelayWorld {
             note(step, server)
         }
         if let index {
-            resume(index)
+            answerLease(of: index)
+            resumeIfAwaited(index)
             settle(index)
         }
+    }
+
+    /// Who awaits quiet goes on when there is nothing to wait for, or when the server waits for it.
+    private mutating func resumeIfAwaited(_ index: Int) {
+        if clients[index].awaitsQuiet, let server = clients[index].server {
+            let stream = servers[server].stream
+            guard !stream.isOwing || stream.isReadingRows else { return }
+        }
+        clients[index].awaitsQuiet = false
+        resume(index)
     }
 
     private mutating func note(_ step: ServerStep, _ server: Int) {
@@ -280,14 +318,19 @@ extension RelayWorld {
             if answer.error != nil || servers[server].stream.status != .idle {
                 violation = "the reset of server \(server) failed"
             }
-        case .rollback: endLeaseIfOver(server)
+        case .rollback: finishLease(server)
         case .check, .connect: break
         }
     }
 
     /// What the client set alone goes with it. Without one the connection is cleaned anyway.
     private mutating func follow(_ step: ServerStep, _ server: Int) {
-        if let index = servers[server].client, mode.pooling != .session {
+        if let index = servers[server].client, servers[server].isExplicit {
+            if step.followedSetting != nil {
+                violation = "what client \(index) sets in its lease is to follow it"
+            }
+            if step.sessionWasReset { clients[index].hasReset = true }
+        } else if let index = servers[server].client, mode.pooling != .session {
             if case .set(_, let value)? = step.followedSetting {
                 let wasInForce = servers[server].followed == clients[index].followed
                 clients[index].followed = value
@@ -311,11 +354,19 @@ extension RelayWorld {
         var bytes: [UInt8] = []
         let error = PgError.error(.connectionFailure, "lost")
         let outcome = servers[server].stream.lose(
-            &clients[index].stream, error: error, statements: &statements, toClient: &bytes)
+            &clients[index].stream, error: error, isHeld: clients[index].held != nil,
+            statements: &statements, toClient: &bytes)
         note("client \(index) loses server \(server): \(RelayTranscript.ofServer(bytes))")
         clients[index].server = nil
+        clients[index].held = nil
+        clients[index].awaitsQuiet = false
         servers[server].client = nil
         replace(server)
+        if clients[index].call != nil, mode.pooling != .session, outcome == .goesOn {
+            // It has not been told of this lease: another server will do.
+            clients[index].isWaiting = true
+            return
+        }
         if outcome == .ends || mode.pooling == .session {
             // The session is over, and says so by its end.
             clients[index].isGone = true
@@ -330,7 +381,7 @@ extension RelayWorld {
     }
 
     /// The connection is closed, and another one takes its slot.
-    private mutating func replace(_ server: Int) {
+    mutating func replace(_ server: Int) {
         if var orphan = servers[server].orphan {
             servers[server].stream.dropAll(&orphan, statements: &statements)
             orphan.releaseAll(in: &statements)

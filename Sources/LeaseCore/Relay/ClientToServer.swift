@@ -125,6 +125,8 @@ package struct ClientTurn {
             case .execute:
                 execute(message, &client, &server, &toServer)
             case .sync:
+                // An error of the broker's own stands for this batch.
+                if client.isSkippingToSync { server.answeredWithError = true }
                 client.endBatch()
                 // In copy-in mode PostgreSQL ignores a Sync: no answer will come.
                 if server.copy == .into {

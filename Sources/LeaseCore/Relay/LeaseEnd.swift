@@ -72,7 +72,8 @@ extension ServerStream {
                 answeredWithError = false
             }
         }
-        client.isSkippingToSync = isBatchOpen || wasSkipping
+        // It may also be skipping behind an error of the broker's own.
+        client.isSkippingToSync = client.isSkippingToSync || isBatchOpen || wasSkipping
         let isUntold = isHeld ? !isTold : owed.isEmpty && hadTransaction && !wasSkipping
         if isUntold { client.deferredError = error }
         return .goesOn
