@@ -212,7 +212,7 @@ struct RelayWorld {
         }
         let holder = servers[index].client ?? servers[index].orphanedBy
         for token in servers[index].backend.executed
-        where token.hasPrefix("c") || token.hasPrefix("d") {
+        where !servers[index].isTorn && (token.hasPrefix("c") || token.hasPrefix("d")) {
             if let holder, !token.dropFirst().hasPrefix("\(holder).") {
                 violation = "\(token) runs on server \(index), which client \(holder) holds"
             } else if holder == nil {

@@ -126,7 +126,10 @@ package struct ClientTurn {
                 execute(message, &client, &server, &toServer)
             case .sync:
                 // An error of the broker's own stands for this batch.
-                if client.isSkippingToSync { server.answeredWithError = true }
+                if client.isSkippingToSync {
+                    server.answeredWithError = true
+                    server.answeredByBroker = true
+                }
                 client.endBatch()
                 // In copy-in mode PostgreSQL ignores a Sync: no answer will come.
                 if server.copy == .into {

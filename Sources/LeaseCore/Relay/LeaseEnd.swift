@@ -45,6 +45,7 @@ extension ServerStream {
         let halfMessage = passing.isHalfPassed && !isDraining
         let owed = Array(outstanding)
         let wasSkipping = isSkippingToSync
+        let hadBrokersError = answeredByBroker
         let hadTransaction = status != .idle || self.isBatchOpen
         dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
         if client.passing.bytesLeft > 0 { client.passing.isDiscarded = true }
@@ -74,7 +75,8 @@ extension ServerStream {
         }
         // It may also be skipping behind an error of the broker's own.
         client.isSkippingToSync = client.isSkippingToSync || isBatchOpen || wasSkipping
-        let isUntold = isHeld ? !isTold : owed.isEmpty && hadTransaction && !wasSkipping
+        let mustTell = isHeld || (hadTransaction && hadBrokersError)
+        let isUntold = mustTell ? !isTold : owed.isEmpty && hadTransaction && !wasSkipping
         if isUntold { client.deferredError = error }
         return .goesOn
     }

@@ -26,6 +26,8 @@ package struct ServerStream {
     var batch: UInt64 = 0
     /// An error for the batch whose Sync is owed has gone to the client.
     var answeredWithError = false
+    /// That error was the broker's own: it has ended no transaction.
+    var answeredByBroker = false
     /// Syncs that a copy made the server ignore.
     var ignoredSyncs = 0
     /// The client of this lease has parsed an unnamed statement here.

@@ -254,6 +254,7 @@ package struct ServerTurn {
                 mode.pooling == .statement && status != .idle && server.outstanding.count == 1
             if !server.isDraining, !isRefused { toClient.pass(range, of: input) }
             server.answeredWithError = false
+            server.answeredByBroker = false
         }
         pop(&server, &statements, &toClient)
     }
