@@ -265,3 +265,12 @@ def test_pgbench_takes_turns_at_a_small_pool(make_broker, tool, tmp_path, protoc
     assert done.returncode == 0, done.stderr
     assert f"{clients * 50}/{clients * 50}" in done.stdout, done.stdout
     assert broker.console("SHOW LEASES") == []
+
+
+def test_psql_that_asks_for_a_direct_lease_is_told_how_to_go_on(transaction_broker, psql):
+    """psql throws the descriptor away."""
+    done = psql(transaction_broker, "LEASE DIRECT", "SELECT 1", "LEASE RETURN", "SELECT 'after'")
+    lines = done.stdout.splitlines()
+    assert lines[0].split("|")[2] == "direct" and lines[1:] == ["LEASE RETURN", "after"]
+    assert "the lease of this connection is direct" in done.stderr
+    assert "use LEASE without DIRECT" in done.stderr
