@@ -111,7 +111,7 @@ class Client(wire.Wire):
 
     @property
     def is_direct(self):
-        return self.end is not None
+        return self.granted.kind == "direct"
 
     def close_end(self):
         if self.end:
