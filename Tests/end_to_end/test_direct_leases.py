@@ -117,6 +117,37 @@ def test_by_the_extended_protocol(transaction_broker):
             assert wire.kinds(seen) == "12CZ"
 
 
+def test_many_leases_in_one_write_bring_a_descriptor_each(small):
+    with direct.connect(small) as one:
+        one.send(*(wire.query("LEASE DIRECT") + wire.query("LEASE RETURN") for _ in range(50)))
+        seen = one.until_ready(100)
+        assert wire.kinds(seen) == ("TDCZ" + "CZ") * 50
+        kinds = [row[2] for row in wire.rows_of(seen)]
+        assert kinds.count("direct") == len(one.descriptors)
+        assert one.value("SELECT 1") == "1"
+
+
+def test_behind_a_large_unread_answer_the_lease_is_right_in_either_kind(small):
+    with direct.connect(small) as one:
+        for _ in range(5):
+            one.send(wire.query("SELECT repeat('x', 100000) FROM generate_series(1, 100)"),
+                     wire.query("LEASE DIRECT"))
+            eventually(lambda: small.active() == 1)
+            assert wire.kinds(one.until_ready()) == "T" + "D" * 100 + "CZ"
+            end = one.take_lease(one.until_ready())
+            assert pid(end) == one.granted.server_pid
+            one.give_back()
+
+
+def test_two_databases_of_one_process(small):
+    with direct.connect(small) as one, direct.connect(small, database="second") as two:
+        assert one.lease().value("SELECT current_database()") == "app"
+        assert two.lease().value("SELECT current_database()") == "second"
+        assert one.is_direct and two.is_direct
+        one.give_back()
+        two.give_back()
+
+
 def test_the_answer_to_a_waiting_lease_brings_it_too(narrow):
     with direct.connect(narrow) as one, direct.connect(narrow) as other:
         direct.lease(other)

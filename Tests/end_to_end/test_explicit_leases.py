@@ -187,6 +187,53 @@ def test_in_a_statement_pool_a_lease_allows_transactions(statement_broker, table
         assert one.value(f"SELECT count(*) FROM {table}") == "1"
 
 
+def test_in_a_session_pool_the_session_goes_on_as_it_is(session_broker):
+    """The connection was its own before, and stays so: nothing is rolled back or reset."""
+    with session_broker.wire() as one:
+        one.query("CREATE TEMP TABLE mine AS SELECT 7 AS x")
+        held = lease(one)
+        one.query("SET work_mem = '9MB'")
+        one.query("BEGIN")
+        seen = one.query("LEASE RETURN")
+        assert wire.kinds(seen) == "CZ" and seen[-1].body == b"T"
+        assert (one.value("SHOW work_mem"), one.value("SELECT x FROM mine")) == ("9MB", "7")
+        assert one.query("COMMIT")[0].tag == "COMMIT"
+        assert pid(one) == held.server_pid
+
+
+@pytest.mark.parametrize("word", ["LEASE", "LEASE DIRECT"])
+def test_a_wrong_startup_parameter_is_told_to_the_lease(transaction_broker, word):
+    with transaction_broker.wire(options="-c work_mem=nonsense") as one:
+        one.send(wire.query(word))
+        assert one.until("E")[-1].code == "22023"
+        assert one.closed_by_peer()
+    with transaction_broker.wire() as other:
+        lease(other)
+        give_back(other)
+
+
+def test_a_lease_in_a_database_that_is_not_there(transaction_broker):
+    with pytest.raises(wire.Refused) as refused:
+        with transaction_broker.wire(database="not_there") as one:
+            one.rows("LEASE")
+    assert refused.value.code == "3D000"
+
+
+@pytest.mark.parametrize("word", ["LEASE", "LEASE RETURN"])
+@pytest.mark.parametrize("within", [False, True], ids=["without a lease", "in a lease"])
+def test_a_lease_command_in_the_middle_of_a_copy_is_an_error_of_the_copy(
+        transaction_broker, table, word, within):
+    with transaction_broker.wire() as one:
+        if within:
+            lease(one)
+        one.send(wire.query(f"COPY {table} FROM STDIN"))
+        assert one.next().kind == "G"
+        one.send(wire.copy_data(b"1\tx\n"), wire.query(word))
+        assert one.until("E")[-1].code == "08P01"
+    with transaction_broker.wire() as other:
+        assert other.value(f"SELECT count(*) FROM {table}") == "0"
+
+
 # Pipelines and the extended protocol.
 
 
