@@ -11,8 +11,11 @@ _WIDTH = array.array("i").itemsize
 # Room for one too many: the surplus is seen, and closed, instead of being cut off by the kernel.
 _SPACE = socket.CMSG_SPACE(4 * _WIDTH)
 _SIZE = 65536
-# Not in the module on every system; where it is missing there is no direct lease either.
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# As plain numbers: the enumeration's own are slow to combine. Where there is no MSG_CMSG_CLOEXEC
+# there is no direct lease either.
+_CLOEXEC = int(getattr(socket, "MSG_CMSG_CLOEXEC", 0))
+_PEEK = _CLOEXEC | int(socket.MSG_PEEK)
+_RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 
 
 class Received:
@@ -23,11 +26,11 @@ class Received:
 
     def receive(self, channel: socket.socket, peek: bool = False) -> bytes:
         """recvmsg(2). With `peek` the bytes stay, and the descriptor is a further duplicate."""
-        flags = _CLOEXEC | (socket.MSG_PEEK if peek else 0)
-        data, ancillary, _, _ = channel.recvmsg(_SIZE, _SPACE, flags)
-        for number in _numbers(ancillary):
-            self.close()
-            self._number = number
+        data, ancillary, _, _ = channel.recvmsg(_SIZE, _SPACE, _PEEK if peek else _CLOEXEC)
+        if ancillary:
+            for number in _numbers(ancillary):
+                self.close()
+                self._number = number
         return data
 
     def take(self) -> Optional[int]:
@@ -44,7 +47,7 @@ class Received:
 def _numbers(ancillary: list[tuple[int, int, Any]]) -> list[int]:
     numbers: list[int] = []
     for level, kind, raw in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+        if (level, kind) == _RIGHTS:
             found = array.array("i")
             found.frombytes(raw[: len(raw) - len(raw) % _WIDTH])
             numbers.extend(found)

@@ -11,26 +11,30 @@ from ._outcome import Gone
 from ._waits import Waits, seconds_until
 from ._wire import Answer, BadAnswer, query
 
+# As plain numbers: the enumeration's own are slow to combine.
+_NO_SIGNAL = int(socket.MSG_NOSIGNAL)
+_LOOK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
+
 
 async def exchange(channel: Channel, text: str, waits: Waits, due: Optional[float],
-                   received: Received) -> Answer:
+                   received: Received, known: bytes = b"") -> Answer:
     """Sends one simple query and returns its whole answer.
 
     Only while libpq is idle: nothing is left in its buffers, and nothing of the answer is left for
-    it. due: a value of time.monotonic(). A session that ends, is silent or talks nonsense is Gone:
+    it. known: see Answer. due: a value of time.monotonic(). A session that ends, is silent or talks nonsense is Gone:
     the connection must then be closed, as it must after a cancellation.
     """
     keeper = channel.keeper
     message = query(text)
     try:
-        if keeper.send(message, socket.MSG_NOSIGNAL) != len(message):
+        if keeper.send(message, _NO_SIGNAL) != len(message):
             raise Gone("the broker does not read")
     except BlockingIOError:
         raise Gone("the broker does not read") from None
     except OSError:
         # The session has ended. Its last words may still be there to be read.
         pass
-    answer = Answer()
+    answer = Answer(known)
     while not answer.ready:
         if not await waits.readable(keeper.fileno(), seconds_until(due)):
             raise Gone("the broker does not answer")
@@ -52,7 +56,7 @@ async def exchange(channel: Channel, text: str, waits: Waits, due: Optional[floa
 def is_silent(channel: Channel) -> bool:
     """True when an idle session has neither ended nor said anything."""
     try:
-        channel.keeper.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        channel.keeper.recv(1, _LOOK)
     except BlockingIOError:
         return True
     except OSError:

@@ -25,7 +25,8 @@ Factory = Union[type, Callable[..., Connection]]
 # What PostgreSQL reports unasked. Others that are told are compared when they are.
 _REPORTED = (
     "client_encoding", "DateStyle", "TimeZone", "IntervalStyle", "standard_conforming_strings",
-    "application_name", "default_transaction_read_only", "session_authorization", "search_path")
+    "application_name", "default_transaction_read_only", "session_authorization", "is_superuser",
+    "in_hot_standby", "search_path")
 
 
 class Manners(NamedTuple):
@@ -64,7 +65,10 @@ class Psycopg2Link(Link[Connection]):
     def __init__(self, connection: Connection, waits: Waits) -> None:
         super().__init__(connection, connection.fileno(), waits)
         self.manners = Manners.of(connection)
-        self.view = {name: connection.get_parameter_status(name) for name in _REPORTED}
+        self._view = _view(connection)
+        # Heads of answers in which nothing was news, and nothing can be while the view is the same.
+        self._known_lease = b""
+        self._known_return = b""
         own = getattr(connection, "__dict__", None)
         if own is not None:
             own["_pglease_link"] = self
@@ -84,12 +88,14 @@ class Psycopg2Link(Link[Connection]):
         received = Received()
         try:
             answer = await exchange(
-                channel, request.command(direct), self.waits, request.answer_due, received)
+                channel, request.command(direct), self.waits, request.answer_due, received,
+                self._known_lease)
             _pass_on(connection, answer)
             if self._is_news(connection, answer.parameters):
                 raise Stale
             if answer.error is not None:
                 raise Refused(answer.error)
+            self._known_lease = answer.head
             grant = _grant(answer.row)
             if grant.kind == "direct":
                 descriptor = received.take()
@@ -130,27 +136,31 @@ class Psycopg2Link(Link[Connection]):
         except Gone as gone:
             return Ending(False, gone.fields)
         keep = error is None or error.code == NO_LEASE or ended_by_other(error)
-        return Ending(keep and not self._has_changed(connection), error, broker_lives=True)
+        return Ending(keep, error, broker_lives=True)
 
     async def _return(self, connection: Connection) -> Optional[Fields]:
         channel = self.channel
         if channel is None or self._has_changed(connection):
             # libpq must read the answer: it tells what is in force from now on.
-            return _return_by_driver(connection)
+            error = _return_by_driver(connection)
+            if self._has_changed(connection):
+                raise Gone("parameters that stay changed", error)
+            return error
         received = Received()
         try:
             due = time.monotonic() + ANSWER_GRACE
-            answer = await exchange(channel, _command.RETURN, self.waits, due, received)
+            answer = await exchange(
+                channel, _command.RETURN, self.waits, due, received, self._known_return)
         finally:
             received.close()
         if self._is_news(connection, answer.parameters):
             raise Gone("parameters that changed by themselves")
+        self._known_return = answer.head
         return answer.error
 
     def _has_changed(self, connection: Connection) -> bool:
         """True when libpq's idea of the session is not what it was at login."""
-        return any(connection.get_parameter_status(name) != value
-                   for name, value in self.view.items())
+        return _view(connection) != self._view
 
     async def close(self, connection: Connection) -> None:
         try:
@@ -215,8 +225,15 @@ def _after_end(link: Psycopg2Link) -> None:
 
 # psycopg2 in small steps.
 
+def _view(connection: Connection) -> list[Optional[str]]:
+    """What libpq believes of the session."""
+    told = connection.get_parameter_status
+    return [told(name) for name in _REPORTED]
+
+
+
 def _status(connection: Connection) -> int:
-    return int(connection.info.transaction_status)
+    return connection.get_transaction_status()
 
 
 def _roll_back(connection: Connection) -> None:

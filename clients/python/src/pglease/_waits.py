@@ -51,6 +51,9 @@ class Blocking:
 
     def __init__(self) -> None:
         self._woken = threading.Event()
+        # One for each number and event, made once: poll(2) looks at numbers, so it stays right when
+        # a number is another socket's later. Nobody else waits for a link that one has.
+        self._polls: dict[tuple[int, int], select.poll] = {}
 
     def ticket(self) -> BlockingTicket:
         return BlockingTicket()
@@ -59,10 +62,20 @@ class Blocking:
         return ticket.lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
 
     async def readable(self, number: int, timeout: Optional[float]) -> bool:
-        return _poll(number, select.POLLIN, timeout)
+        return self._poll(number, select.POLLIN, timeout)
 
     async def writable(self, number: int, timeout: Optional[float]) -> bool:
-        return _poll(number, select.POLLOUT, timeout)
+        return self._poll(number, select.POLLOUT, timeout)
+
+    def _poll(self, number: int, event: int, timeout: Optional[float]) -> bool:
+        watched = self._polls.get((number, event))
+        if watched is None:
+            # Looked up in the module now: gevent puts a cooperative one in its place.
+            watched = self._polls[number, event] = select.poll()
+            watched.register(number, event)
+        if timeout is None:
+            return bool(watched.poll())
+        return bool(watched.poll(max(0.0, timeout * 1000)))
 
     async def sleep(self, seconds: float) -> None:
         self._woken.wait(seconds)
@@ -83,15 +96,6 @@ class BlockingTicket:
     def grant(self) -> bool:
         self.lock.release()
         return True
-
-
-def _poll(number: int, event: int, timeout: Optional[float]) -> bool:
-    # select.poll is looked up at each call: gevent puts a cooperative one in its place.
-    watched = select.poll()
-    watched.register(number, event)
-    if timeout is None:
-        return bool(watched.poll())
-    return bool(watched.poll(max(0.0, timeout * 1000)))
 
 
 class Asyncio:

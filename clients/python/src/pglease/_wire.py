@@ -6,6 +6,8 @@ import struct
 from typing import Optional
 
 _LONGEST = 1 << 20
+# The messages before the row; notices are news each time.
+_HEAD = (b"S", b"T")
 
 
 class BadAnswer(Exception):
@@ -55,20 +57,30 @@ class Fields:
 
 
 class Answer:
-    """What came back so far; complete once `ready`."""
+    """What came back so far; complete once `ready`.
 
-    def __init__(self) -> None:
+    `known` is the `head` of an earlier answer (what came before the row) that the reader has dealt
+    with: the broker repeats it byte for byte from lease to lease, so it is not read again.
+    """
+
+    def __init__(self, known: bytes = b"") -> None:
         self.notices: list[Fields] = []
         self.parameters: dict[str, str] = {}
         self.error: Optional[Fields] = None
         self.row: tuple[Optional[str], ...] = ()
         self.ready = False
+        self.head = b""
+        self._known = known
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
         """Takes bytes in, cut anywhere."""
         data = self._rest + data if self._rest else data
         position = 0
+        if self._known and data.startswith(self._known):
+            self.head = self._known
+            position = len(self._known)
+        self._known = b""
         while len(data) - position >= 5:
             kind, length = data[position : position + 1], _length(data, position)
             end = position + 1 + length
@@ -77,6 +89,8 @@ class Answer:
             if self.ready:
                 raise BadAnswer("bytes after the answer's end")
             self._message(kind, data[position + 5 : end])
+            if kind in _HEAD:
+                self.head += data[position:end]
             position = end
         self._rest = data[position:]
         if self.ready and self._rest:
