@@ -58,7 +58,7 @@ def test_one_of_a_factory_that_is_no_class_comes_back(broker, make_pool, way):
 
 def test_a_pool_that_is_forgotten_with_what_it_lent(broker, make_pool, way):
     from pglease import psycopg2_pool
-    pool = psycopg2_pool.LeasePool(1, 2, way.dsn(broker), direct=way.direct)
+    pool = psycopg2_pool.LeasePool(2, 2, way.dsn(broker), direct=way.direct)
     connection = pool.getconn()
     value(connection, "SELECT 1")
     with warnings.catch_warnings():

@@ -60,10 +60,35 @@ def test_an_answer_cut_anywhere(size):
 
 @pytest.mark.parametrize("raw", [
     b"Z\0\0\0\3", b"Z\x7f\xff\xff\xff", message(b"Z", b"T"), message(b"G", b""),
-    message(b"D", b"\0\1\0"), ANSWER + b"x", ANSWER + ANSWER])
+    message(b"D", b"\0\1\0"), b"D\0\0\0\1" + ANSWER])
 def test_nonsense_is_refused(raw):
     with pytest.raises(_wire.BadAnswer):
         _wire.Answer().feed(raw)
+
+
+def test_two_answers_in_one_piece():
+    first, second = _wire.Answer(), _wire.Answer()
+    rest = first.feed(ANSWER + ANSWER[:10])
+    assert first.ready and rest == ANSWER[:10]
+    assert second.feed(rest) == b"" and not second.ready
+    assert second.feed(ANSWER[10:] + b"x") == b"x"
+    assert second.ready and second.row == ("12", None, "")
+
+
+@pytest.mark.parametrize("size", [1, 4, len(ANSWER)])
+def test_a_head_that_is_known_is_not_read_again(size):
+    quiet = ANSWER[ANSWER.index(b"S\0\0\0\x1aT"):]
+    first = _wire.Answer()
+    first.feed(quiet)
+    again = _wire.Answer(first.head)
+    for start in range(0, len(quiet), size):
+        again.feed(quiet[start : start + size])
+    assert again.ready and again.row == first.row
+    assert again.head == first.head == quiet[: quiet.index(b"D\0\0\0")]
+    assert again.parameters == ({} if size == len(ANSWER) else first.parameters)
+    other = _wire.Answer(first.head)
+    other.feed(quiet.replace(b"Jakarta", b"Baghdad"[:7]))
+    assert other.parameters == {"TimeZone": "Asia/Baghdad"}
 
 
 def test_holders_are_read_from_the_detail():

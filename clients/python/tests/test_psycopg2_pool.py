@@ -169,6 +169,21 @@ def test_putconn_with_close_gives_the_lease_back(broker, make_pool, way):
         assert value(other, "SELECT 1") == 1
 
 
+def test_what_was_given_back_cannot_be_used(broker, make_pool, unix_way):
+    # It would run outside of any lease, or read what was meant for the next one.
+    pool = make_pool(unix_way, maxconn=1)
+    connection = pool.getconn()
+    pool.putconn(connection)
+    with pytest.raises(psycopg2.OperationalError):
+        value(connection, "SELECT 1")
+    with pool.lease() as other:
+        assert value(other, "SELECT 1") == 1
+    pool.putconn(pool.getconn())
+    other.close()
+    with pool.lease() as third:
+        assert value(third, "SELECT 1") == 1
+
+
 def test_an_unknown_connection_is_a_pool_error(broker, make_pool, way):
     pool, other = make_pool(way), make_pool(way)
     connection = pool.getconn()

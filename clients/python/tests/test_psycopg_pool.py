@@ -208,6 +208,19 @@ def test_thirty_threads_on_five_turns_and_three_server_connections(broker, make,
     assert pool.get_stats()["requests_num"] == 151
 
 
+def test_what_was_given_back_cannot_be_used(make, unix_way):
+    pool = make(unix_way, max_size=1)
+    connection = pool.getconn()
+    pool.putconn(connection)
+    with pytest.raises(psycopg.OperationalError):
+        connection.execute("SELECT 1")
+    with pool.connection() as other:
+        other.execute("SELECT 1")
+    other.close()
+    with pool.connection() as third:
+        assert third.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_an_unknown_connection(broker, make, way):
     pool, other = make(way), make(way)
     connection = pool.getconn()

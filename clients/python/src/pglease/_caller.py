@@ -31,12 +31,12 @@ def place() -> str:
         if frame is None:
             break
         name = frame.f_code.co_filename
-        owner = _owner(name)
+        owner, short = _files.get(name) or _look_at(name)
         if not text:
             if owner != _HIDDEN:
-                taker, text = name, f"{_short(name)}:{frame.f_lineno}"
+                taker, text = name, f"{short}:{frame.f_lineno}"
         elif owner == _PROGRAM and name != taker:
-            return f"{text} from {_short(name)}:{frame.f_lineno}"
+            return f"{text} from {short}:{frame.f_lineno}"
         frame = frame.f_back
     return text
 
@@ -56,22 +56,16 @@ def task() -> str:
 
 
 _HIDDEN, _INSTALLED, _PROGRAM = range(3)
-_owners: dict[str, int] = {}
+_files: dict[str, tuple[int, str]] = {}
 
 
-def _owner(name: str) -> int:
-    """Whose a file is: hidden is this package and the standard library."""
-    known = _owners.get(name)
-    if known is None:
-        if name.startswith((_PACKAGE, "<frozen")):
-            known = _HIDDEN
-        elif any(site in name for site in _SITE):
-            known = _INSTALLED
-        else:
-            known = _HIDDEN if name.startswith(_LIBRARY) else _PROGRAM
-        _owners[name] = known
-    return known
-
-
-def _short(name: str) -> str:
-    return os.sep.join(name.split(os.sep)[-2:])
+def _look_at(name: str) -> tuple[int, str]:
+    """Whose a file is, and its name with its folder's. Hidden: this package, the standard library."""
+    if name.startswith((_PACKAGE, "<frozen")):
+        owner = _HIDDEN
+    elif any(site in name for site in _SITE):
+        owner = _INSTALLED
+    else:
+        owner = _HIDDEN if name.startswith(_LIBRARY) else _PROGRAM
+    _files[name] = owner, os.sep.join(name.split(os.sep)[-2:])
+    return _files[name]

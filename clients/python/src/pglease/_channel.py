@@ -7,21 +7,23 @@ import os
 import socket
 from typing import Optional
 
+_BROKER, _SERVER, _NOWHERE = range(3)
+
 
 class Channel:
     """The broker's side of one driver connection.
 
     libpq knows its socket by a number. `keeper` is a second number for the same broker socket, for
-    as long as the connection lives. In a direct lease libpq's number stands for the server's socket
-    instead (dup2); the keeper is then the only way to the broker, and what puts it back.
+    as long as the connection lives. libpq's number stands for the broker's socket, in a direct lease
+    for the server's (dup2), and between leases for one that leads nowhere: who goes on using a
+    connection that he gave back gets an error, and reads nobody else's bytes.
 
     Owned here: the keeper. libpq's number is libpq's: it is changed only while libpq holds it.
     """
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.direct = False
-        self.pid = os.getpid()
+        self._place = _BROKER
         self.keeper = socket.socket(fileno=fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3))
 
     @classmethod
@@ -34,23 +36,35 @@ class Channel:
         channel.close()
         return None
 
+    @property
+    def at_broker(self) -> bool:
+        return self._place == _BROKER
+
     def to_server(self, descriptor: int) -> None:
         """Puts the server's socket in libpq's place; takes `descriptor` over."""
         try:
-            os.dup2(descriptor, self.number, inheritable=False)
-            self.direct = True
+            self._put(descriptor, _SERVER)
         finally:
             os.close(descriptor)
 
-    def to_broker(self) -> None:
-        """Puts the broker's socket back; the server's is closed by that."""
-        if self.direct:
-            os.dup2(self.keeper.fileno(), self.number, inheritable=False)
-            self.direct = False
+    def to_nowhere(self) -> None:
+        """Puts a dead socket in libpq's place; a server's socket is closed by that."""
+        if self._place != _NOWHERE:
+            self._put(nowhere(), _NOWHERE)
 
-    def forget_server(self) -> None:
+    def to_broker(self) -> None:
+        """Puts the broker's socket back; a server's is closed by that. When the collector has closed
+        the keeper already, in a cycle's own order, there is nothing to put back."""
+        if self._place != _BROKER and self.keeper.fileno() >= 0:
+            self._put(self.keeper.fileno(), _BROKER)
+
+    def forget_number(self) -> None:
         """libpq closed its number: it is another's, or nobody's, by now."""
-        self.direct = False
+        self._place = _BROKER
+
+    def _put(self, descriptor: int, place: int) -> None:
+        os.dup2(descriptor, self.number, inheritable=False)
+        self._place = place
 
     def close(self) -> None:
         """The broker sees the end of the session once libpq's number is closed as well."""
@@ -60,3 +74,18 @@ class Channel:
         keeper = getattr(self, "keeper", None)
         if keeper is not None:
             keeper.close()
+
+
+# Made when it is first needed: a program that becomes a daemon closes what it has before.
+_dead: dict[str, socket.socket] = {}
+
+
+def nowhere() -> int:
+    """A socket whose other end is closed: nothing can be sent, and reading finds the end."""
+    dead = _dead.get("socket")
+    if dead is None:
+        made, other = socket.socketpair()
+        other.close()
+        # Of two threads that make one, both get the first.
+        dead = _dead.setdefault("socket", made)
+    return dead.fileno()

@@ -33,6 +33,8 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _quoted(text: str, limit: int) -> str:
-    # A NUL would end the message, a lone surrogate has no UTF-8: neither is worth an error.
-    clean = text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")[:limit]
+    clean = text[:limit]
+    if not clean.isascii() or "\0" in clean:
+        # A NUL would end the message, a lone surrogate has no UTF-8: neither is worth an error.
+        clean = clean.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
     return "'" + clean.replace("'", "''") + "'"

@@ -17,40 +17,52 @@ _LOOK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 
 
 async def exchange(channel: Channel, text: str, waits: Waits, due: Optional[float],
-                   received: Received, known: bytes = b"") -> Answer:
-    """Sends one simple query and returns its whole answer.
+                   received: Received, *answers: Answer) -> None:
+    """Sends one simple query and reads the answers that are owed, its own as the last.
 
-    Only while libpq is idle: nothing is left in its buffers, and nothing of the answer is left for
-    it. known: see Answer. due: a value of time.monotonic(). A session that ends, is silent or talks nonsense is Gone:
+    Only while libpq is idle: nothing is left in its buffers, and nothing of the answers is left for
+    it. due: a value of time.monotonic(). A session that ends, is silent or talks nonsense is Gone:
     the connection must then be closed, as it must after a cancellation.
     """
-    keeper = channel.keeper
+    tell(channel, text)
+    number = channel.keeper.fileno()
+    data = b""
+    for answer in answers:
+        try:
+            data = answer.feed(data)
+            while not answer.ready:
+                if not await waits.readable(number, seconds_until(due)):
+                    raise Gone("the broker does not answer")
+                data = answer.feed(_receive(channel, received, answer))
+        except BadAnswer as error:
+            raise Gone(str(error)) from None
+    if data:
+        raise Gone("bytes after the answer's end")
+
+
+def tell(channel: Channel, text: str) -> None:
+    """Sends one simple query; somebody must read its answer before libpq does anything."""
     message = query(text)
     try:
-        if keeper.send(message, _NO_SIGNAL) != len(message):
+        if channel.keeper.send(message, _NO_SIGNAL) != len(message):
             raise Gone("the broker does not read")
     except BlockingIOError:
         raise Gone("the broker does not read") from None
     except OSError:
         # The session has ended. Its last words may still be there to be read.
         pass
-    answer = Answer(known)
-    while not answer.ready:
-        if not await waits.readable(keeper.fileno(), seconds_until(due)):
-            raise Gone("the broker does not answer")
-        try:
-            data = received.receive(keeper)
-        except BlockingIOError:
-            continue
-        except OSError as error:
-            raise Gone(str(error), answer.error) from None
-        if not data:
-            raise Gone("the broker closed the connection", answer.error)
-        try:
-            answer.feed(data)
-        except BadAnswer as error:
-            raise Gone(str(error)) from None
-    return answer
+
+
+def _receive(channel: Channel, received: Received, answer: Answer) -> bytes:
+    try:
+        data = received.receive(channel.keeper)
+    except BlockingIOError:
+        return b""
+    except OSError as error:
+        raise Gone(str(error), answer.error) from None
+    if not data:
+        raise Gone("the broker closed the connection", answer.error)
+    return data
 
 
 def is_silent(channel: Channel) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import weakref
 from typing import Any, Protocol
 
@@ -11,8 +10,7 @@ from typing import Any, Protocol
 class Inherited(Protocol):
     """What must change in the child."""
 
-    def after_fork(self, dead: int) -> None:
-        """`dead` is a socket whose other end is closed: what stands in for a parent's socket."""
+    def after_fork(self) -> None: ...
 
 
 _all: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -29,11 +27,8 @@ def registered() -> list[Any]:
 def _in_child() -> None:
     # Only the forking thread lives on. Locks of the parent's other threads stay held for ever, and
     # nothing here takes one: what has a lock is given a new one.
-    dead, other = socket.socketpair()
-    other.close()
-    with dead:
-        for one in list(_all):
-            one.after_fork(dead.fileno())
+    for one in registered():
+        one.after_fork()
 
 
 if hasattr(os, "register_at_fork"):

@@ -37,6 +37,6 @@ class Keys:
                 else:
                     self._locks[key] = lock, users - 1
 
-    def after_fork(self, dead: int) -> None:
+    def after_fork(self) -> None:
         self._lock = threading.Lock()
         self._locks = {}

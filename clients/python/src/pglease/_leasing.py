@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import warnings
@@ -11,14 +10,12 @@ from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVa
 
 from . import _fork, errors
 from ._book import Book, Loan
-from ._link import Link
+from ._link import Link, log, tell_of_end
 from ._outcome import Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._policy import Policy
 from ._request import Grant, Request
 from ._waits import Waits
 from ._wire import Fields
-
-log = logging.getLogger("pglease")
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -185,6 +182,8 @@ class Leasing(ABC, Generic[C]):
         return ending
 
     async def _keep(self, link: Link[C]) -> None:
+        if link.connection is not None:
+            link.park(link.connection)
         if not self.book.put_idle(link):
             await self.end(link)
 
@@ -233,7 +232,7 @@ class Leasing(ABC, Generic[C]):
             if connection is not None:
                 await loan.link.close(connection)
 
-    def after_fork(self, dead: int) -> None:
+    def after_fork(self) -> None:
         """In the child: nothing is held, nothing is idle, nobody waits."""
         fresh: Book[C] = Book(self.book.size)
         fresh.closed = self.book.closed
@@ -250,8 +249,7 @@ def _tell(loan: Loan[Any], ending: Ending) -> None:
     """A return never raises for what ended the lease before: it is written down."""
     if ended_by_other(ending.cause):
         assert ending.cause is not None
-        log.warning("the lease taken at %s had ended before it was given back: %s",
-                    loan.request.where, ending.cause.message)
+        tell_of_end(loan.request.where, ending.cause)
     elif not ending.keep:
         log.info("the connection leased at %s is not kept%s", loan.request.where,
                  f": {ending.cause.message}" if ending.cause else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 import weakref
@@ -9,12 +10,15 @@ from abc import ABC, abstractmethod
 from typing import Generic, Optional, TypeVar
 
 from . import _command, _fork
-from ._channel import Channel
+from ._channel import Channel, nowhere
 from ._descriptors import Received
 from ._exchange import exchange, is_silent
 from ._outcome import Ending, Gone, ended_by_other
 from ._request import ANSWER_GRACE, Grant, Request
 from ._waits import Waits
+from ._wire import Answer, Fields
+
+log = logging.getLogger("pglease")
 
 C = TypeVar("C")
 
@@ -66,40 +70,52 @@ class Link(ABC, Generic[C]):
         """False when an idle session has ended; what cannot be known is True."""
         return self.channel is None or is_silent(self.channel)
 
-    def drop_server(self, connection: C) -> None:
-        """Back to the broker's socket, where libpq still has one."""
+    def to_broker(self, connection: C) -> None:
+        """Back to the broker's socket, where libpq still has a number for one."""
         channel = self.channel
-        if channel is not None and channel.direct:
+        if channel is not None and not channel.at_broker:
             if self.number(connection) == channel.number:
                 channel.to_broker()
             else:
-                channel.forget_server()
+                channel.forget_number()
+
+    def park(self, connection: C) -> None:
+        """The connection is idle from now on: whoever still has it cannot use it."""
+        channel = self.channel
+        if channel is not None and self.number(connection) == channel.number:
+            channel.to_nowhere()
 
     async def lost(self) -> Ending:
         """What became of the lease of a connection that its driver has lost: the broker is asked
         over the socket that was kept aside."""
         if self.channel is None or self.channel.keeper.fileno() < 0:
             return Ending(False)
-        received = Received()
+        received, answer = Received(), Answer()
         try:
             due = time.monotonic() + ANSWER_GRACE
-            answer = await exchange(self.channel, _command.RETURN, self.waits, due, received)
+            await exchange(self.channel, _command.RETURN, self.waits, due, received, answer)
         except Gone as gone:
             return Ending(False, gone.fields)
         finally:
             received.close()
         return Ending(False, answer.error if ended_by_other(answer.error) else None, True)
 
-    def after_fork(self, dead: int) -> None:
+    def after_fork(self) -> None:
         """In the child: libpq's number leads nowhere, and the other copies are closed."""
         channel, connection = self.channel, self.reference()
         if connection is not None:
             number = self.number(connection)
             if number >= 0:
-                os.dup2(dead, number, inheritable=False)
+                os.dup2(nowhere(), number, inheritable=False)
         if channel is not None:
-            channel.direct = False
+            channel.forget_number()
             channel.close()
+
+
+def tell_of_end(where: str, cause: Fields) -> None:
+    """Writes down that a lease was over before its holder gave it back."""
+    log.warning("the lease taken at %s had ended before it was given back: %s", where,
+                cause.message)
 
 
 def is_inherited(connection: object) -> bool:

@@ -11,7 +11,8 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from .errors import LeaseError
-from ._leasing import Leasing, first_line, log
+from ._leasing import Leasing, first_line
+from ._link import log
 from ._outcome import Family
 from ._policy import Policy
 from ._psycopg_link import AnyConnection, Callback, PsycopgLink, leasable, settled

@@ -84,6 +84,9 @@ class PsycopgLink(Link[Any]):
     # LEASE.
 
     async def take(self, connection: AnyConnection, request: Request, direct: bool) -> Grant:
+        if self.number(connection) < 0:
+            raise Gone("the connection was closed while it was idle")
+        self.to_broker(connection)
         received = Received() if direct and self.channel is not None else None
         try:
             result = await self._ask(
@@ -157,8 +160,8 @@ class PsycopgLink(Link[Any]):
         except (AttributeError, TypeError):
             connection.prepare_threshold = None
 
-    def drop_server(self, connection: AnyConnection) -> None:
-        super().drop_server(connection)
+    def to_broker(self, connection: AnyConnection) -> None:
+        super().to_broker(connection)
         if self._relay_statements is not None:
             connection._prepared = self._relay_statements
             self._relay_statements = None
@@ -171,15 +174,16 @@ class PsycopgLink(Link[Any]):
             return await self.lost() if connection.broken else Ending(False)
         try:
             await self._clean(connection)
-        except Exception:
+        except Exception as failure:
             # What the reset callback raises means the same: the connection cannot be used again.
-            return await self.lost() if connection.broken else Ending(False)
+            cause = fields_of(failure) if isinstance(failure, psycopg.Error) else None
+            return await self.lost() if connection.broken else Ending(False, cause)
         pgconn = connection.pgconn
         if (pgconn.transaction_status != pq.TransactionStatus.IDLE
                 or pgconn.pipeline_status != pq.PipelineStatus.OFF):
             return Ending(False)
         try:
-            self.drop_server(connection)
+            self.to_broker(connection)
             await self.manners.restore(connection)
             due = time.monotonic() + ANSWER_GRACE
             result = await self._ask(connection, _command.RETURN, due, None)
@@ -256,7 +260,7 @@ def end_lease(connection: AnyConnection, link: PsycopgLink) -> None:
     thread's query, which would read the end of it from the broker."""
     if (not connection.closed
             and connection.pgconn.transaction_status != pq.TransactionStatus.ACTIVE):
-        link.drop_server(connection)
+        link.to_broker(connection)
 
 
 def _before_close(connection: AnyConnection) -> Optional[PsycopgLink]:

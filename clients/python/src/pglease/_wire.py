@@ -73,28 +73,28 @@ class Answer:
         self._known = known
         self._rest = b""
 
-    def feed(self, data: bytes) -> None:
-        """Takes bytes in, cut anywhere."""
+    def feed(self, data: bytes) -> bytes:
+        """Takes bytes in, cut anywhere; returns those that come after the answer's end."""
         data = self._rest + data if self._rest else data
+        self._rest = b""
         position = 0
         if self._known and data.startswith(self._known):
             self.head = self._known
             position = len(self._known)
         self._known = b""
-        while len(data) - position >= 5:
+        while not self.ready and len(data) - position >= 5:
             kind, length = data[position : position + 1], _length(data, position)
             end = position + 1 + length
             if end > len(data):
                 break
-            if self.ready:
-                raise BadAnswer("bytes after the answer's end")
             self._message(kind, data[position + 5 : end])
             if kind in _HEAD:
                 self.head += data[position:end]
             position = end
+        if self.ready:
+            return data[position:]
         self._rest = data[position:]
-        if self.ready and self._rest:
-            raise BadAnswer("bytes after the answer's end")
+        return b""
 
     def _message(self, kind: bytes, body: bytes) -> None:
         if kind == b"D":
