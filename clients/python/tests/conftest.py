@@ -12,6 +12,7 @@ END_TO_END = REPOSITORY / "Tests/end_to_end"
 SOURCE = REPOSITORY / "clients/python/src"
 sys.path[:0] = [str(SOURCE), str(END_TO_END)]
 
+from harness import pooler  # noqa: E402
 from harness.waiting import eventually  # noqa: E402
 
 # What the environment says must not decide a test.
@@ -26,6 +27,12 @@ def pytest_configure(config):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     config.pluginmanager.register(module, "end_to_end_fixtures")
+
+
+def pytest_collection_modifyitems(items):
+    if pooler.kind() != "pglease":
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="needs pglease"))
 
 
 class Way:

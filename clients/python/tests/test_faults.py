@@ -100,6 +100,38 @@ def test_an_error_of_the_programs_own_is_not_changed(postgres, broker, make_pool
             value(connection, "SELECT * FROM nowhere")
 
 
+def test_another_connections_error_is_not_the_leases(postgres, broker, make_pool, way):
+    pool = make_pool(way, maxconn=1)
+    other = postgres.connect(dbname="app")
+    with pytest.raises(psycopg2.Error) as caught:
+        with pool.lease() as connection:
+            value(connection, "SELECT 1")
+            value(other, "DO $$ BEGIN RAISE EXCEPTION 'elsewhere' USING ERRCODE = '57P05'; END $$")
+    assert "elsewhere" in str(caught.value)
+    assert not isinstance(caught.value, pglease.LeaseError)
+    other.close()
+
+
+def test_closeall_while_a_query_runs(postgres, broker, make_pool, way):
+    pool = make_pool(way, maxconn=1)
+    connection = pool.getconn()
+    connection.autocommit = True
+
+    def work(index):
+        if index == 0:
+            try:
+                value(connection, "SELECT 1 FROM pg_sleep(0.3)")
+            except psycopg2.Error:
+                pass
+        else:
+            eventually(lambda: postgres.sql("SELECT 1 FROM pg_stat_activity "
+                                            "WHERE query LIKE '%pg_sleep(0.3)' AND state = 'active'"))
+            pool.closeall()
+
+    in_threads(2, work)
+    assert connection.closed
+
+
 def test_a_broker_that_is_restarted_between_leases_is_not_noticed(broker, make_pool, way):
     pool = make_pool(way, maxconn=3)
     held = [pool.getconn() for _ in range(3)]

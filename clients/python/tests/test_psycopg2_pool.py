@@ -392,6 +392,14 @@ def test_the_broker_can_turn_direct_off(make_broker, closing):
         assert value(connection, "SELECT 1") == 1
 
 
+def test_an_address_that_is_not_the_brokers(postgres, closing):
+    dsn = f"host={postgres.host} port={postgres.port} dbname=app user=app"
+    pool = closing(psycopg2_pool.LeasePool(1, 2, dsn, wait=5))
+    for _ in range(2):
+        with pytest.raises(psycopg2_pool.LeaseRefused, match="pglease broker"):
+            pool.getconn()
+
+
 def test_a_wrong_database_is_the_drivers_own_error(broker, closing):
     with pytest.raises(psycopg2.OperationalError) as caught:
         closing(psycopg2_pool.LeasePool(1, 2, broker.dsn(dbname="nowhere"), wait=5))

@@ -236,6 +236,8 @@ def test_closing_lets_waiting_tasks_go(broker, make, way):
             await until(lambda: pool.get_stats()["requests_waiting"] == 1)
         with pytest.raises(original.PoolClosed):
             await task
+        assert await one(held, "SELECT 1") == 1
+        await pool.putconn(held)
         assert held.closed
 
     asyncio.run(main())

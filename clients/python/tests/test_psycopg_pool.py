@@ -322,6 +322,17 @@ def test_a_hold_that_ends(broker, make, way):
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_another_connections_error_is_not_the_leases(postgres, broker, make, way):
+    pool = make(way, max_size=1)
+    dsn = f"host={postgres.host} port={postgres.port} dbname=app user=app"
+    with psycopg.connect(dsn) as other:
+        with pytest.raises(psycopg.Error, match="elsewhere") as caught:
+            with pool.connection():
+                other.execute("DO $$ BEGIN RAISE EXCEPTION 'elsewhere' "
+                              "USING ERRCODE = '57P05'; END $$")
+    assert not isinstance(caught.value, psycopg_pool.LeaseRevoked)
+
+
 def test_a_server_that_dies(postgres, broker, make, way):
     pool = make(way, max_size=1)
     with pytest.raises(psycopg_pool.ServerLost):

@@ -139,9 +139,10 @@ class Book(Generic[C]):
 
     # Loans.
 
-    def lend(self, connection: C, loan: Loan[C], forgotten: Callable[[Loan[C]], None]) -> None:
-        """Writes a lease down. If the connection is collected first, `forgotten` is called (from
-        any thread, at any instruction) and then the turn is over."""
+    def lend(self, connection: C, loan: Loan[C], forgotten: Callable[[Loan[C]], None]) -> bool:
+        """Writes a lease down; False when the pool was closed in the meantime. If the connection is
+        collected first, `forgotten` is called (from any thread, at any instruction) and then the
+        turn is over."""
         identity = id(connection)
 
         def collected(_: weakref.ref[C]) -> None:
@@ -152,9 +153,14 @@ class Book(Generic[C]):
         loan.identity = identity
         loan.reference = weakref.ref(connection, collected)
         with self._lock:
-            self._loans[identity] = loan
-            self._keys[loan.key] = loan
+            lent = not self.closed
+            if lent:
+                self._loans[identity] = loan
+                self._keys[loan.key] = loan
+            else:
+                loan.reference = None
         self._reap()
+        return lent
 
     def loan_of(self, connection: C) -> Optional[Loan[C]]:
         loan = self._loans.get(id(connection))

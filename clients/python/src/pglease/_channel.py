@@ -53,9 +53,8 @@ class Channel:
             self._put(nowhere(), _NOWHERE)
 
     def to_broker(self) -> None:
-        """Puts the broker's socket back; a server's is closed by that. When the collector has closed
-        the keeper already, in a cycle's own order, there is nothing to put back."""
-        if self._place != _BROKER and self.keeper.fileno() >= 0:
+        """Puts the broker's socket back; a server's is closed by that."""
+        if self._place != _BROKER:
             self._put(self.keeper.fileno(), _BROKER)
 
     def forget_number(self) -> None:
@@ -67,7 +66,7 @@ class Channel:
         self._place = place
 
     def close(self) -> None:
-        """The broker sees the end of the session once libpq's number is closed as well."""
+        """The broker sees the end of the session, unless libpq's number still stands for it."""
         self.keeper.close()
 
     def __del__(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVa
 from . import _fork, errors
 from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
-from ._outcome import Ending, Family, Gone, Refused, Stale, ended_by_other
+from ._outcome import ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._policy import Policy
 from ._request import Grant, Request
 from ._waits import Waits
@@ -54,11 +54,13 @@ class Leasing(ABC, Generic[C]):
         await self._turn(request)
         try:
             link, connection, grant = await self._with_retries(request, self._attempt)
+            if not self.book.lend(connection, Loan(link, key, request, grant), _forgotten):
+                await link.close(connection)
+                raise self.closed_error()
         except BaseException:
             self.book.leave()
             raise
         link.connection = None
-        self.book.lend(connection, Loan(link, key, request, grant), _forgotten)
         return connection
 
     async def _turn(self, request: Request) -> None:
@@ -133,7 +135,10 @@ class Leasing(ABC, Generic[C]):
                 grant = await link.take(connection, request, self.policy.direct)
                 return link, connection, grant
             except Refused as refused:
-                await self._keep(link)
+                if refused.fields.code in ONLY_NOW:
+                    await self._keep(link)
+                else:
+                    await link.close(connection)
                 raise self.family.error(refused.fields, request.waited) from None
             except Stale:
                 await link.close(connection)
@@ -221,13 +226,14 @@ class Leasing(ABC, Generic[C]):
 
     # The end, and forks.
 
-    async def shut(self) -> None:
-        """Closes every connection, idle or lent, and lets all who wait go."""
+    async def shut(self, lent: bool) -> None:
+        """Closes the idle connections and lets all who wait go. The `lent` ones are closed as well,
+        or when they are given back."""
         idle, loans = self.book.close()
         self.waits.wake()
         for link in idle:
             await self.end(link)
-        for loan in loans:
+        for loan in loans if lent else ():
             connection = loan.reference() if loan.reference else None
             if connection is not None:
                 await loan.link.close(connection)

@@ -13,6 +13,9 @@ REVOKED, SERVER_LOST = "57P05", "08006"
 # The lease is over by itself: no LEASE RETURN is owed.
 ENDED = (REVOKED, SERVER_LOST)
 NO_LEASE = "55000"
+NOT_KNOWN = "42601"
+# Refusals of this moment: the session is as good as before. After another it is in doubt.
+ONLY_NOW = ("53300", "40P01", "08001")
 
 
 def ended_by_other(error: Optional[Fields]) -> bool:
@@ -68,7 +71,10 @@ class Family(Generic[E]):
     def error(self, fields: Fields, waited: Optional[float] = None) -> E:
         """The typed error of an ErrorResponse."""
         kind = self._by_code.get(fields.code, self.refused)
-        return kind(fields.message, sqlstate=fields.code, detail=fields.detail, hint=fields.hint,
+        hint = fields.hint
+        if fields.code == NOT_KNOWN:
+            hint = "Is the pool's address that of a pglease broker? PostgreSQL knows no LEASE."
+        return kind(fields.message, sqlstate=fields.code, detail=fields.detail, hint=hint,
                     waited=waited, holders=errors.holders_of(fields.detail))
 
     def away(self, reason: str, waited: Optional[float] = None) -> E:

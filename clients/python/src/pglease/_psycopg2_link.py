@@ -182,7 +182,6 @@ class Psycopg2Link(Link[Connection]):
 
     async def close(self, connection: Connection) -> None:
         try:
-            self.to_broker(connection)
             # Past the user's own close, which may be one that gives back.
             ext.connection.close(connection)
         except psycopg2.Error:
@@ -196,9 +195,8 @@ class Psycopg2Link(Link[Connection]):
 
 @functools.lru_cache(maxsize=64)
 def leasable(factory: Factory) -> Factory:
-    """A subclass of the user's connection class that ends its lease properly when it is closed or
-    collected. A factory that is no class is used as it is: a lease still comes back then, but a
-    direct one takes its server connection along."""
+    """A subclass of the user's connection class that ends its lease as soon as it is closed. One of
+    a factory that is no class ends it when it is put back or collected."""
     if not (isinstance(factory, type) and issubclass(factory, ext.connection)):
         return factory
     base: Any = factory
@@ -209,9 +207,9 @@ def leasable(factory: Factory) -> Factory:
             if link is None:
                 super().close()
             elif not link.inherited:
-                _before_end(self, link)
                 super().close()
-                _after_end(link)
+                if link.channel is not None:
+                    link.channel.close()
 
         def cancel(self) -> None:
             link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")
@@ -219,26 +217,9 @@ def leasable(factory: Factory) -> Factory:
                 raise psycopg2.InterfaceError("this connection is the parent process's")
             super().cancel()
 
-        def __del__(self) -> None:
-            link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")
-            if link is not None and not link.inherited:
-                _before_end(self, link)
-
     Leasable.__name__ = factory.__name__
     Leasable.__qualname__ = factory.__qualname__
     return Leasable
-
-
-def _before_end(connection: Connection, link: Psycopg2Link) -> None:
-    # libpq says goodbye on its socket: that must be the broker's. Not in the middle of a query of
-    # another thread, which would read the end of it from the broker.
-    if not connection.closed and _status(connection) != ext.TRANSACTION_STATUS_ACTIVE:
-        link.to_broker(connection)
-
-
-def _after_end(link: Psycopg2Link) -> None:
-    if link.channel is not None:
-        link.channel.close()
 
 
 # psycopg2 in small steps.

@@ -154,7 +154,9 @@ class PoolBase:
 
     def _reason(self, ending: Optional[Ending], error: psycopg.Error,
                 lost: bool) -> Optional[BaseException]:
-        return self._leasing.reason(ending, fields_of(error), str(error), lost)
+        # The error may be another connection's: if the lease ended, its return was told so as well.
+        ours = ending is not None and (ending.cause is not None or not ending.keep)
+        return self._leasing.reason(ending, fields_of(error) if ours else None, str(error), lost)
 
 
 def _checked(min_size: int, max_size: Optional[int]) -> tuple[int, int]:

@@ -205,7 +205,6 @@ class PsycopgLink(Link[Any]):
     async def close(self, connection: AnyConnection) -> None:
         connection._pool = None
         try:
-            end_lease(connection, self)
             await settled(connection.close())
         except psycopg.Error:
             pass
@@ -218,35 +217,26 @@ class PsycopgLink(Link[Any]):
 
 @functools.lru_cache(maxsize=64)
 def leasable(connection_class: Any) -> Any:
-    """A subclass of the user's that ends its lease properly when it is closed or collected."""
+    """A subclass of the user's that ends its lease as soon as it is closed."""
     base: Any = connection_class
 
-    class Collected(base):  # type: ignore[misc]
-        def __del__(self) -> None:
-            link: Optional[PsycopgLink] = self.__dict__.get("_pglease_link")
-            if link is not None and not link.inherited:
-                end_lease(self, link)
-            super().__del__()
-
-    class Blocking(Collected):
+    class Blocking(base):  # type: ignore[misc]
         def close(self) -> None:
-            pool = getattr(self, "_pool", None)
-            if pool is not None and pool.close_returns and pool.owns(self):
+            pool = _returns_to(self)
+            if pool is not None:
                 pool.putconn(self)
-                return
-            link = _before_close(self)
-            super().close()
-            _after_close(link)
+            else:
+                super().close()
+                _end_lease(self)
 
-    class Asyncio(Collected):
+    class Asyncio(base):  # type: ignore[misc]
         async def close(self) -> None:
-            pool = getattr(self, "_pool", None)
-            if pool is not None and pool.close_returns and pool.owns(self):
+            pool = _returns_to(self)
+            if pool is not None:
                 await pool.putconn(self)
-                return
-            link = _before_close(self)
-            await super().close()
-            _after_close(link)
+            else:
+                await super().close()
+                _end_lease(self)
 
     made = Asyncio if issubclass(base, psycopg.AsyncConnection) else Blocking
     made.__name__ = connection_class.__name__
@@ -255,23 +245,14 @@ def leasable(connection_class: Any) -> Any:
     return made
 
 
-def end_lease(connection: AnyConnection, link: PsycopgLink) -> None:
-    """libpq says goodbye on its socket: that must be the broker's. Not in the middle of another
-    thread's query, which would read the end of it from the broker."""
-    if (not connection.closed
-            and connection.pgconn.transaction_status != pq.TransactionStatus.ACTIVE):
-        link.to_broker(connection)
+def _returns_to(connection: AnyConnection) -> Any:
+    """The pool to which a close gives back, if it has `close_returns` and lent the connection."""
+    pool: Any = getattr(connection, "_pool", None)
+    return pool if pool is not None and pool.close_returns and pool.owns(connection) else None
 
 
-def _before_close(connection: AnyConnection) -> Optional[PsycopgLink]:
+def _end_lease(connection: AnyConnection) -> None:
     link: Optional[PsycopgLink] = connection.__dict__.get("_pglease_link")
-    if link is None or connection.closed:
-        return None
-    end_lease(connection, link)
-    return link
-
-
-def _after_close(link: Optional[PsycopgLink]) -> None:
     if link is not None and link.channel is not None:
         link.channel.close()
 

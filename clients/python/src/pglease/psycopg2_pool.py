@@ -114,7 +114,7 @@ class LeasePool:
             for _ in range(self.minconn):
                 run(self._leasing.open_idle(self._request(None, None, None)))
         except BaseException:
-            run(self._leasing.shut())
+            run(self._leasing.shut(lent=True))
             raise
 
     @property
@@ -157,7 +157,7 @@ class LeasePool:
         """Closes every connection, also those in use, and refuses whoever waits."""
         if self.closed:
             raise PoolError("connection pool is closed")
-        run(self._leasing.shut())
+        run(self._leasing.shut(lent=True))
 
     @contextlib.contextmanager
     def lease(self, purpose: Optional[str] = None, *, wait: Optional[float] = None,
@@ -177,8 +177,10 @@ class LeasePool:
                 conn.commit()
         except psycopg2.Error as error:
             lost = conn.closed not in (_OPEN, _CLOSED_BY_USER)
+            ours = error.cursor is None or error.cursor.connection is conn
             ending = run(self._leasing.give(conn, expected=loan))
-            reason = self._leasing.reason(ending, fields_of(error), str(error), lost)
+            reason = self._leasing.reason(
+                ending, fields_of(error) if ours else None, str(error), lost)
             if reason is None:
                 raise
             raise reason from error

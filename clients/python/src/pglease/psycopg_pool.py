@@ -88,9 +88,10 @@ class ConnectionPool(PoolBase, Generic[CT]):
             run(self._leasing.open_idle(request))
 
     def close(self, timeout: float = 5.0) -> None:
-        """Closes every connection; who waits gets PoolClosed."""
+        """Closes the idle connections, the others when they are given back; who waits gets
+        PoolClosed."""
         if not self.closed:
-            run(self._leasing.shut())
+            run(self._leasing.shut(lent=False))
 
     def __enter__(self) -> ConnectionPool[CT]:
         self.open()
@@ -216,9 +217,10 @@ class AsyncConnectionPool(PoolBase, Generic[ACT]):
             await self._leasing.open_idle(request)
 
     async def close(self, timeout: float = 5.0) -> None:
-        """Closes every connection; who waits gets PoolClosed."""
+        """Closes the idle connections, the others when they are given back; who waits gets
+        PoolClosed."""
         if not self.closed:
-            await self._leasing.shut()
+            await self._leasing.shut(lent=False)
 
     async def __aenter__(self) -> AsyncConnectionPool[ACT]:
         await self.open()
