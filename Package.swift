@@ -97,6 +97,9 @@ let package = Package(
         .testTarget(name: "LibUVTests", dependencies: ["LibUV"], swiftSettings: house),
         .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "LibUV"], swiftSettings: house),
         .testTarget(
+            name: "LeaseClientTests", dependencies: ["LeaseClient", "LibPQ", "pglease"],
+            swiftSettings: house),
+        .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "PostgresWire"], swiftSettings: house),
     ]
 )

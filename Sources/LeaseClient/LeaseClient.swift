@@ -103,6 +103,8 @@ public final class LeaseClient: Sendable {
     /// Throws ``LeaseError`` when there is no lease to have, tried as often as the retry policy
     /// says, and what `body` throws. `body` runs once at most. A transaction that it leaves open is
     /// rolled back.
+    // Disfavoured, so that a closure without an `await` in async code takes the async form.
+    @_disfavoredOverload
     @available(*, noasync, message: "use the async form, which does not block the thread")
     public func withLease<Result>(
         for purpose: String? = nil, wait: Duration? = nil, hold: Duration? = nil,

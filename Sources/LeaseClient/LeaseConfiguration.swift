@@ -65,7 +65,8 @@ public struct RetryPolicy: Equatable, Sendable {
         self.factor = factor
     }
 
-    public static let none = RetryPolicy(attempts: 1)
+    /// No second attempt.
+    public static let once = RetryPolicy(attempts: 1)
 
     /// `PGLEASE_LEASE_ATTEMPTS`, `PGLEASE_LEASE_DELAY` (seconds), `PGLEASE_LEASE_FACTOR`.
     static func fromEnvironment() throws(LeaseError) -> RetryPolicy {

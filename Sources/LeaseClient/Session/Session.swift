@@ -35,6 +35,8 @@ final class Session: @unchecked Sendable {
     /// Which stream `unfinished` is.
     var streamNumber = 0
     var streamDescription: RowDescription?
+    /// Came behind rows that had to be told first.
+    var streamError: (any Error)?
     var stage = Stage.running
     var patience = Patience()
     /// Of one lease.
@@ -189,6 +191,8 @@ final class Session: @unchecked Sendable {
     func endUnfinished() throws {
         guard let under = unfinished else { return }
         unfinished = nil
+        // Its reader shall not take what comes for its end.
+        streamNumber += 1
         let before = patience
         patience = Patience(until: ContinuousClock.now.advanced(by: Session.grace))
         stage = .cancelling(.interrupted)

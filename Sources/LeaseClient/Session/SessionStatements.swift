@@ -60,6 +60,7 @@ extension Session {
     private func beginStream(_ kind: Unfinished) -> Int {
         unfinished = kind
         streamDescription = nil
+        streamError = nil
         streamNumber += 1
         return streamNumber
     }
@@ -75,6 +76,9 @@ extension Session {
         of stream: Int, limit: Int, _ interruption: Interruption
     ) throws -> [Row] {
         try operation(interruption, continuing: true) {
+            if let error = streamError.take() { throw error }
+            // The end came behind the last rows.
+            if unfinished == nil, stream == streamNumber { return [] }
             try checkStream(stream)
             var rows: [Row] = []
             while rows.count < limit {
@@ -83,20 +87,35 @@ extension Session {
                     unfinished = nil
                     break
                 }
-                switch result.status {
-                case .singleRow:
-                    let shared = streamDescription ?? RowDescription(result)
-                    streamDescription = shared
-                    rows.append(Row(result: result, index: 0, description: shared))
-                case .rows, .command, .empty: continue
-                case .error, .unexpected, .pipelineSync, .pipelineAborted:
-                    try endFailed(result)
-                case .copyIn, .copyOut, .copyBoth:
-                    throw LeaseError.usage("COPY goes through copyIn or copyOut")
+                do {
+                    if let row = try row(of: result) { rows.append(row) }
+                } catch {
+                    // What came before it is told first.
+                    if rows.isEmpty { throw error }
+                    streamError = error
+                    break
                 }
             }
             return rows
         }
+    }
+
+    private func row(of result: ClientResult) throws -> Row? {
+        switch result.status {
+        case .singleRow:
+            let shared = streamDescription ?? RowDescription(result)
+            streamDescription = shared
+            return Row(result: result, index: 0, description: shared)
+        case .rows, .command, .empty: return nil
+        case .error, .unexpected, .pipelineSync, .pipelineAborted: try endFailed(result)
+        case .copyIn:
+            unfinished = .copyIn
+            try endUnfinished()
+        case .copyOut, .copyBoth:
+            unfinished = .copyOut
+            try endUnfinished()
+        }
+        throw LeaseError.usage("COPY goes through copyIn or copyOut")
     }
 
     /// Reads the rest of a failed statement and throws its error.

@@ -162,11 +162,14 @@ extension Array: PostgresEncodable where Element: PostgresEncodable {
     }
 
     public var postgresText: String? {
-        if let bytes = self as? [UInt8] { return ByteaText.hex(bytes) }
+        if let bytes = postgresBinary { return ByteaText.hex(bytes) }
         return PostgresArrayText.encode(map { $0.postgresText })
     }
 
-    public var postgresBinary: [UInt8]? { self as? [UInt8] }
+    // An empty array of any type would pass the cast alone.
+    public var postgresBinary: [UInt8]? {
+        Element.self == UInt8.self ? self as? [UInt8] : nil
+    }
 }
 
 extension ArraySlice: PostgresEncodable where Element: PostgresEncodable {
