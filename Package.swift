@@ -97,7 +97,12 @@ let package = Package(
         .testTarget(name: "LibUVTests", dependencies: ["LibUV"], swiftSettings: house),
         .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "LibUV"], swiftSettings: house),
         .testTarget(
-            name: "LeaseClientTests", dependencies: ["LeaseClient", "LibPQ", "pglease"],
+            name: "LeaseClientTests",
+            dependencies: ["LeaseClient", "LibPQ", "pglease", "lease-forks"],
+            swiftSettings: house),
+        // Forks, for the tests of the client module.
+        .executableTarget(
+            name: "lease-forks", dependencies: ["LeaseClient"], path: "Tests/lease-forks",
             swiftSettings: house),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "PostgresWire"], swiftSettings: house),

@@ -120,7 +120,11 @@ public final class LeaseClient: Sendable {
         let connection = LeaseConnection(session)
         defer {
             connection.session = nil
-            state.giveBack(slot, session.endLease() ? session : state.closing(session))
+            let isReusable = session.endLease()
+            // A child that was forked in `body` leaves the parent's books alone.
+            if session.connection.processID == currentProcessID() {
+                state.giveBack(slot, isReusable ? session : state.closing(session))
+            }
         }
         return try body(connection)
     }

@@ -19,6 +19,9 @@ public struct LeaseConfiguration: Sendable {
     public var statementTimeout: Duration?
     /// For a connection to the broker, unless the connection string has `connect_timeout`.
     public var connectTimeout: Duration = .seconds(10)
+    /// How long an answer may take that should come at once: to a cancel request, to the return of a
+    /// lease, and beyond `wait`. After it the connection is given up.
+    var grace: Duration = .seconds(5)
     /// Takes notices and warnings, on whichever thread works with the connection.
     public var onNotice: (@Sendable (PostgresError) -> Void)?
 

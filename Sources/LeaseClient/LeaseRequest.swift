@@ -32,8 +32,10 @@ struct LeaseRequest: Sendable {
     }
 
     /// When the broker should have answered. Without a wait only it knows.
-    func answerDeadline(localDeadline: ContinuousClock.Instant) -> ContinuousClock.Instant? {
-        wait.map { _ in max(localDeadline, .now).advanced(by: Session.grace) }
+    func answerDeadline(
+        localDeadline: ContinuousClock.Instant, grace: Duration
+    ) -> ContinuousClock.Instant? {
+        wait.map { _ in max(localDeadline, .now).advanced(by: grace) }
     }
 
     /// The error with what all attempts took.
@@ -65,7 +67,8 @@ extension ClientState {
         let connectDeadline = ContinuousClock.now.advanced(by: configuration.connectTimeout)
         let session = try Session.connect(
             parameters, wakeup: wakeup,
-            patience: Patience(until: connectDeadline, interruption: interruption))
+            patience: Patience(until: connectDeadline, interruption: interruption),
+            grace: configuration.grace)
         opened(session)
         return try lease(session, request, localDeadline, interruption)
     }
@@ -77,7 +80,8 @@ extension ClientState {
         do {
             _ = try session.takeLease(
                 request.command(localDeadline: localDeadline),
-                deadline: request.answerDeadline(localDeadline: localDeadline),
+                deadline: request.answerDeadline(
+                    localDeadline: localDeadline, grace: configuration.grace),
                 interruption: interruption)
             session.canceller = StatementCanceller()
             session.statementTimeout = configuration.statementTimeout

@@ -176,7 +176,7 @@ func plainSession(_ address: String) throws -> Session {
     let wakeup = Wakeup()
     return try Session.connect(
         ConnectionString.parse(address) + [("client_encoding", "UTF8")], wakeup: wakeup,
-        patience: Patience(until: .now.advanced(by: .seconds(20))))
+        patience: Patience(until: .now.advanced(by: .seconds(20))), grace: .seconds(5))
 }
 
 extension Broker {

@@ -122,16 +122,15 @@ public final class LeaseConnection {
         _ options: TransactionOptions, _ body: (LeaseConnection) throws -> Result
     ) throws -> Result {
         let (session, interruption) = try use()
-        try session.begin(options, interruption)
-        let result: Result
+        let level = try session.begin(options, interruption)
         do {
-            result = try body(self)
+            let result = try body(self)
+            try session.commit(to: level, use().1)
+            return result
         } catch {
-            session.rollBack()
+            session.rollBack(to: level)
             throw error
         }
-        try session.commit(use().1)
-        return result
     }
 
     public func withTransaction<Result>(

@@ -78,7 +78,12 @@ public final class AsyncLeaseConnection: Sendable {
     public nonisolated(nonsending) func pipeline(
         _ statements: [SQL], format: ResultFormat = .text
     ) async throws -> [Result<Rows, LeaseError>] {
-        try await host.run { try $0.pipeline(statements, format, $1) }
+        let outcomes = try await host.run { try $0.pipeline(statements, format, $1) }
+        let isCancelled = outcomes.contains { outcome in
+            if case .failure(.cancelled) = outcome { true } else { false }
+        }
+        if isCancelled { try Task.checkCancellation() }
+        return outcomes
     }
 
     /// The rows as they come, with a bounded number in memory (single-row mode). The statement is
@@ -101,18 +106,15 @@ public final class AsyncLeaseConnection: Sendable {
         _ options: TransactionOptions,
         _ body: nonisolated(nonsending) (AsyncLeaseConnection) async throws -> Result
     ) async throws -> Result {
-        try await host.run { try $0.begin(options, $1) }
-        let result: Result
+        let level = try await host.run { try $0.begin(options, $1) }
         do {
-            result = try await body(self)
-            try Task.checkCancellation()
+            let result = try await body(self)
+            try await host.run { try $0.commit(to: level, $1) }
+            return result
         } catch {
-            try? await host.runUncancelled { session, _ in session.rollBack() }
+            try? await host.runUncancelled { session, _ in session.rollBack(to: level) }
             throw error
         }
-        // Once it is sent, only the server's answer tells what became of it.
-        try await host.runUncancelled { try $0.commit($1) }
-        return result
     }
 
     public nonisolated(nonsending) func withTransaction<Result>(

@@ -64,6 +64,10 @@ final class ClientState: Sendable {
             return Array(pool.sessions.values)
         }
         for session in inherited ?? [] { session.connection.abandon() }
+        if inherited == nil {
+            // Its end would wait for that lock for ever.
+            _ = Unmanaged.passRetained(self)
+        }
         return ClientState(parameters, configuration)
     }
 

@@ -20,11 +20,10 @@ final class Session: @unchecked Sendable {
         case cancelling(WaitFailure)
     }
 
-    /// For an answer to a cancel request, and for the return of a lease.
-    static let grace: Duration = .seconds(5)
-
     let connection: ClientConnection
     let usesUnixSocket: Bool
+    /// For an answer to a cancel request, and for the return of a lease.
+    let grace: Duration
     /// Nil without a lease: between leases, and in tests on PostgreSQL itself.
     var grant: LeaseGrant?
     var canceller = StatementCanceller()
@@ -44,18 +43,20 @@ final class Session: @unchecked Sendable {
     var transactionDepth = 0
     private var cancelRequest: BackgroundWork?
 
-    init(_ connection: ClientConnection) {
+    init(_ connection: ClientConnection, grace: Duration) {
         self.connection = connection
+        self.grace = grace
         usesUnixSocket = connection.isUnixSocket
     }
 
     /// Opens a connection to the broker. Throws a ``LeaseError``.
     static func connect(
-        _ parameters: ConnectionParameters, wakeup: Wakeup, patience: Patience
+        _ parameters: ConnectionParameters, wakeup: Wakeup, patience: Patience, grace: Duration
     ) throws -> Session {
         do {
             return Session(
-                try ClientConnection.connect(parameters, wakeup: wakeup, patience: patience))
+                try ClientConnection.connect(parameters, wakeup: wakeup, patience: patience),
+                grace: grace)
         } catch let failure as ConnectionFailure {
             throw LeaseError(connecting: failure)
         } catch WaitFailure.interrupted {
@@ -71,6 +72,8 @@ final class Session: @unchecked Sendable {
     func operation<Result>(
         _ interruption: Interruption, continuing: Bool = false, _ body: () throws -> Result
     ) throws -> Result {
+        try checkUsable()
+        finishCancelRequest()
         try checkUsable()
         canceller.began(interruption)
         defer { canceller.ended() }
@@ -110,7 +113,7 @@ final class Session: @unchecked Sendable {
         guard case .running = stage else { throw giveUpFault() }
         stage = .cancelling(failure)
         requestCancel()
-        patience = Patience(until: ContinuousClock.now.advanced(by: Session.grace))
+        patience = Patience(until: ContinuousClock.now.advanced(by: grace))
     }
 
     private func giveUpFault() -> LeaseError {
@@ -134,7 +137,7 @@ final class Session: @unchecked Sendable {
     private func finishCancelRequest() {
         guard let request = cancelRequest else { return }
         cancelRequest = nil
-        let deadline = ContinuousClock.now.advanced(by: Session.grace)
+        let deadline = ContinuousClock.now.advanced(by: grace)
         if !request.wait(until: deadline) {
             fault = .brokerAway(reason: "a cancel request got no answer")
             connection.destroy()
@@ -155,7 +158,6 @@ final class Session: @unchecked Sendable {
                 firstError = try refuseCopy(result)
             }
         }
-        finishCancelRequest()
         if let firstError { throw firstError }
         guard let last else {
             throw ServerMessage(severity: "FATAL", sqlState: "", message: "no answer came")
@@ -191,10 +193,11 @@ final class Session: @unchecked Sendable {
     func endUnfinished() throws {
         guard let under = unfinished else { return }
         unfinished = nil
+        if fault != nil || connection.processID != currentProcessID() { return }
         // Its reader shall not take what comes for its end.
         streamNumber += 1
         let before = patience
-        patience = Patience(until: ContinuousClock.now.advanced(by: Session.grace))
+        patience = Patience(until: ContinuousClock.now.advanced(by: grace))
         stage = .cancelling(.interrupted)
         defer {
             stage = .running

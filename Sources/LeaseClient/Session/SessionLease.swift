@@ -67,7 +67,7 @@ extension Session {
 
     private func giveBackRaw(interruption: Interruption) throws {
         _ = try operation(interruption) {
-            patience = Patience(until: ContinuousClock.now.advanced(by: Session.grace))
+            patience = Patience(until: ContinuousClock.now.advanced(by: grace))
             try connection.sendScript(LeaseCommand.giveBack)
             return try collect()
         }
@@ -107,7 +107,7 @@ extension Session {
             self.fault = nil
         }
         let interruption = Interruption(waking: connection.wakeup)
-        statementTimeout = Session.grace
+        statementTimeout = grace
         try endUnfinished()
         if connection.transaction != .idle {
             _ = try operation(interruption) {
@@ -170,7 +170,7 @@ extension Session {
         }
         var lost = PostgresError(error)
         if lost.sqlState.isEmpty { lost.sqlState = SQLState.connectionFailure.rawValue }
-        let answer = connection.askBrokerAfterLoss(until: .now.advanced(by: Session.grace))
+        let answer = connection.askBrokerAfterLoss(until: .now.advanced(by: grace))
         switch answer?.sqlState.rawValue {
         case nil: return .serverLost(lost)
         case SQLState.idleSessionTimeout.rawValue: return .revoked(PostgresError(answer!))

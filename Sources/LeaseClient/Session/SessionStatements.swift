@@ -189,7 +189,7 @@ extension Session {
     private func endCopyIn(failure: String?) throws -> Int {
         unfinished = nil
         if case .cancelling = stage {
-            patience = Patience(until: ContinuousClock.now.advanced(by: Session.grace))
+            patience = Patience(until: ContinuousClock.now.advanced(by: grace))
         }
         do {
             try connection.putCopyEnd(failure: failure, patience)

@@ -2,8 +2,8 @@ import LibPQ
 
 /// BEGIN, COMMIT and savepoints.
 extension Session {
-    /// Opens a transaction, or a savepoint in the one that is open.
-    func begin(_ options: TransactionOptions, _ interruption: Interruption) throws {
+    /// Opens a transaction, or a savepoint in the one that is open. Returns the level outside of it.
+    func begin(_ options: TransactionOptions, _ interruption: Interruption) throws -> Int {
         if transactionDepth > 0 {
             guard options == TransactionOptions() else {
                 throw LeaseError.usage(
@@ -17,16 +17,19 @@ extension Session {
             }
             _ = try runScript(options.statement, interruption)
         }
-        transactionDepth += 1
+        defer { transactionDepth += 1 }
+        return transactionDepth
     }
 
-    func commit(_ interruption: Interruption) throws {
-        transactionDepth -= 1
-        if transactionDepth > 0 {
-            _ = try runScript("RELEASE SAVEPOINT lease_\(transactionDepth)", interruption)
+    /// When it throws, `rollBack` is still due.
+    func commit(to level: Int, _ interruption: Interruption) throws {
+        if level > 0 {
+            _ = try runScript("RELEASE SAVEPOINT lease_\(level)", interruption)
+            transactionDepth = level
             return
         }
         let answer = try runScript("COMMIT", interruption)
+        transactionDepth = level
         // PostgreSQL's way to say that nothing was committed, because a statement had failed.
         if answer.commandTag == "ROLLBACK" {
             throw LeaseError.sql(
@@ -39,15 +42,20 @@ extension Session {
     }
 
     /// Never throws: a connection that cannot roll back has a fault, and the server rolls back.
-    func rollBack() {
-        guard transactionDepth > 0 else { return }
-        transactionDepth -= 1
-        guard fault == nil, connection.isOpen else { return }
+    func rollBack(to level: Int) {
+        guard transactionDepth > level else { return }
+        transactionDepth = level
+        guard connection.processID == currentProcessID(), fault == nil, connection.isOpen else {
+            return
+        }
+        try? endUnfinished()
+        // A COMMIT that failed has ended it.
+        if connection.transaction == .idle { return }
         let sql =
-            transactionDepth > 0
-            ? "ROLLBACK TO SAVEPOINT lease_\(transactionDepth)" : "ROLLBACK"
+            level > 0
+            ? "ROLLBACK TO SAVEPOINT lease_\(level); RELEASE SAVEPOINT lease_\(level)" : "ROLLBACK"
         let timeout = statementTimeout
-        statementTimeout = Session.grace
+        statementTimeout = grace
         defer { statementTimeout = timeout }
         do {
             _ = try runScript(sql, Interruption(waking: connection.wakeup))

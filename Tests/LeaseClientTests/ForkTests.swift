@@ -1,0 +1,28 @@
+import Foundation
+import Testing
+
+@testable import LeaseClient
+
+@Suite("Fork")
+struct ForkTests {
+    private static let program =
+        URL(fileURLWithPath: #filePath)
+        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .appendingPathComponent(".build/debug/lease-forks").path
+
+    @Test("A child shares no connection with its parent, and both go on", arguments: Route.leased)
+    func forks(_ route: Route) async throws {
+        let broker = try Broker()
+        let output = try await onThread {
+            try shell(
+                "timeout 60 \(ForkTests.program) '\(broker.address(route))' \(route.rawValue)")
+        }
+        #expect(
+            output.split(separator: "\n") == [
+                "child at rest: true", "parent after: true", "child in a lease: true",
+                "parent within: true", "parent left: true", "parent end: true",
+            ])
+        try await until("nothing is left") { try broker.leases().isEmpty }
+        #expect(!broker.log.contains("protocol violation"))
+    }
+}
