@@ -25,7 +25,7 @@ struct ValueTests {
         let detail = """
             All 2 connections are leased. Held by: pid 12 "my app" for 3.2 s (idle in transaction, \
             for backfill.pendingJobs), pid 7 "odd "name" (x)" for 120 ms (active), \
-            "remote" for 2 min (direct, for a (b), c) for d).
+            client 9 "remote" for 120.0 s (direct, for a (b), c) for d), and 3 more.
             """
         #expect(
             Holder.list(in: detail) == [

@@ -36,8 +36,7 @@ public struct Holder: Equatable, Sendable, CustomStringConvertible {
             processID = Int(digits) ?? 0
             rest = rest.dropFirst(4 + digits.count)
         }
-        // What names it otherwise (an address, nothing) is passed over up to the quoted name or the
-        // time.
+        // What names it otherwise (`client 7`) is passed over up to the quoted name or the time.
         var program = ""
         guard let time = rest.ranges(of: " for ").first else { return nil }
         if let quote = rest[..<time.lowerBound].firstIndex(of: "\"") {
@@ -68,11 +67,8 @@ public struct Holder: Equatable, Sendable, CustomStringConvertible {
         var index = text.startIndex
         while let found = text[index...].firstIndex(of: ")") {
             let after = text[text.index(after: found)...]
-            if after.isEmpty || after.hasPrefix(", pid ") || after.hasPrefix(".")
-                || after.hasPrefix(", and ") || after.hasPrefix("\n") || after.hasPrefix("; ")
-            {
-                return found
-            }
+            let ends = [", pid ", ", client ", ", and ", "."]
+            if after.isEmpty || ends.contains(where: { after.hasPrefix($0) }) { return found }
             index = text.index(after: found)
         }
         return nil
@@ -84,7 +80,6 @@ public struct Holder: Equatable, Sendable, CustomStringConvertible {
         let unit = rest.dropFirst(number.count).drop { $0 == " " }.prefix { $0.isLetter }
         let factor: Double
         switch unit {
-        case "us": factor = 0.000_001
         case "ms": factor = 0.001
         case "s": factor = 1
         case "min": factor = 60
