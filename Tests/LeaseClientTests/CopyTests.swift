@@ -1,3 +1,4 @@
+import LibPQ
 import Testing
 
 @testable import LeaseClient
@@ -135,6 +136,73 @@ struct CopyTests {
                 let sum = try await destination.query("SELECT sum(a) FROM d").one(Int.self)
                 #expect(sum == 30_000 * 30_001 / 2)
             }
+        }
+    }
+}
+
+@Suite("A COPY that is given up")
+struct AbandonedCopyTests {
+    @Test(
+        "A COPY whose server does not read on ends when its task is cancelled",
+        arguments: Route.leased)
+    func stuck(_ route: Route) async throws {
+        let table = "stuck_\(route.rawValue)"
+        let session = try plainSession(PostgresServer.shared.get().address)
+        defer { session.connection.close() }
+        let locker = LeaseConnection(session)
+        try locker.executeScript("CREATE TABLE \(table) (a int PRIMARY KEY, b text)")
+        // The COPY's first row waits for the end of this transaction.
+        try locker.executeScript("BEGIN; INSERT INTO \(table) VALUES (1, 'first')")
+        let broker = try Broker.shared.get()
+        let client = try broker.client(route)
+        defer { client.close() }
+        let task = Task {
+            try await client.withLease(for: table) { connection in
+                try await connection.copyIn(into: table, columns: ["a", "b"]) { writer in
+                    let text = String(repeating: "x", count: 9999)
+                    for id in 1... { try await writer.row(id, text) }
+                }
+            }
+        }
+        try await until("the COPY waits") {
+            // Not by the locker: a transaction sees the activity of its beginning.
+            try Route.plain.run { other in
+                try other.query(
+                    """
+                    SELECT count(*) FROM pg_stat_activity
+                    WHERE wait_event_type = 'Lock' AND query LIKE \("COPY \"\(table)\"%")
+                    """
+                ).one(Int.self) == 1
+            }
+        }
+        task.cancel()
+        await thrown(CancellationError.self) { try await task.value }
+        _ = try locker.executeScript("ROLLBACK")
+        try await until("its lease is back") { try !broker.leases().contains(table) }
+        #expect(try locker.query("SELECT count(*) FROM \(identifier: table)").one(Int.self) == 0)
+    }
+
+    @Test("A COPY out and a stream are cancelled with their task", arguments: Route.leased)
+    func out(_ route: Route) async throws {
+        let broker = try Broker.shared.get()
+        let client = try broker.client(route)
+        defer { client.close() }
+        await thrown(CancellationError.self) {
+            try await Task {
+                try await client.withLease { connection in
+                    let stream = try await connection.copyOut(
+                        "COPY (SELECT generate_series(1, 1000000000)) TO STDOUT")
+                    for try await _ in stream { withUnsafeCurrentTask { $0?.cancel() } }
+                }
+            }.value
+        }
+        await thrown(CancellationError.self) {
+            try await Task {
+                try await client.withLease { connection in
+                    withUnsafeCurrentTask { $0?.cancel() }
+                    for try await _ in try await connection.stream("SELECT 1") {}
+                }
+            }.value
         }
     }
 }

@@ -33,7 +33,6 @@ extension Session {
             patience = Patience(until: deadline, interruption: interruption)
             do {
                 try connection.sendScript(command.text)
-                // Moved out of the way of the error paths: closed there by its deinit.
                 return try receiveGrant(wantsDirect: command.isDirect)
             } catch let error as ServerMessage {
                 throw leaseError(asking: error)
@@ -55,7 +54,11 @@ extension Session {
         do {
             granted = try LeaseGrant(row: rows.one())
         } catch {
-            throw LeaseError.brokerAway(reason: "its answer to LEASE is not understood: \(error)")
+            // Whether it granted one is unknown, so the connection goes, and a lease with it.
+            let meaning = LeaseError.brokerAway(
+                reason: "its answer to LEASE is not understood: \(error)")
+            fault = meaning
+            throw meaning
         }
         if granted.kind == .direct {
             guard let descriptor = received.take() else { return nil }

@@ -4,6 +4,7 @@ import LibPQ
 extension Session {
     /// Opens a transaction, or a savepoint in the one that is open. Returns the level outside of it.
     func begin(_ options: TransactionOptions, _ interruption: Interruption) throws -> Int {
+        try checkUsable()
         if transactionDepth > 0 {
             guard options == TransactionOptions() else {
                 throw LeaseError.usage(

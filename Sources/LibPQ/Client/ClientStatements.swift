@@ -112,13 +112,13 @@ extension ClientConnection {
         }
     }
 
-    /// PQputCopyEnd; a reason makes the server fail the statement.
+    /// PQputCopyEnd; a reason makes the server fail the statement. `nextResult` writes it.
     package func putCopyEnd(failure reason: String?, _ patience: Patience) throws {
         while true {
             let sent = unsafe PQputCopyEnd(open, reason)
             if sent < 0 { throw lost() }
-            try flush(patience)
             if sent == 1 { return }
+            try flush(patience)
         }
     }
 
