@@ -51,7 +51,8 @@ let package = Package(
 
         // The client module.
         .target(
-            name: "LeaseClient", dependencies: ["LibPQ", "PostgresWire"], swiftSettings: house),
+            name: "LeaseClient", dependencies: ["LibPQ", "PostgresWire"], exclude: ["README.md"],
+            swiftSettings: house),
 
         // The shell: sockets to machines, effects to sockets.
         .target(

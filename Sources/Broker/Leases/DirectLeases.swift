@@ -76,9 +76,15 @@ extension Broker {
         endLease(server, .dirty)
     }
 
-    /// Finds out by a marked query what the client left, and cleans it away: what a reset is for others.
+    /// Finds out by a marked query what a client left that had the descriptor, or that was cut short, and
+    /// cleans it away: what a reset is for others.
     func recover(_ server: ServerConnection) {
         let reset = settings.serverResetQuery.flatMap { $0.isEmpty ? nil : $0 }
+        if let pending = server.pendingProfile { profiles.release(pending) }
+        server.pendingProfile = nil
+        server.prelude = []
+        server.carry = []
+        server.holdsClientBytes = false
         var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max), reset: reset)
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
@@ -163,7 +169,7 @@ extension Broker {
     /// The state of a returned connection could not be found out.
     func giveUp(_ server: ServerConnection, _ reason: String) {
         logger.warning(
-            "a direct lease came back in a state that cannot be mended",
+            "a connection came back in a state that cannot be mended",
             metadata: [
                 "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
                 "reason": "\(reason)",
@@ -177,6 +183,7 @@ extension Broker {
 
     /// Ends the connection for everyone who has its descriptor, and what runs on it.
     func cutOff(_ server: ServerConnection) {
+        server.cancelsToCome = Self.lingering.count
         sendCancel(server, then: {})
         server.connection?.shutdown()
     }

@@ -36,7 +36,10 @@ extension Broker {
     // MARK: Servers
 
     private func look(at server: ServerConnection, _ now: Instant) {
-        guard server.phase != .closed else { return }
+        guard server.phase != .closed else {
+            if isDue(server.cancelDeadline, now) { linger(server) }
+            return
+        }
         if isDue(server.connectDeadline, now) {
             server.connectDeadline = nil
             connectTimedOut(server)
@@ -153,7 +156,12 @@ extension Broker {
     /// Ends a lease against its client's will, and tells it with this error.
     func takeAway(_ server: ServerConnection, _ client: ClientSession, _ error: PgError) {
         counters.revocations += 1
-        if server.isDirect {
+        // A message that is half sent cannot be followed by one of ours.
+        let isTorn =
+            client.stream.passing.isHalfPassed || !server.outbound.isEmpty
+            || server.stream.brokerQuery != nil
+        let isOver = server.isDirect || isTorn
+        if isOver {
             cutOff(server)
         } else if server.stream.isOwing {
             sendCancel(server, then: {})
@@ -165,7 +173,8 @@ extension Broker {
             statements: &statements, toClient: &bytes)
         detach(server, client)
         client.awaitsQuiet = false
-        endLease(server, .broken)
+        server.isUnknown = !isOver
+        endLease(server, isOver ? .broken : .dirty)
         failLeaseCall(client, error)
         if outcome == .ends {
             close(client, because: error.message)

@@ -276,13 +276,42 @@ extension Broker {
     func closeServer(_ id: ServerID, _ reason: CloseReason) {
         guard let server = server(id) else { return }
         release(server)
-        servers[id.slot] = nil
         logger.debug(
             "server closed",
             metadata: [
                 "server.id": "\(id)", "server.pid": "\(server.backendProcessID)",
                 "reason": "\(reason.rawValue)", "database": "\(server.pool.database)",
             ])
-        post(.serverClosed(id))
+        if server.cancelsToCome > 0 {
+            lingerOn(server)
+        } else {
+            forget(server)
+        }
+    }
+
+    /// A query that was sent just before the end may not have begun when the first cancel came, and would go
+    /// on although nobody listens: it is cancelled again, and the connection counted until then.
+    private func lingerOn(_ server: ServerConnection) {
+        let steps = Self.lingering
+        let next = now + steps[steps.count - server.cancelsToCome]
+        server.cancelsToCome -= 1
+        server.cancelDeadline = next
+        housekeeping(by: next)
+    }
+
+    func linger(_ server: ServerConnection) {
+        server.cancelDeadline = nil
+        sendCancel(server) { [weak self] in
+            guard let self, self.server(server.id) === server else { return }
+            if server.cancelsToCome > 0 { self.lingerOn(server) } else { self.forget(server) }
+        }
+    }
+
+    /// Between one cancel and the next.
+    static let lingering: [Duration] = [.milliseconds(100), .milliseconds(400)]
+
+    private func forget(_ server: ServerConnection) {
+        servers[server.id.slot] = nil
+        post(.serverClosed(server.id))
     }
 }

@@ -47,8 +47,10 @@ final class ServerConnection: FileWatcherDelegate {
     var explicit: ExplicitLease?
     /// The client has the descriptor: nothing is read or written here.
     var isDirect = false
-    /// A client had the descriptor, and what it left is not known yet.
+    /// A client had the descriptor, or its lease was taken away: what was left is not known yet.
     var isUnknown = false
+    /// Ended in the middle of something: so many more cancels may be needed until it is over.
+    var cancelsToCome = 0
     /// It is being found out.
     var returning: DirectReturn?
     /// What it left running is cancelled then.

@@ -76,6 +76,8 @@ extension Broker {
             note(step, server, client)
         } else if server.returning != nil {
             regain(server, bytes)
+        } else if server.isUnknown {
+            // What comes before the marked query is sent says nothing.
         } else {
             // No client: what the broker asked for itself, or what a vanished client left running.
             var stream = server.orphan ?? ClientStream()

@@ -96,12 +96,23 @@ package struct ServerStream {
     /// An explicit lease begins: what it leaves is never looked for, the connection is cleaned anyway.
     package mutating func hold() { taint.insert(.other) }
 
-    /// The connection is back from a client that had it directly, in this state of its transaction.
+    /// The connection is back from a client that had it directly, or whose lease was taken away, in
+    /// this state of its transaction. Nothing is owed any more.
     package mutating func regained(
         _ status: TransactionStatus, hasDroppedStatements: Bool,
         statements: inout StatementTable
     ) {
+        precondition(outstanding.isEmpty && brokerQuery == nil, "answers are owed in between")
         self.status = status
+        passing = PassingMessage()
+        copy = .none
+        isSkippingToSync = false
+        isBatchOpen = false
+        answeredWithError = false
+        ignoredSyncs = 0
+        isSuspect = false
+        isAnsweredByPassing = false
+        isDraining = false
         if hasDroppedStatements {
             prepared.forgetAll(in: &statements)
         } else {
