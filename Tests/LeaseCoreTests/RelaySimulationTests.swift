@@ -17,4 +17,10 @@ import Testing
     func seedsThatFoundSomething(_ seed: UInt64) {
         #expect(RelaySimulation.run(seed: seed, steps: 500) == nil)
     }
+
+    /// Clients with lease commands: behind one that was refused in a transaction the server was lost.
+    @Test(arguments: [353] as [UInt64])
+    func seedsWithLeasesThatFoundSomething(_ seed: UInt64) {
+        #expect(RelaySimulation.run(seed: seed, steps: 600) == nil)
+    }
 }
