@@ -5,7 +5,7 @@ package import PostgresWire
 ///
 /// Its statements are a few words: `select T`, `rows N T`, `fail T`, `bad T`, `insert T`, `begin`,
 /// `commit`, `rollback`, `set mark T`, `set local mark T`, `select set_config mark T`, `show mark`,
-/// `set profile T F`, `show profile`, `set followed = T`, `show followed`, `reset all`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
+/// `set profile T F`, `show profile`, `set followed = 'T'`, `show followed`, `reset all`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
 /// `deallocate all`, `discard all`, `peek mark`, and nothing at all; and what the broker asks, in
 /// capitals. LEASE is known to it only if it stands for a broker, by `leases`.
 package struct RelayBackend {
@@ -27,7 +27,7 @@ package struct RelayBackend {
     package internal(set) var prepared: [String: String] = [:]
     package internal(set) var mark: String?
     package private(set) var profile = "0"
-    /// What `set followed = T` sets.
+    /// What `set followed = 'T'` sets.
     package private(set) var followed = "none"
     private var followedBefore = "none"
     private var portals: [String: (text: String, sent: Int)] = [:]
@@ -310,7 +310,7 @@ package struct RelayBackend {
             cancels -= 1
             throw Failure(state: .queryCanceled, message: "canceling statement due to user request")
         }
-        let last = String(words.last!)
+        let last = Self.unquoted(words.last!)
         let isTokenless = ["begin", "commit", "rollback", "mark", "profile", "followed", "all"]
             .contains(last)
         if !isTokenless, !words.starts(with: ["set", "profile"]), sent == 0 {
@@ -323,7 +323,7 @@ package struct RelayBackend {
         case let start where start.hasPrefix("select"):
             row(last, tag: "SELECT 1")
         case let start where start.hasPrefix("SELECT"):
-            row(String(last.dropFirst().dropLast()), tag: "SELECT 1")
+            row(last, tag: "SELECT 1")
         case "peek mark": row("exact:\(localMark ?? mark ?? "none")", tag: "SHOW")
         case let start where start.hasPrefix("rows"):
             return rows(Int(words[1])!, last, limit: limit, sent: sent)
@@ -416,6 +416,10 @@ package struct RelayBackend {
         }
         output.appendCommandComplete("SELECT \(end - sent)")
         return true
+    }
+
+    private static func unquoted(_ word: Substring) -> String {
+        String(word.hasPrefix("'") && word.hasSuffix("'") ? word.dropFirst().dropLast() : word)
     }
 
     static func string(_ body: [UInt8], _ index: Int) -> String {

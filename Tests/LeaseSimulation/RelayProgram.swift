@@ -170,7 +170,7 @@ struct RelayProgram {
     private mutating func text() -> String {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<20: "select \(token())"
-        case 20..<26: "set followed = \(token())"
+        case 20..<26: "set followed = '\(token())'"
         case 26..<29: "show followed"
         case 29: "reset all"
         case 30..<40: "rows \(Int.random(in: 0...9, using: &random)) \(token())"
@@ -199,7 +199,7 @@ struct RelayProgram {
         // Those that follow stand alone.
         if chance(20) {
             let token = token()
-            text = "set followed = \(token)"
+            text = "set followed = '\(token)'"
             if isSurelyHeld { heldSettings.insert(token) }
         }
         if isSurelyHeld {
