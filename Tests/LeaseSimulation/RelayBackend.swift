@@ -134,6 +134,11 @@ package struct RelayBackend {
         let text = text == "ROLLBACK" ? "rollback" : text
         let statements = text.split(separator: ";").filter { $0.contains { $0 != " " } }
         do throws(Failure) {
+            if let marker = Self.marker(in: text) {
+                try mark(marker)
+                endSimple()
+                return
+            }
             if statements.isEmpty { output.appendEmptyQueryResponse() }
             for statement in statements {
                 try check(String(statement))
@@ -153,6 +158,28 @@ package struct RelayBackend {
             fail(error, isExtended: false)
         }
         endSimple()
+    }
+
+    /// What the marked query of DirectReturn selects.
+    private static func marker(in text: String) -> Substring? {
+        guard text.hasPrefix("SELECT CASE WHEN pg_catalog.now()") else { return nil }
+        return text.split(separator: "'").dropFirst().first
+    }
+
+    /// It fails in a transaction that began before it, also in that of a batch without its Sync.
+    private mutating func mark(_ marker: Substring) throws(Failure) {
+        try check("SELECT")
+        if cancels > 0 {
+            cancels -= 1
+            throw Failure(state: .queryCanceled, message: "canceling statement due to user request")
+        }
+        if isInTransaction || status != .idle {
+            throw Failure(state: SQLState(rawValue: "22P02"), message: "invalid input syntax")
+        }
+        enter()
+        output.appendRowDescription([ColumnDescription(name: "case")])
+        output.appendDataRow(texts: [String(marker)])
+        output.appendCommandComplete("SELECT 1")
     }
 
     private mutating func endSimple() {

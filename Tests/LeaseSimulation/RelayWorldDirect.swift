@@ -125,8 +125,11 @@ extension RelayWorld {
                 return
             }
             servers[server].returning = nil
-            servers[server].stream.regained(status)
+            servers[server].stream.regained(
+                status, hasDroppedStatements: false, statements: &statements)
             if status == .idle { finishLease(server) } else { ask(server, .rollback, "ROLLBACK") }
+        case .clean:
+            violation = "server \(server) is said to be cleaned by a query that was not sent"
         case .broken(let reason):
             note("server \(server) is given up: \(reason)")
             if !servers[server].isTorn, reason != "it answers with errors only" {
