@@ -49,6 +49,7 @@ def alive(postgres, backend):
 def test_kill_lease(held, broker, postgres, state):
     """Told at once to whom waits for an answer, else with the next words."""
     one, end = held
+    end.query("CREATE TEMP TABLE left_over (x int)")
     if state == "in a transaction":
         end.query("BEGIN")
     elif state == "in a query":
@@ -70,9 +71,12 @@ def test_kill_lease(held, broker, postgres, state):
     if one.is_direct or state != "in a query":
         one.send(wire.query("LEASE RETURN"))
     assert wire.error_of(one.until_ready()).code == "57P01"
-    eventually(lambda: not alive(postgres, one.granted.server_pid))
+    if one.is_direct:
+        eventually(lambda: not alive(postgres, one.granted.server_pid))
     assert wire.error_of(one.query("LEASE RETURN")).code == "55000"
-    assert one.value("SELECT 'goes on'") == "goes on"
+    assert one.value("SELECT to_regclass('left_over') IS NULL") == "t"
+    for wrong in ("active", "idle in transaction"):
+        assert not postgres.backends(dbname="app", state=wrong)
     direct.lease(one)
     direct.give_back(one)
 
