@@ -76,7 +76,7 @@ def test_kill_lease(held, broker, postgres, state):
     assert wire.error_of(one.query("LEASE RETURN")).code == "55000"
     assert one.value("SELECT to_regclass('left_over') IS NULL") == "t"
     for wrong in ("active", "idle in transaction"):
-        assert not postgres.backends(dbname="app", state=wrong)
+        eventually(lambda: not postgres.backends(dbname="app", state=wrong))
     direct.lease(one)
     direct.give_back(one)
 
