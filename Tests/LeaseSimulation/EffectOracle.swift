@@ -81,6 +81,7 @@ package struct EffectOracle {
                 request: request, arrival: arrivals, arrivedAt: now)
         case .requestWithdrawn(let client): waiters[client] = nil
         case .leaseReturned(let server, let condition, _): returned(server, condition, now)
+        case .leaseBecameIdle, .leaseBecameBusy: break
         case .serverHandedOut(let server, let peer): servers[server]?.confinedTo = peer
         case .peerGone(let peer):
             gonePeers.insert(peer)
@@ -169,6 +170,7 @@ package struct EffectOracle {
         case .poolPaused(let pool):
             let isEmpty = !servers.values.contains { $0.pool == pool }
             try require(pools[pool]?.isPaused == true && isEmpty, "\(effect): not paused, or busy")
+        case .watchLeases, .unwatchLeases, .poolLocked, .reserveLent, .poolRelieved: break
         case .poolPhaseChanged(let pool, _), .connectFailed(let pool, _, _, _):
             try require(pools[pool] != nil, "\(effect): no such pool")
         }
@@ -297,6 +299,7 @@ package struct EffectOracle {
         case .connectFailed(let failure):
             try require(
                 failure.kind == .permanent || now >= request.deadline, "\(what): early")
+        case .poolLock: break
         case .poolClosed: try require(pools[request.pool]?.isClosed != false, "\(what): is open")
         }
         waiters[client] = nil

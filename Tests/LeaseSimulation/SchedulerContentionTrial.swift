@@ -144,7 +144,8 @@ package struct ContentionTrial {
         case .grant(let client, let server, _, let waited):
             begin(client, server, waited)
         case .reject, .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted,
-            .poolStartFailed, .poolPaused:
+            .poolStartFailed, .poolPaused, .watchLeases, .unwatchLeases, .poolLocked, .reserveLent,
+            .poolRelieved:
             break
         }
     }

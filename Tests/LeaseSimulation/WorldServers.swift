@@ -22,7 +22,7 @@ extension SchedulerWorld {
             rejections += 1
             leave(client)
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
-            .poolPaused:
+            .poolPaused, .watchLeases, .unwatchLeases, .poolLocked, .reserveLent, .poolRelieved:
             break
         }
     }

@@ -40,8 +40,15 @@ struct Simulate: ParsableCommand {
     @Flag(help: "Print how processes that lease directly share a pool, and run no seed.")
     var contention = false
 
+    @Flag(help: "Print how pools that are locked by nested leases are relieved, and run no seed.")
+    var relief = false
+
     func run() throws {
         reportTraps()
+        if relief {
+            printRelief()
+            return
+        }
         if contention {
             printContention()
             return

@@ -31,6 +31,8 @@ extension Scheduler {
         if request.deadline <= now, let waiter = waiters.index(of: request.client) {
             rejectAtDeadline(waiter, now, &effects)
             settleWidely(pool, now, &effects)
+        } else if let waiter = waiters.index(of: request.client) {
+            lookForLock(waiter, now, &effects)
         }
     }
 
@@ -120,6 +122,7 @@ extension Scheduler {
         let pool = waiters.slots[waiter].pool
         let queue = waiters.slots[waiter].queue
         deadlines.remove(DeadlineToken(.waiter, waiter))
+        if pools[pool].lock.favoured == Int32(waiter) { pools[pool].lock.favoured = -1 }
         groups[pools[pool].queue.queues[queue].group].waiting -= 1
         if waiters.slots[waiter].need.requiresProfile { pools[pool].requiring -= 1 }
         pools[pool].queue.remove(waiter, in: &waiters.slots)

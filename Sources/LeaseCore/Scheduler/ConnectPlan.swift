@@ -239,8 +239,10 @@ extension Scheduler {
     @inline(__always)
     mutating func dropUnwanted(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
         while pools[pool].idle.count > 0 {
-            let isSurplus =
-                pools[pool].counts.staying > pools[pool].limits.size || isOverSharedBound(pool)
+            // While a lock is relieved, the reserve is needed again at once.
+            let size = pools[pool].limits.size
+            let kept = pools[pool].lock.since == nil ? size : size + pools[pool].limits.lockReserve
+            let isSurplus = pools[pool].counts.staying > kept || isOverSharedBound(pool)
             guard isSurplus || isDraining else { return }
             close(
                 Int(pools[pool].idle.back), isSurplus ? .surplus : .draining, now, &effects)

@@ -1,19 +1,19 @@
 /// What a deadline belongs to: a slot of one of the scheduler's tables.
 struct DeadlineToken: Equatable {
-    enum Kind: Int { case waiter, server, pool }
+    enum Kind: Int { case waiter, server, pool, lock }
 
     let rawValue: Int
 
-    init(_ kind: Kind, _ slot: Int) { rawValue = slot * 3 + kind.rawValue }
+    init(_ kind: Kind, _ slot: Int) { rawValue = slot * 4 + kind.rawValue }
 
     init(rawValue: Int) { self.rawValue = rawValue }
 
     var kind: Kind {
-        guard let kind = Kind(rawValue: rawValue % 3) else { contractBroken("no such deadline") }
+        guard let kind = Kind(rawValue: rawValue % 4) else { contractBroken("no such deadline") }
         return kind
     }
 
-    var slot: Int { rawValue / 3 }
+    var slot: Int { rawValue / 4 }
 }
 
 /// A binary heap of moments, at most one for each token, that can be moved and removed by token.

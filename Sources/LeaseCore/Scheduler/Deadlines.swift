@@ -6,6 +6,7 @@ extension Scheduler {
             case .waiter: waiterDue(token.slot, now, &effects)
             case .server: serverDue(token.slot, now, &effects)
             case .pool: settle(token.slot, now, &effects)
+            case .lock: lockDue(token.slot, now, &effects)
             }
         }
         if heldBackCount > 0 { settleAll(now, &effects) }

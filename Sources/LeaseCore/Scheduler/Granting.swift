@@ -6,6 +6,8 @@ extension Scheduler {
         setHeldBack(pool, false)
         var plan = ConnectPlan(number: nextPass())
         if pools[pool].queue.count > 0, pools[pool].givesOut {
+            if pools[pool].lock.favoured >= 0 { serveFavoured(pool, &plan, now, &effects) }
+            if pools[pool].lock.since != nil { serveHolders(pool, &plan, now, &effects) }
             if pools[pool].idle.count > 0 { grantIdle(pool, &plan, now, &effects) }
             if pools[pool].queue.count > 0 { coverWaiters(pool, &plan, now, &effects) }
         }
@@ -82,6 +84,9 @@ extension Scheduler {
     @inline(__always)
     func capacity(_ pool: Int, _ waiter: Int, _ now: Instant) -> Int {
         let size = pools[pool].limits.size
+        if pools[pool].lock.favoured == Int32(truncatingIfNeeded: waiter) {
+            return size + pools[pool].limits.lockReserve
+        }
         let reserve = pools[pool].limits.reserveSize
         return reserve > 0 && waiters.slots[waiter].reserveAt <= now ? size + reserve : size
     }
@@ -101,14 +106,22 @@ extension Scheduler {
         while pools[pool].idle.count > 0, pools[pool].queue.count > 0 {
             guard let (waiter, server) = nextGrant(pool, &plan, now, &effects) else { return }
             if needsCheck(server, now) {
-                move(server, to: .validating, now)
-                servers.slots[server].claimedIn = plan.number
-                note(waiter, in: &plan)
-                effects.append(.validateServer(servers.id(server)))
+                check(server, for: waiter, in: &plan, now, &effects)
             } else {
                 grant(waiter, server, now, &effects)
             }
         }
+    }
+
+    /// The connection is checked before it is granted; the waiter counts on it.
+    mutating func check(
+        _ server: Int, for waiter: Int, in plan: inout ConnectPlan, _ now: Instant,
+        _ effects: inout [SchedulerEffect]
+    ) {
+        move(server, to: .validating, now)
+        servers.slots[server].claimedIn = plan.number
+        note(waiter, in: &plan)
+        effects.append(.validateServer(servers.id(server)))
     }
 
     /// The next waiter that an idle connection serves, by turns; nil when there is none.
@@ -150,17 +163,19 @@ extension Scheduler {
     }
 
     @inline(__always)
-    private mutating func grant(
+    mutating func grant(
         _ waiter: Int, _ server: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
         let pool = waiters.slots[waiter].pool
         let queue = waiters.slots[waiter].queue
         let client = waiters.slots[waiter].client
         let owner = waiters.slots[waiter].owner
-        let waited = Self.waited(since: waiters.slots[waiter].since, now)
+        let since = waiters.slots[waiter].since
+        let waited = Self.waited(since: since, now)
         pools[pool].queue.useTurn(of: queue)
         dequeue(waiter)
         beginLease(server, client, owner, queue, now)
+        restingLeases.noteRequest(server, servers.slots[server].lease!.id, at: since)
         effects.append(
             .grant(client, servers.id(server), servers.slots[server].lease!.id, waited: waited))
     }

@@ -21,6 +21,9 @@ package struct PoolPolicy: Equatable, Sendable {
     package var reserveSize: Int = 0
     /// `reserve_pool_timeout`; nil: the reserve is only for pool locks.
     package var reserveTimeout: Duration?
+    /// How long nothing must have moved before a pool lock is suspected. A certain one is not
+    /// waited for.
+    package var lockDelay: Duration = .milliseconds(100)
     /// `connect_parallelism`: connects in progress at once, at least 1.
     package var connectParallelism: Int = 4
     /// `server_login_retry_min`, `server_login_retry`.

@@ -10,6 +10,9 @@ struct PoolLimits {
     let lifetime: Int64
     let notifyAfter: Int64
     let reserveTimeout: Int64
+    /// The reserve as it is lent to relieve a pool lock.
+    let lockReserve: Int
+    let lockDelay: Int64
 
     init(_ policy: PoolPolicy) {
         self.policy = policy
@@ -23,6 +26,8 @@ struct PoolLimits {
         notifyAfter = Nanoseconds.from(policy.notifyAfter)
         reserveTimeout =
             reserveSize > 0 ? Nanoseconds.from(policy.reserveTimeout) : Nanoseconds.never
+        lockReserve = max(0, policy.reserveSize)
+        lockDelay = max(1_000_000, Nanoseconds.from(policy.lockDelay))
     }
 }
 
@@ -42,6 +47,8 @@ struct Pool {
     var requiring = 0
     /// Whether it may hand out one more connection to a process.
     var contention = Contention()
+    /// Whether its leases wait for each other, and who is helped.
+    var lock = LockState()
     var backoff = Backoff()
     var startup: StartupProgress?
     var isPaused = false

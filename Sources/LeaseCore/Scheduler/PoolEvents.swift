@@ -135,6 +135,7 @@ extension Scheduler {
         if pools[pool].isClosed {
             setHeldBack(pool, false)
             deadlines.remove(DeadlineToken(.pool, pool))
+            deadlines.remove(DeadlineToken(.lock, pool))
             pools.remove(pool)
             return true
         }

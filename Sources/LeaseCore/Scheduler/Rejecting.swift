@@ -1,13 +1,13 @@
 /// Which error a waiter is answered with, and why.
 extension Scheduler {
     mutating func reject(
-        _ waiter: Int, _ cause: Rejection.Cause, place: Int, _ now: Instant,
-        _ effects: inout [SchedulerEffect]
+        _ waiter: Int, _ cause: Rejection.Cause, place: Int, suspectsLock: Bool = false,
+        _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
         let pool = waiters.slots[waiter].pool
         let rejection = Rejection(
             cause: cause, waited: Self.waited(since: waiters.slots[waiter].since, now),
-            place: place, waiting: pools[pool].queue.count)
+            place: place, waiting: pools[pool].queue.count, suspectsLock: suspectsLock)
         let client = waiters.slots[waiter].client
         dequeue(waiter)
         effects.append(.reject(client, rejection))
@@ -18,7 +18,9 @@ extension Scheduler {
     ) {
         let pool = waiters.slots[waiter].pool
         let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
-        reject(waiter, deadlineCause(waiter, now), place: place, now, &effects)
+        let isLocked = pools[pool].lock.since != nil && lockGrade(of: pool, now) != nil
+        reject(
+            waiter, deadlineCause(waiter, now), place: place, suspectsLock: isLocked, now, &effects)
     }
 
     /// Every waiter of the pool, or only those that need a connection with this profile.

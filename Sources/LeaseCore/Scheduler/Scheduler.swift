@@ -16,6 +16,7 @@ package struct Scheduler {
     var groups = GroupLedger()
     var bounds = SharedBounds()
     var deadlines = DeadlineHeap()
+    var restingLeases = RestingLeases()
 
     /// Pools that a bound they share holds back.
     var heldBackCount = 0
@@ -53,6 +54,9 @@ package struct Scheduler {
         case .deadlineReached: reachDeadlines(now, &effects)
 
         case .serverHandedOut(let server, let peer): serverHandedOut(server, to: peer)
+        case .leaseBecameIdle(let server, let lease, let since):
+            leaseBecameIdle(server, lease, since, now, &effects)
+        case .leaseBecameBusy(let server, let lease): leaseBecameBusy(server, lease)
         case .peerGone(let peer): peerGone(peer, now, &effects)
 
         case .serverConnected(let server): serverConnected(server, now, &effects)

@@ -17,6 +17,18 @@ package enum SchedulerEffect: Equatable, Sendable {
     /// After `query_wait_notify`: a NOTICE with the place in the queue, 1 is next.
     case notifyWaiter(ClientID, place: Int, waited: Duration)
 
+    /// Nothing has moved in this pool for a while, and those who hold its leases may be those who
+    /// wait: until `unwatchLeases`, post `leaseBecameIdle` and `leaseBecameBusy` of its leases, at
+    /// once for those that rest already.
+    case watchLeases(PoolID)
+    case unwatchLeases(PoolID)
+    /// Its leases wait for each other: said once, and once more when it becomes certain.
+    case poolLocked(PoolLock)
+    /// This waiter is lent a connection of the reserve, before those who came earlier.
+    case reserveLent(PoolID, to: ClientID, outOf: Int, alreadyLent: Int)
+    /// The lock is over, and what was lent is back.
+    case poolRelieved(PoolID, after: Duration, lent: Int, rejected: Int)
+
     case poolPhaseChanged(PoolID, PoolPhase)
     /// Opening failed; the next try is after `retryIn` (nil: no retry until a client asks).
     case connectFailed(PoolID, ConnectFailure, attempt: Int, retryIn: Duration?)
@@ -57,6 +69,9 @@ package struct Rejection: Equatable, Sendable {
         case connectFailed(ConnectFailure)
         case poolPaused
         case poolClosed
+        /// Everybody who holds what it waits for waits too, and there is no reserve (left): it was
+        /// the youngest.
+        case poolLock(PoolLock)
     }
 
     package var cause: Cause
@@ -65,12 +80,17 @@ package struct Rejection: Equatable, Sendable {
     package var place: Int
     /// Who waited in this pool then, this one included.
     package var waiting: Int
+    /// At the deadline: every holder was at rest in its transaction, and its process waited.
+    package var suspectsLock: Bool
 
-    package init(cause: Cause, waited: Duration, place: Int, waiting: Int) {
+    package init(
+        cause: Cause, waited: Duration, place: Int, waiting: Int, suspectsLock: Bool = false
+    ) {
         self.cause = cause
         self.waited = waited
         self.place = place
         self.waiting = waiting
+        self.suspectsLock = suspectsLock
     }
 }
 

@@ -26,6 +26,11 @@ package enum SchedulerEvent: Sendable {
     /// The lease on this server is over. `profile` is what is in force on the server now.
     case leaseReturned(ServerID, ServerCondition, profile: ProfileID)
 
+    /// While its pool is watched (`watchLeases`): the client of this lease lets it rest since then,
+    /// in a transaction or in an explicit lease: all that it sent is answered.
+    case leaseBecameIdle(ServerID, LeaseID, since: Instant)
+    /// While its pool is watched: the client sent something again.
+    case leaseBecameBusy(ServerID, LeaseID)
     /// The descriptor of this leased connection goes to that process, which may keep a copy: from
     /// now on the connection is granted to clients of that process only. Ask `mayHandOut` first.
     case serverHandedOut(ServerID, to: PeerID)

@@ -1,0 +1,77 @@
+/// A pool whose leases wait for each other: each is held by somebody who waits for one more.
+package struct PoolLock: Equatable, Sendable {
+    package enum Grade: Int, Comparable, Sendable {
+        /// Every holder is at rest in its transaction, and its process waits.
+        case suspected
+        /// Every holder is a thread that waits.
+        case certain
+
+        package static func < (left: Grade, right: Grade) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    /// One lease of the cycle, and the request that its holder waits with (one of its process, if
+    /// the thread is not known).
+    package struct Link: Equatable, Sendable {
+        package var lease: LeaseID
+        package var server: ServerID
+        package var holder: ClientID
+        package var owner: OwnerKey
+        package var heldSince: Instant
+        package var waitsAs: ClientID?
+    }
+
+    package var pool: PoolID
+    package var grade: Grade
+    /// The group whose cap it is about; nil: the pool's size.
+    package var group: GroupID?
+    package var links: [Link]
+}
+
+/// What a pool knows of its own lock.
+struct LockState {
+    /// The waiter that a connection of the reserve is on its way for, or -1.
+    var favoured: Int32 = -1
+    /// The shell reports which of the leases rest.
+    var isWatched = false
+    /// Since when it is locked, not counting the moments in which somebody was just helped.
+    var since: Instant?
+    var grade = PoolLock.Grade.suspected
+    /// When it was last seen to be so.
+    var seenAt = Instant.zero
+    /// What was done about it.
+    var lent = 0
+    var rejected = 0
+}
+
+/// Leases that rest, as the shell reported them, by server slot. Kept beside the slots, because
+/// only a pool that stands still needs it.
+struct RestingLeases {
+    private var entries: [Int: (lease: LeaseID, since: Instant)] = [:]
+    /// When leases that were waited for had been asked for.
+    private var requests: [(lease: LeaseID, at: Instant)] = []
+
+    mutating func begin(_ server: Int, _ lease: LeaseID, since: Instant) {
+        entries[server] = (lease, since)
+    }
+
+    mutating func end(_ server: Int) { entries[server] = nil }
+
+    /// A lease that its client had waited for has begun.
+    @inline(__always)
+    mutating func noteRequest(_ server: Int, _ lease: LeaseID, at moment: Instant) {
+        while requests.count <= server { requests.append((LeaseID(0), .zero)) }
+        requests[server] = (lease, moment)
+    }
+
+    /// nil: it was granted at once.
+    func requestedAt(_ server: Int, _ lease: LeaseID) -> Instant? {
+        guard server < requests.count, requests[server].lease == lease else { return nil }
+        return requests[server].at
+    }
+
+    /// Since when this lease rests; nil: it does not, or nobody looks.
+    func since(_ server: Int, _ lease: LeaseID) -> Instant? {
+        guard let entry = entries[server], entry.lease == lease else { return nil }
+        return entry.since
+    }
+}
