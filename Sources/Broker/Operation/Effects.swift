@@ -23,6 +23,7 @@ extension Broker {
         case .poolStartFailed(let pool, let failure, let attempts):
             poolStartFailed(pool, failure, attempts: attempts)
         case .poolPaused(let pool): poolPaused(pool)
+        case .watchLeases, .unwatchLeases, .poolLocked, .reserveLent, .poolRelieved: break
         }
     }
 
@@ -192,6 +193,12 @@ extension Broker {
                 .cannotConnectNow, "database \"\(pool.database)\" is paused",
                 detail: "Waited \(waited).",
                 hint: "RESUME \(pool.database) in the console lets it go on.")
+        case .poolLock:
+            return .error(
+                SQLState(rawValue: "40P01"),
+                "every lease of pool \(name) is held by a client that waits for one more",
+                detail: holders(of: pool),
+                hint: "Return a lease before asking for the next one, or raise reserve_pool_size.")
         case .poolClosed:
             return .fatal(
                 .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",
