@@ -32,7 +32,7 @@ package struct EffectOracle {
         /// It must be closed when its lease ends.
         var isLost = false
         var lastAlive: Instant
-        var lease: (id: LeaseID, client: ClientID, group: GroupID)?
+        var lease: (id: LeaseID, client: ClientID, group: GroupID, owner: OwnerKey)?
         /// The process that had its descriptor.
         var confinedTo: PeerID?
     }
@@ -51,6 +51,10 @@ package struct EffectOracle {
     var isDraining = false
     /// Processes that have no session any more.
     var gonePeers: Set<PeerID> = []
+    /// Whom a pool's reserve was lent to, and the pools that are being relieved of a lock.
+    var lentTo: [PoolID: ClientID] = [:]
+    var lockedPools: Set<PoolID> = []
+    var watchedPools: Set<PoolID> = []
     /// When a pool last took an idle connection from one process for another.
     private var takenAt: [PoolID: Instant] = [:]
     private var arrivals = 0
@@ -170,7 +174,14 @@ package struct EffectOracle {
         case .poolPaused(let pool):
             let isEmpty = !servers.values.contains { $0.pool == pool }
             try require(pools[pool]?.isPaused == true && isEmpty, "\(effect): not paused, or busy")
-        case .watchLeases, .unwatchLeases, .poolLocked, .reserveLent, .poolRelieved: break
+        case .watchLeases(let pool):
+            try require(watchedPools.insert(pool).inserted, "\(effect): watched already")
+        case .unwatchLeases(let pool):
+            try require(watchedPools.remove(pool) != nil, "\(effect): is not watched")
+        case .poolLocked(let lock): try locked(lock)
+        case .reserveLent(let pool, let client, _, _): try lent(pool, client, now)
+        case .poolRelieved(let pool, _, _, _):
+            try require(lockedPools.remove(pool) != nil, "\(effect): was not locked")
         case .poolPhaseChanged(let pool, _), .connectFailed(let pool, _, _, _):
             try require(pools[pool] != nil, "\(effect): no such pool")
         }
@@ -199,7 +210,8 @@ package struct EffectOracle {
         servers[server] = ServerModel(
             pool: pool, phase: .connecting, openedProfile: profile, lastAlive: now)
         let reserve = waiters.values.contains {
-            $0.request.pool == pool && isEntitledToReserve($0.request, now)
+            $0.request.pool == pool
+                && (isEntitledToReserve($0.request, now) || lentTo[pool] == $0.request.client)
         }
         try require(
             room(pool, withReserve: reserve) >= 0, "server \(server) is over a bound of \(pool)")
@@ -219,7 +231,10 @@ package struct EffectOracle {
         let request = waiter.request
         try require(isFree(model), "\(what): \(model)")
         try require(model.pool == request.pool, "\(what): other pool")
-        try require(mayLease(request, now), "\(what): over a cap, a guarantee or the pool's size")
+        let isLent = lentTo[request.pool] == client
+        try require(
+            mayLease(request, now, isLent: isLent),
+            "\(what): over a cap, a guarantee or the pool's size")
         if let confinedTo = model.confinedTo {
             try require(confinedTo == request.peer, "\(what): is confined to \(confinedTo)")
             try require(!gonePeers.contains(confinedTo), "\(what): \(confinedTo) is gone")
@@ -239,10 +254,17 @@ package struct EffectOracle {
                 && (other.request.since, other.arrival) < (request.since, waiter.arrival)
                 && canUse(other.request, model) && !mayAwaitOwn(other, now)
         }
-        try require(passedOver <= validating, "\(what): passes over \(passedOver)")
+        // While a lock is relieved, those who hold something come first.
+        let isRelief =
+            lockedPools.contains(request.pool)
+            && servers.values.contains {
+                $0.pool == request.pool && $0.lease?.owner.processID == request.owner.processID
+            }
+        try require(isRelief || passedOver <= validating, "\(what): passes over \(passedOver)")
+        if isLent { lentTo[request.pool] = nil }
         lastLease = lease.rawValue
         servers[server]!.phase = .leased
-        servers[server]!.lease = (lease, client, request.group)
+        servers[server]!.lease = (lease, client, request.group, request.owner)
         waiters[client] = nil
     }
 
@@ -256,7 +278,7 @@ package struct EffectOracle {
         if gonePeers.contains(confinedTo) { return }
         let isNeeded = waiters.values.contains {
             $0.request.pool == model.pool && $0.request.peer != confinedTo
-                && mayLease($0.request, now)
+                && mayLease($0.request, now, isLent: lentTo[model.pool] == $0.request.client)
         }
         try require(isNeeded, "server \(server) is taken from \(confinedTo) for nobody")
         try require(isFree(model), "server \(server) is taken from \(confinedTo): \(model)")
@@ -299,7 +321,12 @@ package struct EffectOracle {
         case .connectFailed(let failure):
             try require(
                 failure.kind == .permanent || now >= request.deadline, "\(what): early")
-        case .poolLock: break
+        case .poolLock(let lock):
+            try require(lock.grade == .certain, "\(what): is only suspected")
+            try checkCycle(lock)
+            try require(
+                lock.links.contains { holdsCertainly($0.owner, request.owner) },
+                "\(what): holds nothing")
         case .poolClosed: try require(pools[request.pool]?.isClosed != false, "\(what): is open")
         }
         waiters[client] = nil

@@ -185,9 +185,11 @@ extension EffectOracle {
     }
 
     /// Whether the pool's size, the group's cap and other groups' guarantees allow this lease.
-    func mayLease(_ request: LeaseRequest, _ now: Instant) -> Bool {
+    /// `isLent`: to relieve a lock, the reserve is its.
+    func mayLease(_ request: LeaseRequest, _ now: Instant, isLent: Bool = false) -> Bool {
         guard let pool = pools[request.pool], !pool.isPaused, !pool.isClosed else { return false }
-        let reserve = isEntitledToReserve(request, now) ? pool.policy.reserveSize : 0
+        let mayUseReserve = isEntitledToReserve(request, now) || isLent
+        let reserve = mayUseReserve ? pool.policy.reserveSize : 0
         let capacity = pool.policy.size + reserve
         var leased = 0
         var leasedByGroup = 0

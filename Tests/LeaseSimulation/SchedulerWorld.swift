@@ -9,6 +9,7 @@ struct SchedulerWorld {
         case clientComes(Int)
         case clientReturns(ClientID, ServerID)
         case clientIsHandedOut(ClientID, ServerID)
+        case leaseRests(ClientID, ServerID)
         case operatorActs
         case serverDies
         case processEnds
@@ -49,7 +50,14 @@ struct SchedulerWorld {
     var isHealing = false
     var usesProfiles: Bool
 
+    /// Threads take one lease in the middle of another, and their shell knows the threads or not.
+    let nestsLeases: Bool
+    let knowsThreads: Bool
+    var restingSince: [ServerID: (client: ClientID, since: Instant)] = [:]
+
     var grants = 0
+    var locks = 0
+    var lent = 0
     var rejections = 0
     var events = 0
     /// Called with each event and effect, for `--trace`.
@@ -66,6 +74,8 @@ struct SchedulerWorld {
         groupCount = UInt32.random(in: 1...4, using: &random)
         usesProfiles = WorldPolicies.chance(0.4, &random)
         ignoresContention = WorldPolicies.chance(0.5, &random)
+        nestsLeases = WorldPolicies.chance(0.5, &random)
+        knowsThreads = WorldPolicies.chance(0.5, &random)
         processes = Self.processes(using: &random)
         for process in processes.indices { beginProcess(process) }
     }
@@ -122,6 +132,7 @@ struct SchedulerWorld {
         case .clientComes(let slot): try clientComes(slot)
         case .clientReturns(let client, let server): try clientReturns(client, server)
         case .clientIsHandedOut(let client, let server): try clientIsHandedOut(client, server)
+        case .leaseRests(let client, let server): try leaseRests(client, server)
         case .operatorActs: try operatorActs()
         case .serverDies: serverDies()
         case .processEnds: try processEnds()

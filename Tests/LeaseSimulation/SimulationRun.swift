@@ -17,6 +17,8 @@ package struct SimulationReport: Sendable {
     package let events: Int
     package let grants: Int
     package let rejections: Int
+    package let locks: Int
+    package let lent: Int
 }
 
 /// Runs a world from a seed to its end.
@@ -33,5 +35,6 @@ package func simulateScheduler(
             seed: seed, events: world.events, at: world.now, violation: error)
     }
     return SimulationReport(
-        events: world.events, grants: world.grants, rejections: world.rejections)
+        events: world.events, grants: world.grants, rejections: world.rejections,
+        locks: world.locks, lent: world.lent)
 }

@@ -27,7 +27,7 @@ extension SchedulerWorld {
         var request = LeaseRequest(
             client: client, pool: livePools.randomElement(using: &random)!,
             group: GroupID(UInt32.random(in: 0..<groupCount, using: &random)),
-            owner: OwnerKey(processID: Int32(process(of: client))),
+            owner: owner(of: client),
             profile: ProfileID(UInt32.random(in: 0...2, using: &random)),
             requiresProfile: usesProfiles && WorldPolicies.chance(0.7, &random),
             deadline: since + .milliseconds(waits), since: since,
@@ -47,6 +47,7 @@ extension SchedulerWorld {
         if processes[process(of: client)].wantsDescriptors, WorldPolicies.chance(0.7, &random) {
             plan(.clientIsHandedOut(client, server), within: 0)
         }
+        if nestsLeases { plan(.leaseRests(client, server), within: 5) }
         let longest = WorldPolicies.chance(0.1, &random) ? 4000 : 60
         plan(.clientReturns(client, server), within: longest)
         guard WorldPolicies.chance(0.1, &random) else { return }
@@ -55,6 +56,7 @@ extension SchedulerWorld {
 
     mutating func clientReturns(_ client: ClientID, _ server: ServerID) throws(Violation) {
         guard oracle.servers[server]?.lease?.client == client else { return }
+        if postpones(client, server) { return }
         if WorldPolicies.chance(0.1, &random) {
             try send(.cancelStarted(server))
             plan(

@@ -22,8 +22,11 @@ extension SchedulerWorld {
             rejections += 1
             leave(client)
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
-            .poolPaused, .watchLeases, .unwatchLeases, .poolLocked, .reserveLent, .poolRelieved:
+            .poolPaused, .unwatchLeases, .poolRelieved:
             break
+        case .watchLeases(let pool): reportResting(pool)
+        case .poolLocked: locks += 1
+        case .reserveLent: lent += 1
         }
     }
 

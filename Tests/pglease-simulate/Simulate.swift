@@ -91,6 +91,8 @@ struct Simulate: ParsableCommand {
         var events = 0
         var grants = 0
         var rejections = 0
+        var locks = 0
+        var lent = 0
         for seed in seeds {
             runningSeed = seed
             do {
@@ -99,6 +101,8 @@ struct Simulate: ParsableCommand {
                 events += report.events
                 grants += report.grants
                 rejections += report.rejections
+                locks += report.locks
+                lent += report.lent
             } catch {
                 print("FAILED \(error)")
                 print(
@@ -109,7 +113,8 @@ struct Simulate: ParsableCommand {
         }
         print(
             "scheduler: \(seeds.count) seeds from \(seeds.lowerBound): \(events) events, \(grants) grants,",
-            "\(rejections) rejections, no promise broken")
+            "\(rejections) rejections, \(locks) pool locks, \(lent) times the reserve lent,",
+            "no promise broken")
     }
 
     /// A broken contract ends the process: the seed is printed on the way.

@@ -215,6 +215,11 @@ extension Scheduler {
     mutating func serveFavoured(
         _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
+        if pools[pool].idle.count > 0, pools[pool].counts.leased < pools[pool].limits.size {
+            // Somebody gave back before: those who came earlier are not passed over for nothing.
+            pools[pool].lock.favoured = -1
+            return
+        }
         let waiter = Int(pools[pool].lock.favoured)
         let capacity = capacity(pool, waiter, now)
         let queue = waiters.slots[waiter].queue

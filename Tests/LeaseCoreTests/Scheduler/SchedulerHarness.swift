@@ -62,12 +62,13 @@ struct SchedulerHarness {
     mutating func request(
         _ client: UInt32, pool: UInt32 = 0, group: UInt32 = 0, profile: UInt32 = 0,
         requires: Bool = false, within wait: Duration = .seconds(60),
-        waitingFor past: Duration = .zero, peer: UInt32? = nil, toHandOut: Bool = false
+        waitingFor past: Duration = .zero, peer: UInt32? = nil, owner: OwnerKey? = nil,
+        toHandOut: Bool = false
     ) -> [SchedulerEffect] {
         let since = Instant(nanoseconds: now.nanoseconds - past.wholeNanoseconds)
         var request = LeaseRequest(
             client: Self.client(client), pool: PoolID(pool), group: GroupID(group),
-            owner: OwnerKey(processID: Int32(client)), profile: ProfileID(profile),
+            owner: owner ?? OwnerKey(processID: Int32(client)), profile: ProfileID(profile),
             requiresProfile: requires, deadline: since + wait, since: since,
             peer: peer.map { PeerID($0) })
         request.wantsHandOut = toHandOut
