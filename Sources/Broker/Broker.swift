@@ -238,6 +238,9 @@ struct BrokerCounters {
     var retriedRequests = 0
     var cancels = 0
     var revocations = 0
+    /// Pool locks that were noticed, and connections of reserves that were lent for them.
+    var poolLocks = 0
+    var reserveLent = 0
     var explicitLeases = 0
     /// Those of them that were direct.
     var directLeases = 0

@@ -221,6 +221,7 @@ extension Broker {
             if server.transactionSince == nil { server.transactionSince = now }
             if server.querySince == nil { server.querySince = now }
             server.idleSince = nil
+            if pool.areLeasesWatched { noteWork(server) }
             let isSent = send(toServer, of: input, to: server)
             toServer.reset()
             if !isSent {

@@ -23,7 +23,13 @@ extension Broker {
         case .poolStartFailed(let pool, let failure, let attempts):
             poolStartFailed(pool, failure, attempts: attempts)
         case .poolPaused(let pool): poolPaused(pool)
-        case .watchLeases, .unwatchLeases, .poolLocked, .reserveLent, .poolRelieved: break
+        case .watchLeases(let pool): watchLeases(pool, true)
+        case .unwatchLeases(let pool): watchLeases(pool, false)
+        case .poolLocked(let lock): poolLocked(lock)
+        case .reserveLent(let pool, let client, let reserve, let alreadyLent):
+            reserveLent(pool, to: client, outOf: reserve, alreadyLent: alreadyLent)
+        case .poolRelieved(let pool, let duration, let lent, let rejected):
+            poolRelieved(pool, after: duration, lent: lent, rejected: rejected)
         }
     }
 
@@ -165,7 +171,7 @@ extension Broker {
             return .error(
                 .tooManyConnections, "no server connection became free within \(waited)",
                 detail:
-                    "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))",
+                    "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))\(rejection.suspectsLock ? Self.suspicion : "")",
                 hint:
                     "Shorten the transactions of the holders, or raise the limit or \(hasOwnDeadline ? "WAIT" : "query_wait_timeout")."
             )
@@ -193,12 +199,8 @@ extension Broker {
                 .cannotConnectNow, "database \"\(pool.database)\" is paused",
                 detail: "Waited \(waited).",
                 hint: "RESUME \(pool.database) in the console lets it go on.")
-        case .poolLock:
-            return .error(
-                SQLState(rawValue: "40P01"),
-                "every lease of pool \(name) is held by a client that waits for one more",
-                detail: holders(of: pool),
-                hint: "Return a lease before asking for the next one, or raise reserve_pool_size.")
+        case .poolLock(let lock):
+            return poolLockError(lock, pool, waited: rejection.waited)
         case .poolClosed:
             return .fatal(
                 .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",

@@ -45,6 +45,8 @@ final class Pool {
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
     var isClosed = false
+    /// The scheduler wants to know which of its leases rest.
+    var areLeasesWatched = false
 
     init(
         id: PoolID, database: String, user: String, entry: DatabaseEntry, password: Secret?,

@@ -149,6 +149,7 @@ extension Broker {
             return
         }
         if server.isLeased { endLeaseIfOver(server) }
+        if server.pool.areLeasesWatched { noteRest(server) }
     }
 
     private func count(_ step: ServerStep, _ server: ServerConnection) {

@@ -1,0 +1,107 @@
+import LeaseCore
+import Logging
+import PostgresWire
+
+/// Pools whose leases wait for each other: what the scheduler is told of them, and what operators and
+/// clients are.
+extension Broker {
+    // MARK: To the scheduler
+
+    func watchLeases(_ id: PoolID, _ isWatched: Bool) {
+        guard let pool = poolsByID[id], pool.areLeasesWatched != isWatched else { return }
+        pool.areLeasesWatched = isWatched
+        guard isWatched else { return }
+        for server in Array(servers.values) where server.pool === pool { noteRest(server) }
+    }
+
+    /// In a watched pool: the lease rests, if it does.
+    func noteRest(_ server: ServerConnection) {
+        guard let lease = server.lease, server.client != nil, server.phase == .ready,
+            !server.isDirect, !server.stream.isOwing,
+            server.stream.isBusy || server.explicit != nil
+        else { return }
+        post(.leaseBecameIdle(server.id, lease, since: server.idleSince ?? server.leaseSince))
+    }
+
+    /// In a watched pool: its client goes on.
+    func noteWork(_ server: ServerConnection) {
+        guard let lease = server.lease else { return }
+        post(.leaseBecameBusy(server.id, lease))
+    }
+
+    // MARK: To the log
+
+    func poolLocked(_ lock: PoolLock) {
+        guard let pool = poolsByID[lock.pool] else { return }
+        counters.poolLocks += 1
+        logger.warning(
+            lock.grade == .certain ? "pool is locked" : "pool is perhaps locked",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)",
+                "holders": "\(describe(lock))",
+            ])
+    }
+
+    func reserveLent(_ id: PoolID, to client: ClientID, outOf reserve: Int, alreadyLent: Int) {
+        guard let pool = poolsByID[id] else { return }
+        counters.reserveLent += 1
+        var metadata: Logger.Metadata = [
+            "database": "\(pool.database)", "user": "\(pool.user)",
+            "reserve": "\(alreadyLent + 1) of \(reserve)",
+        ]
+        if let client = clients[client] { metadata = describe(client, with: metadata) }
+        logger.info("a connection of the reserve is lent to end a pool lock", metadata: metadata)
+    }
+
+    func poolRelieved(_ id: PoolID, after: Duration, lent: Int, rejected: Int) {
+        guard let pool = poolsByID[id] else { return }
+        logger.notice(
+            "pool lock is over",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)",
+                "lasted_us": "\(after.wholeMicroseconds)", "lent": "\(lent)",
+                "rejected": "\(rejected)",
+            ])
+    }
+
+    // MARK: To clients
+
+    func poolLockError(_ lock: PoolLock, _ pool: Pool, waited: Duration) -> PgError {
+        let what =
+            lock.group.flatMap { groupsByID[$0]?.name }.map { "group \"\($0)\"" }
+            ?? "pool \"\(pool.database)\" (user \"\(pool.user)\")"
+        return .error(
+            .deadlockDetected,
+            "pool lock: every lease of \(what) is held by somebody who waits for one more",
+            detail: "\(describe(lock)) Waited \(Self.seconds(waited)).",
+            hint: lock.group == nil
+                ? "Return one lease before asking for the next, or raise reserve_pool_size (all of it is lent) or the pool's size."
+                : "Return one lease before asking for the next, or raise max_leases of the group.")
+    }
+
+    /// The cycle, in words.
+    private func describe(_ lock: PoolLock) -> String {
+        let now = now
+        let links = lock.links.prefix(Self.linksNamed).map { link -> String in
+            let client = clients[link.holder]
+            var who =
+                link.owner.processID > 0 ? "pid \(link.owner.processID)" : "client \(link.holder)"
+            if let thread = link.owner.thread { who += " thread \(thread)" }
+            if let name = client?.applicationName, !name.isEmpty { who += " \"\(name)\"" }
+            let purpose = client?.server?.explicit?.terms.purpose.map { " for \($0)" } ?? ""
+            let waiter = link.waitsAs.flatMap { clients[$0] }
+            let wants = waiter?.call?.terms.purpose.map { " for \($0)" } ?? ""
+            return
+                "\(who) holds lease \(link.lease) since \(Self.seconds(now - link.heldSince))\(purpose) and waits for another\(wants)"
+        }
+        let more =
+            lock.links.count > Self.linksNamed
+            ? "; and \(lock.links.count - Self.linksNamed) more" : ""
+        return links.joined(separator: "; ") + more + "."
+    }
+
+    private static let linksNamed = 8
+
+    static let suspicion =
+        " A pool lock is suspected: every holder is idle in its transaction while its process waits for one more lease."
+}
