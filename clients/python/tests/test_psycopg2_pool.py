@@ -10,6 +10,7 @@ import pglease
 from conftest import leases
 from harness.waiting import eventually
 from pglease import psycopg2_pool
+from pglease._psycopg2_link import Psycopg2Link
 
 
 def value(connection, statement, arguments=None):
@@ -405,6 +406,33 @@ def test_a_wrong_database_is_the_drivers_own_error(broker, closing):
         closing(psycopg2_pool.LeasePool(1, 2, broker.dsn(dbname="nowhere"), wait=5))
     assert "nowhere" in str(caught.value)
     assert not isinstance(caught.value, pglease.BrokerAway)
+
+
+def test_a_driver_that_must_learn_the_parameters(broker, make_pool, unix_way, monkeypatch):
+    # The answer says what libpq does not know: once another connection is tried, then libpq reads
+    # the answers itself, on a connection that is kept.
+    monkeypatch.setattr(Psycopg2Link, "_is_news", lambda self, connection, told: True)
+    pool = make_pool(unix_way, maxconn=1)
+    for number in range(4):
+        with pool.lease() as connection:
+            assert pool.lease_of(connection).kind == "relay"
+            assert value(connection, "SELECT %s", (number,)) == number
+    assert len(broker.logged("client logged in", '"database":"app"')) == 2
+
+
+def test_over_tcp_what_was_learnt_stays(make_broker, closing):
+    broker = make_broker({"default_pool_size": "2"}, tcp=True)
+    broker.postgres.sql("ALTER ROLE other SET timezone = 'Asia/Jakarta'")
+    try:
+        pool = closing(psycopg2_pool.LeasePool(
+            1, 2, broker.dsn(user="other", host="127.0.0.1"), wait=10))
+        for _ in range(4):
+            with pool.lease() as connection:
+                assert connection.get_parameter_status("TimeZone") == "Asia/Jakarta"
+                assert value(connection, "SHOW timezone") == "Asia/Jakarta"
+        assert len(broker.logged("client logged in", '"user":"other"')) == 1
+    finally:
+        broker.postgres.sql("ALTER ROLE other RESET timezone")
 
 
 def test_parameters_that_the_driver_does_not_know_yet(broker, closing):

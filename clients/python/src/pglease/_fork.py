@@ -20,14 +20,10 @@ def register(one: Inherited) -> None:
     _all.add(one)
 
 
-def registered() -> list[Any]:
-    return list(_all)
-
-
 def _in_child() -> None:
     # Only the forking thread lives on. Locks of the parent's other threads stay held for ever, and
     # nothing here takes one: what has a lock is given a new one.
-    for one in registered():
+    for one in list(_all):
         one.after_fork()
 
 

@@ -120,5 +120,5 @@ def tell_of_end(where: str, cause: Fields) -> None:
 
 def is_inherited(connection: object) -> bool:
     """True for a connection that a parent process opened with one of its pools."""
-    return any(isinstance(one, Link) and one.inherited and one.reference() is connection
-               for one in _fork.registered())
+    link = getattr(connection, "__dict__", {}).get("_pglease_link")
+    return isinstance(link, Link) and link.inherited

@@ -134,11 +134,14 @@ class Psycopg2Link(Link[Connection]):
 
     def _take_by_driver(self, connection: Connection, request: Request) -> Grant:
         try:
-            return _grant(_execute(connection, request.command(direct=False)))
+            grant = _grant(_execute(connection, request.command(direct=False)))
         except psycopg2.Error as error:
             if connection.closed:
                 raise Gone(str(error)) from None
             raise Refused(fields_of(error)) from None
+        # What libpq has learnt from the answer is what it goes back to.
+        self._view = _view(connection)
+        return grant
 
     def _is_news(self, connection: Optional[Connection], told: dict[str, str]) -> bool:
         return connection is None or any(connection.get_parameter_status(name) != value for name, value in told.items())
@@ -162,7 +165,7 @@ class Psycopg2Link(Link[Connection]):
             return Ending(False, gone.fields)
 
     def _return(self, connection: Connection) -> Ending:
-        if self.channel is not None and not self._has_changed(connection):
+        if self.channel is not None and not self.must_learn and not self._has_changed(connection):
             # Nobody waits for the answer: it is read with that of the next LEASE. The next who
             # waits at the broker is served a round trip earlier, and so is this one.
             # The pool parks the connection: no copy of a server's socket is left then.
@@ -177,7 +180,7 @@ class Psycopg2Link(Link[Connection]):
         return Ending(keep and not self._has_changed(connection), error, broker_lives=True)
 
     def _has_changed(self, connection: Connection) -> bool:
-        """True when libpq's idea of the session is not what it was at login."""
+        """True when libpq's idea of the session is not what it was before the lease."""
         return _view(connection) != self._view
 
     async def close(self, connection: Connection) -> None:

@@ -130,7 +130,7 @@ class PoolBase:
             self._stats["requests_queued"] += 1
         policy = self._leasing.policy
         return Request(
-            wait=policy.wait if timeout is None else timeout,
+            wait=policy.wait if timeout is None else max(0.0, timeout),
             hold=policy.hold if hold is None else hold, purpose=purpose, where=_caller.place(),
             thread=thread())
 

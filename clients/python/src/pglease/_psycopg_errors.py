@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -33,11 +33,7 @@ else:
 
 
 class _PsycopgError(errors.LeaseError, psycopg.OperationalError):
-    """psycopg's errors are made with further words: they get none of ours."""
-
-    def __init__(self, message: str = "", **words: Any) -> None:
-        psycopg.OperationalError.__init__(self)
-        errors.LeaseError.__init__(self, message, **words)
+    """`sqlstate` is the broker's."""
 
 
 class LeaseExhausted(_PsycopgError, errors.LeaseExhausted, PoolTimeout):

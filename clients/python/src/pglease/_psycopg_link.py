@@ -23,6 +23,7 @@ AnyConnection = Union["psycopg.Connection[Any]", "psycopg.AsyncConnection[Any]"]
 Callback = Callable[[Any], Any]
 T = TypeVar("T")
 
+_ANSWERS = (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK, pq.ExecStatus.FATAL_ERROR)
 _DIAGNOSTICS = {
     "S": pq.DiagnosticField.SEVERITY, "C": pq.DiagnosticField.SQLSTATE,
     "M": pq.DiagnosticField.MESSAGE_PRIMARY, "D": pq.DiagnosticField.MESSAGE_DETAIL,
@@ -130,6 +131,9 @@ class PsycopgLink(Link[Any]):
                 result = pgconn.get_result()
                 if result is None:
                     break
+                if result.status not in _ANSWERS:
+                    # In a COPY, say: libpq would give the same result again and again.
+                    raise Gone(f"{result.status} is no answer to LEASE")
                 answer = result
         except psycopg.Error as error:
             raise Gone(str(error), _fields(answer) if answer else None) from None
