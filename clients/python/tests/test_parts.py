@@ -1,8 +1,10 @@
 """The parts that need no broker: text, bytes, settings, places, turns."""
 
+import contextlib
 import gc
 import pickle
 import struct
+import sys
 import threading
 
 import pytest
@@ -235,6 +237,33 @@ def test_a_collected_connection_gives_its_turn_back_even_under_the_lock():
     book.take_idle()
     assert not waiter.lock.locked()
     assert book.loans() == [] and book.loan_with("k") is None
+
+
+def test_a_warning_that_is_an_error_costs_no_turn():
+    book = Book(1)
+    book.enter(BlockingTicket())
+    thing = Thing()
+
+    def complain(_):
+        raise ResourceWarning("as with python -W error")
+
+    book.lend(thing, loan(), complain)
+    with catching():
+        del thing
+        gc.collect()
+    assert book.taken == 0
+
+
+@contextlib.contextmanager
+def catching():
+    """What a weak reference's callback raises goes to sys.unraisablehook."""
+    seen, hook = [], sys.unraisablehook
+    sys.unraisablehook = seen.append
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+    assert len(seen) == 1
 
 
 def test_of_two_who_give_back_one_gets_the_loan():

@@ -146,9 +146,10 @@ class Book(Generic[C]):
         identity = id(connection)
 
         def collected(_: weakref.ref[C]) -> None:
-            forgotten(loan)
             self._forgotten.append(loan)
             self._reap()
+            # Last: it warns, and a program may have made warnings errors.
+            forgotten(loan)
 
         loan.identity = identity
         loan.reference = weakref.ref(connection, collected)

@@ -144,7 +144,8 @@ class Psycopg2Link(Link[Connection]):
         return grant
 
     def _is_news(self, connection: Optional[Connection], told: dict[str, str]) -> bool:
-        return connection is None or any(connection.get_parameter_status(name) != value for name, value in told.items())
+        return connection is None or any(
+            connection.get_parameter_status(name) != value for name, value in told.items())
 
     # LEASE RETURN.
 
@@ -231,7 +232,6 @@ def _view(connection: Connection) -> list[Optional[str]]:
     """What libpq believes of the session."""
     told = connection.get_parameter_status
     return [told(name) for name in _REPORTED]
-
 
 
 def _status(connection: Connection) -> int:
