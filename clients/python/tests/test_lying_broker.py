@@ -1,6 +1,7 @@
 """A broker that dies or lies at LEASE: what the real one cannot be made to do."""
 
 import os
+import shutil
 import socket
 import struct
 import threading
@@ -84,6 +85,7 @@ class LyingBroker:
         self.listener.close()
         for link in self.links:
             link.close()
+        shutil.rmtree(self.folder)
 
 
 @pytest.fixture
