@@ -4,7 +4,8 @@ import LibPQ
 /// is an error, never a default.
 public struct LeaseConfiguration: Sendable {
     /// Broker connections at once, and so leases at once, of this client. More callers wait in
-    /// line. Each is opened when it is needed first and costs the broker about a kilobyte.
+    /// line, within the same `wait` (two minutes when there is none). Each is opened when it is
+    /// needed first and costs the broker about a kilobyte.
     public var maximumConnections: Int = 16
     public var retry: RetryPolicy
     public var direct: DirectUse

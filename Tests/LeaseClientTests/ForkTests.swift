@@ -19,8 +19,9 @@ struct ForkTests {
         }
         #expect(
             output.split(separator: "\n") == [
-                "child at rest: true", "parent after: true", "child in a lease: true",
-                "parent within: true", "parent left: true", "parent end: true",
+                "parent before: true", "child at rest: true", "parent after: true",
+                "child in a lease: true", "parent within: true", "parent left: true",
+                "parent end: true",
             ])
         try await until("nothing is left") { try broker.leases().isEmpty }
         #expect(!broker.log.contains("protocol violation"))

@@ -160,6 +160,8 @@ public struct RowStream: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> Iterator { Iterator(host: host, number: number) }
 
+    /// Throws ``LeaseError`` or, when the task is cancelled, `CancellationError`; then the statement is
+    /// over, and the connection goes on.
     public struct Iterator: AsyncIteratorProtocol {
         let host: SessionHost
         let number: Int

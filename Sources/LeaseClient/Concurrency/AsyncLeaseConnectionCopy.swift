@@ -63,6 +63,8 @@ public struct CopyStream: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> Iterator { Iterator(host: host, number: number) }
 
+    /// Throws ``LeaseError`` or, when the task is cancelled, `CancellationError`; then the statement is
+    /// over, and the connection goes on.
     public struct Iterator: AsyncIteratorProtocol {
         let host: SessionHost
         let number: Int
