@@ -22,6 +22,7 @@ let package = Package(
     name: "pglease",
     products: [
         .executable(name: "pglease", targets: ["pglease"]),
+        .executable(name: "pglease-workers", targets: ["pglease-workers"]),
         .library(name: "LeaseClient", targets: ["LeaseClient"]),
     ],
     dependencies: [
@@ -53,6 +54,25 @@ let package = Package(
         .target(
             name: "LeaseClient", dependencies: ["LibPQ", "PostgresWire"], exclude: ["README.md"],
             swiftSettings: house),
+
+        // The two managers, on leases alone.
+        .target(
+            name: "Workers",
+            dependencies: [
+                "LeaseClient",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house
+        ),
+        .executableTarget(
+            name: "pglease-workers",
+            dependencies: [
+                "Workers", "LeaseClient",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house
+        ),
 
         // The shell: sockets to machines, effects to sockets.
         .target(
@@ -104,6 +124,10 @@ let package = Package(
         // Forks, for the tests of the client module.
         .executableTarget(
             name: "lease-forks", dependencies: ["LeaseClient"], path: "Tests/lease-forks",
+            swiftSettings: house),
+        .testTarget(
+            name: "WorkersTests",
+            dependencies: ["Workers", "LeaseClient", "pglease", "pglease-workers"],
             swiftSettings: house),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "PostgresWire"], swiftSettings: house),
