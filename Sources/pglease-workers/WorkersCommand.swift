@@ -6,5 +6,16 @@ struct WorkersCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pglease-workers",
         abstract: "The backfill and the pipeline manager, on leases from a pglease broker.",
-        subcommands: [MigrateCommand.self])
+        discussion: """
+            The workers hold no connections of their own: point them at the broker as one points \
+            a program at PostgreSQL, by DATABASE_URL, PG… or --database-url.
+
+            EXAMPLES
+              DATABASE_URL='host=/run/pglease port=6432 dbname=rosetta' pglease-workers migrate
+              pglease-workers backfill --jobs 10 --broker /run/pglease:6432
+              pglease-workers backfill --once
+
+            \(ExitStatus.table)
+            """,
+        subcommands: [MigrateCommand.self, BackfillCommand.self])
 }

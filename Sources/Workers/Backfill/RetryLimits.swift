@@ -1,0 +1,57 @@
+import LeaseClient
+
+/// How long a job bears what passes by itself: a broker or a server that restarts, a pool that has no
+/// connection. Counted anew after each success.
+package struct RetryLimits: Equatable, Sendable {
+    /// Failures in a row, after which the job has failed.
+    package var attempts = 10
+    package var firstPause: Duration = .milliseconds(250)
+    package var longestPause: Duration = .seconds(15)
+
+    package init() {}
+
+    /// After so many failures in a row.
+    func pause(after failures: Int) -> Duration {
+        var pause = firstPause
+        for _ in 1..<max(1, failures) {
+            pause = pause * 2
+            if pause >= longestPause { return longestPause }
+        }
+        return min(pause, longestPause)
+    }
+
+    /// Runs `body` until it succeeds, fails for good, or has failed too often. `body` may have had
+    /// its effect although it threw (a lost answer to COMMIT), so it must bear to be repeated.
+    func run<Result: Sendable>(
+        onFailure: (any Error) -> Void, _ body: () async throws -> Result
+    ) async throws -> Result {
+        var failures = 0
+        while true {
+            do {
+                return try await body()
+            } catch let error where error.passesByItself {
+                try Task.checkCancellation()
+                failures += 1
+                if failures >= attempts { throw error }
+                if failures == 1 { onFailure(error) }
+                try await Task.sleep(for: pause(after: failures), clock: .continuous)
+            }
+        }
+    }
+}
+
+extension Error {
+    /// Whether the same may succeed a little later.
+    var passesByItself: Bool {
+        guard let error = self as? LeaseError else { return false }
+        switch error {
+        case .exhausted, .poolLock, .revoked, .serverLost, .brokerAway: return true
+        case .serverUnreachable(let error), .sql(let error):
+            return error.isWorthRetrying || error.sqlState.hasPrefix("08")
+                || ["57P01", "57P02", "57P03", "53300"].contains(error.sqlState)
+        case .refused, .notABroker, .timedOut, .cancelled, .pipelineAborted, .closed, .forked,
+            .usage, .configuration:
+            return false
+        }
+    }
+}

@@ -1,0 +1,44 @@
+package import LeaseClient
+import Synchronization
+
+/// The clients of sources and destinations, one for each address, shared by all jobs.
+///
+/// They hold no server connections: those are the broker's. A client is made when its address is
+/// needed first and lives as long as this does.
+package final class DatabaseClients: Sendable {
+    private let route: BrokerRoute?
+    private let applicationName: String
+    private let configuration: LeaseConfiguration
+    private let clients = Mutex<[DatabaseAddress: LeaseClient]>([:])
+
+    /// `applicationName` is the group that the broker counts the leases to.
+    package init(
+        route: BrokerRoute?, applicationName: String, configuration: LeaseConfiguration
+    ) {
+        self.route = route
+        self.applicationName = applicationName
+        self.configuration = configuration
+    }
+
+    /// Throws ``LeaseError/configuration(_:)`` for an address that makes no sense.
+    func client(for row: DatabaseAddress) throws -> LeaseClient {
+        let address = route?.address(for: row) ?? row
+        return try clients.withLock { clients in
+            if let client = clients[address] { return client }
+            let client = try LeaseClient(
+                keywords: [
+                    "host": address.host, "port": String(address.port),
+                    "dbname": address.database, "user": address.user,
+                    "password": address.password ?? "", "application_name": applicationName,
+                ], configuration: configuration)
+            clients[address] = client
+            return client
+        }
+    }
+
+    package func close() {
+        for client in clients.withLock({ Array($0.values) }) { client.close() }
+    }
+
+    deinit { close() }
+}

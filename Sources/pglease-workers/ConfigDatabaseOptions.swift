@@ -1,0 +1,46 @@
+import ArgumentParser
+import Glibc
+import LeaseClient
+
+/// Where the config database is: what all subcommands share.
+struct ConfigDatabaseOptions: ParsableArguments {
+    @Option(
+        name: .long,
+        help: ArgumentHelp(
+            "The config database, through the broker.",
+            discussion: """
+                A libpq string or URL. Without it DATABASE_URL, then ROSETTA_DB_HOST, _PORT, _NAME, \
+                _USER and _PASSWORD, then PG…. Everyone on the host can read the command line: \
+                leave passwords to the environment or a passfile.
+                """,
+            valueName: "url"))
+    var databaseURL: String?
+
+    /// A client that shows up as `applicationName` at the broker, unless PGAPPNAME or the address
+    /// has another name: the group that its leases count to.
+    func makeClient(applicationName: String) throws -> LeaseClient {
+        setenv("PGAPPNAME", applicationName, 0)
+        if let databaseURL { return try LeaseClient(databaseURL) }
+        if ProcessEnvironment.value("DATABASE_URL") == nil,
+            let host = ProcessEnvironment.value("ROSETTA_DB_HOST")
+        {
+            return try LeaseClient(keywords: [
+                "host": host,
+                "port": ProcessEnvironment.value("ROSETTA_DB_PORT") ?? "6432",
+                "dbname": ProcessEnvironment.value("ROSETTA_DB_NAME") ?? "rosetta",
+                "user": ProcessEnvironment.value("ROSETTA_DB_USER") ?? "postgres",
+                "password": ProcessEnvironment.value("ROSETTA_DB_PASSWORD") ?? "",
+            ])
+        }
+        return try LeaseClient()
+    }
+}
+
+/// Variables of the environment; an empty one is as good as none.
+enum ProcessEnvironment {
+    static func value(_ name: String) -> String? {
+        guard let text = getenv(name) else { return nil }
+        let value = String(cString: text)
+        return value.isEmpty ? nil : value
+    }
+}
