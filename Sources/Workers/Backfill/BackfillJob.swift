@@ -41,6 +41,12 @@ struct BackfillTarget: Equatable, Sendable {
     var customSQL: String?
 }
 
+/// What one destination has taken.
+struct Written: Equatable, Sendable {
+    var target: BackfillTarget
+    var rows: Int
+}
+
 /// Why a job cannot be done as its rows in the config database are.
 struct BackfillFault: Error, Equatable, CustomStringConvertible {
     var description: String

@@ -153,7 +153,7 @@ struct BackfillQueue: Sendable {
     /// or none. May be called again after a lost answer.
     func progress(
         _ job: BackfillJob, count: Int, key: KeyCheckpoint?,
-        written: [(target: BackfillTarget, rows: Int)]
+        written: [Written]
     ) async throws {
         try await client.withLease(for: "backfill.progress") { connection in
             try await connection.withTransaction { transaction in
@@ -166,7 +166,8 @@ struct BackfillQueue: Sendable {
                 guard let before else { throw ClaimLost() }
                 if before == count { return }
                 try await self.moveCheckpoint(job, count, key, transaction)
-                for (target, rows) in written where rows > 0 {
+                for entry in written where entry.rows > 0 {
+                    let target = entry.target
                     try await transaction.execute(
                         """
                         INSERT INTO data_flow_record_monitoring (pipeline_id,
@@ -174,7 +175,7 @@ struct BackfillQueue: Sendable {
                             pipeline_destination_table_sync_id, table_name, record_count)
                         VALUES (\(job.pipelineID), \(target.pipelineDestinationID),
                             \(job.sourceID), \(target.tableSyncID),
-                            \("LANDING_" + job.tableName.uppercased()), \(rows))
+                            \("LANDING_" + job.tableName.uppercased()), \(entry.rows))
                         """)
                 }
             }

@@ -4,7 +4,7 @@ import Logging
 /// One job from its claim to its end.
 ///
 /// Order of a batch: read at the source, written at every destination (a transaction each), then the
-/// checkpoint in the config database. What dies in between leaves a batch that is written again by
+/// checkpoint in the config database, which is one transaction with the rows of the flow's record. What dies in between leaves a batch that is written again by
 /// the next start, which replaces the same rows: at least once, and once to see. A checkpoint is
 /// never ahead of a destination.
 struct BackfillRun: Sendable {
@@ -19,6 +19,9 @@ struct BackfillRun: Sendable {
         /// The config database could not be told. The claim runs out, and another start goes on.
         case abandoned(reason: String)
     }
+
+    /// For a lease that is asked for while another is held. When it passes, all are given back.
+    private static let nestedWait: Duration = .seconds(30)
 
     let job: BackfillJob
     let queue: BackfillQueue
@@ -117,11 +120,10 @@ struct BackfillRun: Sendable {
         while true {
             try await checkCancelled()
             let (key, rows) = (last, limit)
-            let batch = try await retrying("source") {
-                try await source.readBatch(after: key, limit: rows, bytes: options.batchBytes)
+            let (batch, written) = try await retrying("batch") {
+                try await copyBatch(source, destinations[...], after: key, limit: rows)
             }
             if batch.rows > 0 {
-                let written = try await write(batch, destinations)
                 count += batch.rows
                 last = batch.lastKey
                 let checkpoint = KeyCheckpoint(
@@ -140,15 +142,38 @@ struct BackfillRun: Sendable {
         }
     }
 
-    private func write(
-        _ batch: RowBatch, _ destinations: [DestinationTable]
-    ) async throws -> [(target: BackfillTarget, rows: Int)] {
-        var written: [(target: BackfillTarget, rows: Int)] = []
-        for destination in destinations {
-            let rows = try await retrying("destination") { try await destination.write(batch) }
-            written.append((destination.target, rows))
+    /// A batch from the source to all destinations. Each destination's transaction is open, and its
+    /// changes held back, before the batch is read: destinations in order, the source last, so that
+    /// jobs cannot wait for each other in a circle. When one fails, those before it roll back; those
+    /// after it have the batch already, and replace it with the same rows in the next attempt.
+    private func copyBatch(
+        _ source: SourceTable, _ destinations: ArraySlice<DestinationTable>, after key: [String]?,
+        limit: Int, isNested: Bool = false
+    ) async throws -> (batch: RowBatch, written: [Written]) {
+        guard let destination = destinations.first else {
+            let batch = try await source.client.withLease(
+                for: "backfill.readBatch", wait: BackfillRun.nestedWait, retry: RetryPolicy.once
+            ) {
+                try await source.readBatch(
+                    after: key, limit: limit, bytes: options.batchBytes, $0)
+            }
+            return (batch, [])
         }
-        return written
+        let rest = destinations.dropFirst()
+        return try await destination.withMergeLock(wait: isNested ? BackfillRun.nestedWait : nil) {
+            transaction in
+            let batch: RowBatch
+            var written: [Written] = []
+            if rest.isEmpty, destination.isReached(by: source.client) {
+                batch = try await source.readBatch(
+                    after: key, limit: limit, bytes: options.batchBytes, transaction)
+            } else {
+                (batch, written) = try await copyBatch(
+                    source, rest, after: key, limit: limit, isNested: true)
+            }
+            let rows = try await destination.write(batch, transaction)
+            return (batch, [Written(target: destination.target, rows: rows)] + written)
+        }
     }
 
     /// Where an earlier start came to; nil when there was none, or it went by another key.
@@ -172,13 +197,13 @@ struct BackfillRun: Sendable {
         if job.count > 0 { try await retrying("start") { try await queue.startOver(job) } }
         let spool = try RowSpool(folder: options.spoolFolder)
         let rows = try await retrying("source") { try await source.readAll(into: spool) }
-        var written: [(target: BackfillTarget, rows: Int)] = []
+        var written: [Written] = []
         for destination in destinations {
             try await checkCancelled()
             let count = try await retrying("destination") {
                 try await destination.writeAll(spool, job: job)
             }
-            written.append((destination.target, count))
+            written.append(Written(target: destination.target, rows: count))
         }
         let all = written
         try await retrying("checkpoint") {

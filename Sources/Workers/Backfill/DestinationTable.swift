@@ -72,21 +72,42 @@ struct DestinationTable: Sendable {
 
     // MARK: Writing
 
-    /// One batch. Returns how many rows the table has taken: all, except those that the
-    /// destination's own filter leaves out.
-    func write(_ batch: RowBatch) async throws -> Int {
-        try await client.withLease(for: "backfill.writeBatch") { connection in
+    /// Runs `body` in a transaction of the destination that no change of a pipeline can come into:
+    /// what `body` reads at the source and writes here is not older than what is here already.
+    ///
+    /// `wait` is for who holds another lease already: it bounds the wait, and there is no retry.
+    func withMergeLock<Result: Sendable>(
+        wait: Duration?,
+        _ body: nonisolated(nonsending) (AsyncLeaseConnection) async throws -> Result
+    ) async throws -> Result {
+        try await client.withLease(
+            for: "backfill.writeBatch", wait: wait, retry: wait == nil ? nil : RetryPolicy.once
+        ) { connection in
             try await connection.withTransaction { transaction in
-                let count = try await self.stage(transaction) { writer in
-                    for chunk in batch.chunks { try await writer.write(chunk) }
-                }
-                guard count == batch.rows else {
-                    throw self.fault("took \(count) of \(batch.rows) rows of a COPY")
-                }
-                return try await self.merge(transaction)
+                try await transaction.query(
+                    MergeLock.exclusive(schema: target.table.schema, table: target.table.name))
+                return try await body(transaction)
             }
         }
     }
+
+    /// One batch, in the transaction. Returns how many rows the table has taken: all, except those
+    /// that the destination's own filter leaves out.
+    nonisolated(nonsending) func write(
+        _ batch: RowBatch, _ transaction: AsyncLeaseConnection
+    ) async throws -> Int {
+        if batch.rows == 0 { return 0 }
+        let count = try await stage(transaction) { writer in
+            for chunk in batch.chunks { try await writer.write(chunk) }
+        }
+        guard count == batch.rows else {
+            throw fault("took \(count) of \(batch.rows) rows of a COPY")
+        }
+        return try await merge(transaction)
+    }
+
+    /// The same database under the same user: one lease serves both.
+    func isReached(by other: LeaseClient) -> Bool { client === other }
 
     /// A whole table in one transaction, which also notes that it was done: after a lost answer or a
     /// killed process the same job finds the note and writes nothing again. Returns the rows written

@@ -34,7 +34,9 @@ package struct RetryLimits: Equatable, Sendable {
                 failures += 1
                 if failures >= attempts { throw error }
                 if failures == 1 { onFailure(error) }
-                try await Task.sleep(for: pause(after: failures), clock: .continuous)
+                // Spread: jobs that failed together do not come back together.
+                let pause = pause(after: failures) * Double.random(in: 0.5...1)
+                try await Task.sleep(for: pause, clock: .continuous)
             }
         }
     }

@@ -2,8 +2,8 @@ import LeaseClient
 
 /// The table that a job reads, and how: in the order of a key, batch by batch, or as a whole.
 ///
-/// Each read is a lease of its own on the source, and is over before a lease on a destination is
-/// asked for. So a job never holds one lease while it waits for another.
+/// Who reads holds nothing that another lease is waited for: a lease on a source is the last that a
+/// batch takes, so it always comes back.
 struct SourceTable: Sendable {
     let client: LeaseClient
     let shape: TableShape
@@ -49,7 +49,10 @@ struct SourceTable: Sendable {
     }
 
     /// The next rows in the order of the key, at most `limit`, and fewer when they have `bytes`.
-    func readBatch(after last: [String]?, limit: Int, bytes: Int) async throws -> RowBatch {
+    /// In a transaction of `connection`, or a savepoint when it has one open.
+    nonisolated(nonsending) func readBatch(
+        after last: [String]?, limit: Int, bytes: Int, _ connection: AsyncLeaseConnection
+    ) async throws -> RowBatch {
         var values = StatementValues()
         let rows = try rowsClause(after: last, &values)
         let order = key.map(\.quotedName).joined(separator: ", ")
@@ -58,18 +61,16 @@ struct SourceTable: Sendable {
         let places = key.map { part in columns.firstIndex { $0.name == part.name }! }
         let bound = values
         do {
-            return try await client.withLease(for: "backfill.readBatch") { connection in
-                try await connection.withTransaction(readOnly: true) { transaction in
-                    try await bound.send(transaction)
-                    var batch = RowBatch()
-                    for try await chunk in try await transaction.copyOut(copy) {
-                        batch.append(chunk, keyPlaces: places)
-                        // What follows is not wanted: leaving the transaction cancels it.
-                        if batch.bytes >= bytes { throw BatchIsFull(batch: batch) }
-                    }
-                    batch.isLast = batch.rows < limit
-                    return batch
+            return try await connection.withTransaction { transaction in
+                try await bound.send(transaction)
+                var batch = RowBatch()
+                for try await chunk in try await transaction.copyOut(copy) {
+                    batch.append(chunk, keyPlaces: places)
+                    // What follows is not wanted: leaving the transaction cancels it.
+                    if batch.bytes >= bytes { throw BatchIsFull(batch: batch) }
                 }
+                batch.isLast = batch.rows < limit
+                return batch
             }
         } catch let full as BatchIsFull {
             return full.batch
