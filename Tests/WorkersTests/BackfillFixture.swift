@@ -50,8 +50,12 @@ enum BackfillFixture {
         }
         let text = String(decoding: bytes, as: UTF8.self)
         let status = pclose(output)
-        try #require(status == 0, "\(text)")
+        if status != 0 { throw ScriptFailure(description: text) }
         return text
+    }
+
+    struct ScriptFailure: Error, CustomStringConvertible {
+        var description: String
     }
 
     /// However this process ends, the script runs.
@@ -212,7 +216,7 @@ final class BackfillBroker: @unchecked Sendable {
 extension BackfillFixture {
     static func appending(_ path: String) throws -> FileHandle {
         if !FileManager.default.fileExists(atPath: path) {
-            FileManager.default.createFile(atPath: path, contents: nil)
+            _ = FileManager.default.createFile(atPath: path, contents: nil)
         }
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
         try handle.seekToEnd()

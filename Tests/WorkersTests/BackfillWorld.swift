@@ -103,7 +103,7 @@ final class BackfillWorld: Sendable {
 
     func job(_ id: Int, _ columns: String) throws -> String {
         try postgres.sql(
-            config, "SELECT \(columns) FROM queue_backfill_data WHERE id = \(id)")
+            config, "SELECT \(columns) FROM queue_backfill_data q WHERE id = \(id)")
     }
 
     func count(_ database: String, _ table: String) throws -> Int {

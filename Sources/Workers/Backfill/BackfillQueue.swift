@@ -108,10 +108,10 @@ struct BackfillQueue: Sendable {
                     FROM queue_backfill_data
                     WHERE status = 'EXECUTING' AND id <> ALL (\(running)::bigint[]) AND (
                         (owner IS NOT NULL AND claim_attempt = resume_attempts
-                            AND heartbeat_at < now() - \(options.claimTimeout)
-                            AND pg_postmaster_start_time() < now() - \(options.claimTimeout))
+                            AND heartbeat_at < now() - \(options.claimTimeout)::interval
+                            AND pg_postmaster_start_time() < now() - \(options.claimTimeout)::interval)
                         OR ((owner IS NULL OR claim_attempt IS DISTINCT FROM resume_attempts)
-                            AND updated_at < now() - \(options.unownedTimeout)))
+                            AND updated_at < now() - \(options.unownedTimeout)::interval))
                     ORDER BY created_at, id
                     FOR UPDATE SKIP LOCKED
                 )
@@ -134,7 +134,7 @@ struct BackfillQueue: Sendable {
     func isCancelled(_ job: BackfillJob) async throws -> Bool {
         try await client.withLease(for: "backfill.isCancelled") { connection in
             try await connection.query(
-                SQL("SELECT FROM queue_backfill_data WHERE \(BackfillQueue.claim)"),
+                SQL("SELECT FROM queue_backfill_data WHERE \(raw: BackfillQueue.claim)"),
                 parameters(job)
             ).isEmpty
         }
@@ -195,7 +195,7 @@ struct BackfillQueue: Sendable {
                     checkpoint = CASE WHEN $6 THEN jsonb_build_object(
                         'columns', $7::text[], 'values', $8::text[]) END,
                     heartbeat_at = now(), updated_at = now()
-                WHERE \(BackfillQueue.claim)
+                WHERE \(raw: BackfillQueue.claim)
                 """),
             parameters(
                 job, count, isSimple ? key?.values[0] : nil, key != nil && !isSimple,
@@ -263,8 +263,8 @@ struct BackfillQueue: Sendable {
             try await connection.execute(
                 SQL(
                     """
-                    UPDATE queue_backfill_data SET \(changes), updated_at = now()
-                    WHERE \(BackfillQueue.claim)
+                    UPDATE queue_backfill_data SET \(raw: changes), updated_at = now()
+                    WHERE \(raw: BackfillQueue.claim)
                     """), parameters(job, value))
         }
         if changed == 0 { throw ClaimLost() }

@@ -157,7 +157,7 @@ struct DestinationTable: Sendable {
         try await transaction.execute(
             SQL(
                 """
-                CREATE TABLE IF NOT EXISTS \(notes) (job text PRIMARY KEY, rows bigint NOT NULL,
+                CREATE TABLE IF NOT EXISTS \(raw: notes) (job text PRIMARY KEY, rows bigint NOT NULL,
                     finished_at timestamptz NOT NULL DEFAULT now())
                 """))
     }
@@ -173,10 +173,10 @@ struct DestinationTable: Sendable {
             SQL(
                 """
                 CREATE TEMPORARY TABLE pglease_batch ON COMMIT DROP AS
-                SELECT \(columnList) FROM \(shape.table.quoted) WITH NO DATA
+                SELECT \(raw: columnList) FROM \(raw: shape.table.quoted) WITH NO DATA
                 """))
         return try await transaction.copyIn(
-            SQL("COPY \(DestinationTable.staging) (\(columnList)) FROM STDIN"), body)
+            SQL("COPY \(raw: DestinationTable.staging) (\(raw: columnList)) FROM STDIN"), body)
     }
 
     /// From the temporary table into the real one.
@@ -188,10 +188,12 @@ struct DestinationTable: Sendable {
             let condition = try filter.condition(on: self.staged, &values)
             // Those of which it is not true, so also where it is NULL.
             try await transaction.execute(
-                SQL("DELETE FROM \(DestinationTable.staging) WHERE (\(condition)) IS NOT TRUE"))
+                SQL(
+                    "DELETE FROM \(raw: DestinationTable.staging) WHERE (\(raw: condition)) IS NOT TRUE"
+                ))
         }
         let wanted = try await transaction.query(
-            SQL("SELECT count(*) FROM \(DestinationTable.staging)")
+            SQL("SELECT count(*) FROM \(raw: DestinationTable.staging)")
         ).one(Int.self)
         if case .deleteThenInsert(let key) = replacement {
             let match = key.map(quotedName)
@@ -199,15 +201,15 @@ struct DestinationTable: Sendable {
             try await transaction.execute(
                 SQL(
                     """
-                    DELETE FROM \(shape.table.quoted) old USING \(DestinationTable.staging) new
-                    WHERE \(match)
+                    DELETE FROM \(raw: shape.table.quoted) old USING \(raw: DestinationTable.staging) new
+                    WHERE \(raw: match)
                     """))
         }
         let written = try await transaction.execute(
             SQL(
                 """
-                INSERT INTO \(shape.table.quoted) (\(columnList)) OVERRIDING SYSTEM VALUE
-                SELECT \(columnList) FROM \(DestinationTable.staging) \(conflictClause)
+                INSERT INTO \(raw: shape.table.quoted) (\(raw: columnList)) OVERRIDING SYSTEM VALUE
+                SELECT \(raw: columnList) FROM \(raw: DestinationTable.staging) \(raw: conflictClause)
                 """))
         // A trigger or a rule that swallows rows is a loss, even if nobody calls it an error.
         guard written == wanted || (keepsExisting && written <= wanted) else {

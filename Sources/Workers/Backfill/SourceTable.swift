@@ -43,7 +43,8 @@ struct SourceTable: Sendable {
         return try await client.withLease(for: "backfill.countRows") { connection in
             try await connection.withTransaction(readOnly: true) { transaction in
                 try await bound.send(transaction)
-                return try await transaction.query(SQL("SELECT count(*) \(rows)")).one(Int.self)
+                return try await transaction.query(SQL("SELECT count(*) \(raw: rows)")).one(
+                    Int.self)
             }
         }
     }
@@ -57,7 +58,8 @@ struct SourceTable: Sendable {
         let rows = try rowsClause(after: last, &values)
         let order = key.map(\.quotedName).joined(separator: ", ")
         let copy = SQL(
-            "COPY (SELECT \(columnList) \(rows) ORDER BY \(order) LIMIT \(limit)) TO STDOUT")
+            "COPY (SELECT \(raw: columnList) \(raw: rows) ORDER BY \(raw: order) LIMIT \(raw: String(limit))) TO STDOUT"
+        )
         let places = key.map { part in columns.firstIndex { $0.name == part.name }! }
         let bound = values
         do {
@@ -82,7 +84,7 @@ struct SourceTable: Sendable {
     func readAll(into spool: RowSpool) async throws -> Int {
         var values = StatementValues()
         let rows = try rowsClause(after: nil, &values)
-        let copy = SQL("COPY (SELECT \(columnList) \(rows)) TO STDOUT")
+        let copy = SQL("COPY (SELECT \(raw: columnList) \(raw: rows)) TO STDOUT")
         let bound = values
         return try await client.withLease(for: "backfill.readTable") { connection in
             try await connection.withTransaction(readOnly: true) { transaction in

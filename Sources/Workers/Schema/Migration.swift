@@ -38,7 +38,8 @@ package struct Migration: Sendable {
         ).one(Bool.self)
         var made: [String] = []
         if !isThere {
-            try await transaction.execute(SQL("CREATE TABLE \(name) (\(table.definition))"))
+            try await transaction.execute(
+                SQL("CREATE TABLE \(raw: name) (\(raw: table.definition))"))
             made.append("table \(name)")
         }
         let columns = try await transaction.query(
@@ -49,7 +50,7 @@ package struct Migration: Sendable {
         ).decode(String.self)
         for column in table.addedColumns where !columns.contains(column.name) {
             try await transaction.execute(
-                SQL("ALTER TABLE \(name) ADD COLUMN \(column.name) \(column.type)"))
+                SQL("ALTER TABLE \(raw: name) ADD COLUMN \(raw: column.name) \(raw: column.type)"))
             made.append("column \(name).\(column.name)")
         }
         let indexes = try await transaction.query(
@@ -60,7 +61,7 @@ package struct Migration: Sendable {
         ).decode(String.self)
         for index in table.indexes where !indexes.contains(index.name) {
             try await transaction.execute(
-                SQL("CREATE INDEX \(index.name) ON \(name) \(index.definition)"))
+                SQL("CREATE INDEX \(raw: index.name) ON \(raw: name) \(raw: index.definition)"))
             made.append("index \(index.name)")
         }
         return made
