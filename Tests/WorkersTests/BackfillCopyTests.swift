@@ -60,7 +60,7 @@ struct BackfillCopyTests {
         #expect(
             try world.postgres.sql(
                 world.config, "SELECT pk_column IS NULL, checkpoint FROM queue_backfill_data")
-                == #"t|{"values": ["shop 6", "993"], "columns": ["shop", "number"]}"#)
+                == #"t|{"values": ["shop 6", "1000"], "columns": ["shop", "number"]}"#)
     }
 
     @Test(

@@ -62,12 +62,12 @@ final class BackfillWorld: Sendable {
         _ row: String = "n, 'name ' || n, n / 100.0", targetDefinition: String? = nil,
         filter: String? = nil
     ) throws {
-        try postgres.sql(
-            source,
-            """
-            CREATE TABLE \(name) (\(definition));
-            INSERT INTO \(name) SELECT \(row) FROM generate_series(1, \(rows)) AS n;
-            """)
+        try postgres.sql(source, "CREATE TABLE \(name) (\(definition));")
+        if rows > 0 {
+            try postgres.sql(
+                source,
+                "INSERT INTO \(name) SELECT \(row) FROM generate_series(1, \(rows)) AS n;")
+        }
         try postgres.sql(
             destination, "CREATE TABLE \(name) (\(targetDefinition ?? definition));")
         try takeTable(name, destination: 1, filter: filter)
@@ -204,7 +204,8 @@ final class BackfillGate: @unchecked Sendable {
 
     func open() {
         guard process.isRunning else { return }
-        try? input.fileHandleForWriting.close()
+        // Not by the end of its input: other children of this process may have inherited the pipe.
+        kill(process.processIdentifier, SIGKILL)
         process.waitUntilExit()
     }
 

@@ -164,7 +164,8 @@ struct BackfillRun: Sendable {
             transaction in
             let batch: RowBatch
             var written: [Written] = []
-            if rest.isEmpty, destination.isReached(by: source.client) {
+            if rest.isEmpty, clients.isOnePool(job.source, destination.target.address) {
+                // One lease serves both, and waits for no other.
                 batch = try await source.readBatch(
                     after: key, limit: limit, bytes: options.batchBytes, transaction)
             } else {

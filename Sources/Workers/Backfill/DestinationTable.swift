@@ -106,9 +106,6 @@ struct DestinationTable: Sendable {
         return try await merge(transaction)
     }
 
-    /// The same database under the same user: one lease serves both.
-    func isReached(by other: LeaseClient) -> Bool { client === other }
-
     /// A whole table in one transaction, which also notes that it was done: after a lost answer or a
     /// killed process the same job finds the note and writes nothing again. Returns the rows written
     /// by this job.

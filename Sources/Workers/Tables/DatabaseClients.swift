@@ -36,6 +36,15 @@ package final class DatabaseClients: Sendable {
         }
     }
 
+    /// Whether leases of both come from one pool of the broker: the same database under the same
+    /// user, whatever the passwords.
+    func isOnePool(_ first: DatabaseAddress, _ second: DatabaseAddress) -> Bool {
+        var (first, second) = (first, second)
+        if let route { (first, second) = (route.address(for: first), route.address(for: second)) }
+        second.password = first.password
+        return first == second
+    }
+
     package func close() {
         for client in clients.withLock({ Array($0.values) }) { client.close() }
     }
