@@ -4,8 +4,8 @@ import LeaseClient
 import Logging
 import Workers
 
-/// `pglease-workers backfill`: the backfill manager, until SIGTERM or, with `--once`, until the queue
-/// is empty.
+/// `pglease-workers backfill`: the backfill manager, until SIGTERM or, with `--once`, until the
+/// queue is empty.
 struct BackfillCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "backfill",

@@ -186,4 +186,27 @@ struct BackfillFaultTests {
             try world.postgres.sql(world.destination, "SELECT count(*), min(id) FROM orders")
                 == "60|41")
     }
+
+    @Test("A change that a pipeline applies is not overwritten with an older row")
+    func mergeLock() async throws {
+        let world = try await BackfillWorld()
+        try world.addTable("orders", rows: 10)
+        try world.addJob("orders")
+        // As a pipeline in the middle of its transaction.
+        let pipeline = try BackfillGate(
+            world.postgres, world.destination,
+            lock: """
+                pg_advisory_lock_shared(hashtextextended('pglease.merge:public.orders', 0))
+                """)
+        try await pipeline.eventuallyClosed()
+        let manager = try world.manager()
+        async let summary = manager.run(once: true)
+        try await pipeline.eventuallyReached()
+        // Had the batch been read before, it would bring the old name.
+        try world.postgres.sql(world.source, "UPDATE orders SET name = 'new'")
+        pipeline.open()
+        #expect(try await summary.completed == 1)
+        #expect(
+            try world.postgres.sql(world.destination, "SELECT DISTINCT name FROM orders") == "new")
+    }
 }

@@ -149,6 +149,19 @@ final class BackfillPostgres: Sendable {
 
 /// A broker in front of a PostgreSQL.
 final class BackfillBroker: @unchecked Sendable {
+    /// In front of the shared PostgreSQL, for tests that neither stop it nor count on its limits.
+    /// Each test has databases, and so pools, of its own.
+    static let shared = Task {
+        let broker = try BackfillBroker(
+            BackfillPostgres.shared.get(),
+            [
+                "max_client_conn": "2000", "max_server_connections": "150",
+                "server_idle_timeout": "2",
+            ])
+        try await broker.start()
+        return broker
+    }
+
     let folder: String
     let port: Int
     private var process: Process?

@@ -78,14 +78,15 @@ struct BackfillProcessTests {
     }
 
     @Test(
-        "Thirty jobs at once on pools of three: nobody fails, nobody has a connection more (D3, D4)"
-    )
-    func thirtyJobs() async throws {
+        "Thirty jobs at once on pools of three: nobody fails, nobody has a connection more (D3, D4)",
+        arguments: [false, true])
+    func thirtyJobs(inOnePool: Bool) async throws {
         let world = try await BackfillWorld(poolSize: 3)
         for number in 0..<30 {
             try world.addTable("t\(number)", rows: 300)
             try world.addJob("t\(number)")
         }
+        if inOnePool { try writeIntoTheSource(world) }
         let process = try world.workers("--once", "--jobs", "30", "--batch-rows", "50")
         var most = 0
         try await BackfillFixture.eventually("all jobs are done") {
@@ -106,15 +107,29 @@ struct BackfillProcessTests {
         #expect(
             try world.postgres.sql(
                 world.config, "SELECT sum(count_record) FROM queue_backfill_data") == "9000")
+        let place = inOnePool ? (world.source, "copy.") : (world.destination, "")
         for number in 0..<30 {
-            #expect(try world.count(world.destination, "t\(number)") == 300)
+            #expect(try world.count(place.0, "\(place.1)t\(number)") == 300)
         }
         try await world.expectNoLeases()
     }
 
+    /// The destination is another schema of the source's database.
+    private func writeIntoTheSource(_ world: BackfillWorld) throws {
+        let tables = (0..<30).map { "CREATE TABLE copy.t\($0) (LIKE t\($0) INCLUDING ALL);" }
+        try world.postgres.sql(
+            world.source, "CREATE SCHEMA copy; \(tables.joined(separator: "\n"))")
+        try world.postgres.sql(
+            world.config,
+            """
+            UPDATE destinations SET config = config || jsonb_build_object(
+                'schema', 'copy', 'database', '\(world.source)')
+            """)
+    }
+
     @Test("The broker is killed and comes back: the jobs complete (D12)")
     func brokerRestart() async throws {
-        let world = try await BackfillWorld()
+        let world = try await BackfillWorld(ownBroker: true)
         try world.addTable("orders", rows: 1000)
         let gate = try await world.closeGate(at: 501, of: "orders")
         let job = try world.addJob("orders")
@@ -200,9 +215,9 @@ struct BackfillProcessTests {
         try world.addJob("orders")
         let process = try world.workers("--batch-rows", "10")
         try await gate.eventuallyReached()
-        let leases = try world.broker.console("SHOW LEASES")
-        #expect(leases.contains("backfill.writeBatch"))
-        #expect(leases.contains("|backfill|"))
+        let lease = try #require(try world.leases().first)
+        #expect(lease.contains("backfill.writeBatch"))
+        #expect(lease.contains("|backfill|"))
         process.signal(SIGTERM)
         #expect(try await process.end() == 0)
     }

@@ -14,20 +14,23 @@ final class BackfillWorld: Sendable {
     let source: String
     let destination: String
 
-    /// A `poolSize` for each of the three databases. With `ownPostgres` the test may stop it.
-    init(poolSize: Int = 10, ownPostgres: Bool = false, _ settings: [String: String] = [:])
-        async throws
-    {
+    /// With `poolSize`, connections for each of the three databases, and with `ownBroker`, the
+    /// broker is the test's own; with `ownPostgres` both are.
+    init(
+        poolSize: Int? = nil, ownBroker: Bool = false, ownPostgres: Bool = false
+    ) async throws {
         postgres = try ownPostgres ? BackfillPostgres() : BackfillPostgres.shared.get()
         let number = UInt32.random(in: .min ... .max)
         (config, source, destination) = ("c\(number)", "s\(number)", "d\(number)")
         for database in [config, source, destination] {
             try postgres.sql("postgres", "CREATE DATABASE \(database)")
         }
-        broker = try BackfillBroker(
-            postgres,
-            settings.merging(["default_pool_size": "\(poolSize)"]) { own, _ in own })
-        try await broker.start()
+        if poolSize != nil || ownBroker || ownPostgres {
+            broker = try BackfillBroker(postgres, ["default_pool_size": "\(poolSize ?? 10)"])
+            try await broker.start()
+        } else {
+            broker = try await BackfillBroker.shared.value
+        }
         let client = try LeaseClient(broker.address(config))
         defer { client.close() }
         try await Migration().run(client)
@@ -36,7 +39,8 @@ final class BackfillWorld: Sendable {
             """
             INSERT INTO sources (id, name, pg_host, pg_port, pg_database, pg_username,
                 publication_name, replication_name)
-            VALUES (1, 'source', '\(broker.folder)', \(broker.port), '\(source)', 'tester', 'p', 'r');
+            VALUES (1, 'source', '\(broker.folder)', \(broker.port), '\(source)', 'tester',
+                'p', 'r');
             INSERT INTO pipelines (id, name, source_id) VALUES (1, 'pipeline', 1);
             """)
         try addDestination(1, database: destination)
@@ -117,12 +121,16 @@ final class BackfillWorld: Sendable {
             "SELECT count(*), md5(string_agg(t::text, ',' ORDER BY t::text)) FROM \(table) t")
     }
 
-    /// All is back: no lease is held (defects D2, D12), and none of the three pools ever had more
-    /// servers than it may.
-    func expectNoLeases(_ location: SourceLocation = #_sourceLocation) async throws {
-        try await BackfillFixture.eventually("all leases are back") {
-            try broker.console("SHOW LEASES").isEmpty
+    /// The leases on this test's databases, a line each.
+    func leases() throws -> [Substring] {
+        try broker.console("SHOW LEASES").split(separator: "\n").filter { line in
+            [config, source, destination].contains { line.contains("|\($0)|") }
         }
+    }
+
+    /// All is back: no lease is held (defects D2, D12).
+    func expectNoLeases() async throws {
+        try await BackfillFixture.eventually("all leases are back") { try leases().isEmpty }
     }
 
     // MARK: Managers
@@ -153,10 +161,6 @@ final class BackfillWorld: Sendable {
             log: "\(broker.folder)/workers.log")
     }
 
-    var workersLog: String {
-        (try? String(contentsOfFile: "\(broker.folder)/workers.log", encoding: .utf8)) ?? ""
-    }
-
     // MARK: A gate
 
     /// Makes the destination's table wait, in the middle of a statement, when the row with this id
@@ -184,7 +188,10 @@ final class BackfillGate: @unchecked Sendable {
     private let postgres: BackfillPostgres
     private let database: String
 
-    init(_ postgres: BackfillPostgres, _ database: String) throws {
+    /// `lock` is SQL that takes an advisory lock.
+    init(
+        _ postgres: BackfillPostgres, _ database: String, lock: String = "pg_advisory_lock(42)"
+    ) throws {
         self.postgres = postgres
         self.database = database
         process.executableURL = URL(
@@ -197,7 +204,7 @@ final class BackfillGate: @unchecked Sendable {
         process.standardOutput = FileHandle.nullDevice
         process.standardError = FileHandle.nullDevice
         try process.run()
-        input.fileHandleForWriting.write(Data("SELECT pg_advisory_lock(42);\n".utf8))
+        input.fileHandleForWriting.write(Data("SELECT \(lock);\n".utf8))
     }
 
     deinit { open() }
@@ -223,9 +230,8 @@ final class BackfillGate: @unchecked Sendable {
         let count = try postgres.sql(
             database,
             """
-            SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND
-                classid = 0 AND \(condition) AND database =
-                (SELECT oid FROM pg_database WHERE datname = current_database())
+            SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND \(condition)
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
             """)
         return Int(count) ?? 0
     }

@@ -4,7 +4,7 @@ package struct BackfillOptions: Equatable, Sendable {
     package var maximumJobs = 10
     /// Rows of a batch at most.
     package var batchRows = 10_000
-    /// Bytes of a batch; it ends with the chunk (about 64 KiB, whole rows) in which they are reached.
+    /// Bytes of a batch; it ends with the chunk (about 64 KiB, whole rows) that reaches them.
     /// So a job holds about as much memory, whatever the width of its rows.
     package var batchBytes = 16 << 20
     /// How often new jobs are looked for.

@@ -3,8 +3,8 @@ import LeaseClient
 /// The jobs in the config database, as one owner sees them: what it claims, keeps and ends.
 ///
 /// Each call is one lease of its own, short, under the purpose that its name says. What changes a
-/// claimed job does so only while the claim is in force (`WHERE status … AND owner … AND attempt`),
-/// so no cancel and no other owner's work is ever overwritten; ``ClaimLost`` says that it is over.
+/// claimed job does so only while the claim is in force (WHERE status, owner and attempt agree), so
+/// no cancel and no other owner's work is ever overwritten; ``ClaimLost`` says that it is over.
 struct BackfillQueue: Sendable {
     let client: LeaseClient
     /// Unique to this process's life.
@@ -108,8 +108,8 @@ struct BackfillQueue: Sendable {
                     FROM queue_backfill_data
                     WHERE status = 'EXECUTING' AND id <> ALL (\(running)::bigint[]) AND (
                         (owner IS NOT NULL AND claim_attempt = resume_attempts
-                            AND heartbeat_at < now() - \(options.claimTimeout)::interval
-                            AND pg_postmaster_start_time() < now() - \(options.claimTimeout)::interval)
+                            AND greatest(heartbeat_at, pg_postmaster_start_time())
+                                < now() - \(options.claimTimeout)::interval)
                         OR ((owner IS NULL OR claim_attempt IS DISTINCT FROM resume_attempts)
                             AND updated_at < now() - \(options.unownedTimeout)::interval))
                     ORDER BY created_at, id

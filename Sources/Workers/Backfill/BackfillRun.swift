@@ -4,9 +4,9 @@ import Logging
 /// One job from its claim to its end.
 ///
 /// Order of a batch: read at the source, written at every destination (a transaction each), then the
-/// checkpoint in the config database, which is one transaction with the rows of the flow's record. What dies in between leaves a batch that is written again by
-/// the next start, which replaces the same rows: at least once, and once to see. A checkpoint is
-/// never ahead of a destination.
+/// checkpoint in the config database, which is one transaction with the rows of the flow's record.
+/// What dies in between leaves a batch that is written again by the next start, which replaces the
+/// same rows: at least once, and once to see. A checkpoint is never ahead of a destination.
 struct BackfillRun: Sendable {
     /// How a job ended for this process.
     enum Outcome: Equatable, Sendable {

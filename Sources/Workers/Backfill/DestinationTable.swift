@@ -2,8 +2,8 @@ import LeaseClient
 
 /// A table that a job writes to, and how a batch gets into it so that a repeated one does no harm.
 ///
-/// The rows go by COPY into a temporary table, and from there into the table in the same transaction:
-/// a batch is there as a whole or not at all.
+/// The rows go by COPY into a temporary table, and from there into the table in the same
+/// transaction: a batch is there as a whole or not at all.
 struct DestinationTable: Sendable {
     /// How rows that are there already are replaced.
     enum Replacement: Equatable, Sendable {
@@ -15,7 +15,7 @@ struct DestinationTable: Sendable {
         case none
     }
 
-    private static let staging = "pg_temp.pglease_batch"
+    private let staging = "pg_temp.pglease_batch"
     private static let finished = "pglease_backfill_finished"
 
     let target: BackfillTarget
@@ -173,7 +173,7 @@ struct DestinationTable: Sendable {
                 SELECT \(raw: columnList) FROM \(raw: shape.table.quoted) WITH NO DATA
                 """))
         return try await transaction.copyIn(
-            SQL("COPY \(raw: DestinationTable.staging) (\(raw: columnList)) FROM STDIN"), body)
+            SQL("COPY \(raw: staging) (\(raw: columnList)) FROM STDIN"), body)
     }
 
     /// From the temporary table into the real one.
@@ -186,11 +186,11 @@ struct DestinationTable: Sendable {
             // Those of which it is not true, so also where it is NULL.
             try await transaction.execute(
                 SQL(
-                    "DELETE FROM \(raw: DestinationTable.staging) WHERE (\(raw: condition)) IS NOT TRUE"
+                    "DELETE FROM \(raw: staging) WHERE (\(raw: condition)) IS NOT TRUE"
                 ))
         }
         let wanted = try await transaction.query(
-            SQL("SELECT count(*) FROM \(raw: DestinationTable.staging)")
+            SQL("SELECT count(*) FROM \(raw: staging)")
         ).one(Int.self)
         if case .deleteThenInsert(let key) = replacement {
             let match = key.map(quotedName)
@@ -198,7 +198,7 @@ struct DestinationTable: Sendable {
             try await transaction.execute(
                 SQL(
                     """
-                    DELETE FROM \(raw: shape.table.quoted) old USING \(raw: DestinationTable.staging) new
+                    DELETE FROM \(raw: shape.table.quoted) old USING \(raw: staging) new
                     WHERE \(raw: match)
                     """))
         }
@@ -206,7 +206,7 @@ struct DestinationTable: Sendable {
             SQL(
                 """
                 INSERT INTO \(raw: shape.table.quoted) (\(raw: columnList)) OVERRIDING SYSTEM VALUE
-                SELECT \(raw: columnList) FROM \(raw: DestinationTable.staging) \(raw: conflictClause)
+                SELECT \(raw: columnList) FROM \(raw: staging) \(raw: conflictClause)
                 """))
         // A trigger or a rule that swallows rows is a loss, even if nobody calls it an error.
         guard written == wanted || (keepsExisting && written <= wanted) else {

@@ -1,7 +1,7 @@
 import LeaseClient
 
-/// How long a job bears what passes by itself: a broker or a server that restarts, a pool that has no
-/// connection. Counted anew after each success.
+/// How long a job bears what passes by itself: a broker or a server that restarts, a pool without a
+/// free connection. Counted anew after each success.
 package struct RetryLimits: Equatable, Sendable {
     /// Failures in a row, after which the job has failed.
     package var attempts = 10

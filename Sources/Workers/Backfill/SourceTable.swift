@@ -58,7 +58,10 @@ struct SourceTable: Sendable {
         let rows = try rowsClause(after: last, &values)
         let order = key.map(\.quotedName).joined(separator: ", ")
         let copy = SQL(
-            "COPY (SELECT \(raw: columnList) \(raw: rows) ORDER BY \(raw: order) LIMIT \(raw: String(limit))) TO STDOUT"
+            """
+            COPY (SELECT \(raw: columnList) \(raw: rows)
+                ORDER BY \(raw: order) LIMIT \(raw: String(limit))) TO STDOUT
+            """
         )
         let places = key.map { part in columns.firstIndex { $0.name == part.name }! }
         let bound = values

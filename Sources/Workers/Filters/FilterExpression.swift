@@ -1,7 +1,7 @@
 /// Which rows a job copies: conditions on columns, joined by AND, OR and NOT.
 ///
-/// What a filter may say ends here on purpose. It comes from a web form, so it is read, never pasted:
-/// a text that is no such expression (a function, a subquery, a second statement) is an error.
+/// What a filter may say ends here on purpose. It comes from a web form, so it is read, never
+/// pasted: a text that is no such expression (a function, a subquery, a second statement) is an error.
 indirect enum FilterExpression: Equatable, Sendable {
     case comparison(column: String, FilterOperator, FilterValue)
     case columns(left: String, FilterOperator, right: String)
@@ -13,7 +13,7 @@ indirect enum FilterExpression: Equatable, Sendable {
     case any([FilterExpression])
     case not(FilterExpression)
 
-    /// Reads `filter_sql` in either of its forms; nil when it leaves all rows. Throws ``FilterError``.
+    /// Reads `filter_sql` in either of its forms; nil when it leaves all rows.
     init?(filterSQL text: String?) throws(FilterError) {
         let trimmed = (text ?? "").trimmingWhitespace
         if trimmed.isEmpty { return nil }
