@@ -51,7 +51,8 @@ struct BackfillUnitTests {
         limits.firstPause = .zero
         func attempts(_ error: any Error) async -> Int {
             let count = Counter()
-            _ = try? await limits.run(onFailure: { _ in }) {
+            let ignore: (any Error) -> Void = { _ in }
+            _ = try? await limits.run(onFailure: ignore) {
                 await count.add()
                 throw error
             }
