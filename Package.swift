@@ -59,7 +59,7 @@ let package = Package(
         .target(
             name: "Workers",
             dependencies: [
-                "LeaseClient",
+                "LeaseClient", "LibPQ", "PostgresWire",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house

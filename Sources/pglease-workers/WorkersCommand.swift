@@ -17,5 +17,7 @@ struct WorkersCommand: AsyncParsableCommand {
 
             \(ExitStatus.table)
             """,
-        subcommands: [MigrateCommand.self, BackfillCommand.self])
+        subcommands: [
+            MigrateCommand.self, BackfillCommand.self, PipelinesCommand.self, PipelineCommand.self,
+        ])
 }

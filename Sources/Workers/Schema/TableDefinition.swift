@@ -12,6 +12,7 @@ struct TableDefinition: Sendable {
     static let all: [TableDefinition] = [
         sources, destinations, pipelines, pipelinesDestination, tableSync, pipelineMetadata,
         tableMetadata, dataFlow, notificationLog, settings, queue,
+        pipelineClaim,
     ]
 
     private static let timestamps = """
@@ -89,7 +90,9 @@ struct TableDefinition: Sendable {
             is_error boolean NOT NULL DEFAULT false,
             error_message text,
             \(timestamps)
-            """)
+            """,
+        // What a pipeline orders a table's changes by where the source cannot decode its log.
+        addedColumns: [("polling_column", "text")])
 
     static let pipelineMetadata = TableDefinition(
         name: "pipeline_metadata",

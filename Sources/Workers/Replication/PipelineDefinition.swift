@@ -1,0 +1,46 @@
+/// What one pipeline replicates, from where and to where, as the config database has it.
+struct PipelineDefinition: Equatable, Sendable {
+    var id: Int
+    var name: String
+    var source: Source
+    var destinations: [Destination]
+
+    struct Source: Equatable, Sendable {
+        var id: Int
+        var address: DatabaseAddress
+        var publication: String
+        var slot: String
+        /// Made when they are missing (`is_publication_enabled`, `is_replication_enabled`); else
+        /// their absence is an error.
+        var createsPublication: Bool
+        var createsSlot: Bool
+    }
+
+    struct Destination: Equatable, Sendable {
+        /// Of its row in pipelines_destination.
+        var id: Int
+        var name: String
+        var address: DatabaseAddress
+        var schema: String
+        var tables: [Table]
+    }
+
+    struct Table: Equatable, Sendable {
+        /// Of its row in pipelines_destination_table_sync.
+        var id: Int
+        var source: QualifiedName
+        var target: QualifiedName
+        /// For polling: the key or timestamp column, when one is configured.
+        var pollingColumn: String?
+    }
+
+    /// The source's tables that any destination wants, each once.
+    var sourceTables: [QualifiedName] {
+        Set(destinations.flatMap { $0.tables.map(\.source) }).sorted {
+            ($0.schema, $0.name) < ($1.schema, $1.name)
+        }
+    }
+
+    /// What the pipeline calls itself everywhere: its group at the broker, which has the cap.
+    var applicationName: String { "pipeline-\(name)" }
+}

@@ -1,0 +1,204 @@
+import LeaseClient
+import Testing
+
+@testable import Workers
+
+/// How changes become statements, how a relation meets a destination's table, and what a batch is.
+@Suite struct ReplicationPlannerTests {
+    private typealias Column = PgoutputMessage.Relation.Column
+
+    private func relation(
+        _ identity: PgoutputMessage.ReplicaIdentity = .primaryKey, name: String = "t",
+        _ columns: [(String, Bool)] = [("id", true), ("v", false)]
+    ) -> PgoutputMessage.Relation {
+        .init(
+            id: 1, schema: "public", name: name, identity: identity,
+            columns: columns.map { Column(isKey: $0.1, name: $0.0, type: 25, modifier: -1) })
+    }
+
+    private func table(
+        _ columns: [String] = ["id", "v"], keys: [[String]] = [["id"]], generated: Set<String> = []
+    ) -> ReplicaTable {
+        ReplicaTable(
+            name: QualifiedName(schema: "dest", name: "t"),
+            columns: columns.map {
+                .init(name: $0, type: "text", isGenerated: generated.contains($0))
+            }, uniqueKeys: keys)
+    }
+
+    private func statement(
+        _ identity: PgoutputMessage.ReplicaIdentity = .primaryKey, keys: [[String]] = [["id"]]
+    ) throws -> RowStatement {
+        RowStatement(try TableMapping(relation(identity), into: table(keys: keys)))
+    }
+
+    /// The first words of each statement, and how many rows of the source it stands for.
+    private func plan(_ planner: inout ChangePlanner) -> [String] {
+        planner.flush()
+        return planner.takeStatements().map {
+            "\($0.sql.text.prefix { $0 != " " }) \($0.rows)"
+        }
+    }
+
+    @Test("changes of a kind that follow one another are one statement")
+    func grouping() throws {
+        var planner = ChangePlanner()
+        let first = try statement()
+        for id in 1...5 { try planner.insert([.text("\(id)"), .text("a")], first) }
+        try planner.update(old: nil, new: [.text("3"), .text("b")], first)
+        try planner.delete(old: .key([.text("1"), .null]), first)
+        try planner.delete(old: .key([.text("2"), .null]), first)
+        try planner.insert([.text("1"), .text("c")], first)
+        #expect(plan(&planner) == ["INSERT 6", "DELETE 2", "INSERT 1"])
+    }
+
+    @Test("of several versions of a row in a statement the last one counts")
+    func lastVersion() throws {
+        var planner = ChangePlanner()
+        let first = try statement()
+        try planner.insert([.text("1"), .text("a")], first)
+        try planner.insert([.text("2"), .text("b")], first)
+        try planner.update(old: nil, new: [.text("1"), .null], first)
+        planner.flush()
+        let planned = planner.takeStatements()
+        #expect(planned.count == 1)
+        let arrays = planned[0].sql.parameters.map { $0 as? [String?] }
+        #expect(arrays == [["1", "2"], [nil, "b"]])
+    }
+
+    @Test("a large run is cut")
+    func cut() throws {
+        var planner = ChangePlanner()
+        let first = try statement()
+        for id in 0..<2500 { try planner.insert([.text("\(id)"), .text("a")], first) }
+        #expect(plan(&planner) == ["INSERT 1000", "INSERT 1000", "INSERT 500"])
+        let large = String(repeating: "x", count: 600_000)
+        for id in 0..<4 { try planner.insert([.text("\(id)"), .text(large)], first) }
+        #expect(plan(&planner) == ["INSERT 2", "INSERT 2"])
+    }
+
+    @Test("a key that changes goes and comes; what is not known is left as it is")
+    func updates() throws {
+        var planner = ChangePlanner()
+        let first = try statement()
+        try planner.update(
+            old: .key([.text("1"), .null]), new: [.text("2"), .text("b")], first)
+        #expect(plan(&planner) == ["DELETE 1", "INSERT 1"])
+        try planner.update(old: nil, new: [.text("1"), .unchanged], first)
+        #expect(plan(&planner) == [])
+        try planner.update(
+            old: .key([.text("1"), .null]), new: [.text("2"), .unchanged], first)
+        planner.flush()
+        let moved = planner.takeStatements()
+        #expect(moved.count == 1)
+        #expect(moved[0].otherwise?.text.hasPrefix("UPDATE") == true)
+        #expect(moved[0].andThen?.text.hasPrefix("DELETE") == true)
+        // With the whole old row at hand nothing is unknown.
+        let full = try statement(.full)
+        try planner.update(
+            old: .row([.text("1"), .text("long")]), new: [.text("1"), .unchanged], full)
+        planner.flush()
+        let known = planner.takeStatements()
+        #expect(known[0].sql.parameters.map { $0 as? [String?] } == [["1"], ["long"]])
+    }
+
+    @Test("rows without a key: all values name them, or they are only inserted")
+    func withoutKey() throws {
+        var planner = ChangePlanner()
+        let whole = try statement(.full, keys: [])
+        #expect(whole.mapping.identity == .wholeRow)
+        try planner.delete(old: .row([.text("1"), .null]), whole)
+        #expect(plan(&planner) == ["DELETE 1"])
+        let none = RowStatement(
+            try TableMapping(
+                relation(.nothing, [("id", false), ("v", false)]), into: table(keys: [])))
+        try planner.insert([.text("1"), .text("a")], none)
+        try planner.insert([.text("1"), .text("a")], none)
+        #expect(plan(&planner) == ["INSERT 2"])
+        #expect(throws: ReplicationProtocolError.self) {
+            try planner.delete(old: .key([.text("1"), .null]), none)
+        }
+        #expect(throws: ReplicationProtocolError.self) { try planner.insert([.text("1")], none) }
+    }
+
+    @Test("names are quoted, values never pasted")
+    func quoting() throws {
+        let odd = "a\"; DROP TABLE x; --"
+        var target = table([odd, "v"], keys: [[odd]])
+        target.name = QualifiedName(schema: "s\"", name: "t'")
+        let made = RowStatement(
+            try TableMapping(relation(.primaryKey, [(odd, true), ("v", false)]), into: target))
+        let sql = made.upsert([["'"], ["\""]])
+        #expect(sql.text.contains("\"s\"\"\".\"t'\" (\"a\"\"; DROP TABLE x; --\", \"v\")"))
+        #expect(sql.parameters.count == 2)
+    }
+
+    @Test("a destination that does not fit is a clear error")
+    func mismatches() {
+        func problem(
+            _ relation: PgoutputMessage.Relation, _ table: ReplicaTable
+        ) -> String {
+            do {
+                _ = try TableMapping(relation, into: table)
+                return ""
+            } catch {
+                return error.description
+            }
+        }
+        #expect(problem(relation(), table(["id"])).contains("column \"v\" is missing in dest.t"))
+        #expect(problem(relation(), table(generated: ["v"])).contains("generated"))
+        #expect(
+            problem(relation(), table(keys: [])).contains(
+                "CREATE UNIQUE INDEX ON \"dest\".\"t\" (\"id\")"))
+        #expect(problem(relation(), table(keys: [["id", "v"]])).contains("no unique index"))
+        #expect(problem(relation(), table(["more", "v", "id"])) == "")
+        #expect(problem(relation(.full), table(keys: [["gone"], ["v"]])) == "")
+    }
+
+    @Test("a batch holds whole transactions, in memory or on disk")
+    func batch() throws {
+        var limits = TransactionBatch.Limits()
+        limits.bytes = 1000
+        limits.memory = 300
+        let batch = TransactionBatch(limits)
+        let begin = PgoutputBytes.of(pgoutputSamples[0])
+        let commit = PgoutputBytes.of(pgoutputSamples[1])
+        let insert = PgoutputBytes.of(
+            .insert(relation: 1, new: [.text(String(repeating: "x", count: 90))]))
+        var sent: [[UInt8]] = []
+        func send(_ message: [UInt8]) throws {
+            sent.append(message)
+            try batch.append(message)
+        }
+        for _ in 0..<2 {
+            try send(begin)
+            #expect(!batch.isComplete)
+            for _ in 0..<5 { try send(insert) }
+            #expect(!batch.isComplete)
+            try send(commit)
+            #expect(batch.isComplete)
+        }
+        #expect(batch.isFull && batch.transactions == 2 && batch.spool.isOnDisk)
+        #expect(batch.end == .init(rawValue: 0x16_B374_D878))
+        for _ in 0..<2 {
+            var read: [[UInt8]] = []
+            try batch.spool.forEach { read.append($0) }
+            #expect(read == sent)
+        }
+        batch.removeAll()
+        #expect(batch.isEmpty && !batch.isComplete && !batch.spool.isOnDisk)
+        #expect(throws: ReplicationProtocolError.self) { try batch.append(commit) }
+    }
+
+    @Test("pauses grow to their limit and begin anew")
+    func pauses() {
+        var random = SeededRandom(seed: 1)
+        var delay = RetryDelay(first: .seconds(1), limit: .seconds(8))
+        for bound in [1, 2, 4, 8, 8, 8] {
+            let pause = delay.next(using: &random)
+            #expect(pause >= .milliseconds(bound * 500) && pause <= .seconds(bound))
+        }
+        delay.succeeded()
+        #expect(delay.next(using: &random) <= .seconds(1))
+    }
+}
