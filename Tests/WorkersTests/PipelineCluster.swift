@@ -29,7 +29,8 @@ final class PipelineCluster: Sendable {
             cd \(folder)
             if [ "$(id -u)" = 0 ]; then chown postgres \(folder); fi
             chmod 755 \(folder)
-            \(user)\(Self.programs)/initdb -D \(folder)/data -U tester -A trust -N -E UTF8 --locale=C
+            \(user)\(Self.programs)/initdb -D \(folder)/data -U tester -A trust -N \
+                -E UTF8 --locale=C
             cat >> \(folder)/data/postgresql.conf <<'END'
             listen_addresses = '127.0.0.1'
             port = \(port)
@@ -141,7 +142,8 @@ enum LibPQConnection {
             [
                 ("host", folder), ("port", "\(port)"), ("dbname", database), ("user", "tester"),
                 ("client_encoding", "UTF8"),
-            ], wakeup: wakeup, patience: Patience(until: .now.advanced(by: .seconds(20))))
+            ], wakeup: wakeup, patience: Patience(until: .now.advanced(by: .seconds(20))),
+            grace: .seconds(5))
         defer { session.connection.close() }
         return try body { sql in
             try session.runScript(sql, Interruption(waking: wakeup)).map { row in

@@ -22,7 +22,8 @@ extension PipelineTests {
                 for number in numbers {
                     _ = try sql(
                         """
-                        BEGIN; UPDATE accounts SET balance = balance + 1 WHERE id = \(number % 20 + 1);
+                        BEGIN;
+                        UPDATE accounts SET balance = balance + 1 WHERE id = \(number % 20 + 1);
                         INSERT INTO journal VALUES (\(number), 'a'), (\(number), 'b'); COMMIT
                         """)
                 }

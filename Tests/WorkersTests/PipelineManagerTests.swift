@@ -77,7 +77,10 @@ extension PipelineTests {
             #expect(starts() == 2)
             try world.source.sql(
                 world.config,
-                "UPDATE pipelines SET updated_at = now(), ready_refresh = true, last_refresh_at = now()"
+                """
+                UPDATE pipelines
+                SET updated_at = now(), ready_refresh = true, last_refresh_at = now()
+                """
             )
             try heartbeats(5)
             #expect(starts() == 2)
@@ -155,7 +158,10 @@ extension PipelineTests {
             try world.source.run(world.sourceDatabase) { sql in
                 for round in 0..<40 {
                     _ = try sql(
-                        "INSERT INTO items SELECT i, 0 FROM generate_series(\(round * 50), \(round * 50 + 49)) i"
+                        """
+                        INSERT INTO items SELECT i, 0
+                        FROM generate_series(\(round * 50), \(round * 50 + 49)) i
+                        """
                     )
                     var now = 0
                     for cluster in [world.source, world.destination] {
@@ -165,7 +171,8 @@ extension PipelineTests {
                                 """
                                 SELECT count(*) FROM pg_stat_activity WHERE datname IN
                                     ('\(world.sourceDatabase)', '\(world.destinationDatabase)')
-                                    AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'
+                                    AND pid <> pg_backend_pid()
+                                    AND backend_type <> 'autovacuum worker'
                                 """)[0][0] ?? "")!
                     }
                     most = max(most, now)

@@ -182,7 +182,7 @@ import Testing
         #expect(batch.end == .init(rawValue: 0x16_B374_D878))
         for _ in 0..<2 {
             var read: [[UInt8]] = []
-            try batch.spool.forEach { read.append($0) }
+            try batch.spool.readAll { read.append($0) }
             #expect(read == sent)
         }
         batch.removeAll()

@@ -3,8 +3,8 @@ import LibPQ
 import Logging
 import Synchronization
 
-/// Writes what a pipeline's process tells of itself into the config database, on a thread of its own
-/// and each time with a short lease: replication never waits for that database, and no news is lost
+/// Writes what a pipeline's process tells of itself into the config database, on a thread of its
+/// own and each time with a short lease: replication never waits for that database, and no news is lost
 /// while it is away.
 final class MetadataWriter: ReplicationReport {
     private struct News {

@@ -59,7 +59,7 @@ package final class PipelineManager: Sendable {
     /// Blocks until it is stopped and every process has ended.
     package func run() {
         let clerkThread = BlockingThread { self.keepBooks() }
-        stop.reacting({ self.post(.shutdown) }) { decide() }
+        stop.reacting(with: .run { self.post(.shutdown) }) { decide() }
         mail.withLock { $0.isEnding = true }
         clerk.signal()
         clerkThread.join()

@@ -86,7 +86,7 @@ package struct PipelineWorker: Sendable {
             configuration: options.configuration)
         // Who waits for a lease of these is let go; those of the config database go on, for the
         // metadata.
-        try stop.reacting({ clients.close() }) {
+        try stop.reacting(with: .close(clients)) {
             defer { clients.close() }
             let source = try clients.client(for: definition.source.address)
             let ability = try source.withLease(for: "pipeline.source") {
@@ -105,14 +105,14 @@ package struct PipelineWorker: Sendable {
         }
     }
 
-    /// The pipeline's name, which every lease of it bears, needs a first lease to be known. Nil when
-    /// it was stopped meanwhile.
+    /// The pipeline's name, which every lease of it bears, needs a first lease to be known. Nil
+    /// when it was stopped meanwhile.
     private func firstName() throws -> String? {
         let client = try makeConfig("pipeline-\(options.pipeline)")
         defer { client.close() }
         var delay = options.retry.delay
         var random = SystemRandomNumberGenerator()
-        return try stop.reacting({ client.close() }) {
+        return try stop.reacting(with: .closeOne(client)) {
             while true {
                 do {
                     return try client.withLease(

@@ -1,11 +1,11 @@
 import LeaseClient
 import PostgresWire
 
-/// One table that is replicated by asking the source again and again: rows whose polling column went
-/// beyond where the last look ended.
+/// One table that is replicated by asking the source again and again: rows whose polling column
+/// went beyond where the last look ended.
 ///
-/// Invariant: the place is kept at the destination, in the same transaction as the rows. Deletes are
-/// not seen, nor rows whose polling column is NULL.
+/// Invariant: the place is kept at the destination, in the same transaction as the rows. Deletes
+/// are not seen, nor rows whose polling column is NULL.
 final class PolledTable {
     /// Timestamps are taken before a transaction commits, so rows may appear behind the place: for
     /// this long they are read again. Upserts make that harmless.
@@ -47,8 +47,8 @@ final class PolledTable {
                 }), into: try load(table.target, target))
         guard case .key(let key) = mapping.identity else {
             throw PipelineFailure(
-                "\(table.target) has no unique index over columns of \(table.source), which polling "
-                    + "needs: create one", isPassing: false)
+                "\(table.target) has no unique index over columns of \(table.source), which "
+                    + "polling needs: create one", isPassing: false)
         }
         let column = try Self.column(table, read, key, mapping)
         order = [column] + key.filter { $0 != column }
@@ -136,8 +136,7 @@ final class PolledTable {
         }
         text += " ORDER BY \(list) LIMIT \(Self.pageSize)"
         return try client.withLease(for: "pipeline.poll") { connection in
-            let canceller = connection.canceller
-            return try stop.reacting({ canceller.cancel() }) {
+            return try stop.reacting(with: .cancel(connection.canceller)) {
                 try connection.withTransaction(readOnly: true) { transaction in
                     try transaction.executeScript(
                         "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; "
@@ -159,8 +158,7 @@ final class PolledTable {
         }
         let next = order.map { page[page.count - 1][$0] }
         try client.withLease(for: "pipeline.apply") { connection in
-            let canceller = connection.canceller
-            try stop.reacting({ canceller.cancel() }) {
+            try stop.reacting(with: .cancel(connection.canceller)) {
                 try connection.withTransaction { transaction in
                     let answers = try transaction.pipeline([
                         "SELECT set_config('DateStyle', 'ISO', true)",
@@ -218,7 +216,8 @@ final class PolledTable {
     private func advance(to next: [String?]) -> SQL {
         SQL(
             """
-            INSERT INTO \(progress) AS p (pipeline_destination_id, table_name, polling_column, place)
+            INSERT INTO \(progress)
+                (pipeline_destination_id, table_name, polling_column, place)
             VALUES ($1, $2, $3, $4::text[])
             ON CONFLICT (pipeline_destination_id, table_name) DO UPDATE
             SET polling_column = EXCLUDED.polling_column, place = EXCLUDED.place, updated_at = now()

@@ -2,8 +2,8 @@ import LeaseClient
 import LibPQ
 import PostgresWire
 
-/// How far a slot has been applied to a destination: a row in a table of the destination, changed in
-/// the same transaction as the rows. So each source transaction takes effect there once, however
+/// How far a slot has been applied to a destination: a row in a table of the destination, changed
+/// in the same transaction as the rows. So each source transaction takes effect there once, however
 /// often it is sent.
 struct ApplyProgress: Sendable {
     static let tableName = "pglease_pipeline_progress"
@@ -57,7 +57,8 @@ struct ApplyProgress: Sendable {
     /// How far it is, and keeps every other process from applying until the transaction ends.
     func lock(_ transaction: LeaseConnection) throws -> LogSequenceNumber {
         let settings: SQL = """
-            SELECT set_config('DateStyle', 'ISO', true), set_config('IntervalStyle', 'postgres', true)
+            SELECT set_config('DateStyle', 'ISO', true),
+                set_config('IntervalStyle', 'postgres', true)
             """
         let answers = try transaction.pipeline([settings, select(locking: true)])
         _ = try answers[0].get()

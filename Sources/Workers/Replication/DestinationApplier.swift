@@ -35,8 +35,7 @@ final class DestinationApplier {
     /// Makes the progress table and reads how far the destination is.
     func prepare(_ stop: StopSignal) throws {
         applied = try client.withLease(for: "pipeline.prepare") { connection in
-            let canceller = connection.canceller
-            return try stop.reacting({ canceller.cancel() }) {
+            return try stop.reacting(with: .cancel(connection.canceller)) {
                 try progress.prepare(connection)
                 return try progress.read(connection)
             }
@@ -45,16 +44,15 @@ final class DestinationApplier {
 
     /// Applies the batch, and returns how many rows each table (by the id of its sync) got.
     ///
-    /// Throws with nothing applied, or, when the connection was lost in the COMMIT, with everything:
+    /// Throws with nothing applied, or, when the connection was lost in the COMMIT, with all of it:
     /// the next attempt finds out.
     func apply(_ batch: TransactionBatch, _ stop: StopSignal) throws -> [Int: Int] {
         let (counts, learnt) = try client.withLease(for: "pipeline.apply") { connection in
-            let canceller = connection.canceller
-            return try stop.reacting({ canceller.cancel() }) {
+            return try stop.reacting(with: .cancel(connection.canceller)) {
                 try connection.withTransaction { transaction in
                     let start = try progress.lock(transaction)
                     var attempt = Attempt(self, transaction, from: start, knowledge)
-                    try batch.spool.forEach { payload in
+                    try batch.spool.readAll { payload in
                         try stop.check()
                         try attempt.take(PgoutputDecoder.decode(payload))
                     }
@@ -94,7 +92,7 @@ final class DestinationApplier {
 
         mutating func take(_ message: PgoutputMessage) throws {
             switch message {
-            // The transaction's commit record begins there: behind what has been applied, or before.
+            // Its commit record begins there: behind what has been applied, or before.
             case .begin(let begin): isSkipping = begin.finalPosition < start
             case .relation(let relation):
                 knowledge.relations[relation.id] = relation

@@ -51,7 +51,7 @@ final class LogicalReplicator {
         streaming()
         let feed = ChangeFeed(stream, reader: wakeup)
         try feed.reading {
-            try stop.reacting({ feed.arrived.signal() }) {
+            try stop.reacting(with: .wake(feed.arrived)) {
                 try during("changes are read") { try follow(feed, appliers) }
             }
         }
@@ -62,8 +62,7 @@ final class LogicalReplicator {
     private func prepareSource() throws -> Bool {
         let client = try clients.client(for: definition.source.address)
         return try client.withLease(for: "pipeline.source") { connection in
-            let canceller = connection.canceller
-            return try stop.reacting({ canceller.cancel() }) {
+            return try stop.reacting(with: .cancel(connection.canceller)) {
                 try ReplicationSource(
                     source: definition.source, tables: definition.sourceTables
                 ).prepare(connection, logger)
@@ -81,7 +80,7 @@ final class LogicalReplicator {
         ]
         if let password = address.password { parameters.append(("password", password)) }
         let interruption = Interruption(waking: wakeup)
-        return try stop.reacting({ interruption.request() }) {
+        return try stop.reacting(with: .interrupt(interruption)) {
             try ReplicationStream.connect(
                 parameters, wakeup: wakeup,
                 patience: Patience(
@@ -171,7 +170,7 @@ final class LogicalReplicator {
         batch.removeAll()
     }
 
-    /// Tries again for as long as a failure may pass: nothing is lost meanwhile, the source keeps it.
+    /// Tries again for as long as a failure may pass: nothing is lost, the source keeps it.
     private func withRetries<Result>(
         _ destination: PipelineDefinition.Destination, _ body: () throws -> Result
     ) throws -> Result {

@@ -5,8 +5,8 @@ package import LeaseClient
 /// A backfill reads rows at the source and writes them a moment later. A change that was applied in
 /// between would be overwritten with the older row. So a backfill takes `exclusive` in the
 /// destination's transaction *before* it reads a batch at the source, and writes and commits the
-/// batch under it; who applies changes takes `shared`. What is applied after the batch is then never
-/// older than what the batch brought, or is followed by what is newer.
+/// batch under it; who applies changes takes `shared`. What is applied after the batch is then
+/// never older than what the batch brought, or is followed by what is newer.
 package enum MergeLock {
     /// For a backfill's batch, held to the end of its transaction.
     package static func exclusive(schema: String, table: String) -> SQL {

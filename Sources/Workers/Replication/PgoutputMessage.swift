@@ -61,7 +61,7 @@ package enum PgoutputMessage: Equatable, Sendable {
 
     package enum Value: Equatable, Sendable {
         case null
-        /// A large value that the statement did not touch and that the source therefore did not send.
+        /// A large value that did not change, and that the source therefore did not send.
         case unchanged
         case text(String)
         case binary([UInt8])

@@ -96,8 +96,8 @@ struct ReplicationSource {
         guard let slot = found.first else {
             guard source.createsSlot else {
                 throw PipelineFailure(
-                    "the replication slot \"\(name)\" does not exist at the source and its row does "
-                        + "not ask for it (is_replication_enabled): create it, or set that",
+                    "the replication slot \"\(name)\" does not exist at the source and its row "
+                        + "does not ask for it (is_replication_enabled): create it, or set that",
                     isPassing: false)
             }
             // Waits for the transactions that run at the source now.
@@ -112,8 +112,9 @@ struct ReplicationSource {
         }
         if slot.2 {
             throw PipelineFailure(
-                "the replication slot \"\(name)\" has lost changes (the source removed its log, see "
-                    + "max_slot_wal_keep_size): drop it, and backfill the tables", isPassing: false)
+                "the replication slot \"\(name)\" has lost changes (the source removed its log, "
+                    + "see max_slot_wal_keep_size): drop it, and backfill the tables",
+                isPassing: false)
         }
         return false
     }

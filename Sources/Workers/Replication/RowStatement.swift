@@ -96,8 +96,8 @@ struct RowStatement: Sendable {
                     : "\(name(column))::text IS NOT DISTINCT FROM "
                         + "$\(values.count)::text::\(type(column))::text")
         }
-        return
-            "ctid = (SELECT ctid FROM \(target) WHERE \(matches.joined(separator: " AND ")) LIMIT 1)"
+        let all = matches.joined(separator: " AND ")
+        return "ctid = (SELECT ctid FROM \(target) WHERE \(all) LIMIT 1)"
     }
 
     private static let withoutEquality: Set<String> = [

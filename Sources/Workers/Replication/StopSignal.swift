@@ -1,15 +1,39 @@
+import LeaseClient
 import LibPQ
 import Synchronization
 
 /// The wish that a process ends its work, made once and from any thread.
 ///
-/// Who waits for something registers what ends the wait; it runs on the thread that makes the wish,
-/// so it must not block.
+/// Who waits for something registers what ends the wait; it happens on the thread that makes the
+/// wish.
 package final class StopSignal: Sendable {
+    /// What the request does to who works or waits. It never blocks.
+    enum Reaction: Sendable {
+        case wake(Wakeup)
+        case interrupt(Interruption)
+        /// The statement that runs is cancelled.
+        case cancel(StatementCanceller)
+        /// Who waits for a lease is let go.
+        case close(DatabaseClients)
+        case closeOne(LeaseClient)
+        case run(@Sendable () -> Void)
+
+        fileprivate func happen() {
+            switch self {
+            case .wake(let wakeup): wakeup.signal()
+            case .interrupt(let interruption): interruption.request()
+            case .cancel(let canceller): canceller.cancel()
+            case .close(let clients): clients.close()
+            case .closeOne(let client): client.close()
+            case .run(let action): action()
+            }
+        }
+    }
+
     private struct State {
         var isRequested = false
         var next = 0
-        var reactions: [Int: @Sendable () -> Void] = [:]
+        var reactions: [Int: Reaction] = [:]
     }
 
     private let state = Mutex(State())
@@ -23,20 +47,21 @@ package final class StopSignal: Sendable {
             state.isRequested = true
             return Array(state.reactions.values)
         }
-        for react in reactions { react() }
+        for reaction in reactions { reaction.happen() }
     }
 
-    /// Runs `body`, during which a request calls `react`; at once when it has been made already.
+    /// Runs `body`, during which a request makes the reaction happen; at once when it has been
+    /// made already.
     func reacting<Result>(
-        _ react: @escaping @Sendable () -> Void, during body: () throws -> Result
+        with reaction: Reaction, during body: () throws -> Result
     ) rethrows -> Result {
         let (key, isLate) = state.withLock { state in
             state.next += 1
-            state.reactions[state.next] = react
+            state.reactions[state.next] = reaction
             return (state.next, state.isRequested)
         }
         defer { state.withLock { $0.reactions[key] = nil } }
-        if isLate { react() }
+        if isLate { reaction.happen() }
         return try body()
     }
 
@@ -44,7 +69,7 @@ package final class StopSignal: Sendable {
     func wait(for time: Duration) -> Bool {
         let wakeup = Wakeup()
         let deadline = ContinuousClock.now.advanced(by: time)
-        return reacting({ wakeup.signal() }) {
+        return reacting(with: .wake(wakeup)) {
             while !isRequested, wakeup.wait(until: deadline) {}
             return isRequested
         }

@@ -35,7 +35,7 @@ final class TransactionSpool {
     }
 
     /// All messages in the order in which they came; may be read several times.
-    func forEach(_ body: ([UInt8]) throws -> Void) throws {
+    func readAll(_ body: ([UInt8]) throws -> Void) throws {
         for message in messages { try body(message) }
         guard let file else { return }
         guard fflush(file) == 0, fseek(file, 0, SEEK_SET) == 0 else { throw SpoolFailure(errno) }
