@@ -25,6 +25,11 @@ class Way:
     def pooler(self, postgres, size):
         """The pooler, not yet started, or None."""
 
+    @property
+    def shares_pools(self):
+        """Defect D1: a pipeline's process and the main process use one pool and its connections."""
+        return self.module == "psycopg2" and self.start_method is None
+
     def start_workers(self, postgres, pooler, size, log_path):
         place = (pooler.dsn_host, pooler.dsn_port) if pooler else (postgres.host, postgres.port)
         values = {
@@ -82,8 +87,10 @@ def userlist():
 WAYS = {
     "own": OwnPools("own pools", own_max=None),
     "own-large": OwnPools(f"own pools, at most {LARGE} each"),
+    "own-spawn": OwnPools("own pools, start method spawn", own_max=None, start_method="spawn"),
     "pgbouncer": ThroughPgbouncer("pgbouncer, transaction mode"),
     "pglease": ThroughPglease("pglease, only the address changed"),
+    "pglease-spawn": ThroughPglease("pglease, start method spawn", start_method="spawn"),
     "pglease-within": ThroughPglease("pglease, reserve inside the limit", within=True),
     "pglease-small-own": ThroughPglease("pglease, own pools left small", own_max=None),
     "pglease-module": ThroughPglease("pglease, pglease.psycopg2_pool", module="pglease"),

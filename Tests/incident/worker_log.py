@@ -1,36 +1,48 @@
-"""Errors in the workers' log, counted by kind. The first kind that fits a line has it."""
+"""Errors in the workers' log, counted by kind. The first kind that fits a record has it."""
 
 import re
 
 KINDS = {
     "gave up (exhausted)": r"Failed to get connection from pool \(exhausted\)",
-    "pool exhausted": r"connection pool exhausted|Connection pool exhausted",
-    "broker: no connection": r"no server connection|query_wait_timeout|53300|Held by:",
-    "broker: pool lock": r"pool lock|40P01",
-    "broker: lease ended": r"57P05|revoked",
-    "statement timeout": r"statement timeout|canceling statement",
+    "pool exhausted": r"[Cc]onnection pool exhausted|PoolError",
+    "broker: no connection": r"no server connection|Held by:|query_wait_timeout",
+    "broker: pool lock": r"pool lock|pool is locked|deadlock",
+    "broker: lease ended": r"lease .*(revoked|taken back)|_timeout of",
+    "statement timeout": r"due to statement timeout",
     "connect timeout": r"timeout expired",
-    "connection lost": r"server closed the connection|connection already closed|SSL connection"
+    "answers mixed": r"PGRES_|lost synchronization|message type 0x|error with status"
+                     r"|no results to fetch|another command is already|cannot be used inside a transaction",
+    "connection lost": r"server closed the connection|connection already closed"
                        r"|terminating connection|connection to server .* failed|could not receive",
-    "answers mixed": r"PGRES_|lost synchronization|message type 0x|unexpected response"
-                     r"|no results to fetch|error with status|another command is already|commands ignored"
-                     r"|cannot be used inside a transaction",
     "other error": r" - ERROR - | - CRITICAL - |^Traceback|^Exception",
     "process died": r"process died",
 }
-PATTERNS = {kind: re.compile(pattern) for kind, pattern in KINDS.items()}
+PATTERNS = {kind: re.compile(pattern, re.MULTILINE) for kind, pattern in KINDS.items()}
+
+# What a record of several lines goes on with: PostgreSQL's fields, and a traceback's lines.
+CONTINUATION = re.compile(r"^(DETAIL|HINT|LINE|CONTEXT|Traceback|\s|\w+(\.\w+)*(Error|Exception):|$)")
 
 
-def count(text):
-    """{kind: lines}, for the kinds that occur."""
-    found = {}
+def records(text):
+    """The log's records, each with the lines that belong to it."""
+    found = []
     for line in text.splitlines():
-        for kind, pattern in PATTERNS.items():
-            if pattern.search(line):
-                found[kind] = found.get(kind, 0) + 1
-                break
+        if found and CONTINUATION.match(line):
+            found[-1] += "\n" + line
+        else:
+            found.append(line)
     return found
 
 
-def examples(text, kind, at_most=3):
-    return [line for line in text.splitlines() if PATTERNS[kind].search(line)][:at_most]
+def kind_of(record):
+    return next((kind for kind, pattern in PATTERNS.items() if pattern.search(record)), None)
+
+
+def count(text):
+    """{kind: records}, for the kinds that occur."""
+    found = {}
+    for record in records(text):
+        kind = kind_of(record)
+        if kind:
+            found[kind] = found.get(kind, 0) + 1
+    return found

@@ -25,11 +25,12 @@ def start_postgres():
 
 
 class World:
-    """Databases with `pipelines` pipelines in START and `jobs` jobs in PENDING, `rows` rows each."""
+    """Databases with pipelines to start, and jobs to do, a table each."""
 
-    def __init__(self, postgres, pipelines, jobs, rows):
-        self.postgres, self.pipelines, self.jobs, self.rows = postgres, pipelines, jobs, rows
-        self.tables = [f"orders_{number:02}" for number in range(1, jobs + 1)]
+    def __init__(self, postgres, size):
+        self.postgres, self.pipelines, self.rows = postgres, size.pipelines, size.rows
+        self.status = "PAUSE" if size.paused else "START"
+        self.tables = [f"orders_{number:02}" for number in range(1, size.jobs + 1)]
         for name, owner in ((CONFIG, CONFIG_ROLE), (SOURCE, "reader"), (WAREHOUSE, "writer")):
             postgres.sql(f"CREATE DATABASE {name} OWNER {owner}")
         self._fill_source()
@@ -83,7 +84,7 @@ class World:
                 " 'user', 'writer', 'password', '', 'schema', 'public'))",
                 (number, f"destination {number}", host, port, WAREHOUSE))
             self.config("INSERT INTO pipelines (id, name, source_id, status)"
-                        " VALUES (%s, %s, %s, 'START')", (number, f"pipeline_{number}", number))
+                        " VALUES (%s, %s, %s, %s)", (number, f"pipeline_{number}", number, self.status))
             self.config("INSERT INTO pipelines_destination (id, pipeline_id, destination_id)"
                         " VALUES (%s, %s, %s)", (number, number, number))
             self._sync(number, f"events_{number}")
