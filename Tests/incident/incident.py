@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import worker_log
 from harness.waiting import NotInTime, eventually
 from observer import Observer
+from ways import PIPELINE_CAP
 from world import CONFIG_ROLE, ENDED, World
 
 
@@ -67,6 +68,8 @@ class Seen:
         # A forked pool may hang or end a pipeline, whatever is behind it.
         if self.streaming < self.size.streams and not self.shares_pools:
             wrong.append(f"{self.streaming} of {self.size.streams} pipelines write")
+        wrong += [f"{group}: {count} leases at once" for group, count in self.most_of_group.items()
+                  if group.startswith("pipeline-") and count > PIPELINE_CAP]
         wrong += [f"{count} times: {kind}" for kind, count in self.errors.items()
                   if kind in FORBIDDEN]
         return wrong + self.left_over + self.faults
@@ -89,12 +92,12 @@ def run(postgres, name, way, size, limit=200, quiet=60, ending="interrupt", log_
         if pooler:
             pooler.start()
         broker = pooler if pooler and pooler.program == "pglease" else None
-        observer = Observer(postgres, way.full(size), broker)
+        observer = Observer(postgres, way.roles, way.full(size), broker)
         observer.start()
         workers = way.start_workers(postgres, pooler, size, log_path or f"{postgres.folder}/workers.log")
-        watch(world, size, workers, seen, limit, quiet)
+        watch(world, way, workers, seen, limit, quiet)
         end(workers, ending, seen)
-        look_at_what_is_left(postgres, pooler, broker, seen)
+        look_at_what_is_left(postgres, way, pooler, broker, seen)
         seen.sessions = postgres.log()[mark:].count(f"authorized: user={CONFIG_ROLE} ")
         conclude(world, workers, seen)
         if pooler:
@@ -111,7 +114,8 @@ def run(postgres, name, way, size, limit=200, quiet=60, ending="interrupt", log_
     return seen
 
 
-def watch(world, size, workers, seen, limit, quiet):
+def watch(world, way, workers, seen, limit, quiet):
+    size = seen.size
     start = changed = time.monotonic()
     last = None
 
@@ -124,8 +128,10 @@ def watch(world, size, workers, seen, limit, quiet):
         ended = sum(statuses.get(one, 0) for one in ENDED) == size.jobs
         if ended and seen.seconds is None:
             seen.seconds = now - start
-        if workers.process.poll() is not None:
-            seen.faults.append(f"the workers ended with status {workers.process.returncode}")
+        if workers.ended() is not None:
+            seen.faults.append(f"the workers ended with status {workers.ended()}")
+        if way.feeds:
+            world.feed()
         return ended and streaming == size.streams or seen.faults or now - changed > quiet
 
     try:
@@ -143,16 +149,16 @@ def end(workers, ending, seen):
         seen.shut_down = "killed"
 
 
-def look_at_what_is_left(postgres, pooler, broker, seen):
+def look_at_what_is_left(postgres, way, pooler, broker, seen):
     """Every lease is back: none in the console, no client, no backend in a transaction."""
     def left():
         found = []
         if broker:
             found += [f"a lease is not back: {row}" for row in broker.console("SHOW LEASES")]
-            row = broker.pool("rosetta", CONFIG_ROLE)
-            if row and any(int(row[name]) for name in ("cl_active", "cl_waiting", "sv_active")):
-                found.append(f"the pool is not at rest: {row}")
-        rows = postgres.backends(user=CONFIG_ROLE)
+            found += [f"a pool is not at rest: {row}" for row in broker.console("SHOW POOLS")
+                      if row["user"] in way.roles and any(
+                          int(row[name]) for name in ("cl_active", "cl_waiting", "sv_active"))]
+        rows = [row for role in way.roles for row in postgres.backends(user=role)]
         busy = [row for row in rows if row[3] != "idle"] if pooler else rows
         return found + [f"a backend is not at rest: {row}" for row in busy]
 

@@ -10,21 +10,21 @@ from world import CONFIG_ROLE
 # Every connection is idle in transaction, and none of them has changed for so long: a pool lock.
 LOCKED_AFTER = 1.0
 
-BACKENDS = f"""
-    SELECT application_name, state,
-           extract(epoch FROM clock_timestamp() - state_change)::float
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = '{CONFIG_ROLE}'
+BACKENDS = """
+    SELECT usename, state, extract(epoch FROM clock_timestamp() - state_change)::float
+    FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = ANY (%s)
         AND application_name <> 'harness'
 """
 
 
 class Observer(threading.Thread):
-    """Samples until it is stopped. `size`: with so many connections a pooler's pool is full, or None."""
+    """Samples until it is stopped. `roles`: whose connections are counted, each role by itself; `size`:
+    with so many a pooler's pool is full, or None."""
 
-    def __init__(self, postgres, size, broker=None):
+    def __init__(self, postgres, roles, size, broker=None):
         super().__init__(daemon=True)
         self.connection = postgres.connect(user="postgres")
-        self.size, self.broker = size, broker
+        self.roles, self.size, self.broker = roles, size, broker
         self.asked_to_stop = threading.Event()
         self.samples = 0
         self.most = self.most_in_transaction = self.most_leases = 0
@@ -49,9 +49,11 @@ class Observer(threading.Thread):
 
     def _look_at_backends(self):
         with self.connection.cursor() as cursor:
-            cursor.execute(BACKENDS)
-            rows = cursor.fetchall()
-        self.most = max(self.most, len(rows))
+            cursor.execute(BACKENDS, (list(self.roles),))
+            found = cursor.fetchall()
+        for role in self.roles:
+            self.most = max(self.most, sum(1 for row in found if row[0] == role))
+        rows = [row for row in found if row[0] == CONFIG_ROLE]
         held = [age for _, state, age in rows if (state or "").startswith("idle in transaction")]
         self.most_in_transaction = max(self.most_in_transaction, len(held))
         return self.size is not None and len(held) == len(rows) >= self.size \
@@ -63,7 +65,7 @@ class Observer(threading.Thread):
             waiters = self.broker.console("SHOW WAITERS")
         except (OSError, Closed, Refused):
             return
-        mine = [row for row in leases if row["user"] == CONFIG_ROLE]
+        mine = [row for row in leases if row["user"] in self.roles]
         self.most_leases = max(self.most_leases, len(mine))
         self.most_waiting = max(self.most_waiting, len(waiters))
         for group in {row["group"] for row in mine}:

@@ -23,6 +23,10 @@ class PythonWorkers:
                 env=inherited | environment | {"PYTHONPATH": python_path(),
                                                "PYTHONDONTWRITEBYTECODE": "1"})
 
+    def ended(self):
+        """The exit status once it has ended, else None."""
+        return self.process.poll()
+
     def log(self):
         with open(self.log_path, errors="replace") as log:
             return log.read()

@@ -2,15 +2,25 @@
 
 from harness.pooler import Pgbouncer, Pooler
 from python_workers import PythonWorkers
-from world import CONFIG_ROLE
+from swift_workers import SwiftWorkers
+from world import CONFIG, CONFIG_ROLE
 
 # A process's own pool is no longer the bound once a broker is: it only has to be large enough.
 LARGE = 200
 RESERVE = 3
+PIPELINE_CAP = 9
 
 
 class Way:
-    """One way: what is started besides PostgreSQL, and the workers' environment."""
+    """One way: what is started besides PostgreSQL, and the workers' environment.
+
+    `roles`: whose connections are watched, each against the limit. `groups`: the broker's.
+    `feeds`: rows have to be put into the sources for the pipelines; Python's make their own.
+    """
+
+    roles = (CONFIG_ROLE,)
+    groups = {}
+    feeds = False
 
     def __init__(self, title, own_max=LARGE, module="psycopg2", start_method=None):
         self.title, self.own_max = title, own_max
@@ -34,7 +44,7 @@ class Way:
         place = (pooler.dsn_host, pooler.dsn_port) if pooler else (postgres.host, postgres.port)
         values = {
             "ROSETTA_DB_HOST": str(place[0]), "ROSETTA_DB_PORT": str(place[1]),
-            "ROSETTA_DB_NAME": "rosetta", "ROSETTA_DB_USER": CONFIG_ROLE,
+            "ROSETTA_DB_NAME": CONFIG, "ROSETTA_DB_USER": CONFIG_ROLE,
             "MAIN_POOL_MAX_CONN": str(self.own_max or size.pool),
             "ROSETTA_POOL_MODULE": self.module, "BACKFILL_BATCH_SIZE": str(size.batch),
         }
@@ -77,7 +87,19 @@ class ThroughPglease(Way):
             postgres,
             {"default_pool_size": self.full(size), "reserve_pool_size": RESERVE,
              "max_client_conn": 1000, "log_format": "text"},
-            userlist=userlist())
+            groups=self.groups, userlist=userlist())
+
+
+class BySwiftWorkers(ThroughPglease):
+    """The Swift managers. Sources and destinations are reached through the broker as well."""
+
+    roles = (CONFIG_ROLE, "reader", "writer")
+    groups = {"pipeline-*": f"max_leases={PIPELINE_CAP}"}
+    feeds = True
+
+    def start_workers(self, postgres, pooler, size, log_path):
+        return SwiftWorkers(pooler.dsn(CONFIG_ROLE, CONFIG),
+                            f"{pooler.dsn_host}:{pooler.dsn_port}", size.batch, log_path)
 
 
 def userlist():
@@ -94,4 +116,5 @@ WAYS = {
     "pglease-within": ThroughPglease("pglease, reserve inside the limit", within=True),
     "pglease-small-own": ThroughPglease("pglease, own pools left small", own_max=None),
     "pglease-module": ThroughPglease("pglease, pglease.psycopg2_pool", module="pglease"),
+    "pglease-swift": BySwiftWorkers("pglease, the Swift workers", module=None),
 }

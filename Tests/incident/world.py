@@ -20,7 +20,7 @@ def start_postgres():
     """A cluster with the three roles: the workers' on the config database, a reader, a writer."""
     postgres = Postgres(settings=POSTGRES_SETTINGS)
     for role in (CONFIG_ROLE, "reader", "writer"):
-        postgres.sql(f"CREATE ROLE {role} LOGIN")
+        postgres.sql(f"CREATE ROLE {role} LOGIN REPLICATION")
     return postgres
 
 
@@ -53,6 +53,8 @@ class World:
             run(f"CREATE TABLE {table} (id bigint PRIMARY KEY, name text, amount numeric, made timestamptz);"
                 f" INSERT INTO {table} SELECT i, 'order ' || i || E'\\t' || {number}, i * 1.25, now()"
                 f" FROM generate_series(1, {self.rows}) i")
+        for number in range(1, self.pipelines + 1):
+            run(f"CREATE TABLE events_{number} (id bigserial PRIMARY KEY, name text)")
         run("CREATE PUBLICATION publication FOR ALL TABLES", user="postgres")
         for name in self._slots():
             self.postgres.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", (name,),
@@ -99,6 +101,12 @@ class World:
                     " table_name, table_name_target) VALUES (%s, %s, %s)", (pipeline, table, table))
         self.config("INSERT INTO table_metadata_list (source_id, table_name) VALUES (%s, %s)",
                     (pipeline, table))
+
+    def feed(self):
+        """Some rows for each pipeline to replicate."""
+        self.postgres.sql("".join(
+            f"INSERT INTO events_{number} (name) SELECT 'event ' || i FROM generate_series(1, 5) i;"
+            for number in range(1, self.pipelines + 1)), dbname=SOURCE)
 
     # What came of it.
 
