@@ -58,14 +58,20 @@ class Seen:
     shut_down: str = ""
     faults: list = field(default_factory=list)
 
+    @property
+    def spoilt(self):
+        """Jobs that are not right where parent and child read each other's answers (defect D1): that
+        ends and hangs jobs and pipelines whatever is behind the socket, so it is told, not judged."""
+        mixed = self.errors.get("answers mixed", 0) + self.errors.get("connection lost", 0)
+        return self.size.jobs - self.right if self.shares_pools and mixed else 0
+
     def judge(self):
         """What is not as it should be, as sentences."""
         wrong = []
-        if self.right < self.size.jobs:
+        if self.right < self.size.jobs and not self.spoilt:
             wrong.append(f"{self.right} of {self.size.jobs} jobs completed with the right rows")
         if self.limit and self.most_connections > self.limit:
             wrong.append(f"{self.most_connections} server connections, the limit is {self.limit}")
-        # A forked pool may hang or end a pipeline, whatever is behind it.
         if self.streaming < self.size.streams and not self.shares_pools:
             wrong.append(f"{self.streaming} of {self.size.streams} pipelines write")
         wrong += [f"{group}: {count} leases at once" for group, count in self.most_of_group.items()

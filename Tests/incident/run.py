@@ -22,7 +22,7 @@ SIZES = {
     "many": Size(pool=10, pipelines=10, jobs=30),
 }
 
-COLUMNS = ("way", "jobs right", "seconds", "connections", "limit", "sessions", "locked s",
+COLUMNS = ("way", "COMPLETED", "rows right", "seconds", "connections", "limit", "sessions", "locked s",
            "exhausted", "gave up", "other errors", "pipelines", "leases back")
 
 
@@ -30,7 +30,7 @@ def row(title, seen):
     others = {kind: count for kind, count in seen.errors.items()
               if kind not in ("pool exhausted", "gave up (exhausted)", "process died")}
     return (
-        title, f"{seen.right} of {seen.size.jobs}",
+        title, f"{seen.completed} of {seen.size.jobs}", f"{seen.right} of {seen.size.jobs}",
         "stuck" if seen.stuck else f"{seen.seconds:.1f}", str(seen.most_connections),
         str(seen.limit or "none"), str(seen.sessions), f"{seen.locked_seconds:.1f}",
         str(seen.errors.get("pool exhausted", 0)), str(seen.errors.get("gave up (exhausted)", 0)),
