@@ -113,7 +113,8 @@ WAYS = {
     "pgbouncer": ThroughPgbouncer("pgbouncer, transaction mode"),
     "pglease": ThroughPglease("pglease, only the address changed"),
     "pglease-spawn": ThroughPglease("pglease, start method spawn", start_method="spawn"),
-    "pglease-within": ThroughPglease("pglease, reserve inside the limit", within=True),
+    "pglease-within": ThroughPglease(
+        "pglease, spawn, reserve inside the limit", within=True, start_method="spawn"),
     "pglease-small-own": ThroughPglease("pglease, own pools left small", own_max=None),
     "pglease-module": ThroughPglease("pglease, pglease.psycopg2_pool", module="pglease"),
     "pglease-swift": BySwiftWorkers("pglease, the Swift workers", module=None),

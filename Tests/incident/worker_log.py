@@ -14,7 +14,7 @@ KINDS = {
                      r"|no results to fetch|another command is already|cannot be used inside a transaction",
     "connection lost": r"server closed the connection|connection already closed"
                        r"|terminating connection|connection to server .* failed|could not receive",
-    "other error": r" - ERROR - | - CRITICAL - |^Traceback|^Exception",
+    "other error": r" - ERROR - | - CRITICAL - |^Traceback|^Exception|^\S+Z (error|critical) ",
     "process died": r"process died",
 }
 PATTERNS = {kind: re.compile(pattern, re.MULTILINE) for kind, pattern in KINDS.items()}
