@@ -68,7 +68,7 @@ class Observer(threading.Thread):
         mine = [row for row in leases if row["user"] in self.roles]
         self.most_leases = max(self.most_leases, len(mine))
         self.most_waiting = max(self.most_waiting, len(waiters))
-        for group in {row["group"] for row in mine}:
+        for group in {row["group"] for row in mine if row["group"]}:
             count = sum(1 for row in mine if row["group"] == group)
             self.most_of_group[group] = max(self.most_of_group.get(group, 0), count)
 
