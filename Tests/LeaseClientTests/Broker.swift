@@ -31,7 +31,8 @@ final class Broker: @unchecked Sendable {
         var all = [
             "listen_port": "\(port)", "unix_socket_dir": folder, "listen_addr": "127.0.0.1",
             "pool_mode": "transaction", "auth_type": "trust", "auth_file": "\(folder)/users",
-            "admin_users": "tester", "log_format": "json", "default_pool_size": "10", "reserve_pool_size": "0",
+            "admin_users": "tester", "log_format": "json", "default_pool_size": "10",
+            "reserve_pool_size": "0",
             "shutdown_grace": "5", "server_tls_sslmode": "disable",
         ]
         all.merge(settings) { _, wanted in wanted }
