@@ -38,6 +38,8 @@ struct RelayWorld {
         var returning: DirectReturn?
         /// Half a message is left on it, in either direction: nobody can say what comes of that.
         var isTorn = false
+        /// Errors that its client has not read, and a cancel under way: with three it may be given up.
+        var errorsLeft = 0
         var isFree: Bool { !isLeased && !isResetting }
     }
 
@@ -200,8 +202,13 @@ struct RelayWorld {
 
     /// The backend deals with a message, in the name of who holds it.
     private mutating func work(_ index: Int) {
+        let wasDead = servers[index].backend.isDead
         for _ in 0..<Int.random(in: 1...6, using: &random) {
             guard servers[index].backend.step() else { break }
+        }
+        let isRegained = servers[index].returning != nil && !servers[index].isTorn
+        if isRegained, !wasDead, servers[index].backend.isDead {
+            violation = "server \(index) dies of what it is sent to end a direct lease"
         }
         let maySpeak = servers[index].isLeased && servers[index].returning == nil
         if chance(6), maySpeak, !servers[index].backend.isDead {

@@ -91,6 +91,14 @@ extension RelayWorld {
         servers[server].isExplicit = true
         // A cancel that the client sent before it returned.
         if chance(10) { servers[server].backend.cancels = 1 }
+        // A client may have killed it by what it said: that is no fault of the broker's.
+        var left = servers[server].backend
+        left.input += servers[server].wire
+        while left.step() {}
+        if left.isDead { servers[server].isTorn = true }
+        servers[server].errorsLeft =
+            RelayTranscript.ofServer(left.output).count { $0.hasPrefix("E") }
+            + servers[server].backend.cancels
         var machine = DirectReturn(nonce: random.next())
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
@@ -132,7 +140,7 @@ extension RelayWorld {
             violation = "server \(server) is said to be cleaned by a query that was not sent"
         case .broken(let reason):
             note("server \(server) is given up: \(reason)")
-            if !servers[server].isTorn, reason != "it answers with errors only" {
+            if !servers[server].isTorn, servers[server].errorsLeft < 3 {
                 violation = "server \(server) is given up: \(reason)"
             }
             replace(server)
