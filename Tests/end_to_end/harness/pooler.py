@@ -85,7 +85,8 @@ class Pooler:
             "pool_mode": "transaction", "auth_type": "trust", "auth_file": str(self.userlist_path),
             "admin_users": "admin", "stats_users": "watcher", "log_format": "json",
             "default_pool_size": "10", "max_client_conn": "500", "server_tls_sslmode": "disable",
-            "shutdown_grace": "5",
+            # All clients of a test are one process: the reserve would be lent to them as to a locked one.
+            "shutdown_grace": "5", "reserve_pool_size": "0",
         }
 
     def server(self, **more):
