@@ -60,7 +60,7 @@ package struct SQLState: RawRepresentable, Hashable, Sendable {
     package static let programLimitExceeded = SQLState("54000")
 
     /// `object_not_in_prerequisite_state`.
-    package static let objectNotInPrerequisiteState = SQLState("55000")
+    package static let objectNotInPrerequisite = SQLState("55000")
 
     // Class 57: operator intervention.
     package static let queryCanceled = SQLState("57014")

@@ -6,7 +6,7 @@ import Testing
 /// A client that has its server directly speaks to the broker: only lease commands are for it.
 /// No byte can reach a server: `runWithoutLease` has no way to one.
 @Suite struct RelayLeaseDirectTests {
-    private let refusal = PgError.error(.objectNotInPrerequisiteState, "direct")
+    private let refusal = PgError.error(.objectNotInPrerequisite, "direct")
     private let told = "E(55000,direct)"
 
     private func answers(

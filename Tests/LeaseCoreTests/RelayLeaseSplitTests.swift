@@ -159,7 +159,7 @@ import Testing
             var relay = RelayFixture(
                 pooling, prepared: seed.isMultiple(of: 5) ? 0 : 2, maxMessageSize: 1 << 16)
             let refusal: PgError? =
-                seed.isMultiple(of: 2) ? .error(.objectNotInPrerequisiteState, "direct") : nil
+                seed.isMultiple(of: 2) ? .error(.objectNotInPrerequisite, "direct") : nil
             for _ in 0..<20 {
                 var bytes: [UInt8] = []
                 for _ in 0..<Int.random(in: 1...4, using: &random) {

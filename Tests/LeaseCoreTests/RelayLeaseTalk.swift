@@ -80,7 +80,7 @@ struct RelayLeaseTalk {
         switch command {
         case .acquire:
             if isHeld {
-                fail(.objectNotInPrerequisiteState, form)
+                fail(.objectNotInPrerequisite, form)
             } else if hasServer, relay.server.status != .idle {
                 fail(.activeSqlTransaction, form)
             } else {
@@ -93,7 +93,7 @@ struct RelayLeaseTalk {
             }
         case .giveBack:
             guard isHeld else {
-                fail(.objectNotInPrerequisiteState, form)
+                fail(.objectNotInPrerequisite, form)
                 return
             }
             isHeld = false

@@ -15,10 +15,10 @@ struct RelayBackendLeases {
 
     init(_ pooling: RelayMode.Pooling) { self.pooling = pooling }
 
-    static let direct = PgError.error(.objectNotInPrerequisiteState, "direct")
+    static let direct = PgError.error(.objectNotInPrerequisite, "direct")
     static let refused = PgError.error(.syntaxError, "syntax error at or near \"ME\"")
-    static let held = PgError.error(.objectNotInPrerequisiteState, "held")
-    static let notHeld = PgError.error(.objectNotInPrerequisiteState, "not held")
+    static let held = PgError.error(.objectNotInPrerequisite, "held")
+    static let notHeld = PgError.error(.objectNotInPrerequisite, "not held")
     static let inTransaction = PgError.error(.activeSqlTransaction, "in a transaction")
     static let rolledBack = PgError(
         severity: .warning, sqlState: .activeSqlTransaction, message: "rolled back")

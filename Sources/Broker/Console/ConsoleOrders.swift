@@ -42,13 +42,13 @@ extension Broker {
         if let database {
             guard stops.pausedDatabases.insert(database).inserted, !stops.pausesAll else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisiteState, "database \(database) is paused already",
+                    .objectNotInPrerequisite, "database \(database) is paused already",
                     hint: "RESUME \(database) lets it go on.")
             }
         } else {
             guard !stops.pausesAll else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisiteState, "the broker is paused already",
+                    .objectNotInPrerequisite, "the broker is paused already",
                     hint: "RESUME lets it go on.")
             }
             stops.pausesAll = true
@@ -62,7 +62,7 @@ extension Broker {
         if let database {
             guard stops.pausedDatabases.remove(database) != nil else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisiteState,
+                    .objectNotInPrerequisite,
                     "database \(database) is not paused by itself",
                     hint: stops.pausesAll
                         ? "The broker is paused as a whole: RESUME."
@@ -71,7 +71,7 @@ extension Broker {
         } else {
             guard stops.pausesAll || !stops.pausedDatabases.isEmpty else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisiteState, "the broker is not paused",
+                    .objectNotInPrerequisite, "the broker is not paused",
                     hint: "PAUSE pauses it.")
             }
             stops.pausesAll = false

@@ -25,6 +25,7 @@ extension Broker {
         }
         guard mayConfine(server, to: client) else { return .contention }
         guard client.outbound.isEmpty else { return .clientDoesNotRead }
+        guard server.carry.isEmpty else { return .serverSpeaks }
         return nil
     }
 
@@ -59,7 +60,7 @@ extension Broker {
 
     /// What the client is told that speaks to the broker meanwhile.
     static let leaseIsDirect = PgError.error(
-        .objectNotInPrerequisiteState, "the lease of this connection is direct",
+        .objectNotInPrerequisite, "the lease of this connection is direct",
         detail: "Its statements go over the descriptor that came with the answer to LEASE DIRECT.",
         hint:
             "Send LEASE RETURN first. LEASE DIRECT is for client modules; by hand, use LEASE without DIRECT."
@@ -198,5 +199,6 @@ enum NotDirect: String {
     case serverUsesTLS = "the server connection uses TLS"
     case otherUser = "another uid has direct leases of this pool"
     case contention = "more processes than connections want direct leases"
+    case serverSpeaks = "the server is in the middle of a message"
     case clientDoesNotRead = "the client has not read what it was sent before"
 }

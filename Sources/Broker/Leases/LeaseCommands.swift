@@ -171,7 +171,7 @@ extension Broker {
     // MARK: Refusals
 
     private static let leaseIsHeld = PgError.error(
-        .objectNotInPrerequisiteState, "a lease is held already",
+        .objectNotInPrerequisite, "a lease is held already",
         hint: "A session holds one at a time: send LEASE RETURN first, or use another connection.")
 
     private static let leaseInTransaction = PgError.error(
@@ -179,12 +179,12 @@ extension Broker {
         hint: "Send LEASE before BEGIN (in psycopg2: with conn.autocommit = True).")
 
     private static let noLease = PgError.error(
-        .objectNotInPrerequisiteState, "no lease is held",
+        .objectNotInPrerequisite, "no lease is held",
         detail: "LEASE RETURN ends a lease that LEASE began on this connection.",
         hint: "It may have been returned before: one LEASE RETURN for one LEASE.")
 
     private static let notExplicit = PgError.error(
-        .objectNotInPrerequisiteState, "no lease is held by LEASE",
+        .objectNotInPrerequisite, "no lease is held by LEASE",
         detail: "The server connection is held by the session or by an open transaction.",
         hint: "It goes back by itself: at the end of the transaction, or of the session.")
 

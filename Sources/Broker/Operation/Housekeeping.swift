@@ -175,7 +175,7 @@ extension Broker {
         client.awaitsQuiet = false
         server.isUnknown = !isOver
         endLease(server, isOver ? .broken : .dirty)
-        failLeaseCall(client, error)
+        if outcome == .goesOn { failLeaseCall(client, error) }
         if outcome == .ends {
             close(client, because: error.message)
         } else if isSession {

@@ -119,11 +119,11 @@ extension Broker {
         server.pool.accept(profile)
         server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
         guard wasHeld, let client = server.client else { return }
-        if let call = client.call {
-            answerLease(server, client, call)
-        } else {
+        guard let call = client.call else {
             queueToResume(client)
+            return
         }
+        if server.stream.isQuiet { answerLease(server, client, call) }
     }
 
     /// The client learns values that differ from what it was told before.

@@ -139,9 +139,15 @@ extension Broker {
             if client.told !== server.parameters, !server.stream.passing.isHalfPassed {
                 tellNews(client, server)
             }
-            if client.awaitsQuiet, !server.stream.isOwing {
+            if client.awaitsQuiet, !server.stream.isOwing || server.stream.isReadingRows {
                 client.awaitsQuiet = false
                 queueToResume(client)
+            }
+            // A notice was on its way when the client's settings were in force.
+            if let call = client.call, !client.isWaiting, server.pendingProfile == nil,
+                server.client === client, server.stream.isQuiet
+            {
+                answerLease(server, client, call)
             }
         }
         if let answer = step.brokerAnswer, answer.query != .profile {
@@ -343,7 +349,7 @@ extension Broker {
                 toClient: &bytes)
             detach(server, client)
             client.awaitsQuiet = false
-            if client.call != nil, server.pool.mode.pooling != .session {
+            if client.call != nil, outcome == .goesOn, server.pool.mode.pooling != .session {
                 // It has not been told of this lease yet: another server will do.
                 endLease(server, .broken)
                 requestLease(client, since: client.requestedAt)
