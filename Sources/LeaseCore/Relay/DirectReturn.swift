@@ -47,7 +47,7 @@ package struct DirectReturn {
     static let attempts = 6
     /// PostgreSQL sends no longer message.
     private static let messageLimit = 1 << 30
-    /// What is read of a message is in front of that.
+    /// A longer message is passed over unread.
     private static let wholeLimit = 1 << 16
 
     /// `nonce` must be one that the client cannot foresee. `reset` cleans the session.
@@ -125,7 +125,10 @@ package struct DirectReturn {
             let whole = MessageHeader.size + header.bodyLength
             if header.bodyLength <= Self.wholeLimit, limit - offset < whole { break }
             let end = min(offset + whole, limit)
-            let body = UnsafeRawBufferPointer(rebasing: input[(offset + MessageHeader.size)..<end])
+            // How much of a longer one is here is chance: of that only the kind counts.
+            let isWhole = header.bodyLength <= Self.wholeLimit
+            let start = isWhole ? offset + MessageHeader.size : end
+            let body = UnsafeRawBufferPointer(rebasing: input[start..<end])
             passing = offset + whole - end
             offset = end
             if let outcome = message(BackendKind(rawValue: header.kind), body, &bytes) {
