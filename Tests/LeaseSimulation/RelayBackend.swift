@@ -414,9 +414,10 @@ package struct RelayBackend {
             commit()
             prepared = [:]
             mark = nil
-            profile = "0"
             followed = "none"
             output.appendCommandComplete("DISCARD ALL")
+            if profile != "0" { output.appendParameterStatus(name: "profile", value: "0") }
+            profile = "0"
         case "reset all":
             mark = nil
             followed = "none"

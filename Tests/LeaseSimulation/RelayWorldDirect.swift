@@ -99,7 +99,9 @@ extension RelayWorld {
         servers[server].errorsLeft =
             RelayTranscript.ofServer(left.output).count { $0.hasPrefix("E") }
             + servers[server].backend.cancels
-        var machine = DirectReturn(nonce: random.next())
+        // Half of them are cleaned in the same flight.
+        let reset = chance(50) ? "discard all" : nil
+        var machine = DirectReturn(nonce: random.next(), reset: reset)
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         servers[server].returning = machine
@@ -117,27 +119,14 @@ extension RelayWorld {
             return
         }
         switch outcome {
-        case .more: break
-        case .settled(let status):
-            note("server \(server) is regained, \(status)")
-            let backend = servers[server].backend
-            let isQuiet =
-                servers[server].carry.isEmpty && backend.output.isEmpty && backend.input.isEmpty
-                && servers[server].wire.isEmpty && backend.status == status && !backend.isCopying
-                && !backend.isSkipping
-            if !isQuiet, !backend.isDead, !servers[server].isTorn {
-                violation = "server \(server) is said to be quiet and \(status): \(backend)"
+        case .more:
+            // A cancel that comes later still: it hits the reset, or the next marked query.
+            if chance(3) {
+                servers[server].backend.cancels = 1
+                servers[server].errorsLeft += 1
             }
-            guard servers[server].carry.isEmpty else {
-                replace(server)
-                return
-            }
-            servers[server].returning = nil
-            servers[server].stream.regained(
-                status, hasDroppedStatements: false, statements: &statements)
-            if status == .idle { finishLease(server) } else { ask(server, .rollback, "ROLLBACK") }
-        case .clean:
-            violation = "server \(server) is said to be cleaned by a query that was not sent"
+        case .settled(let status): settled(server, status)
+        case .clean: cleaned(server)
         case .broken(let reason):
             note("server \(server) is given up: \(reason)")
             if !servers[server].isTorn, servers[server].errorsLeft < 3 {
@@ -145,6 +134,56 @@ extension RelayWorld {
             }
             replace(server)
         }
+    }
+
+    private mutating func settled(_ server: Int, _ status: TransactionStatus) {
+        note("server \(server) is regained, \(status)")
+        guard regained(server, status) else { return }
+        if status == .idle { finishLease(server) } else { ask(server, .rollback, "ROLLBACK") }
+    }
+
+    /// The next lease gets it as it is.
+    private mutating func cleaned(_ server: Int) {
+        note("server \(server) is regained and clean")
+        let backend = servers[server].backend
+        let isClean =
+            backend.mark == nil && backend.prepared.isEmpty && backend.profile == "0"
+            && backend.followed == "none" && !backend.isInTransaction && !backend.hasPortals
+        if !isClean, !backend.isDead {
+            violation = "server \(server) is said to be clean: \(backend)"
+        }
+        guard regained(server, .idle) else { return }
+        if servers[server].stream.prepared.count != 0 {
+            violation = "server \(server) has dropped statements that are still counted on"
+        }
+        servers[server].profile = "0"
+        servers[server].followed = "none"
+        servers[server].isExplicit = false
+        servers[server].isLeased = false
+        servers[server].orphanedBy = nil
+    }
+
+    /// The connection is the broker's again; false if it cannot be.
+    private mutating func regained(_ server: Int, _ status: TransactionStatus) -> Bool {
+        let backend = servers[server].backend
+        let isQuiet =
+            servers[server].carry.isEmpty && backend.output.isEmpty && backend.input.isEmpty
+            && servers[server].wire.isEmpty && backend.status == status && !backend.isCopying
+            && !backend.isSkipping
+        if !isQuiet, !backend.isDead {
+            violation = "server \(server) is said to be quiet and \(status): \(backend)"
+        }
+        guard servers[server].carry.isEmpty, let machine = servers[server].returning else {
+            replace(server)
+            return false
+        }
+        servers[server].returning = nil
+        servers[server].isTorn = false
+        // A cancel does nothing to a server that runs nothing.
+        servers[server].backend.cancels = 0
+        servers[server].stream.regained(
+            status, hasDroppedStatements: machine.hasDroppedStatements, statements: &statements)
+        return true
     }
 
     /// Time runs out for those that say nothing more.
