@@ -121,7 +121,7 @@ extension RelayWorld {
         switch outcome {
         case .more:
             // A cancel that comes later still: it hits the reset, or the next marked query.
-            if chance(3) {
+            if chance(20) {
                 servers[server].backend.cancels = 1
                 servers[server].errorsLeft += 1
             }
