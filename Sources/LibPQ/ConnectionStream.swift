@@ -1,3 +1,4 @@
+import CLibPQ
 import COpenSSL
 import Glibc
 
