@@ -61,15 +61,20 @@ class Seen:
     @property
     def spoilt(self):
         """Jobs that are not right where parent and child read each other's answers (defect D1): that
-        ends and hangs jobs and pipelines whatever is behind the socket, so it is told, not judged."""
+        ends and hangs jobs and pipelines whatever is behind the socket, so it is told, not judged. At
+        most as many as there are such errors, and none where a pool lock was seen."""
         mixed = self.errors.get("answers mixed", 0) + self.errors.get("connection lost", 0)
-        return self.size.jobs - self.right if self.shares_pools and mixed else 0
+        if not self.shares_pools or self.locked_seconds:
+            return 0
+        return min(self.size.jobs - self.right, mixed)
 
     def judge(self):
         """What is not as it should be, as sentences."""
         wrong = []
-        if self.right < self.size.jobs and not self.spoilt:
+        if self.right + self.spoilt < self.size.jobs:
             wrong.append(f"{self.right} of {self.size.jobs} jobs completed with the right rows")
+        if self.locked_seconds:
+            wrong.append(f"all connections were idle in transaction for {self.locked_seconds} s")
         if self.limit and self.most_connections > self.limit:
             wrong.append(f"{self.most_connections} server connections, the limit is {self.limit}")
         if self.streaming < self.size.streams and not self.shares_pools:

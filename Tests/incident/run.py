@@ -23,7 +23,7 @@ SIZES = {
 }
 
 COLUMNS = ("way", "COMPLETED", "rows right", "seconds", "connections", "limit", "sessions", "locked s",
-           "exhausted", "gave up", "other errors", "pipelines", "leases back")
+           "exhausted", "gave up", "other errors", "spoilt by D1", "pipelines", "leases back")
 
 
 def row(title, seen):
@@ -34,7 +34,7 @@ def row(title, seen):
         "stuck" if seen.stuck else f"{seen.seconds:.1f}", str(seen.most_connections),
         str(seen.limit or "none"), str(seen.sessions), f"{seen.locked_seconds:.1f}",
         str(seen.errors.get("pool exhausted", 0)), str(seen.errors.get("gave up (exhausted)", 0)),
-        str(sum(others.values())), f"{seen.streaming} of {seen.size.pipelines}",
+        str(sum(others.values())), str(seen.spoilt), f"{seen.streaming} of {seen.size.pipelines}",
         "no" if seen.left_over else "yes")
 
 
