@@ -78,7 +78,8 @@ def runs_of_a_size(postgres, size, given):
             results.append(seen)
             rows.append(row(WAYS[name].title, seen))
             print(f"{size} {name}: {', '.join(rows[-1][1:])}; errors {seen.errors};"
-                  f" statuses {seen.statuses}; {seen.judge() or 'as it should be'}",
+                  f" statuses {seen.statuses}; spoilt by D1: {seen.spoilt};"
+                  f" {seen.judge() or 'nothing else wrong'}",
                   file=sys.stderr, flush=True)
     print(f"\n{SIZES[size].title}\n\n{table(rows)}", flush=True)
     return results
