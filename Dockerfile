@@ -1,5 +1,6 @@
-# pglease in a container: built with Swift's image, run on Debian's smallest with the three
-# libraries that it is linked to. scripts/check-dockerfile checks this file without an engine.
+# pglease and its workers in a container: built with Swift's image, run on Debian's smallest with the
+# three libraries that they are linked to. The broker is what runs unless the entry point is
+# pglease-workers, as in config/compose.yaml. scripts/check-dockerfile checks this file without an engine.
 
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
@@ -11,7 +12,9 @@ COPY Sources Sources
 # Package.swift names targets below Tests; they are not built.
 COPY Tests Tests
 RUN swift build -c release --static-swift-stdlib --product pglease \
-    && install -D -s "$(swift build -c release --static-swift-stdlib --show-bin-path)/pglease" /out/pglease
+    && swift build -c release --static-swift-stdlib --product pglease-workers \
+    && folder="$(swift build -c release --static-swift-stdlib --show-bin-path)" \
+    && install -D -s -t /out "$folder/pglease" "$folder/pglease-workers"
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -19,7 +22,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin pglease \
     && install -d -o pglease -g pglease -m 0755 /run/pglease /etc/pglease
-COPY --from=build /out/pglease /usr/bin/pglease
+COPY --from=build /out/pglease /out/pglease-workers /usr/bin/
 COPY config/pglease.ini /usr/share/doc/pglease/pglease.ini
 
 # Numeric, so that Kubernetes can see that it is not root.

@@ -2,6 +2,11 @@
 
 import os
 import signal
+import time
+
+# What PostgreSQL has for a fast shutdown, in seconds. It waits for every replication stream to
+# confirm all it was sent, and who writes to this same server cannot confirm what it cannot write.
+PATIENCE = 10
 
 
 class Chaos:
@@ -33,7 +38,7 @@ class Chaos:
         worker = self.services.backfills[0]
         pid = worker.pid
         worker.kill()
-        self._did(f"kill -9 of {worker.name} (pid {pid}); its jobs go on elsewhere in 5 s")
+        self._did(f"kill -9 of {worker.name} (pid {pid}); its jobs go on in 5 s")
         # What a service manager would do.
         worker.start()
 
@@ -41,14 +46,19 @@ class Chaos:
         while not (processes := self.services.pipelines.children()):
             yield
         os.kill(processes[0], signal.SIGKILL)
-        self._did(f"kill -9 of a pipeline (pid {processes[0]}); its manager starts it again")
+        self._did(f"kill -9 of a pipeline (pid {processes[0]}); it is started again")
         while processes[0] in self.services.pipelines.children():
             yield
 
     def _restart_postgres(self):
         self.cluster.stop()
-        self._did("PostgreSQL is told to restart (fast): all its connections are lost")
+        self._did("PostgreSQL is restarted, by a fast shutdown")
+        deadline = time.monotonic() + PATIENCE
         while self.cluster.is_running:
+            if deadline and time.monotonic() > deadline:
+                self.say("chaos: replication keeps the fast shutdown waiting: an immediate one")
+                self.cluster.stop(signal.SIGQUIT)
+                deadline = None
             yield
         self.cluster.launch()
         while not self.cluster.accepts():
@@ -58,4 +68,4 @@ class Chaos:
     def _did(self, text):
         part = self.watcher.seen.part
         self.done.append(text)
-        self.say(f"chaos at {part:.0%} of the rows: {text}")
+        self.say(f"chaos at {part:.0%}: {text}")

@@ -113,16 +113,18 @@ class Live:
 
     def _connections(self, width):
         seen = self.seen
-        bar = self._bar(seen.connections / self.limit, 20)
-        left = (f"server connections {self._paint(bar, '36')} {seen.connections} of {self.limit}, "
-                f"most {seen.most}")
-        plain = len(left) - (len(self._paint(bar, "36")) - len(bar))
+        numbers = f"{seen.connections} of {self.limit}, most {seen.most}"
+        right, colour = f"{seen.leases} leases, {seen.waiting} waiting", "0"
         if not seen.postgres_is_up:
             right, colour = "PostgreSQL is away", "31"
-        else:
-            right, colour = f"{seen.leases} leases, {seen.waiting} waiting", "0"
-        space = " " * max(2, width - plain - len(right))
-        return [left + space + self._paint(right, colour)]
+        words = "server connections"
+        spare = width - len(words) - len(numbers) - len(right) - 4
+        if spare < 1:
+            return [self._cut(f"{words} {numbers}  {right}", width)]
+        length = min(20, spare)
+        bar = self._paint(self._bar(seen.connections / self.limit, length), "36")
+        space = " " * (spare - length + 2)
+        return [f"{words} {bar} {numbers}{space}{self._paint(right, colour)}"]
 
     def _groups(self, width):
         rows = [self._paint(self._cut(

@@ -97,8 +97,7 @@ class Services:
         environment = {
             key: value for key, value in os.environ.items()
             if not key.startswith(("PGLEASE_", "PG", "ROSETTA_", "DATABASE_URL", "LOG_"))}
-        marks = {key: value for key, value in os.environ.items() if key == "PGLEASE_DEMO_MARK"}
-        workers = environment | marks | {
+        workers = environment | {
             "DATABASE_URL": f"host={self.folder} port={self.port} dbname=rosetta user=app",
             "PGLEASE_BROKER": f"{self.folder}:{self.port}",
             "LOG_FORMAT": "json", "LOG_LEVEL": "info",
@@ -113,7 +112,7 @@ class Services:
         self.workers_environment = workers
         self.broker = self._service(
             "broker", [options.pglease, "serve", "--config", f"{self.folder}/pglease.ini"],
-            environment | marks)
+            environment)
         self.pipelines = self._service(
             "pipelines", [options.workers, "pipelines", "--no-migrate"], workers)
         self.backfills = [

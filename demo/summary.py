@@ -1,7 +1,5 @@
 """What the demo has to show in the end, and whether it is as promised."""
 
-import sys
-
 from services import EXHAUSTED
 
 # What the broken things of --chaos leave in the logs: the message, and a part of its detail.
@@ -36,7 +34,7 @@ class Summary:
         text = f"{len(completed)} of {len(jobs)}"
         again = sum(job.starts > 1 for job in jobs)
         if again:
-            text += f", {again} of them started again after their worker's death"
+            text += f", {again} of them started again"
         failed = [job for job in jobs if job.status == "FAILED"]
         if failed:
             text += f"; {failed[0].table}: {failed[0].error}"
@@ -57,9 +55,12 @@ class Summary:
 
     def _connections(self, leases_left):
         most, limit = self.watcher.seen.most, self.options.connections
-        if most > limit: print(*self.watcher.at_most, sep="\n", file=sys.stderr)
-        self.add(0 < most <= limit, "server connections",
-                 f"at most {most} of {limit}, in {self.watcher.looks:,} looks")
+        text = f"at most {most} of {limit}, in {self.watcher.looks:,} looks"
+        if self.watcher.overlaps:
+            text += f" ({self.watcher.overlaps} saw one more, ending)"
+        if most > limit:
+            text += "".join(f"\n         {row}" for row in self.watcher.at_most)
+        self.add(0 < most <= limit, "server connections", text)
         self.add(leases_left == 0, "leases left", str(leases_left))
 
     def _errors(self):

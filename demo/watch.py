@@ -94,15 +94,34 @@ class Watcher:
         self.looks = 0
         # The connections that there were when there were most.
         self.at_most = []
+        # Looks that saw more than the limit, for as long as a closed one took to end.
+        self.overlaps = 0
 
     def count_connections(self):
         """Server connections now, and the most that were ever seen; cheap."""
         rows = self._ask_server(self.CONNECTIONS)
-        if rows is not None:
-            self.looks += 1
-            self.seen.connections = len(rows)
-            if len(rows) > self.seen.most:
-                self.seen.most, self.at_most = len(rows), rows
+        if rows is None:
+            return
+        self.looks += 1
+        limit = self.services.options.connections
+        if len(rows) > limit:
+            seen = len(rows)
+            rows = self._lasting(rows, limit)
+            self.overlaps += seen > len(rows)
+        self.seen.connections = len(rows)
+        if len(rows) > self.seen.most:
+            self.seen.most, self.at_most = len(rows), rows
+
+    def _lasting(self, rows, limit):
+        """Those that are still there after some more looks: PostgreSQL lists a connection that the
+        broker has closed until its process has ended, which may be after the next has begun."""
+        for _ in range(10):
+            time.sleep(0.03)
+            now = {row[2] for row in self._ask_server(self.CONNECTIONS) or []}
+            rows = [row for row in rows if row[2] in now]
+            if len(rows) <= limit:
+                break
+        return rows
 
     def look(self):
         """Everything anew."""
