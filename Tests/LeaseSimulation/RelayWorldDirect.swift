@@ -129,7 +129,7 @@ extension RelayWorld {
         case .clean: cleaned(server)
         case .broken(let reason):
             note("server \(server) is given up: \(reason)")
-            if !servers[server].isTorn, servers[server].errorsLeft < 3 {
+            if !servers[server].isTorn, servers[server].errorsLeft < 1 {
                 violation = "server \(server) is given up: \(reason)"
             }
             replace(server)

@@ -34,6 +34,8 @@ package final class PipelineManager: Sendable {
         var zombies: [Int] = []
         var statements: [SQL] = []
         var isEnding = false
+        /// Nothing more is claimed: what is released must stay so.
+        var isStopping = false
     }
 
     private let options: Options
@@ -59,11 +61,16 @@ package final class PipelineManager: Sendable {
     /// Blocks until it is stopped and every process has ended.
     package func run() {
         let clerkThread = BlockingThread { self.keepBooks() }
-        stop.reacting(with: .run { self.post(.shutdown) }) { decide() }
+        stop.reacting(with: .run { self.shutDown() }) { decide() }
         mail.withLock { $0.isEnding = true }
         clerk.signal()
         clerkThread.join()
         lifeline.close()
+    }
+
+    private func shutDown() {
+        mail.withLock { $0.isStopping = true }
+        post(.shutdown)
     }
 
     private func post(_ event: Supervision.Event) {
@@ -187,7 +194,7 @@ package final class PipelineManager: Sendable {
             do {
                 try write()
                 if isEnding { return }
-                post(.listed(try registry.list()))
+                if !mail.withLock({ $0.isStopping }) { post(.listed(try registry.list())) }
                 if delay.failures > 0 { logger.info("the config database answers again") }
                 delay.succeeded()
             } catch {
