@@ -14,7 +14,7 @@ from conftest import leases
 from harness.faucet import Faucet
 from harness.waiting import eventually
 from pglease import psycopg2_pool
-from programs import in_threads
+from programs import elsewhere, in_threads
 from test_psycopg2_pool import value
 
 
@@ -262,7 +262,7 @@ def test_a_server_that_cannot_be_reached(make_broker, postgres, make_pool, unix_
 def test_an_interrupted_wait_leaves_the_queue(broker, make_pool, unix_way):
     # Ctrl-C while getconn waits at the broker: the turn and the place in the queue are given up.
     others = make_pool(unix_way, maxconn=3)
-    held = [others.getconn() for _ in range(3)]
+    held = [elsewhere(others.getconn) for _ in range(3)]
     pool = make_pool(unix_way, maxconn=1, wait=30)
     main = threading.main_thread().ident
 
