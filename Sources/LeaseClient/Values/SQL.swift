@@ -8,7 +8,9 @@ import PostgresWire
 ///     try connection.query("SELECT name FROM jobs WHERE id = $1", [id])
 ///     try connection.query("SELECT max(\(identifier: column)) FROM \(identifier: table)")
 ///
-/// A text that is only known at run time takes `SQL(text, values)`: write no value into it.
+/// A text that is only known at run time takes `SQL(text, values)`: write no value into it. A literal
+/// in `SQL("… \(value)")` is a statement like those above: its value is bound. What must stand in the
+/// text itself says so, `\(raw: sql)`.
 public struct SQL: Sendable, ExpressibleByStringInterpolation {
     /// With `$1`, `$2` … where values belong.
     public var text: String
