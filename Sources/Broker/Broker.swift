@@ -107,6 +107,9 @@ package final class Broker {
     var housekeepingAt: Instant?
     let readBuffer: UnsafeMutableRawPointer
     var counters = BrokerCounters()
+    var events = EventRing()
+    var lockNumbers = LockNumbers()
+    var processLooks = ProcessLooks()
     var history = StatisticsHistory()
     var shutdown: Shutdown?
     var startup: Startup?
@@ -224,24 +227,4 @@ struct CancelKey: Hashable {
 struct PoolKey: Hashable {
     var database: String
     var user: String
-}
-
-/// Events that are counted over the life of the broker.
-struct BrokerCounters {
-    var accepted = 0
-    var refused = 0
-    var loginFailures = 0
-    var protocolErrors = 0
-    var rejections = 0
-    var serverConnects = 0
-    var serverConnectFailures = 0
-    var retriedRequests = 0
-    var cancels = 0
-    var revocations = 0
-    /// Pool locks that were noticed, and connections of reserves that were lent for them.
-    var poolLocks = 0
-    var reserveLent = 0
-    var explicitLeases = 0
-    /// Those of them that were direct.
-    var directLeases = 0
 }

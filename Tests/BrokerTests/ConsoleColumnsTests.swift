@@ -71,6 +71,39 @@ import Testing
         #expect(command.columns.map(\.name).joined(separator: ", ") == names)
     }
 
+    /// Our own: status pages, exporters and `pglease top` find them by name.
+    @Test(arguments: [
+        (
+            ShowCommand.leases,
+            "lease_id, server_pid, kind, database, user, group, application_name, client_id, "
+                + "client_pid, purpose, state, transaction_state, age_us, waited_us, idle_us, bytes, "
+                + "warned, client_uid, program, arguments, thread, addr, transactions"
+        ),
+        (
+            .waiters,
+            "place, client_id, client_pid, database, user, group, application_name, purpose, "
+                + "waited_us, deadline_us, client_uid, program, arguments, thread, addr"
+        ),
+        (
+            .groups,
+            "group, weight, min_leases, max_leases, clients, leases, waiting, maxwait_us"
+        ),
+        (
+            .locks,
+            "lock_id, database, user, group, grade, age_us, lent, rejected, reserve, link, lease_id, "
+                + "server_pid, client_id, client_pid, thread, application_name, purpose, held_us, "
+                + "waits_as, waits_for, waited_us"
+        ),
+        (
+            .events,
+            "event_id, time, age_us, kind, level, database, user, group, application_name, "
+                + "client_id, client_pid, lease_id, count, message"
+        ),
+    ])
+    func ownColumns(_ command: ShowCommand, _ names: String) {
+        #expect(command.columns.map(\.name).joined(separator: ", ") == names)
+    }
+
     @Test func numbersAreInt8() {
         let columns = ShowCommand.pools.columns
         let texts = ["database", "user", "pool_mode", "load_balance_hosts"]

@@ -58,13 +58,13 @@ extension Broker {
 
     /// No descriptor was left for this one: it is told so, and goes.
     func turnedAway(_ descriptor: Int32) {
-        counters.refused += 1
+        let error = PgError.fatal(
+            .tooManyConnections, "the broker has no file descriptor left",
+            detail: "The limit of open files is \(descriptorLimit).",
+            hint: "Raise it (ulimit -n, LimitNOFILE=) or lower max_client_conn.")
+        noteRefusal(.noDescriptor, error, of: nil)
         var bytes: [UInt8] = []
-        bytes.appendErrorResponse(
-            .fatal(
-                .tooManyConnections, "the broker has no file descriptor left",
-                detail: "The limit of open files is \(descriptorLimit).",
-                hint: "Raise it (ulimit -n, LimitNOFILE=) or lower max_client_conn."))
+        bytes.appendErrorResponse(error)
         _ = bytes.withUnsafeBytes { Descriptor.write(descriptor, from: $0) }
     }
 
@@ -177,7 +177,6 @@ extension Broker {
             return
         }
         if let error = admissionError(client) {
-            counters.refused += 1
             refuse(client, error)
             return
         }
@@ -293,7 +292,7 @@ extension Broker {
             let login = client.login
         else { return }
         if client.server == nil, pool.isKnownToBeUnusable, let failure = pool.lastFailure {
-            refuse(client, failure.error)
+            refuse(client, failure.error, as: .noServer)
             return
         }
         let parameters: ParameterSet

@@ -319,11 +319,15 @@ extension Broker {
 
     // MARK: The end
 
-    /// Tells the client why, and ends the session once it has taken that.
-    func refuse(_ client: ClientSession, _ error: PgError) {
+    /// Tells the client why, and ends the session once it has taken that. One that was not let in yet is
+    /// counted under this cause, else under that of the SQLSTATE.
+    func refuse(_ client: ClientSession, _ error: PgError, as cause: RefusalCause? = nil) {
         guard client.isOpen else { return }
         var error = error
         error.severity = .fatal
+        if client.isLoggingIn {
+            noteRefusal(cause ?? RefusalCause(error.sqlState), error, of: client)
+        }
         if settings.logPoolerErrors {
             logger.warning(
                 "client refused",

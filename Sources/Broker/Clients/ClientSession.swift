@@ -91,11 +91,25 @@ final class ClientSession: FileWatcherDelegate {
 
     var isOpen: Bool { phase != .closed && phase != .closing }
 
+    /// It has not been let in yet.
+    var isLoggingIn: Bool {
+        switch phase {
+        case .startup, .authenticating, .learning, .awaitingServer: true
+        case .ready, .console, .closing, .closed: false
+        }
+    }
+
     /// Where it came from, as pgbouncer writes it: `unix(pid):0` or `address:port`.
     var origin: String {
         if let peer { return "unix(\(peer.processID)):0" }
         guard let address = SocketAddress(peerOf: descriptor) else { return "" }
         return "\(address.host):\(address.port)"
+    }
+
+    /// Where it came from, for the console: `unix`, or address and port.
+    var address: String {
+        guard !isUnix else { return "unix" }
+        return origin
     }
 
     /// Who it is, for logs and errors.

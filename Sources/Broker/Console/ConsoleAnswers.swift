@@ -17,10 +17,12 @@ struct ConsoleAnswers: ConsoleBackend {
         case .databases: broker.showDatabases(into: &rows)
         // Names are asked of the system for each connect: there is no cache to show.
         case .dnsHosts, .dnsZones: break
+        case .events: broker.showEvents(into: &rows)
         case .fds: broker.showDescriptors(into: &rows)
         case .groups: broker.showGroups(into: &rows)
         case .leases: broker.showLeases(into: &rows)
         case .lists: broker.showLists(into: &rows)
+        case .locks: broker.showLocks(into: &rows)
         case .mem: broker.showMemory(into: &rows)
         // There are no peers to pass cancel requests to.
         case .peers, .peerPools: break
@@ -42,6 +44,19 @@ struct ConsoleAnswers: ConsoleBackend {
         broker.logger.notice(
             "console command",
             metadata: broker.describe(client, with: ["command": "\(command.name)"]))
+        let outcome = try carryOut(command, into: &reply)
+        // A reload tells of itself.
+        if command != .reload {
+            broker.note(
+                .operatorAction, .notice, "\(command.name) by \"\(client.user)\"",
+                cause: command.name, client: client)
+        }
+        return outcome
+    }
+
+    private func carryOut(
+        _ command: ConsoleCommand, into reply: inout [UInt8]
+    ) throws(ConsoleRefusal) -> ConsoleOutcome {
         switch command {
         case .reload:
             try reload(&reply)
@@ -98,10 +113,7 @@ struct ConsoleAnswers: ConsoleBackend {
         do throws(ConfigurationError) {
             changes = try broker.reload()
         } catch {
-            for issue in error.issues {
-                broker.logger.error(
-                    "configuration refused, the old one stays", metadata: ["issue": "\(issue)"])
-            }
+            broker.reloadRefused(error)
             let count = error.issues.count
             throw ConsoleRefusal(
                 .configurationFileError,

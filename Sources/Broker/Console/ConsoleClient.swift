@@ -8,7 +8,6 @@ extension Broker {
     /// The client is authenticated and asked for a database that is the console.
     func openConsole(_ client: ClientSession) {
         guard let privilege = consolePrivilege(of: client) else {
-            counters.refused += 1
             refuse(client, Self.consoleRefused(client.user))
             return
         }

@@ -53,6 +53,16 @@ struct ConsoleClock {
     }
 }
 
+extension LogTimestamp {
+    /// `2026-11-23 17:00:00.123 UTC`, for events.
+    var consoleText: String {
+        var bytes: [UInt8] = []
+        append(to: &bytes)
+        let date = String(decoding: bytes.prefix(10), as: Unicode.UTF8.self)
+        return date + " " + String(decoding: bytes[11..<23], as: Unicode.UTF8.self) + " UTC"
+    }
+}
+
 /// The two ends of a socket, for the columns addr, port, local_addr and local_port.
 struct ConsoleAddresses {
     var address: String?

@@ -87,6 +87,7 @@ extension Broker {
         logger.notice("SIGUSR1 received")
         do throws(ConsoleRefusal) {
             _ = try pause(nil)
+            note(.operatorAction, .notice, "PAUSE by SIGUSR1", cause: "PAUSE")
         } catch {
             logger.notice("SIGUSR1 has no effect", metadata: ["reason": "\(error.error.message)"])
         }
@@ -97,6 +98,7 @@ extension Broker {
         logger.notice("SIGUSR2 received")
         do throws(ConsoleRefusal) {
             try resume(nil)
+            note(.operatorAction, .notice, "RESUME by SIGUSR2", cause: "RESUME")
         } catch {
             logger.notice("SIGUSR2 has no effect", metadata: ["reason": "\(error.error.message)"])
         }
@@ -172,7 +174,8 @@ extension Broker {
                 .adminShutdown, "lease ended by an administrator",
                 detail:
                     "It had lasted \(Self.seconds(now - held.leaseSince)) (\(held.activity)); the transaction was rolled back.",
-                hint: "The session goes on: ask the administrator before running it again."))
+                hint: "The session goes on: ask the administrator before running it again."),
+            .killLease)
     }
 
     private static let killed = PgError.fatal(

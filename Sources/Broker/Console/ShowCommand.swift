@@ -6,10 +6,12 @@ enum ShowCommand: String, CaseIterable, Sendable {
     case databases
     case dnsHosts = "dns_hosts"
     case dnsZones = "dns_zones"
+    case events
     case fds
     case groups
     case leases
     case lists
+    case locks
     case mem
     case peerPools = "peer_pools"
     case peers
@@ -41,12 +43,16 @@ enum ShowCommand: String, CaseIterable, Sendable {
         case .databases: Self.databaseColumns
         case .dnsHosts: .texts("hostname") + .integers("ttl") + .texts("addrs")
         case .dnsZones: .texts("zonename") + .integers("serial", "count")
+        case .events: Self.eventColumns
         case .fds: Self.descriptorColumns
         case .groups:
             .texts("group")
-                + .integers("weight", "min_leases", "max_leases", "clients", "leases", "waiting")
+                + .integers(
+                    "weight", "min_leases", "max_leases", "clients", "leases", "waiting",
+                    "maxwait_us")
         case .leases: Self.leaseColumns
         case .lists: .texts("list") + .integers("items")
+        case .locks: Self.lockColumns
         case .mem: .texts("name") + .integers("size", "used", "free", "memtotal")
         case .peerPools:
             .integers(
@@ -102,11 +108,27 @@ enum ShowCommand: String, CaseIterable, Sendable {
         + .texts("kind", "database", "user", "group", "application_name")
         + .integers("client_id", "client_pid") + .texts("purpose", "state", "transaction_state")
         + .integers("age_us", "waited_us", "idle_us", "bytes") + .texts("warned")
+        + .integers("client_uid") + .texts("program", "arguments", "thread", "addr")
+        + .integers("transactions")
 
     private static let waiterColumns: [ConsoleColumn] =
         .integers("place", "client_id", "client_pid")
         + .texts("database", "user", "group", "application_name", "purpose")
-        + .integers("waited_us", "deadline_us")
+        + .integers("waited_us", "deadline_us", "client_uid")
+        + .texts("program", "arguments", "thread", "addr")
+
+    private static let lockColumns: [ConsoleColumn] =
+        .integers("lock_id") + .texts("database", "user", "group", "grade")
+        + .integers(
+            "age_us", "lent", "rejected", "reserve", "link", "lease_id", "server_pid",
+            "client_id", "client_pid")
+        + .texts("thread", "application_name", "purpose") + .integers("held_us", "waits_as")
+        + .texts("waits_for") + .integers("waited_us")
+
+    private static let eventColumns: [ConsoleColumn] =
+        .integers("event_id") + .texts("time") + .integers("age_us")
+        + .texts("kind", "level", "database", "user", "group", "application_name")
+        + .integers("client_id", "client_pid", "lease_id", "count") + .texts("message")
 }
 
 extension [ConsoleColumn] {

@@ -30,8 +30,20 @@ extension Broker {
         row.integer((now - server.leaseSince).wholeMicroseconds)
         row.integer(server.leaseWaited.wholeMicroseconds)
         row.integer(idle.map { (now - $0).wholeMicroseconds })
-        row.integer(server.bytesInLease)
+        // What goes over a descriptor that was handed out is not seen here.
+        row.integer(server.isDirect ? nil : server.bytesInLease)
         row.text(server.wasWarnedAbout ? "yes" : "no")
+        addOwner(client, thread: server.explicit?.terms.thread, to: &row)
+        row.integer(server.isDirect ? nil : server.transactionsInLease)
+    }
+
+    /// Which process it is, as far as it can be known: nothing of those over TCP, nor of another PID namespace.
+    private func addOwner(_ client: ClientSession?, thread: String?, to row: inout ConsoleRows) {
+        row.integer(client?.peer.map { Int64($0.userID) })
+        row.text(client?.process?.program)
+        row.text(client?.process?.arguments)
+        row.text(thread)
+        row.text(client?.address)
     }
 
     private func kind(of server: ServerConnection) -> String {
@@ -65,6 +77,7 @@ extension Broker {
                     $0.integer((now - waiter.since).wholeMicroseconds)
                     // What is left of it.
                     $0.integer(hasDeadline ? (waiter.deadline - now).wholeMicroseconds : nil)
+                    addOwner(client, thread: client?.call?.terms.thread, to: &$0)
                 }
             }
         }

@@ -172,6 +172,7 @@ extension Broker {
     // MARK: Groups
 
     func showGroups(into rows: inout ConsoleRows) {
+        let now = now
         let known = scheduler.groupSummaries.compactMap { summary in
             groupsByID[summary.group].map { (group: $0, summary: summary) }
         }
@@ -184,6 +185,7 @@ extension Broker {
                 $0.integer(group.members)
                 $0.integer(summary.leases)
                 $0.integer(summary.waiting)
+                $0.integer(summary.oldestWaiter.map { (now - $0).wholeMicroseconds } ?? 0)
             }
         }
     }

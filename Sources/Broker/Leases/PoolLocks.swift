@@ -33,7 +33,8 @@ extension Broker {
 
     func poolLocked(_ lock: PoolLock) {
         guard let pool = poolsByID[lock.pool] else { return }
-        counters.poolLocks += 1
+        counters.poolLocksByGrade.count(PoolLockGrade(lock.grade))
+        noteLock(lock, pool)
         logger.warning(
             lock.grade == .certain ? "pool is locked" : "pool is perhaps locked",
             metadata: [
@@ -45,6 +46,10 @@ extension Broker {
     func reserveLent(_ id: PoolID, to client: ClientID, outOf reserve: Int, alreadyLent: Int) {
         guard let pool = poolsByID[id] else { return }
         counters.reserveLent += 1
+        note(
+            .reserveLent, .notice,
+            "connection \(alreadyLent + 1) of \(reserve) of the reserve is lent to end a pool lock",
+            pool: pool, client: clients[client])
         var metadata: Logger.Metadata = [
             "database": "\(pool.database)", "user": "\(pool.user)",
             "reserve": "\(alreadyLent + 1) of \(reserve)",
@@ -55,6 +60,7 @@ extension Broker {
 
     func poolRelieved(_ id: PoolID, after: Duration, lent: Int, rejected: Int) {
         guard let pool = poolsByID[id] else { return }
+        noteLockIsOver(pool, after: after, lent: lent, rejected: rejected)
         logger.notice(
             "pool lock is over",
             metadata: [
@@ -80,7 +86,7 @@ extension Broker {
     }
 
     /// The cycle, in words.
-    private func describe(_ lock: PoolLock) -> String {
+    func describe(_ lock: PoolLock) -> String {
         let now = now
         let links = lock.links.prefix(Self.linksNamed).map { link -> String in
             let client = clients[link.holder]

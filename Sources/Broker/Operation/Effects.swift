@@ -88,6 +88,7 @@ extension Broker {
         _ id: PoolID, _ failure: ConnectFailure, attempt: Int, retryIn: Duration?
     ) {
         guard let pool = poolsByID[id] else { return }
+        noteConnectFailure(pool, failure, retryIn: retryIn)
         let isStarting = startup?.isOver == false
         logger.log(
             level: attempt <= 1 || isStarting ? .warning : .debug, "server connect failed",
@@ -121,9 +122,10 @@ extension Broker {
     private func reject(_ id: ClientID, _ rejection: Rejection) {
         guard let client = clients[id], client.isWaiting else { return }
         client.isWaiting = false
-        counters.rejections += 1
+        counters.rejectionsByCause.count(RejectionCause(rejection.cause))
         guard let pool = client.pool else { return }
         let error = rejectionError(rejection, pool, hasOwnDeadline: client.call?.terms.wait != nil)
+        noteRejection(rejection, error, of: client)
         if settings.logPoolerErrors {
             logger.warning(
                 "lease refused",
@@ -135,7 +137,7 @@ extension Broker {
                     ]))
         }
         if client.phase == .awaitingServer || rejection.cause == .poolClosed {
-            refuse(client, error)
+            refuse(client, error, as: .noServer)
         } else {
             answer(client, with: error)
         }
@@ -239,11 +241,9 @@ extension Broker {
         }
         let named = leased.prefix(Self.holdersNamed).map { server -> String in
             guard let client = server.client else { return "" }
-            let who = client.peer.map { "pid \($0.processID)" } ?? "client \(client.id)"
-            let application = client.applicationName.isEmpty ? "" : " \"\(client.applicationName)\""
             let purpose = server.explicit?.terms.purpose.map { ", for \($0)" } ?? ""
             return
-                "\(who)\(application) for \(Self.seconds(now - server.leaseSince)) (\(server.activity)\(purpose))"
+                "\(name(of: client)) for \(Self.seconds(now - server.leaseSince)) (\(server.activity)\(purpose))"
         }
         let more =
             leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
@@ -251,6 +251,20 @@ extension Broker {
     }
 
     private static let holdersNamed = 5
+
+    /// Who a client is, in short: `pid 4711 thread 7 "backfill"`, by its program where it has no name.
+    func name(of client: ClientSession) -> String {
+        var who = "client \(client.id)"
+        if let peer = client.peer, peer.processID > 0 { who = "pid \(peer.processID)" }
+        let thread = client.server?.explicit?.terms.thread ?? client.call?.terms.thread
+        if let thread { who += " thread \(thread)" }
+        if !client.applicationName.isEmpty {
+            who += " \"\(client.applicationName)\""
+        } else if let program = client.process?.program {
+            who += " (\(program))"
+        }
+        return who
+    }
 
     /// "12.3 s", for people.
     static func seconds(_ duration: Duration) -> String {

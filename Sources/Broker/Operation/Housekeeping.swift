@@ -87,6 +87,7 @@ extension Broker {
             isDue(server.leaseSince + limit, now)
         {
             server.wasWarnedAbout = true
+            noteLeak(server, client, limit)
             logger.warning(
                 "lease is held for long",
                 metadata: describe(
@@ -97,16 +98,16 @@ extension Broker {
                         "activity": "\(server.activity)",
                     ]))
         }
-        let checks: [(name: String, limit: Duration?, since: Instant?)] = [
-            ("HOLD", server.explicit?.terms.hold, server.explicit?.since),
-            ("lease_timeout", limits.lease, server.leaseSince),
+        let checks: [(cause: RevocationCause, limit: Duration?, since: Instant?)] = [
+            (.hold, server.explicit?.terms.hold, server.explicit?.since),
+            (.leaseTimeout, limits.lease, server.leaseSince),
             (
-                "transaction_timeout", limits.transaction,
+                .transactionTimeout, limits.transaction,
                 server.stream.isBusy ? server.transactionSince : nil
             ),
-            ("query_timeout", limits.query, isIdle ? nil : server.querySince),
+            (.queryTimeout, limits.query, isIdle ? nil : server.querySince),
             (
-                "idle_transaction_timeout", limits.idleTransaction,
+                .idleTransactionTimeout, limits.idleTransaction,
                 isIdle && server.stream.isBusy ? server.idleSince : nil
             ),
         ]
@@ -118,7 +119,7 @@ extension Broker {
                 continue
             }
             if isDue(since + limit, now) {
-                revoke(server, client, check.name, limit, lasted: now - since)
+                revoke(server, client, check.cause, limit, lasted: now - since)
                 return
             }
         }
@@ -132,9 +133,10 @@ extension Broker {
     /// Takes a lease away. The client is told which limit it was, at once if it waits for an
     /// answer, else with its next statement; its session goes on.
     func revoke(
-        _ server: ServerConnection, _ client: ClientSession, _ limit: String, _ value: Duration,
-        lasted: Duration
+        _ server: ServerConnection, _ client: ClientSession, _ cause: RevocationCause,
+        _ value: Duration, lasted: Duration
     ) {
+        let limit = cause.words
         let error = PgError.error(
             .idleSessionTimeout, "lease revoked: \(limit) of \(Self.seconds(value)) reached",
             detail:
@@ -150,12 +152,15 @@ extension Broker {
                     "lease.id": "\(server.lease!)", "limit": "\(limit)",
                     "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
                 ]))
-        takeAway(server, client, error)
+        takeAway(server, client, error, cause)
     }
 
     /// Ends a lease against its client's will, and tells it with this error.
-    func takeAway(_ server: ServerConnection, _ client: ClientSession, _ error: PgError) {
-        counters.revocations += 1
+    func takeAway(
+        _ server: ServerConnection, _ client: ClientSession, _ error: PgError,
+        _ cause: RevocationCause
+    ) {
+        noteRevocation(cause, "\(error.message). \(error.detail ?? "")", of: client, server.lease)
         // A message that is half sent cannot be followed by one of ours.
         let isTorn =
             client.stream.passing.isHalfPassed || !server.outbound.isEmpty
@@ -198,7 +203,8 @@ extension Broker {
                         .protocolViolation, "login took too long",
                         detail:
                             "client_login_timeout is \(settings.clientLoginTimeout.map(Self.seconds) ?? "off").",
-                        hint: "Connect again; the network or the client was too slow."))
+                        hint: "Connect again; the network or the client was too slow."),
+                    as: .loginTimeout)
                 return
             }
         case .learning:
@@ -224,9 +230,9 @@ extension Broker {
                         "unsent_bytes": "\(client.outbound.count)",
                         "client_write_timeout": "\(Self.seconds(timeout))",
                     ]))
-            close(
-                client,
-                because: "client_write_timeout: nothing was read for \(Self.seconds(timeout))")
+            let reason = "client_write_timeout: nothing was read for \(Self.seconds(timeout))"
+            noteRevocation(.clientWriteTimeout, reason, of: client, client.server?.lease)
+            close(client, because: reason)
             return
         }
         if let orphanedAt = client.orphanedAt, let server = client.server {
@@ -245,6 +251,9 @@ extension Broker {
         if isServed {
             housekeeping(by: now + Self.orphanGrace)
         } else if isDue(silentSince + Self.orphanGrace, now) {
+            noteRevocation(
+                .processGone, "lease taken back: the client's process is gone", of: client,
+                server.lease)
             close(client, because: "its process is gone")
         }
     }
@@ -257,11 +266,16 @@ extension Broker {
             return
         }
         guard isDue(client.lastActivity + limit, now) else { return }
+        let idle = Self.seconds(now - client.lastActivity)
+        noteRevocation(
+            .clientIdleTimeout,
+            "client ended: client_idle_timeout of \(Self.seconds(limit)) reached, idle for \(idle)",
+            of: client, nil)
         refuse(
             client,
             .fatal(
                 .idleSessionTimeout, "idle for longer than client_idle_timeout",
-                detail: "client_idle_timeout is \(Self.seconds(limit)).",
+                detail: "client_idle_timeout is \(Self.seconds(limit)); it was idle for \(idle).",
                 hint: "Connect again when there is work, or raise client_idle_timeout."))
     }
 }

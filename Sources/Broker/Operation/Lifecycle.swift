@@ -157,6 +157,7 @@ extension Broker {
                     "\(settings.unixSocketDir.map { "\($0)/.s.PGSQL.\(settings.listenPort)" } ?? "none")",
                 "tcp": "\(address.tcp.isEmpty ? "none" : address.tcp.joined(separator: " "))",
             ])
+        note(.started, .info, "pglease \(ProductVersion.text) is ready, process \(getpid())")
         _ = notify?.ready(status: "serving")
         if let interval = notify?.watchdogInterval {
             watchdogInterval = interval

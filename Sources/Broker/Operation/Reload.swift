@@ -36,6 +36,7 @@ extension Broker {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
         logger.notice("configuration reloaded", metadata: ["changes": "\(changes.count)"])
+        note(.reload, .notice, "configuration reloaded, \(Self.inWords(changes))")
         return changes
     }
 
@@ -64,11 +65,27 @@ extension Broker {
         do throws(ConfigurationError) {
             _ = try reload()
         } catch {
-            for issue in error.issues {
-                logger.error(
-                    "configuration refused, the old one stays", metadata: ["issue": "\(issue)"])
-            }
+            reloadRefused(error)
         }
+    }
+
+    func reloadRefused(_ error: ConfigurationError) {
+        for issue in error.issues {
+            logger.error(
+                "configuration refused, the old one stays", metadata: ["issue": "\(issue)"])
+        }
+        let more = error.issues.count > 1 ? " (and \(error.issues.count - 1) more)" : ""
+        note(
+            .reloadFailed, .error,
+            "configuration refused, the old one stays: \(error.issues.first.map { "\($0)" } ?? "")\(more)"
+        )
+    }
+
+    /// Which settings changed, without their values.
+    private static func inWords(_ changes: [SettingChange]) -> String {
+        guard !changes.isEmpty else { return "nothing changed" }
+        let names = changes.prefix(10).map(\.name).joined(separator: ", ")
+        return "changed: \(names)\(changes.count > 10 ? " …" : "")"
     }
 
     /// The users of `auth_file`; nil when there is none.

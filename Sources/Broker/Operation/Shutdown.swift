@@ -45,6 +45,10 @@ extension Broker {
                 "clients": "\(clients.count)",
                 "grace": "\(settings.shutdownGrace.map(Self.seconds) ?? "none")",
             ])
+        note(
+            .draining, .notice,
+            "shutting down: waiting for \(mode == .waitForClients ? "clients to leave" : "leases to come back")"
+        )
         if mode == .waitForServers {
             for id in Array(poolsByID.keys) { post(.poolPauseRequested(id)) }
         }

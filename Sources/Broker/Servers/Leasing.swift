@@ -61,6 +61,7 @@ extension Broker {
         server.fatal = nil
         server.wasWarnedAbout = false
         server.bytesInLease = 0
+        server.transactionsInLease = 0
         server.stream.beginLease()
         server.pool.statistics.assignments += 1
         server.pool.statistics.waitTime += waited.wholeNanoseconds

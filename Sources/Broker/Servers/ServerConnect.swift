@@ -126,6 +126,7 @@ extension Broker {
         pool.hasGivenUpLearning = false
         if pool.lastFailure != nil {
             pool.lastFailure = nil
+            note(.connectRecovered, .notice, "PostgreSQL can be reached again", pool: pool)
             logger.notice(
                 "server reachable again",
                 metadata: [
@@ -161,7 +162,7 @@ extension Broker {
     // MARK: Failure
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
-        counters.serverConnectFailures += 1
+        counters.connectFailures.count(ConnectFailureClass(failure))
         // What a session client itself asked for in its startup packet concerns nobody else.
         if server.startupProfile == .serverDefault || failure.kind != .permanent {
             server.pool.lastFailure = failure

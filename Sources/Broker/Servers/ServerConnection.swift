@@ -70,7 +70,9 @@ final class ServerConnection: FileWatcherDelegate {
     var hasSent = false
     /// Why the server said that it would end this connection.
     var fatal: PgError?
+    /// Both ways, and without what goes over a descriptor that was handed out.
     var bytesInLease = 0
+    var transactionsInLease = 0
 
     // The connection.
 

@@ -64,6 +64,7 @@ extension Broker {
 
     private func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerConnection) {
         if server.isLeased, let client = server.client {
+            server.bytesInLease += bytes.count
             var turn = ServerTurn(bytes, mode: server.mode)
             let step = turn.run(
                 &client.stream, &server.stream, statements: &statements, toClient: &toClient)
@@ -162,6 +163,7 @@ extension Broker {
         let now = now
         server.pool.statistics.queries += step.queries
         server.pool.statistics.transactions += step.transactions
+        server.transactionsInLease += step.transactions
         if let since = server.querySince {
             server.pool.statistics.queryTime += now.nanoseconds - since.nanoseconds
             // What was sent ahead begins now.
@@ -317,6 +319,7 @@ extension Broker {
             if server.isLeased {
                 lostInLease(server, reason)
             } else {
+                noteLoss(server, .idle, reason)
                 logger.info(
                     "server lost",
                     metadata: [
@@ -333,6 +336,7 @@ extension Broker {
     private func lostInLease(_ server: ServerConnection, _ reason: String) {
         let client = server.client
         let error = lostError(server, reason)
+        noteLoss(server, .inLease, reason)
         logger.warning(
             "server lost in a lease",
             metadata: [

@@ -65,6 +65,19 @@ package struct GroupSummary: Equatable, Sendable {
     package var policy: GroupPolicy
     package var leases: Int
     package var waiting: Int
+    /// Since when the one waits that has waited longest.
+    package var oldestWaiter: Instant?
+}
+
+/// A lock of a pool, or of a group at its cap, as the console shows it.
+package struct LockSummary: Equatable, Sendable {
+    package var lock: PoolLock
+    package var since: Instant
+    /// What was done about it so far.
+    package var lent: Int
+    package var rejected: Int
+    /// How many connections may be lent.
+    package var reserve: Int
 }
 
 /// Read-only views. They allocate, and are for the console, not for the hot path.
@@ -156,12 +169,60 @@ extension Scheduler {
     }
 
     package var groupSummaries: [GroupSummary] {
-        groups.accounts.indices.compactMap { index in
+        var oldest: [Int: Instant] = [:]
+        for pool in pools.live {
+            for queue in pools[pool].queue.queues where queue.head >= 0 {
+                let since = waiters.slots[Int(queue.head)].since
+                oldest[queue.group] = min(oldest[queue.group] ?? since, since)
+            }
+        }
+        return groups.accounts.indices.compactMap { index in
             groups.accounts[index].map { account in
                 GroupSummary(
                     group: GroupID(UInt32(index)), policy: account.policy,
-                    leases: account.leases, waiting: account.waiting)
+                    leases: account.leases, waiting: account.waiting, oldestWaiter: oldest[index])
             }
         }
+    }
+
+    // MARK: Locks
+
+    /// Pools whose leases wait for each other, until their relief is over, and groups at their cap whose
+    /// leases do so now.
+    package func locks(_ now: Instant) -> [LockSummary] {
+        lockedPools + lockedGroups(now)
+    }
+
+    private var lockedPools: [LockSummary] {
+        pools.live.compactMap { index in
+            let pool = pools[index]
+            guard let since = pool.lock.since else { return nil }
+            return LockSummary(
+                lock: describeLock(index, pool.lock.grade), since: since, lent: pool.lock.lent,
+                rejected: pool.lock.rejected, reserve: pool.limits.lockReserve)
+        }
+    }
+
+    private func lockedGroups(_ now: Instant) -> [LockSummary] {
+        let mayBe = groups.accounts.contains { account in
+            account.map { $0.waiting > 0 && $0.leases > 0 && $0.isAtCap() } ?? false
+        }
+        guard mayBe else { return [] }
+        let survey = survey(.certain, now)
+        return survey.groups.indices.compactMap { group in
+            guard survey.groups[group],
+                let pool = pools.live.first(where: { waits(group, inPool: $0) })
+            else { return nil }
+            let lock = describeLock(pool, .certain, group: group)
+            // It closed when the last of them asked.
+            let asked = lock.links.compactMap { $0.waitsAs.flatMap(waiters.index) }
+                .map { waiters.slots[$0].since }
+            return LockSummary(
+                lock: lock, since: asked.max() ?? now, lent: 0, rejected: 0, reserve: 0)
+        }
+    }
+
+    private func waits(_ group: Int, inPool pool: Int) -> Bool {
+        pools[pool].queue.queues.contains { $0.group == group && $0.count > 0 }
     }
 }

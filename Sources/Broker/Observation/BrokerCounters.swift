@@ -1,0 +1,37 @@
+/// Events that are counted over the life of the broker.
+struct BrokerCounters {
+    var accepted = 0
+    var loginFailures = 0
+    var protocolErrors = 0
+    var serverConnects = 0
+    var retriedRequests = 0
+    var cancels = 0
+    var explicitLeases = 0
+    /// Those of them that were direct.
+    var directLeases = 0
+
+    // What went wrong, by cause.
+
+    /// Clients that were not let in.
+    var refusals = Tally<RefusalCause>()
+    /// Waiters that had an error instead of a lease.
+    var rejectionsByCause = Tally<RejectionCause>()
+    var revocationsByLimit = Tally<RevocationCause>()
+    var connectFailures = Tally<ConnectFailureClass>()
+    var serversLost = Tally<ServerLossCause>()
+    /// Pool locks that were noticed, and connections of reserves that were lent for them. Those who had
+    /// 40P01 are rejections.
+    var poolLocksByGrade = Tally<PoolLockGrade>()
+    var reserveLent = 0
+    /// Leases that were held for longer than `lease_warn_after`.
+    var leakWarnings = 0
+
+    var refused: Int { refusals.total }
+    var rejections: Int { rejectionsByCause.total }
+    var revocations: Int { revocationsByLimit.total }
+    var serverConnectFailures: Int { connectFailures.total }
+    var poolLocks: Int { poolLocksByGrade.total }
+    var poolLockRejections: Int { rejectionsByCause[.poolLock] }
+    /// Deadlines that passed, and full queues.
+    var exhaustions: Int { rejectionsByCause[.deadline] + rejectionsByCause[.queueFull] }
+}

@@ -1,0 +1,48 @@
+/// What kinds of events an operator is told of. The raw value is the column `kind` of SHOW EVENTS.
+enum EventKind: String, CaseIterable, Sendable {
+    /// A waiter's deadline passed, or the queue was full.
+    case exhausted
+    case connectFailed = "connect_failed"
+    case connectRecovered = "connect_recovered"
+    case serverLost = "server_lost"
+    /// A lease is held for longer than `lease_warn_after`.
+    case leak
+    /// A limit took a lease away, or ended a client.
+    case revoked
+    case reload
+    case reloadFailed = "reload_failed"
+    case poolLock = "pool_lock"
+    case reserveLent = "reserve_lent"
+    case poolLockOver = "pool_lock_over"
+    case poolLockRejected = "pool_lock_rejected"
+    case clientRefused = "client_refused"
+    /// A command of the console, or a signal that stands for one.
+    case operatorAction = "operator"
+    case started
+    case draining
+}
+
+enum EventLevel: String, Sendable {
+    case info, notice, warning, error
+}
+
+/// Something that happened, as it is reported.
+///
+/// Events with the same kind, pool and cause are one incident.
+struct Incident {
+    var kind: EventKind
+    var level: EventLevel
+    /// What happened and why, without secrets, statements or data.
+    var message: String
+    /// What tells it from others of its kind and pool: a limit, an SQLSTATE.
+    var cause = ""
+    /// 0: of none.
+    var pool: UInt32 = 0
+    var database: String?
+    var user: String?
+    var group: String?
+    var applicationName: String?
+    var client: Int64?
+    var clientProcess: Int32?
+    var lease: Int64?
+}

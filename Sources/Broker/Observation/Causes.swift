@@ -1,0 +1,128 @@
+import LeaseCore
+import PostgresWire
+
+/// Why a lease was taken away, or a client was ended for what it did not do.
+enum RevocationCause: String, CountedCause {
+    /// HOLD of a LEASE.
+    case hold
+    case leaseTimeout = "lease_timeout"
+    case transactionTimeout = "transaction_timeout"
+    case queryTimeout = "query_timeout"
+    case idleTransactionTimeout = "idle_transaction_timeout"
+    /// It held nothing: its session ended.
+    case clientIdleTimeout = "client_idle_timeout"
+    /// It did not read its answers.
+    case clientWriteTimeout = "client_write_timeout"
+    case killLease = "kill_lease"
+    /// Its process is gone, and a child that has the socket stays silent.
+    case processGone = "process_gone"
+
+    /// As the client asked for it, or as the configuration calls it.
+    var words: String {
+        switch self {
+        case .hold: "HOLD"
+        case .killLease: "KILL LEASE"
+        case .processGone: "the end of its process"
+        case .leaseTimeout, .transactionTimeout, .queryTimeout, .idleTransactionTimeout,
+            .clientIdleTimeout, .clientWriteTimeout:
+            rawValue
+        }
+    }
+}
+
+/// Why a waiter had an error instead of a lease.
+enum RejectionCause: String, CountedCause {
+    case deadline
+    case queueFull = "queue_full"
+    case connectFailed = "connect_failed"
+    case paused
+    case poolClosed = "pool_closed"
+    case poolLock = "pool_lock"
+
+    init(_ cause: Rejection.Cause) {
+        switch cause {
+        case .deadline: self = .deadline
+        case .queueFull: self = .queueFull
+        case .connectFailed: self = .connectFailed
+        case .poolPaused: self = .paused
+        case .poolClosed: self = .poolClosed
+        case .poolLock: self = .poolLock
+        }
+    }
+}
+
+/// Why a client was not let in.
+enum RefusalCause: String, CountedCause {
+    /// `max_client_conn`, `max_db_client_connections`, `max_user_client_connections`.
+    case tooManyClients = "too_many_clients"
+    case noDescriptor = "no_file_descriptor"
+    case authentication
+    /// Not in `[databases]`, or not in PostgreSQL.
+    case noSuchDatabase = "no_such_database"
+    case disabled
+    case shuttingDown = "shutting_down"
+    case loginTimeout = "login_timeout"
+    /// A session pool, whose leases begin at login: there was none.
+    case noServer = "no_server"
+    case protocolError = "protocol_error"
+    /// Replication, and whatever else is not offered.
+    case unsupported
+    /// What PostgreSQL said to the client's startup parameters, and the like.
+    case other
+
+    init(_ state: SQLState) {
+        switch state {
+        case .tooManyConnections: self = .tooManyClients
+        case .invalidCatalogName: self = .noSuchDatabase
+        case .cannotConnectNow: self = .disabled
+        case .adminShutdown: self = .shuttingDown
+        case .protocolViolation: self = .protocolError
+        case .featureNotSupported: self = .unsupported
+        default: self = state.rawValue.hasPrefix("28") ? .authentication : .other
+        }
+    }
+}
+
+/// Why a connection to PostgreSQL could not be opened.
+enum ConnectFailureClass: String, CountedCause {
+    /// Refused, unreachable, timed out, starting up, shutting down.
+    case unreachable
+    /// "Too many connections".
+    case saturated
+    case authentication
+    case noSuchDatabase = "no_such_database"
+    /// A parameter or `connect_query` that the server does not take.
+    case configuration
+
+    init(_ failure: ConnectFailure) {
+        switch failure.kind {
+        case .transient: self = .unreachable
+        case .saturated: self = .saturated
+        case .permanent:
+            let state = failure.error.sqlState.rawValue
+            if state.hasPrefix("28") {
+                self = .authentication
+            } else {
+                self = state.hasPrefix("3D") ? .noSuchDatabase : .configuration
+            }
+        }
+    }
+}
+
+/// How sure it was that a pool was locked, as it was noticed: one that became certain counts in both.
+enum PoolLockGrade: String, CountedCause {
+    case suspected, certain
+
+    init(_ grade: PoolLock.Grade) {
+        switch grade {
+        case .suspected: self = .suspected
+        case .certain: self = .certain
+        }
+    }
+}
+
+/// What a server connection did when it was lost.
+enum ServerLossCause: String, CountedCause {
+    case idle
+    case inLease = "in_lease"
+}

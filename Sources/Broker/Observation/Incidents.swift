@@ -1,0 +1,96 @@
+import LeaseCore
+import PostgresWire
+
+/// What goes wrong: counted, and told as an event. Each in one place, so that the two agree.
+extension Broker {
+    // MARK: Clients
+
+    func noteRefusal(_ cause: RefusalCause, _ error: PgError, of client: ClientSession?) {
+        counters.refusals.count(cause)
+        // The rejection that ended its wait has told of it.
+        if cause == .noServer { return }
+        note(
+            .clientRefused, .warning, Self.text(error), cause: cause.rawValue, pool: client?.pool,
+            client: client)
+    }
+
+    func noteRejection(_ rejection: Rejection, _ error: PgError, of client: ClientSession) {
+        switch rejection.cause {
+        case .deadline, .queueFull:
+            note(
+                .exhausted, .error, Self.text(error),
+                cause: RejectionCause(rejection.cause).rawValue, client: client)
+        case .poolLock:
+            note(.poolLockRejected, .error, Self.text(error), client: client)
+        // What stopped the pool is told by itself.
+        case .connectFailed, .poolPaused, .poolClosed: break
+        }
+    }
+
+    // MARK: Leases
+
+    func noteLeak(_ server: ServerConnection, _ client: ClientSession, _ limit: Duration) {
+        counters.leakWarnings += 1
+        let held = Self.seconds(now - server.leaseSince)
+        let purpose = server.explicit?.terms.purpose.map { ", for \($0)" } ?? ""
+        // Each lease is warned about once, and each is news.
+        note(
+            .leak, .warning,
+            "lease is held for \(held), longer than lease_warn_after of \(Self.seconds(limit)) (\(server.activity)\(purpose)), by \(name(of: client))",
+            cause: "\(server.lease.map { "\($0)" } ?? "")", client: client, lease: server.lease)
+    }
+
+    func noteRevocation(
+        _ cause: RevocationCause, _ message: String, of client: ClientSession, _ lease: LeaseID?
+    ) {
+        counters.revocationsByLimit.count(cause)
+        note(
+            .revoked, .warning, message, cause: cause.rawValue, client: client, lease: lease)
+    }
+
+    // MARK: Locks
+
+    func noteLock(_ lock: PoolLock, _ pool: Pool) {
+        _ = lockNumbers.number(of: LockNumbers.Subject(lock))
+        let grade = PoolLockGrade(lock.grade)
+        note(
+            .poolLock, grade == .certain ? .error : .warning,
+            "\(grade == .certain ? "pool is locked" : "pool is perhaps locked"): \(describe(lock))",
+            cause: grade.rawValue, pool: pool)
+    }
+
+    func noteLockIsOver(_ pool: Pool, after: Duration, lent: Int, rejected: Int) {
+        lockNumbers.end(.pool(pool.id))
+        note(
+            .poolLockOver, .notice,
+            "pool lock is over after \(Self.seconds(after)): \(lent) connections of the reserve were lent, \(rejected) waiters had 40P01",
+            pool: pool)
+    }
+
+    // MARK: Servers
+
+    func noteConnectFailure(_ pool: Pool, _ failure: ConnectFailure, retryIn: Duration?) {
+        let retry =
+            retryIn.map { "next attempt in \(Self.seconds($0))" }
+            ?? "next attempt when a client asks"
+        note(
+            .connectFailed, failure.kind == .permanent ? .error : .warning,
+            "\(failure.error.sqlState.rawValue) \(failure.error.message) (\(retry))",
+            cause: failure.error.sqlState.rawValue, pool: pool)
+    }
+
+    func noteLoss(_ server: ServerConnection, _ cause: ServerLossCause, _ reason: String) {
+        counters.serversLost.count(cause)
+        let what = cause == .inLease ? "server lost in a lease" : "idle server connection lost"
+        note(
+            .serverLost, cause == .inLease ? .warning : .info,
+            "\(what): server process \(server.backendProcessID): \(server.fatal?.message ?? reason)",
+            cause: cause.rawValue, pool: server.pool, client: server.client, lease: server.lease)
+    }
+
+    // MARK: Words
+
+    private static func text(_ error: PgError) -> String {
+        error.detail.map { "\(error.message). \($0)" } ?? error.message
+    }
+}
