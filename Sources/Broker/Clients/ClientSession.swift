@@ -106,6 +106,12 @@ final class ClientSession: FileWatcherDelegate {
         return "\(address.host):\(address.port)"
     }
 
+    /// nil over TCP, and where its process is not visible.
+    var processNumber: Int64? {
+        guard let peer, peer.processID > 0 else { return nil }
+        return Int64(peer.processID)
+    }
+
     /// Where it came from, for the console: `unix`, or address and port.
     var address: String {
         guard !isUnix else { return "unix" }

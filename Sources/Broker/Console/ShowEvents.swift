@@ -18,7 +18,7 @@ extension Broker {
                 $0.text(incident.group)
                 $0.text(incident.applicationName)
                 $0.integer(incident.client)
-                $0.integer(incident.clientProcess.map { Int64($0) })
+                $0.integer(incident.clientProcess)
                 $0.integer(incident.lease)
                 $0.integer(entry.count)
                 $0.text(incident.message)

@@ -22,7 +22,7 @@ extension Broker {
         row.text(client?.group?.name)
         row.text(client?.applicationName)
         row.integer(client?.id.consoleNumber)
-        row.integer(client?.peer.map { Int64($0.processID) })
+        row.integer(client?.processNumber)
         row.text(server.explicit?.terms.purpose)
         // Its client is gone; what it left is brought to an end.
         row.text(client == nil ? "ending" : server.activity)
@@ -68,7 +68,7 @@ extension Broker {
                 rows.add {
                     $0.integer(waiter.place)
                     $0.integer(waiter.client.consoleNumber)
-                    $0.integer(client?.peer.map { Int64($0.processID) })
+                    $0.integer(client?.processNumber)
                     $0.text(pool.database)
                     $0.text(pool.user)
                     $0.text(groupsByID[waiter.group]?.name)

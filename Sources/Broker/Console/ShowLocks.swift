@@ -1,5 +1,4 @@
 import LeaseCore
-import LibUV
 import PostgresWire
 
 /// SHOW LOCKS: leases that wait for each other, a row for each link of the cycle.
@@ -42,7 +41,7 @@ extension Broker {
         row.integer(Int64(clamping: link.lease.rawValue))
         row.integer(server.map { Int64($0.backendProcessID) })
         row.integer(link.holder.consoleNumber)
-        row.integer(holder?.peer.map { Int64($0.processID) })
+        row.integer(holder?.processNumber)
         row.text(server?.explicit?.terms.thread)
         row.text(holder?.applicationName)
         row.text(server?.explicit?.terms.purpose)

@@ -90,10 +90,7 @@ extension Broker {
         let now = now
         let links = lock.links.prefix(Self.linksNamed).map { link -> String in
             let client = clients[link.holder]
-            var who =
-                link.owner.processID > 0 ? "pid \(link.owner.processID)" : "client \(link.holder)"
-            if let thread = link.owner.thread { who += " thread \(thread)" }
-            if let name = client?.applicationName, !name.isEmpty { who += " \"\(name)\"" }
+            let who = client.map(name) ?? "client \(link.holder)"
             let purpose = client?.server?.explicit?.terms.purpose.map { " for \($0)" } ?? ""
             let waiter = link.waitsAs.flatMap { clients[$0] }
             let wants = waiter?.call?.terms.purpose.map { " for \($0)" } ?? ""

@@ -43,6 +43,6 @@ struct Incident {
     var group: String?
     var applicationName: String?
     var client: Int64?
-    var clientProcess: Int32?
+    var clientProcess: Int64?
     var lease: Int64?
 }

@@ -2,7 +2,7 @@ import LeaseCore
 
 /// The last few hundred events, oldest first, in a fixed space.
 ///
-/// An incident that comes again within ten seconds is counted on the event that tells of it, for ten minutes
+/// An incident that comes again within seconds is counted on the event that tells of it, for ten minutes
 /// at most; so thousands of refused waiters are one event. No kind takes more than half of the space: a
 /// storm of one does not push the others out. Invariant: ids rise, and are never used again; `latest` has the
 /// newest event of every incident in the ring.
@@ -32,8 +32,11 @@ struct EventRing {
 
     static let capacity = 512
     static let capacityOfKind = capacity / 2
-    /// Again within this time of the last one: the same incident.
-    static let coalescing = Duration.seconds(10)
+    /// Again within this time of the last one: the same incident. Attempts to connect are far apart.
+    static func coalescing(of kind: EventKind) -> Duration {
+        kind == .connectFailed ? .seconds(60) : .seconds(10)
+    }
+
     static let longestIncident = Duration.seconds(600)
 
     private(set) var entries: [Entry] = []
@@ -46,7 +49,7 @@ struct EventRing {
     mutating func record(_ incident: Incident, at time: LogTimestamp, now: Instant) {
         let key = Key(incident)
         if let id = latest[key], let index = index(of: id),
-            now - entries[index].last <= Self.coalescing,
+            now - entries[index].last <= Self.coalescing(of: incident.kind),
             now - entries[index].began <= Self.longestIncident
         {
             entries[index].last = now

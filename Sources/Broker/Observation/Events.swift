@@ -1,5 +1,4 @@
 import LeaseCore
-import LibUV
 import PostgresWire
 
 /// What operators are told of in SHOW EVENTS.
@@ -13,13 +12,13 @@ extension Broker {
             kind: kind, level: level, message: Self.eventText(message), cause: cause)
         let pool = pool ?? client?.pool
         incident.pool = pool?.id.rawValue ?? 0
-        incident.database = pool?.database ?? client?.database
-        incident.user = pool?.user ?? client?.user
+        incident.database = pool?.database ?? client.map { Self.eventName($0.database) }
+        incident.user = pool?.user ?? client.map { Self.eventName($0.user) }
         if let client {
-            incident.group = client.group?.name
-            incident.applicationName = client.applicationName
+            incident.group = client.group.map { Self.eventName($0.name) }
+            incident.applicationName = Self.eventName(client.applicationName)
             incident.client = client.id.consoleNumber
-            incident.clientProcess = client.peer?.processID
+            incident.clientProcess = client.processNumber
         }
         incident.lease = lease.map { Int64(clamping: $0.rawValue) }
         events.record(incident, at: .now(), now: now)
@@ -30,5 +29,11 @@ extension Broker {
         String(SecretRedaction.redact(message).prefix(eventTextLimit))
     }
 
+    /// A name that a client gave itself may be as long as its startup packet.
+    private static func eventName(_ name: String) -> String {
+        name.utf8.count <= eventNameLimit ? name : String(name.prefix(eventNameLimit))
+    }
+
     private static let eventTextLimit = 1000
+    private static let eventNameLimit = 64
 }

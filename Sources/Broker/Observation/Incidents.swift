@@ -20,7 +20,9 @@ extension Broker {
             note(
                 .exhausted, .error, Self.text(error),
                 cause: RejectionCause(rejection.cause).rawValue, client: client)
-        case .poolLock:
+        case .poolLock(let lock):
+            // A group's lock is announced by nothing else.
+            if lock.group != nil { counters.poolLocksByGrade.count(.certain) }
             note(.poolLockRejected, .error, Self.text(error), client: client)
         // What stopped the pool is told by itself.
         case .connectFailed, .poolPaused, .poolClosed: break

@@ -255,7 +255,7 @@ extension Broker {
     /// Who a client is, in short: `pid 4711 thread 7 "backfill"`, by its program where it has no name.
     func name(of client: ClientSession) -> String {
         var who = "client \(client.id)"
-        if let peer = client.peer, peer.processID > 0 { who = "pid \(peer.processID)" }
+        if let number = client.processNumber { who = "pid \(number)" }
         let thread = client.server?.explicit?.terms.thread ?? client.call?.terms.thread
         if let thread { who += " thread \(thread)" }
         if !client.applicationName.isEmpty {

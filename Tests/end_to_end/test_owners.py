@@ -1,0 +1,180 @@
+"""Who holds a lease and who waits for one: uid, process, program, arguments, thread, what it did."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import psycopg2
+import pytest
+
+from harness import direct, wire
+from harness.waiting import eventually
+
+pytestmark = pytest.mark.pglease_only
+
+HOLDER = textwrap.dedent("""
+    import sys, psycopg2
+    conn = psycopg2.connect(sys.argv[1])
+    conn.cursor().execute("SELECT 1")
+    print("holds", flush=True)
+    sys.stdin.readline()
+""")
+
+
+@pytest.fixture
+def broker(make_broker):
+    return make_broker({"default_pool_size": 2, "reserve_pool_size": 0}, tcp=True)
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Starts a Python program of its own that holds a lease until it is told to go on."""
+    script = tmp_path / "leaky_worker.py"
+    script.write_text(HOLDER)
+    started = []
+
+    def start(dsn, *words):
+        one = subprocess.Popen([sys.executable, str(script), dsn, *words], text=True,
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        started.append(one)
+        assert one.stdout.readline() == "holds\n"
+        return one
+
+    yield start
+    for one in started:
+        one.kill()
+        one.wait()
+        one.stdin.close()
+        one.stdout.close()
+
+
+def only(rows):
+    row, = rows
+    return row
+
+
+def known(broker, command, name="arguments"):
+    """The one row, once the process was looked at."""
+    return eventually(lambda: next(
+        (row for row in broker.console(command) if row[name] is not None), None))
+
+
+def test_a_lease_names_its_process(broker, program):
+    one = program(broker.dsn(application_name="leaky"), "--batch", "7")
+    row = known(broker, "SHOW LEASES")
+    assert (row["client_uid"], row["client_pid"]) == (str(os.getuid()), str(one.pid))
+    assert row["program"] == os.path.basename(sys.executable).split("\0")[0] \
+        or row["program"].startswith("python")
+    assert "leaky_worker.py" in row["arguments"] or row["arguments"].endswith("…")
+    assert (row["application_name"], row["thread"], row["addr"]) == ("leaky", None, "unix")
+    one.stdin.write("go on\n")
+    one.stdin.flush()
+    eventually(lambda: broker.console("SHOW LEASES") == [])
+
+
+def test_a_waiter_names_its_process(broker, program):
+    program(broker.dsn(), "1")
+    program(broker.dsn(), "2")
+    with broker.wire(application_name="waiter") as waiter:
+        waiter.send(wire.query("LEASE FOR 'its turn' THREAD '77'"))
+        eventually(lambda: broker.waiting() == 1)
+        row = known(broker, "SHOW WAITERS")
+        assert (row["client_uid"], row["client_pid"]) == (str(os.getuid()), str(os.getpid()))
+        assert (row["purpose"], row["thread"], row["addr"]) == ("its turn", "77", "unix")
+        assert row["program"] and "pytest" in row["arguments"]
+
+
+def test_secrets_in_arguments_are_not_shown(broker, program):
+    program(broker.dsn(password="hunter2"), "--password", "hunter3", "PGPASSWORD=hunter4",
+            "postgresql://app:hunter5@db/app", "-c", "SELECT 'hunter6'")
+    row = known(broker, "SHOW LEASES")
+    assert "leaky_worker" in row["arguments"] and "***" in row["arguments"]
+    assert "hunter" not in str(broker.console("SHOW LEASES"))
+
+
+def test_over_tcp_the_address_is_known_and_the_process_is_not(broker):
+    with wire.Wire(broker.tcp_address).start("app", "app") as one:
+        one.query("BEGIN")
+        row = only(broker.console("SHOW LEASES"))
+        assert row["addr"] == "127.0.0.1:%d" % one.socket.getsockname()[1]
+        assert [row[name] for name in ("client_uid", "client_pid", "program", "arguments",
+                                       "thread")] == [None] * 5
+
+
+def test_transactions_and_bytes_of_a_lease(broker):
+    with broker.wire() as one, broker.wire() as two:
+        direct.lease(one, "THREAD 'main'")
+        for _ in range(3):
+            one.query("SELECT repeat('x', 1000)")
+        one.query("BEGIN")
+        one.query("SELECT 1")
+        row = only(broker.console("SHOW LEASES"))
+        assert (row["transactions"], row["thread"], row["kind"]) == ("3", "main", "explicit")
+        assert int(row["bytes"]) > 3000
+        assert row["state"] == "idle in transaction" and int(row["idle_us"]) >= 0
+        two.query("BEGIN")
+        counts = {row["kind"]: row["transactions"] for row in broker.console("SHOW LEASES")}
+        assert counts == {"explicit": "3", "transaction": "0"}
+        one.query("COMMIT")
+        direct.give_back(one)
+        direct.lease(one)
+        fresh = next(r for r in broker.console("SHOW LEASES") if r["kind"] == "explicit")
+        assert fresh["transactions"] == "0" and int(fresh["bytes"]) < 1000
+
+
+def test_a_session_lease_counts_all_its_transactions(make_broker):
+    broker = make_broker({"pool_mode": "session"})
+    with broker.wire() as one:
+        for _ in range(4):
+            one.query("SELECT 1")
+        row = only(broker.console("SHOW LEASES"))
+        assert (row["kind"], row["transactions"]) == ("session", "4")
+
+
+def test_what_a_direct_lease_does_is_not_known(broker):
+    with direct.connect(broker, application_name="fast") as one:
+        end = one.lease("FOR 'speed' THREAD '9'")
+        end.query("SELECT 1")
+        row = known(broker, "SHOW LEASES")
+        assert (row["kind"], row["transactions"], row["bytes"]) == ("direct", None, None)
+        assert (row["thread"], row["purpose"], row["client_pid"]) == \
+            ("9", "speed", str(os.getpid()))
+        one.give_back()
+
+
+def test_groups_show_their_longest_wait(broker):
+    holders = [broker.wire(application_name="busy") for _ in range(2)]
+    for one in holders:
+        one.query("BEGIN")
+    with broker.wire(application_name="patient") as waiter:
+        waiter.send(wire.query("SELECT 1"))
+        eventually(lambda: broker.waiting() == 1)
+
+        def waits():
+            return {row["group"]: int(row["maxwait_us"]) for row in broker.console("SHOW GROUPS")}
+        first = waits()
+        assert first["busy"] == 0 and first["patient"] > 0
+        assert waits()["patient"] > first["patient"]
+    for one in holders:
+        one.close()
+
+
+def test_stats_users_see_owners(broker):
+    with broker.wire() as one:
+        one.query("BEGIN")
+        for command in ("LEASES", "WAITERS", "GROUPS", "LOCKS", "EVENTS"):
+            assert broker.console(f"SHOW {command}", "watcher") is not None
+
+
+def test_the_error_of_a_waiter_names_program_purpose_and_thread(make_broker, program):
+    broker = make_broker({"default_pool_size": 2, "reserve_pool_size": 0,
+                          "query_wait_timeout": "0.3"})
+    program(broker.dsn())
+    with broker.wire(application_name="named") as one:
+        direct.lease(one, "FOR 'pendingJobs' THREAD '31'")
+        with pytest.raises(psycopg2.errors.TooManyConnections) as caught:
+            psycopg2.connect(broker.dsn()).cursor().execute("SELECT 1")
+    said = str(caught.value)
+    for words in ("(python", "thread 31", '"named"', "for pendingJobs", "Held by"):
+        assert words in said, said
