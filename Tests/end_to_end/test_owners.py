@@ -178,3 +178,78 @@ def test_the_error_of_a_waiter_names_program_purpose_and_thread(make_broker, pro
     said = str(caught.value)
     for words in ("(python", "thread 31", '"named"', "for pendingJobs", "Held by"):
         assert words in said, said
+
+
+def shown_by_postgres(postgres, broker):
+    """What pg_stat_activity calls the connections that are leased."""
+    pids = [row["server_pid"] for row in broker.console("SHOW LEASES")]
+    rows = postgres.sql("SELECT application_name FROM pg_stat_activity WHERE pid = ANY(%s::int[])",
+                        ([int(pid) for pid in pids],))
+    return [row[0] for row in rows]
+
+
+def own_name():
+    """What the kernel calls this process: the name of a client that gave none."""
+    with open(f"/proc/{os.getpid()}/comm", encoding="ascii") as comm:
+        return comm.read().strip()
+
+
+@pytest.mark.parametrize("kind", ["relay", "explicit", "direct"])
+@pytest.mark.parametrize("name", ["worker 7", None])
+def test_pg_stat_activity_names_the_owner(broker, postgres, kind, name):
+    """Twice, and after somebody else: the profile is known then, and another one is in force."""
+    parameters = {"application_name": name} if name else {}
+    expected = name or own_name()
+    with direct.connect(broker, **parameters) as one, broker.wire(application_name="other") as two:
+        for _ in range(3):
+            two.query("SELECT 1")
+            if kind == "relay":
+                one.query("BEGIN")
+                one.query("SELECT 1")
+            elif kind == "explicit":
+                direct.lease(one)
+            else:
+                assert one.lease().value("SHOW application_name") == expected
+            assert shown_by_postgres(postgres, broker) == [expected]
+            if kind == "relay":
+                one.query("COMMIT")
+            elif kind == "explicit":
+                direct.give_back(one)
+            else:
+                one.give_back()
+        assert one.value("SHOW application_name") == expected
+        assert one.parameters["application_name"] == expected
+
+
+def test_the_name_is_the_default_that_reset_goes_back_to(broker):
+    with broker.wire() as one:
+        one.query("SET application_name = 'for a while'")
+        assert one.value("SHOW application_name") == "for a while"
+        one.query("RESET application_name")
+        assert one.value("SHOW application_name") == own_name()
+        one.query("SET application_name = ''")
+        assert one.value("SHOW application_name") == ""
+        one.query("RESET ALL")
+        assert one.value("SHOW application_name") == own_name()
+
+
+def test_an_empty_name_is_a_name(broker):
+    with broker.wire(application_name="") as one:
+        assert one.value("SHOW application_name") == ""
+
+
+def test_the_databases_own_name_stays(make_broker):
+    broker = make_broker(start=False)
+    broker.databases = {"app": broker.server(dbname="app", application_name="of_the_database")}
+    broker.write()
+    broker.start()
+    with broker.wire() as one:
+        assert one.value("SHOW application_name") == "of_the_database"
+
+
+def test_in_a_session_pool_who_gives_no_name_has_the_brokers(make_broker, postgres):
+    broker = make_broker({"pool_mode": "session"})
+    with broker.wire() as one, broker.wire(application_name="named") as two:
+        one.query("SELECT 1")
+        two.query("SELECT 1")
+        assert sorted(shown_by_postgres(postgres, broker)) == ["named", "pglease"]

@@ -227,10 +227,24 @@ extension Broker {
         let group = group(for: client)
         client.group = group
         group.members += 1
-        let profile = profiles.intern(client.login?.settings ?? [])
+        let profile = profiles.intern(namedSettings(of: client, pool))
         client.startupProfile = profile
         client.profile = profile
         profiles.retain(profile)
+    }
+
+    /// The client's settings. One that does not say what it is called has its program's name, so that
+    /// `pg_stat_activity` tells who it is. Not in a session pool: there the name would be part of the startup
+    /// packet, and connections opened for one program were of no use to another.
+    private func namedSettings(of client: ClientSession, _ pool: Pool) -> [ProfileEntry] {
+        let settings = client.login?.settings ?? []
+        let key = "application_name"
+        guard pool.mode.pooling != .session, let name = client.process?.name,
+            !settings.contains(where: { $0.name == key }),
+            !pool.entry.startupParameters.contains(where: { $0.keyword == key }),
+            !self.settings.ignoreStartupParameters.contains(where: { $0.lowercased() == key })
+        else { return settings }
+        return settings + [ProfileEntry(name: key, value: name)]
     }
 
     /// Undoes `join` when the session ends.
