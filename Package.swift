@@ -47,8 +47,16 @@ let package = Package(
         .systemLibrary(name: "CLibUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(
+            name: "CMicroHTTPD", pkgConfig: "libmicrohttpd",
+            providers: [.apt(["libmicrohttpd-dev"])]),
         .target(name: "LibUV", dependencies: ["CLibUV"], swiftSettings: wrapsC),
         .target(name: "LibPQ", dependencies: ["CLibPQ", "COpenSSL"], swiftSettings: wrapsC),
+
+        // HTTP for figures, and the texts that are served.
+        .target(
+            name: "StatusHTTP", dependencies: ["CMicroHTTPD", "LibUV"],
+            resources: [.embedInCode("Page/status.html")], swiftSettings: wrapsC),
 
         // The client module.
         .target(
@@ -78,7 +86,7 @@ let package = Package(
         .target(
             name: "Broker",
             dependencies: [
-                "PostgresWire", "LeaseCore", "LibUV", "LibPQ",
+                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -115,6 +123,8 @@ let package = Package(
         .testTarget(
             name: "LeaseCoreTests", dependencies: ["LeaseCore", "PostgresWire", "LeaseSimulation"],
             swiftSettings: house),
+        .testTarget(
+            name: "StatusHTTPTests", dependencies: ["StatusHTTP", "LibUV"], swiftSettings: house),
         .testTarget(name: "LibUVTests", dependencies: ["LibUV"], swiftSettings: house),
         .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "LibUV"], swiftSettings: house),
         .testTarget(

@@ -111,6 +111,7 @@ package final class Broker {
     var lockNumbers = LockNumbers()
     var processLooks = ProcessLooks()
     var history = StatisticsHistory()
+    let monitoring = Monitoring()
     var shutdown: Shutdown?
     var startup: Startup?
     var turnTime: Instant?

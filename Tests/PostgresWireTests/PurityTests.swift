@@ -89,6 +89,7 @@ struct PurityTests {
     func wrappers() throws {
         let owners: [String: Set<String>] = [
             "CLibUV": ["LibUV"], "CLibPQ": ["LibPQ"], "COpenSSL": ["LibPQ"],
+            "CMicroHTTPD": ["StatusHTTP"],
         ]
         let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)
         for folder in folders.sorted() {

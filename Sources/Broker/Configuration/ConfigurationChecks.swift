@@ -8,6 +8,7 @@ extension ConfigurationLoader {
         checkGroups()
         checkTimes()
         checkAccess()
+        checkMonitoring()
         checkServerTLS()
     }
 
@@ -176,6 +177,15 @@ extension ConfigurationLoader {
                     advice: "secrets that are MD5 hashes are refused at login"))
         case .peer, .trust, .scramSHA256, .md5: break
         }
+    }
+
+    private mutating func checkMonitoring() {
+        guard let address = configuration.settings.metricsListen, !address.isLocal else { return }
+        warnings.append(
+            issue(
+                "metrics_listen",
+                "everybody who reaches \(address.text) sees who holds which lease",
+                advice: "127.0.0.1 or a Unix socket keep it to this machine"))
     }
 
     private static func isLoopback(_ address: String) -> Bool {

@@ -111,6 +111,11 @@ package struct Settings: Equatable, Sendable {
     package var logFormat = LogFormat.text
     package var logLevel = LogLevel.info
 
+    // Monitoring.
+
+    /// nil: no HTTP.
+    package var metricsListen: MetricsAddress?
+
     // Network.
 
     /// Packets per connection and turn of the loop; nil: no bound.

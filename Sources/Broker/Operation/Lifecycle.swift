@@ -25,6 +25,13 @@ extension Broker {
             closeHandles()
             throw BrokerStartError(error.description, exitStatus: 78)
         }
+        do throws(UVError) {
+            try serveMonitoring(at: settings.metricsListen)
+        } catch {
+            closeHandles()
+            throw BrokerStartError(
+                "metrics_listen: \(error): \(monitoringAdvice(error))", exitStatus: 73)
+        }
         openGuaranteedGroups()
         beginStartup()
         loop.run()
@@ -249,6 +256,7 @@ extension Broker {
     // MARK: End
 
     private func closeHandles() {
+        monitoring.close()
         for listener in listeners { listener.close() }
         listeners = []
         for client in Array(clients.all) { close(client, because: "the broker ends") }

@@ -1,4 +1,5 @@
 import LeaseCore
+import LibUV
 import Logging
 import PostgresWire
 
@@ -20,6 +21,7 @@ extension Broker {
                 preconditionFailure("\(change.name): its own value is refused: \(error.reason)")
             }
         }
+        try moveMonitoring(to: next)
         loaded = next
         userList = users
         derivedSecrets = [:]
@@ -40,6 +42,19 @@ extension Broker {
         return changes
     }
 
+    private func moveMonitoring(to next: LoadedConfiguration) throws(ConfigurationError) {
+        do throws(UVError) {
+            try serveMonitoring(at: next.configuration.settings.metricsListen)
+        } catch {
+            throw ConfigurationError(
+                issues: [
+                    ConfigurationIssue(
+                        next.origin(of: "metrics_listen"), "metrics_listen", "\(error)",
+                        advice: monitoringAdvice(error))
+                ], warnings: next.warnings)
+        }
+    }
+
     /// SET: one setting, until the next RELOAD or restart.
     func set(_ name: String, _ value: String) throws(SettingValueError) {
         guard let setting = Settings.byName[name] else {
@@ -51,6 +66,11 @@ extension Broker {
         guard !changes.contains(where: \.needsRestart) else {
             throw SettingValueError(
                 "needs a restart", advice: "change the configuration file and restart")
+        }
+        do throws(UVError) {
+            try serveMonitoring(at: next.configuration.settings.metricsListen)
+        } catch {
+            throw SettingValueError("\(error)", advice: monitoringAdvice(error))
         }
         loaded = next
         reconfigurePools()

@@ -1,0 +1,132 @@
+import LeaseCore
+import LibUV
+import Logging
+import StatusHTTP
+
+/// The HTTP server of `metrics_listen` and what only it needs. Without the setting nothing is open and
+/// nothing is sampled.
+final class Monitoring {
+    var server: HTTPServer?
+    var address: MetricsAddress?
+    var sampler: LoopTimer?
+    var history = MonitoringHistory()
+
+    /// Idempotent.
+    func close() {
+        server?.close()
+        server = nil
+        address = nil
+        sampler?.close()
+        sampler = nil
+        history = MonitoringHistory()
+    }
+}
+
+extension Broker {
+    /// Opens, moves or closes the HTTP server. When it throws, the old one goes on.
+    func serveMonitoring(at address: MetricsAddress?) throws(UVError) {
+        guard address != monitoring.address else { return }
+        guard let address else {
+            monitoring.close()
+            logger.notice("metrics are no longer served")
+            return
+        }
+        let former = monitoring.address
+        // The new place may contain the old one, as *:9127 does 127.0.0.1:9127.
+        if address.overlaps(former) {
+            monitoring.server?.close()
+            monitoring.server = nil
+        }
+        let server: HTTPServer
+        do throws(UVError) {
+            server = try openMonitoring(address)
+        } catch {
+            if monitoring.server == nil, let former {
+                monitoring.server = try? openMonitoring(former)
+            }
+            throw error
+        }
+        monitoring.server?.close()
+        monitoring.server = server
+        monitoring.address = address
+        try startSampling()
+        logger.notice("metrics are served", metadata: ["address": "\(address.text)"])
+    }
+
+    private func openMonitoring(_ address: MetricsAddress) throws(UVError) -> HTTPServer {
+        try HTTPServer(
+            loop: loop, address: address.listenerAddress, mode: 0o666,
+            onError: { [unowned self] error in
+                self.logger.error(
+                    "accepting a connection of metrics_listen failed",
+                    metadata: ["reason": "\(error)"])
+            },
+            handler: { [unowned self] in self.answerMonitoring($0) })
+    }
+
+    /// What to do about an address that could not be taken.
+    func monitoringAdvice(_ error: UVError) -> String {
+        switch error.name {
+        case "EADDRINUSE": "another process listens there: stop it, or change metrics_listen"
+        case "EACCES", "EPERM", "EROFS": "this user may not listen there"
+        case "ENOENT", "ENOTDIR": "the folder does not exist: make it"
+        case "EADDRNOTAVAIL": "this machine has no such address"
+        default: "check metrics_listen"
+        }
+    }
+
+    // MARK: Routes
+
+    private func answerMonitoring(_ request: HTTPRequest) -> HTTPResponse {
+        switch request.path {
+        case "/": StatusPage.response
+        case "/healthz": .text("ok")
+        case "/readyz": answerReadiness()
+        case "/stats.json": statusDocument()
+        default: .text("not found: /metrics, /healthz, /readyz, /stats.json", status: 404)
+        }
+    }
+
+    private func answerReadiness() -> HTTPResponse {
+        if let reason = reasonNotReady() { return .text(reason, status: 503) }
+        return .text("ready")
+    }
+
+    // MARK: Samples
+
+    private func startSampling() throws(UVError) {
+        guard monitoring.sampler == nil else { return }
+        let timer = try LoopTimer(loop: loop) { [unowned self] in self.sample() }
+        monitoring.sampler = timer
+        timer.arm(at: loop.now)
+    }
+
+    private func sample() {
+        let pools = poolsInOrder.prefix(MonitoringHistory.poolsKept).compactMap {
+            pool -> MonitoringHistory.Pool? in
+            guard let summary = scheduler.summary(of: pool.id) else { return nil }
+            return MonitoringHistory.Pool(
+                name: "\(pool.database)/\(pool.user)", leased: summary.counts.leased,
+                waiting: summary.waiting + pool.awaitingParameters.count,
+                total: summary.counts.total, size: summary.size)
+        }
+        monitoring.history.add(.init(time: Self.wallClock(), pools: pools))
+        monitoring.sampler?.arm(at: loop.now + MonitoringHistory.period.wholeNanoseconds)
+    }
+}
+
+extension MetricsAddress {
+    fileprivate var listenerAddress: Listener.Address {
+        switch self {
+        case .unix(let path): .unix(path: path)
+        case .tcp(let host, let port): .tcp(host: host, port: port)
+        }
+    }
+
+    fileprivate func overlaps(_ other: MetricsAddress?) -> Bool {
+        guard case .tcp(_, let port) = self, case .tcp(_, let otherPort)? = other else {
+            return false
+        }
+        return port == otherPort
+    }
+}

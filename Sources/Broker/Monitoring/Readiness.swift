@@ -1,0 +1,45 @@
+import LeaseCore
+import PostgresWire
+
+/// Whether the broker as a whole can serve, for probes.
+extension Broker {
+    enum MonitoredPhase: String {
+        case starting, running, paused, draining
+    }
+
+    var monitoredPhase: MonitoredPhase {
+        if shutdown != nil || isStopped { return .draining }
+        if startup?.isOver != true { return .starting }
+        return stops.pausesAll ? .paused : .running
+    }
+
+    /// nil: clients are accepted, and not every server is known to be down.
+    func reasonNotReady() -> String? {
+        switch monitoredPhase {
+        case .starting: return "starting: no server has answered yet"
+        case .draining: return "draining: new clients are refused"
+        case .paused: return "paused: RESUME in the console lets it go on"
+        case .running: break
+        }
+        let judged = poolsInOrder.filter(isJudged)
+        guard !judged.isEmpty, judged.allSatisfy(isDown), let pool = judged.first,
+            let failure = pool.lastFailure
+        else { return nil }
+        let others = judged.count > 1 ? " (and \(judged.count - 1) more pools)" : ""
+        return
+            "every server is down: \(pool.database)/\(pool.user)\(others): "
+            + failure.error.message.prefix { !$0.isNewline }
+    }
+
+    /// Whoever asks for a database or role that does not exist makes a pool that says nothing about the
+    /// server.
+    private func isJudged(_ pool: Pool) -> Bool {
+        guard pool.lastFailure?.kind == .permanent else { return true }
+        return !pool.entry.isFallback && pool.entry.forcedUser != nil
+    }
+
+    /// Nothing is connected, and the last attempt failed.
+    private func isDown(_ pool: Pool) -> Bool {
+        pool.lastFailure != nil && (scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
+    }
+}

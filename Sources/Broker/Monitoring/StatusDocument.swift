@@ -1,0 +1,118 @@
+import Glibc
+import LeaseCore
+import StatusHTTP
+
+/// `/stats.json`: the console's tables and a few figures of the whole, in one moment.
+extension Broker {
+    func statusDocument() -> HTTPResponse {
+        var json = JSONText()
+        json.object { json in
+            addBroker(to: &json)
+            json.key("pools")
+            addPools(to: &json)
+            add("groups", .groups, to: &json) { showGroups(into: &$0) }
+            add("leases", .leases, to: &json) { showLeases(into: &$0) }
+            add("waiters", .waiters, to: &json) { showWaiters(into: &$0) }
+            json.key("locks")
+            json.array { _ in }
+            json.key("events")
+            json.array { _ in }
+            json.key("history")
+            monitoring.history.add(to: &json)
+        }
+        return HTTPResponse(contentType: "application/json", body: json.bytes)
+    }
+
+    private func addBroker(to json: inout JSONText) {
+        let time = Self.wallClock()
+        json.key("version")
+        json.string(ProductVersion.text)
+        json.key("pid")
+        json.integer(Int(getpid()))
+        json.key("now")
+        json.number(time)
+        json.key("started")
+        json.number(time - Double((now - startedAt).wholeMicroseconds) / 1e6)
+        json.key("phase")
+        json.string(monitoredPhase.rawValue)
+        json.key("ready")
+        json.boolean(reasonNotReady() == nil)
+        json.key("clients")
+        json.object {
+            $0.key("connected")
+            $0.integer(clients.count)
+            $0.key("max")
+            $0.integer(settings.maxClientConn)
+        }
+        json.key("servers")
+        json.object {
+            $0.key("connected")
+            $0.integer(servers.count)
+            $0.key("max")
+            $0.integer(settings.maxServerConnections)
+        }
+    }
+
+    /// Seconds since 1970.
+    static func wallClock() -> Double {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec / 1_000) / 1e6
+    }
+
+    // MARK: Tables
+
+    private func add(
+        _ name: String, _ command: ShowCommand, to json: inout JSONText,
+        _ show: (inout ConsoleRows) -> Void
+    ) {
+        json.key(name)
+        var rows = ConsoleRows(command.columns)
+        show(&rows)
+        json.array { json in
+            rows.eachRow { cells in json.object { $0.add(cells, of: rows.columns) } }
+        }
+    }
+
+    /// The rows of SHOW POOLS but the console's own, with the sizes.
+    private func addPools(to json: inout JSONText) {
+        var rows = ConsoleRows(ShowCommand.pools.columns)
+        showPools(into: &rows)
+        // One row for each of them, then the console's.
+        let summaries = poolsInOrder.compactMap { scheduler.summary(of: $0.id) }
+        json.array { json in
+            var index = 0
+            rows.eachRow { cells in
+                guard index < summaries.count else { return }
+                let summary = summaries[index]
+                index += 1
+                json.object {
+                    $0.add(cells, of: rows.columns)
+                    $0.key("pool_size")
+                    $0.integer(summary.size < Int(Int32.max) ? summary.size : nil)
+                    $0.key("reserve_pool_size")
+                    $0.integer(summary.reserveSize)
+                    $0.key("sv_total")
+                    $0.integer(summary.counts.total)
+                }
+            }
+        }
+    }
+}
+
+extension JSONText {
+    fileprivate mutating func add(_ cells: ConsoleRows.Cells, of columns: [ConsoleColumn]) {
+        for (column, cell) in zip(columns, cells) {
+            key(column.name)
+            guard let cell else {
+                null()
+                continue
+            }
+            switch column.kind {
+            case .int8, .int4: digits(cell)
+            case .text: string(bytes: cell)
+            case .bool: boolean(cell == [0x74])
+            }
+        }
+    }
+}
