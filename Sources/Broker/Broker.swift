@@ -84,6 +84,7 @@ package final class Broker {
     /// Console clients whose answer waits for something.
     var waitingConsoles: Set<ClientID> = []
     var groups: [String: ClientGroup] = [:]
+    var groupTimes = GroupTimesTable()
     var groupsByID: [GroupID: ClientGroup] = [:]
     var lastGroup: UInt32 = 0
     var freeGroups: [GroupID] = []
@@ -205,6 +206,7 @@ package final class Broker {
         } else {
             timer?.disarm()
         }
+        if monitoring.isOn, let turnTime { monitoring.lag.record(loop.now - turnTime.nanoseconds) }
         turnTime = nil
     }
 

@@ -2,7 +2,8 @@ import Testing
 
 @testable import Broker
 
-/// pgbouncer 1.25's columns: exporters and dashboards find them by name or by place.
+/// pgbouncer 1.25's columns: exporters and dashboards find them by name or by place. Old names that
+/// exporters still ask for come last.
 @Suite struct ConsoleColumnsTests {
     private static let sockets =
         "type, user, database, replication, state, addr, port, local_addr, local_port, "
@@ -25,7 +26,7 @@ import Testing
             "name, host, port, database, force_user, pool_size, min_pool_size, reserve_pool_size, "
                 + "server_lifetime, pool_mode, load_balance_hosts, max_connections, "
                 + "current_connections, max_client_connections, current_client_connections, paused, "
-                + "disabled"
+                + "disabled, reserve_pool"
         ),
         (
             .stats,
@@ -34,7 +35,7 @@ import Testing
                 + "total_client_parse_count, total_server_parse_count, total_bind_count, "
                 + "avg_server_assignment_count, avg_xact_count, avg_query_count, avg_recv, avg_sent, "
                 + "avg_xact_time, avg_query_time, avg_wait_time, avg_client_parse_count, "
-                + "avg_server_parse_count, avg_bind_count"
+                + "avg_server_parse_count, avg_bind_count, total_requests"
         ),
         (
             .statsTotals,

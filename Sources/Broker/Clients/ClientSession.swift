@@ -135,10 +135,12 @@ final class ClientGroup {
     let name: String
     var policy: GroupPolicy
     var members = 0
+    let times: GroupTimes
 
-    init(id: GroupID, name: String, policy: GroupPolicy) {
+    init(id: GroupID, name: String, policy: GroupPolicy, times: GroupTimes) {
         self.id = id
         self.name = name
         self.policy = policy
+        self.times = times
     }
 }

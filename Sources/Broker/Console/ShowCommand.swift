@@ -95,6 +95,8 @@ enum ShowCommand: String, CaseIterable, Sendable {
         + .integers(
             "max_connections", "current_connections", "max_client_connections",
             "current_client_connections", "paused", "disabled")
+        // What pgbouncer called the reserve until 1.22, and exporters still do.
+        + .integers("reserve_pool")
 
     private static let descriptorColumns: [ConsoleColumn] =
         .integers("fd") + .texts("task", "user", "database", "addr") + .integers("port", "cancel")

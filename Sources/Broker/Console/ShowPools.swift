@@ -112,8 +112,7 @@ extension Broker {
             $0.text(nil)
             for _ in 0..<3 { $0.integer(0) }
             $0.integer(consoleClientCount)
-            $0.integer(0)
-            $0.integer(0)
+            for _ in 0..<3 { $0.integer(0) }
         }
     }
 
@@ -138,6 +137,7 @@ extension Broker {
         row.integer(clientsByDatabase[name] ?? 0)
         row.integer(stops.isPaused(name) ? 1 : 0)
         row.integer(stops.disabledDatabases.contains(name) ? 1 : 0)
+        row.integer(entry.reservePoolSize.over(settings.reservePoolSize))
     }
 
     // MARK: Users

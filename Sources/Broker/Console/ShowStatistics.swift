@@ -12,6 +12,7 @@ extension Broker {
                     for value in counted.total.inOrder { $0.integer(value) }
                 }
                 if command != .statsTotals { for value in average.inOrder { $0.integer(value) } }
+                if command == .stats { $0.integer(counted.total.queries) }
             }
         }
     }
@@ -83,6 +84,8 @@ enum StatisticsNames {
             "avg_server_assignment_count", "avg_xact_count", "avg_query_count", "avg_recv",
             "avg_sent", "avg_xact_time", "avg_query_time", "avg_wait_time",
             "avg_client_parse_count", "avg_server_parse_count", "avg_bind_count",
+            // What pgbouncer called queries until 1.7, and Debian's exporter still does.
+            "total_requests",
         ]
 }
 

@@ -10,6 +10,13 @@ final class Monitoring {
     var address: MetricsAddress?
     var sampler: LoopTimer?
     var history = MonitoringHistory()
+    var cache = MetricsCache()
+    var lag = LoopLag()
+    /// Seconds since 1970.
+    let startTime = Broker.wallClock()
+
+    /// Whether anything is kept for it.
+    var isOn: Bool { server != nil }
 
     /// Idempotent.
     func close() {
@@ -80,6 +87,7 @@ extension Broker {
     private func answerMonitoring(_ request: HTTPRequest) -> HTTPResponse {
         switch request.path {
         case "/": StatusPage.response
+        case "/metrics": metrics(accept: request.accept)
         case "/healthz": .text("ok")
         case "/readyz": answerReadiness()
         case "/stats.json": statusDocument()
@@ -110,6 +118,7 @@ extension Broker {
                 waiting: summary.waiting + pool.awaitingParameters.count,
                 total: summary.counts.total, size: summary.size)
         }
+        monitoring.lag.roll()
         monitoring.history.add(.init(time: Self.wallClock(), pools: pools))
         monitoring.sampler?.arm(at: loop.now + MonitoringHistory.period.wholeNanoseconds)
     }

@@ -3,7 +3,7 @@ import PostgresWire
 
 /// Whether the broker as a whole can serve, for probes.
 extension Broker {
-    enum MonitoredPhase: String {
+    enum MonitoredPhase: String, CaseIterable {
         case starting, running, paused, draining
     }
 

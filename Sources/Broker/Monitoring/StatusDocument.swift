@@ -13,10 +13,8 @@ extension Broker {
             add("groups", .groups, to: &json) { showGroups(into: &$0) }
             add("leases", .leases, to: &json) { showLeases(into: &$0) }
             add("waiters", .waiters, to: &json) { showWaiters(into: &$0) }
-            json.key("locks")
-            json.array { _ in }
-            json.key("events")
-            json.array { _ in }
+            add("locks", .locks, to: &json) { showLocks(into: &$0) }
+            add("events", .events, to: &json) { showEvents(into: &$0) }
             json.key("history")
             monitoring.history.add(to: &json)
         }
@@ -32,7 +30,7 @@ extension Broker {
         json.key("now")
         json.number(time)
         json.key("started")
-        json.number(time - Double((now - startedAt).wholeMicroseconds) / 1e6)
+        json.number(monitoring.startTime)
         json.key("phase")
         json.string(monitoredPhase.rawValue)
         json.key("ready")
@@ -54,11 +52,7 @@ extension Broker {
     }
 
     /// Seconds since 1970.
-    static func wallClock() -> Double {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec / 1_000) / 1e6
-    }
+    static func wallClock() -> Double { clock(CLOCK_REALTIME) }
 
     // MARK: Tables
 

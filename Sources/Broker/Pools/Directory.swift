@@ -180,12 +180,15 @@ extension Broker {
 
     private func openGroup(_ name: String, _ policy: GroupPolicy) -> ClientGroup {
         let group: ClientGroup
+        let isConfigured = configuration.groups.contains { !$0.isTemplate && $0.name == name }
+        let times = groupTimes.times(of: name, isConfigured: isConfigured)
         if let number = freeGroups.popLast() {
-            group = ClientGroup(id: number, name: name, policy: policy)
+            group = ClientGroup(id: number, name: name, policy: policy, times: times)
             post(.groupChanged(number, policy))
         } else {
             lastGroup += 1
-            group = ClientGroup(id: GroupID(lastGroup), name: name, policy: policy)
+            group = ClientGroup(
+                id: GroupID(lastGroup), name: name, policy: policy, times: times)
             post(.groupOpened(group.id, policy))
         }
         groups[name] = group

@@ -29,6 +29,7 @@ final class Pool {
     /// `query_wait_timeout` in nanoseconds.
     private(set) var queryWait: Int64?
     var statistics = PoolStatistics()
+    var times = PoolTimes()
 
     /// What the server reported when it had its own defaults in force; nil before the first one.
     var baseParameters: ParameterSet?

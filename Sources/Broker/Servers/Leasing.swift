@@ -64,7 +64,13 @@ extension Broker {
         server.transactionsInLease = 0
         server.stream.beginLease()
         server.pool.statistics.assignments += 1
-        server.pool.statistics.waitTime += waited.wholeNanoseconds
+        let waitTime = waited.wholeNanoseconds
+        server.pool.statistics.waitTime += waitTime
+        server.pool.times.wait.record(waitTime)
+        if let times = client.group?.times {
+            times.wait.record(waitTime)
+            server.groupTimes = times
+        }
         housekeeping(by: now.advanced(by: server.pool.firstLook))
         if client.phase == .awaitingServer {
             finishLogin(client)
@@ -194,6 +200,7 @@ extension Broker {
     }
 
     func endLease(_ server: ServerConnection, _ condition: ServerCondition) {
+        if server.isLeased { recordHold(server) }
         server.lease = nil
         server.drainDeadline = nil
         if server.explicit != nil { forgetExplicitLease(server) }
@@ -208,6 +215,12 @@ extension Broker {
         server.stream.isDraining = false
         server.lastUsed = now
         post(.leaseReturned(server.id, condition, profile: server.profile))
+    }
+
+    private func recordHold(_ server: ServerConnection) {
+        let held = now.nanoseconds - server.leaseSince.nanoseconds
+        server.pool.times.hold.record(held)
+        server.groupTimes?.hold.record(held)
     }
 
     private func forgetExplicitLease(_ server: ServerConnection) {

@@ -124,6 +124,7 @@ extension Broker {
         server.connectDeadline = nil
         let pool = server.pool
         pool.hasGivenUpLearning = false
+        pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
         if pool.lastFailure != nil {
             pool.lastFailure = nil
             note(.connectRecovered, .notice, "PostgreSQL can be reached again", pool: pool)

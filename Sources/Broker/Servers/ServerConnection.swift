@@ -57,6 +57,8 @@ final class ServerConnection: FileWatcherDelegate {
     var cancelDeadline: Instant?
     /// The stream of a client that is gone, while what it left is brought to an end.
     var orphan: ClientStream?
+    /// Of the client's group: it counts there also when the client is gone. The table keeps it.
+    unowned(unsafe) var groupTimes: GroupTimes?
     var leaseSince = Instant.zero
     var leaseWaited = Duration.zero
     var transactionSince: Instant?

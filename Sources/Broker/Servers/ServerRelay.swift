@@ -165,12 +165,16 @@ extension Broker {
         server.pool.statistics.transactions += step.transactions
         server.transactionsInLease += step.transactions
         if let since = server.querySince {
-            server.pool.statistics.queryTime += now.nanoseconds - since.nanoseconds
+            let time = now.nanoseconds - since.nanoseconds
+            server.pool.statistics.queryTime += time
+            server.pool.times.query.record(time)
             // What was sent ahead begins now.
             server.querySince = server.stream.isOwing ? now : nil
         }
         if step.transactions > 0, let since = server.transactionSince {
-            server.pool.statistics.transactionTime += now.nanoseconds - since.nanoseconds
+            let time = now.nanoseconds - since.nanoseconds
+            server.pool.statistics.transactionTime += time
+            server.pool.times.transaction.record(time)
             server.transactionSince = server.stream.isBusy ? now : nil
         }
         if !server.stream.isOwing { server.idleSince = now }

@@ -1,0 +1,225 @@
+import LeaseCore
+import StatusHTTP
+
+/// What is measured by pool and by group. Never by client: how many series there are must not depend on how
+/// many clients come.
+extension Broker {
+    // MARK: Pools
+
+    func addPools(to text: inout MetricsText) {
+        let measured = measuredPools
+        for family in Self.poolGauges {
+            text.begin(family.name, .gauge, family.help)
+            for pool in measured {
+                if let value = family.value(pool) { text.sample(pool.labels, value) }
+            }
+        }
+        text.begin("pglease_pool_servers", .gauge, "Server connections by state.")
+        for pool in measured {
+            for state in ServerState.allCases {
+                text.sample(pool.labels.adding("state", "\(state)"), pool.counts[state])
+            }
+        }
+        for family in Self.poolHistograms {
+            text.begin(family.name, .histogram, family.help)
+            for pool in measured {
+                text.histogram(pool.labels, pool.times[keyPath: family.times])
+            }
+        }
+    }
+
+    /// The pools that have been there longest by name, the others as one.
+    private var measuredPools: [MeasuredPool] {
+        let now = now
+        var oldestLease: [PoolID: Instant] = [:]
+        var warned: [PoolID: Int] = [:]
+        for server in servers.values where server.isLeased {
+            let since = min(oldestLease[server.pool.id] ?? now, server.leaseSince)
+            oldestLease[server.pool.id] = since
+            if server.wasWarnedAbout { warned[server.pool.id, default: 0] += 1 }
+        }
+        var measured: [MeasuredPool] = []
+        for pool in poolsByID.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) {
+            guard let summary = scheduler.summary(of: pool.id) else { continue }
+            var one = MeasuredPool(pool, summary, now)
+            one.oldestLease = oldestLease[pool.id].map { now - $0 } ?? .zero
+            one.warned = warned[pool.id] ?? 0
+            if measured.count < ConsoleMetrics.rowsKept {
+                measured.append(one)
+            } else if measured.count == ConsoleMetrics.rowsKept {
+                one.labels = MetricLabels([
+                    "database": ConsoleMetrics.other, "user": ConsoleMetrics.other,
+                ])
+                measured.append(one)
+            } else {
+                measured[ConsoleMetrics.rowsKept].add(one)
+            }
+        }
+        return measured
+    }
+
+    private struct PoolGauge: Sendable {
+        var name: String
+        var help: String
+        /// nil: there is none.
+        var value: @Sendable (MeasuredPool) -> Double?
+
+        init(
+            _ name: String, _ help: String, _ value: @escaping @Sendable (MeasuredPool) -> Double?
+        ) {
+            self.name = "pglease_pool_" + name
+            self.help = help
+            self.value = value
+        }
+    }
+
+    private static let poolGauges = [
+        PoolGauge("size", "pool_size; none where it is unbounded.") { $0.size.map(Double.init) },
+        PoolGauge("reserve_size", "reserve_pool_size.") { Double($0.reserveSize) },
+        PoolGauge("utilization_ratio", "Leased connections per pool_size; above 1 with a reserve.")
+        {
+            pool in pool.size.map { $0 > 0 ? Double(pool.counts.leased) / Double($0) : 0 }
+        },
+        PoolGauge("leases", "Leases that are out.") { Double($0.counts.leased) },
+        PoolGauge("waiters", "Clients that wait for a lease.") { Double($0.waiting) },
+        PoolGauge("oldest_waiter_seconds", "How long the oldest waiter has waited.") {
+            $0.oldestWaiter.inSeconds
+        },
+        PoolGauge("oldest_lease_seconds", "How long the oldest lease has been held.") {
+            $0.oldestLease.inSeconds
+        },
+        PoolGauge("warned_leases", "Leases that are held for longer than lease_warn_after.") {
+            Double($0.warned)
+        },
+        PoolGauge("up", "0 where nothing is connected and the last attempt failed.") {
+            $0.isDown ? 0 : 1
+        },
+        PoolGauge("connect_failures_in_a_row", "Failed attempts to connect since one succeeded.") {
+            Double($0.failures)
+        },
+    ]
+
+    private struct PoolHistogram {
+        var name: String
+        var times: any KeyPath<PoolTimes, DurationHistogram> & Sendable
+        var help: String
+    }
+
+    private static let poolHistograms = [
+        PoolHistogram(
+            name: "pglease_lease_wait_seconds", times: \.wait,
+            help: "From the request to the lease, of those that got one."),
+        PoolHistogram(
+            name: "pglease_lease_hold_seconds", times: \.hold,
+            help: "From the lease to its return."),
+        PoolHistogram(
+            name: "pglease_server_connect_seconds", times: \.connect,
+            help: "Until a new server connection is fit for use."),
+        PoolHistogram(
+            name: "pglease_query_seconds", times: \.query,
+            help: "From a request to its whole answer; not of direct leases."),
+        PoolHistogram(
+            name: "pglease_transaction_seconds", times: \.transaction,
+            help: "Transactions; not of direct leases."),
+    ]
+
+    // MARK: Groups
+
+    func addGroups(to text: inout MetricsText) {
+        let times = groupTimes.inOrder
+        let labels = times.map { MetricLabels(["group": $0.group]) }
+        var figures: [String: [Int?]] = [:]
+        for summary in scheduler.groupSummaries {
+            guard let group = groupsByID[summary.group] else { continue }
+            let own = [
+                group.members, summary.leases, summary.waiting, group.policy.minLeases,
+                group.policy.maxLeases,
+            ]
+            let name = group.times.group
+            if figures[name] == nil || name != GroupTimesTable.otherName {
+                figures[name] = own
+            } else {
+                for index in 0..<3 { figures[name]![index]! += own[index]! }
+            }
+        }
+        for (index, family) in Self.groupGauges.enumerated() {
+            text.begin("pglease_group_" + family.name, .gauge, family.help)
+            for (place, one) in times.enumerated() {
+                guard let value = figures[one.group]?[index] else { continue }
+                text.sample(labels[place], value)
+            }
+        }
+        text.begin(
+            "pglease_group_wait_seconds", .histogram,
+            "From the request to the lease, of those that got one.")
+        for (place, one) in times.enumerated() { text.histogram(labels[place], one.wait) }
+        text.begin("pglease_group_hold_seconds", .histogram, "From the lease to its return.")
+        for (place, one) in times.enumerated() { text.histogram(labels[place], one.hold) }
+    }
+
+    private static let groupGauges: [(name: String, help: String)] = [
+        ("clients", "Clients of the group."), ("leases", "Leases that the group holds."),
+        ("waiters", "Clients of the group that wait."),
+        ("min_leases", "Connections that are kept for the group."),
+        ("max_leases", "Leases that the group may hold; none without a cap."),
+    ]
+}
+
+/// The figures of one pool, or of several that share a name.
+private struct MeasuredPool {
+    var labels: MetricLabels
+    /// nil: unbounded.
+    var size: Int?
+    var reserveSize: Int
+    var counts: ServerCounts
+    var waiting: Int
+    var oldestWaiter: Duration
+    var oldestLease = Duration.zero
+    var warned = 0
+    var isDown: Bool
+    var failures: Int
+    var times: PoolTimes
+
+    init(_ pool: Pool, _ summary: PoolSummary, _ now: Instant) {
+        labels = MetricLabels(["database": pool.database, "user": pool.user])
+        size = summary.size < Int(Int32.max) ? summary.size : nil
+        reserveSize = summary.reserveSize
+        counts = summary.counts
+        waiting = summary.waiting + pool.awaitingParameters.count
+        let since = [summary.oldestWaiter, pool.awaitingParameters.map(\.connectedAt).min()]
+        oldestWaiter = since.compactMap { $0 }.min().map { now - $0 } ?? .zero
+        isDown = pool.lastFailure != nil && summary.counts.connected == 0
+        failures = summary.connectFailures
+        times = pool.times
+    }
+
+    mutating func add(_ next: MeasuredPool) {
+        size = size.flatMap { own in next.size.map { own + $0 } }
+        reserveSize += next.reserveSize
+        for state in ServerState.allCases { counts[state] += next.counts[state] }
+        waiting += next.waiting
+        oldestWaiter = max(oldestWaiter, next.oldestWaiter)
+        oldestLease = max(oldestLease, next.oldestLease)
+        warned += next.warned
+        isDown = isDown || next.isDown
+        failures = max(failures, next.failures)
+        times += next.times
+    }
+}
+
+extension MetricsText {
+    fileprivate mutating func histogram(_ labels: MetricLabels, _ histogram: DurationHistogram) {
+        self.histogram(
+            labels, bounds: DurationHistogram.boundTexts, cumulative: histogram.cumulative,
+            count: histogram.count, sum: Double(histogram.nanoseconds) / 1e9)
+    }
+}
+
+extension DurationHistogram {
+    /// In seconds.
+    static let boundTexts = (0..<boundCount).map { "\(Double(bound($0)) / 1e9)" }
+}
+
+extension Duration {
+    fileprivate var inSeconds: Double { Double(wholeNanoseconds) / 1e9 }
+}

@@ -1,0 +1,61 @@
+/// How long the leases of one pool took in each respect.
+struct PoolTimes {
+    /// From the request to the grant; those that were granted.
+    var wait = DurationHistogram()
+    /// From the grant to the end.
+    var hold = DurationHistogram()
+    /// Until a new server connection is fit for use.
+    var connect = DurationHistogram()
+    /// From a request of the client to its whole answer; a pipeline that is answered at once counts once.
+    var query = DurationHistogram()
+    var transaction = DurationHistogram()
+
+    static func += (sum: inout PoolTimes, next: PoolTimes) {
+        sum.wait += next.wait
+        sum.hold += next.hold
+        sum.connect += next.connect
+        sum.query += next.query
+        sum.transaction += next.transaction
+    }
+}
+
+/// How long the leases of one group took. It outlives the group's clients: what was counted stays.
+final class GroupTimes {
+    let group: String
+    var wait = DurationHistogram()
+    var hold = DurationHistogram()
+
+    init(group: String) { self.group = group }
+}
+
+/// The times of all groups that there ever were, within a bound: names may hold process numbers.
+///
+/// Invariant: at most `limit` names that the configuration does not spell out; all others share `other`.
+struct GroupTimesTable {
+    static let limit = 200
+    static let otherName = "other"
+
+    private var byName: [String: GroupTimes] = [:]
+    private let other = GroupTimes(group: otherName)
+    private var unconfigured = 0
+    private var isOtherUsed = false
+
+    mutating func times(of group: String, isConfigured: Bool) -> GroupTimes {
+        if let known = byName[group] { return known }
+        if !isConfigured {
+            guard unconfigured < Self.limit, group != Self.otherName else {
+                isOtherUsed = true
+                return other
+            }
+            unconfigured += 1
+        }
+        let made = GroupTimes(group: group)
+        byName[group] = made
+        return made
+    }
+
+    /// In a stable order; the last is what the others share, once it is used.
+    var inOrder: [GroupTimes] {
+        byName.values.sorted { $0.group < $1.group } + (isOtherUsed ? [other] : [])
+    }
+}
