@@ -170,7 +170,7 @@ class Tab:
 
     def until(self, source, what=None):
         """Waits until an expression is true."""
-        return eventually(lambda: self.value(source), PATIENCE,
+        return eventually(lambda: self.value(f"!!({source})"), PATIENCE,
                           lambda: f"{what or source}; complaints: {self.complaints}; the page:\n"
                           f"{self.text()[:3000]}")
 
