@@ -91,10 +91,12 @@ let package = Package(
             ],
             swiftSettings: house
         ),
+        // What pglease stat, leases and top make of the console's answers. Pure.
+        .target(name: "OperatorTools", swiftSettings: house),
         .executableTarget(
             name: "pglease",
             dependencies: [
-                "Broker",
+                "Broker", "LibPQ", "LibUV", "OperatorTools",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -139,6 +141,8 @@ let package = Package(
             name: "WorkersTests",
             dependencies: ["Workers", "LeaseClient", "pglease", "pglease-workers"],
             swiftSettings: house),
+        .testTarget(
+            name: "OperatorToolsTests", dependencies: ["OperatorTools"], swiftSettings: house),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "PostgresWire"], swiftSettings: house),
     ]

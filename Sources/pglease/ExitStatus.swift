@@ -20,6 +20,7 @@ enum ExitStatus {
           77  permission denied
           78  the configuration is wrong: each error by file, line and reason
           ping: 0 ready, 1 takes no clients now, 2 no answer, 3 wrong options
+          stat, leases, top: 0 shown or done, 1 refused, 2 no answer, 3 wrong options
         """
 
     static func of(_ error: EmbeddedPostgresError) -> Int32 {

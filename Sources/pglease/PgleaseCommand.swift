@@ -22,12 +22,15 @@ struct PgleaseCommand: ParsableCommand {
                 pglease serve --config /etc/pglease/pglease.ini
               For a health check:
                 pglease ping
+              Who holds what, and what waits for it:
+                pglease top
 
             \(ExitStatus.table)
             """,
         version: ProductVersion.text,
         subcommands: [
-            ServeCommand.self, CheckConfigCommand.self, PingCommand.self, VersionCommand.self,
+            ServeCommand.self, CheckConfigCommand.self, PingCommand.self, StatCommand.self,
+            LeasesCommand.self, TopCommand.self, VersionCommand.self,
         ]
     )
 
@@ -36,13 +39,14 @@ struct PgleaseCommand: ParsableCommand {
             var command = try parseAsRoot()
             try command.run()
         } catch {
-            // A script that asks by `ping` must not take its own typing error for an answer.
+            // A script that asks a broker must not take its own typing error for an answer.
             let isUsage = exitCode(for: error) == .validationFailure
-            guard isUsage, CommandLine.arguments.dropFirst().first == "ping" else {
-                exit(withError: error)
-            }
+            let asking = ["ping", "stat", "leases", "top"]
+            guard isUsage, let name = CommandLine.arguments.dropFirst().first,
+                asking.contains(name)
+            else { exit(withError: error) }
             Output.error(fullMessage(for: error))
-            Glibc.exit(PingCommand.usageStatus)
+            Glibc.exit(BrokerAddressOptions.usageStatus)
         }
     }
 }

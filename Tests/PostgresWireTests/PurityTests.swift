@@ -73,6 +73,7 @@ struct PurityTests {
         arguments: [
             ("PostgresWire", ["Swift"]),
             ("LeaseCore", ["Swift", "PostgresWire", "DequeModule", "HeapModule"]),
+            ("OperatorTools", ["Swift"]),
         ] as [(String, Set<String>)])
     func pure(folder: String, allowed: Set<String>) throws {
         let forbidden = try Self.imports(below: folder).filter { !allowed.contains($0.module) }
