@@ -85,7 +85,8 @@ struct LeasesCommand: ParsableCommand {
 
     private func end(_ lease: String, _ report: LeaseReport, _ console: BrokerConsole) throws {
         guard let record = report.record(ofLease: lease) else {
-            Output.error("pglease: there is no lease \(lease); pglease leases lists those there are")
+            Output.error(
+                "pglease: there is no lease \(lease); pglease leases lists those there are")
             throw ExitCode(1)
         }
         let holder = ConsoleReport.clean(LeaseHolder.text(record))

@@ -19,7 +19,8 @@ package struct StatReport {
             let rows = panel.rows(of: reading)
             if rows.isEmpty { continue }
             lines.append(Line())
-            lines += panel.table(rows, glyphs: glyphs).lines(width: width, rows.map { panel.style(of: $0) })
+            lines += panel.table(rows, glyphs: glyphs).lines(
+                width: width, rows.map { panel.style(of: $0) })
         }
         let rates = rates
         if !rates.rows.isEmpty {

@@ -5,18 +5,19 @@ package struct PanelColumn: Sendable {
 
     init(
         _ title: String, _ alignment: DisplayText.Alignment = .left, minimum: Int? = nil,
-        usual: Int = 0, importance: Int = 5, _ text: @escaping @Sendable (PanelRow) -> String
+        most: Int = 40, usual: Int = 0, importance: Int = 5,
+        _ text: @escaping @Sendable (PanelRow) -> String
     ) {
         column = TextColumn(
-            title, alignment, minimum: minimum, usual: usual, importance: importance)
+            title, alignment, minimum: minimum, most: most, usual: usual, importance: importance)
         self.text = text
     }
 
     /// The value as the console says it.
     static func plain(
-        _ title: String, _ name: String, minimum: Int? = nil, usual: Int = 0, importance: Int = 5
+        _ title: String, _ name: String, minimum: Int? = nil, most: Int = 40, importance: Int = 5
     ) -> PanelColumn {
-        PanelColumn(title, minimum: minimum, usual: usual, importance: importance) {
+        PanelColumn(title, minimum: minimum, most: most, importance: importance) {
             $0.record.text(name) ?? "-"
         }
     }
@@ -107,14 +108,21 @@ extension Panel {
 
     private static let leaseColumns: [PanelColumn] = [
         // Held for longer than lease_warn_after.
-        PanelColumn("!", importance: 8) { $0.record.text("warned") == "yes" ? "!" : "" },
+        PanelColumn("!", importance: 11) { $0.record.text("warned") == "yes" ? "!" : "" },
         .number("LEASE", "lease_id", importance: 10),
         .duration("AGE", "age_us", importance: 10),
         .number("PID", "client_pid", importance: 9),
-        .plain("PROGRAM", "program", minimum: 6, importance: 4),
-        .plain("APPLICATION", "application_name", minimum: 8, importance: 5),
-        .plain("PURPOSE", "purpose", minimum: 8, importance: 6),
-        .plain("STATE", "state", minimum: 12, importance: 7),
+        .plain("PROGRAM", "program", minimum: 8, importance: 4),
+        .plain("APPLICATION", "application_name", minimum: 12, importance: 5),
+        .plain("PURPOSE", "purpose", minimum: 12, most: 60, importance: 6),
+        PanelColumn("STATE", minimum: 12, usual: 12, importance: 7) {
+            // As PostgreSQL abbreviates it in its own names: the whole word takes the purpose's room.
+            switch $0.record.text("state") {
+            case "idle in transaction": "idle in xact"
+            case "idle in failed transaction": "failed xact"
+            case let state: state ?? "-"
+            }
+        },
         .duration("IDLE", "idle_us", importance: 3),
         PanelColumn("POOL", minimum: 8, importance: 2) { pool($0) },
         .plain("KIND", "kind", importance: 1),
@@ -125,9 +133,9 @@ extension Panel {
         .duration("WAITED", "waited_us", importance: 10),
         .duration("LEFT", "deadline_us", importance: 5),
         .number("PID", "client_pid", importance: 9),
-        .plain("PROGRAM", "program", minimum: 6, importance: 4),
-        .plain("APPLICATION", "application_name", minimum: 8, importance: 6),
-        .plain("PURPOSE", "purpose", minimum: 8, importance: 7),
+        .plain("PROGRAM", "program", minimum: 8, importance: 4),
+        .plain("APPLICATION", "application_name", minimum: 12, importance: 6),
+        .plain("PURPOSE", "purpose", minimum: 12, most: 60, importance: 7),
         PanelColumn("POOL", minimum: 8, importance: 3) { pool($0) },
         .plain("GROUP", "group", minimum: 8, importance: 2),
     ]

@@ -25,12 +25,14 @@ struct PanelHeights {
             grow(panel, to: rank == 0 ? 4 : 2)
         }
         // Nobody takes all before the others have some rows.
-        for height in 3... where left > 0 {
+        var height = 3
+        while left > 0 {
             let before = left
             for panel in order where (heights[panel] ?? 0) > 0 {
                 grow(panel, to: panel == model.panel || panel == .leases ? height * 2 : height)
             }
             if left == before, order.allSatisfy({ wish($0) <= height }) { break }
+            height += 1
         }
     }
 

@@ -13,7 +13,8 @@ package struct TerminalPainter: Sendable {
     /// What is on the terminal is not known any more.
     package mutating func forget() { shown = [] }
 
-    package mutating func paint(_ lines: [Line]) -> String {
+    /// `lines` of a terminal that is `width` columns wide.
+    package mutating func paint(_ lines: [Line], width: Int) -> String {
         var text = ""
         if shown.count != lines.count {
             shown = []
@@ -23,6 +24,8 @@ package struct TerminalPainter: Sendable {
         where row >= shown.count || shown[row] != line {
             text += "\u{1B}[\(row + 1);1H"
             append(line, to: &text)
+            // At the right edge the cursor stands on the last character.
+            if line.width < width { text += "\u{1B}[K" }
         }
         shown = lines
         if text.isEmpty { return "" }
@@ -38,7 +41,7 @@ package struct TerminalPainter: Sendable {
             // Where the terminal's idea of a character's width differs, the next text is in place.
             if !span.text.utf8.allSatisfy({ $0 < 0x80 }) { text += "\u{1B}[\(column)G" }
         }
-        text += "\u{1B}[0m\u{1B}[K"
+        text += "\u{1B}[0m"
     }
 
     /// One line among others of a terminal, with its newline left out.

@@ -16,7 +16,7 @@ package struct TopDrawing {
     }
 
     package func lines() -> [Line] {
-        let header = TopHeader(self).lines(atMost: height < 8 ? 1 : height < 12 ? 2 : 4)
+        let header = TopHeader(self).lines(atMost: TopHeader.height(height))
         let footer = footer()
         let room = max(0, height - header.count - 1)
         var body =
@@ -29,6 +29,11 @@ package struct TopDrawing {
         while body.count < room { body.append(Line()) }
         let all = height == 1 ? [footer] : header + body + [footer]
         return all.prefix(height).map { $0.cut(to: width, glyphs: glyphs) }
+    }
+
+    /// What PgDn goes by: the rows of the panel in focus.
+    package var pageLength: Int {
+        max(1, PanelHeights(model, room: height - TopHeader.height(height) - 1)[model.panel] - 2)
     }
 
     // MARK: Panels
@@ -172,7 +177,7 @@ package struct TopDrawing {
         }
         line.add(" by \(model.order.name)\(model.isReversed ? ", reversed" : "") ", .strong)
         line.add(
-            " q quit  ? help  Tab panel  Enter show  K kill  / filter  awigp sort  space hold",
+            " q quit  ? help  Tab panel  Enter show  K kill  / filter  awigp sort",
             .faint)
         return line
     }

@@ -12,12 +12,16 @@ struct TopHeader {
         glyphs = drawing.glyphs
     }
 
+    /// Of a screen of that many lines.
+    static func height(_ screen: Int) -> Int { screen < 8 ? 1 : screen < 12 ? 2 : 4 }
+
     /// The most important first; the last one is blank.
     func lines(atMost count: Int) -> [Line] {
         var lines = [identity]
         if let reading = model.reading { lines += [figures(reading), sparklines(reading)] }
+        // In a small window the figures are what must be seen, and before them the banner.
+        if count == 1, lines.count > 1 { lines.swapAt(0, 1) }
         if let banner {
-            // In a small window the banner is what must be seen.
             lines.insert(banner, at: count == 1 ? 0 : 1)
         } else {
             lines.append(Line())
@@ -69,7 +73,7 @@ struct TopHeader {
     private func figures(_ reading: BrokerReading) -> Line {
         var line = Line()
         func add(_ name: String, _ value: String, _ style: Style = .strong) {
-            if line.width > 0 { line.add("   ") }
+            if line.width > 0 { line.add("  ") }
             line.add("\(name) ")
             line.add(value, style)
         }
@@ -89,7 +93,7 @@ struct TopHeader {
     }
 
     private func share(_ count: Int, _ limit: Int?) -> String {
-        limit.map { "\(Quantity.count(count)) of \(Quantity.count($0))" } ?? Quantity.count(count)
+        limit.map { "\(Quantity.count(count))/\(Quantity.count($0))" } ?? Quantity.count(count)
     }
 
     private func sparklines(_ reading: BrokerReading) -> Line {

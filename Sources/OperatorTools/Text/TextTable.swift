@@ -6,16 +6,19 @@ package struct TextColumn: Equatable, Sendable {
     package let minimum: Int?
     /// Wide enough from the start for what comes later, so that columns do not jump.
     package let usual: Int
-    /// Where room is scarce the lowest goes first.
+    /// As wide as it may become where width is limited at all.
+    package let most: Int
+    /// Where room is scarce the lowest goes first; before them go columns that say nothing.
     package let importance: Int
 
     package init(
         _ title: String, _ alignment: DisplayText.Alignment = .left, minimum: Int? = nil,
-        usual: Int = 0, importance: Int = 5
+        most: Int = .max, usual: Int = 0, importance: Int = 5
     ) {
         self.title = title
         self.alignment = alignment
         self.minimum = minimum
+        self.most = most
         self.usual = usual
         self.importance = importance
     }
@@ -65,15 +68,20 @@ package struct TextTable: Equatable, Sendable {
             }
         }
         guard let width else { return widths }
-        // A name of ten thousand letters asks for no more than all there is.
-        widths = widths.map { min($0, width) }
+        // A name of ten thousand letters asks for no more than there is.
+        for index in widths.indices {
+            widths[index] = min(widths[index], columns[index].most, width)
+        }
         func least(_ index: Int) -> Int { min(widths[index], columns[index].minimum ?? .max) }
         var shown = Array(columns.indices)
         func needed(_ part: (Int) -> Int) -> Int {
             shown.reduce(0) { $0 + part($1) } + Self.gap * max(0, shown.count - 1)
         }
+        let worth = columns.indices.map { index in
+            rows.allSatisfy { $0[index] == "-" } ? 0 : columns[index].importance
+        }
         while shown.count > 1, needed(least) > width,
-            let worst = shown.min(by: { columns[$0].importance < columns[$1].importance })
+            let worst = shown.min(by: { worth[$0] < worth[$1] })
         {
             shown.removeAll { $0 == worst }
         }

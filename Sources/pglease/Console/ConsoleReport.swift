@@ -11,7 +11,8 @@ enum ConsoleReport {
         case .noAnswer(let reason):
             Output.error("pglease: no broker answers at \(address): \(clean(reason))")
             Output.error(
-                "Is it running there? --host and --port, --config or PGLEASE_CONFIG say where to ask.")
+                "Is it running there? --host and --port, --config or PGLEASE_CONFIG say where to ask."
+            )
         case .refused(let text, let hint):
             Output.error("pglease: the broker at \(address) says no: \(clean(text))")
             if let hint { Output.error(clean(hint)) }

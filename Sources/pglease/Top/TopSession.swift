@@ -164,7 +164,8 @@ final class TopSession: FileWatcherDelegate {
         guard let size = terminal.size else { leave(signal: nil) }
         let drawing = TopDrawing(
             model, width: size.columns, height: size.rows, now: now, glyphs: glyphs)
-        terminal.write(painter.paint(drawing.lines()))
+        model.pageLength = drawing.pageLength
+        terminal.write(painter.paint(drawing.lines(), width: size.columns))
     }
 
     private func resume() {
