@@ -27,7 +27,7 @@ struct TopDrawingTests {
 
     @Test("Whatever is to be shown, the lines fit the screen")
     func fits() {
-        for (leases, waiters, locks) in [(0, 0, 0), (1, 0, 0), (30, 14, 3), (1000, 50, 0)] {
+        for (leases, waiters, locks) in [(0, 0, 0), (1, 0, 0), (30, 14, 3), (200, 50, 0)] {
             for keys in ["", "?", "K", "/日本", "\r", "ww", " ", "\t", "\t\t", "\t\t\t\t"] {
                 var model = Fixture.model(leases: leases, waiters: waiters, locks: locks)
                 var decoder = KeyDecoder()
@@ -69,12 +69,14 @@ struct TopDrawingTests {
     }
 
     @Test(
-        "A thousand leases leave room for those who wait, and the heading says how many there are")
+        "A thousand leases leave room for those who wait, and how many there are is said")
     func many() {
         let lines = Fixture.draw(Fixture.model(leases: 1000, waiters: 20), 100, 24).map(\.text)
         #expect(lines.contains { $0.hasPrefix(" WAITER") })
         #expect(lines.contains { $0.hasPrefix(" POOL") })
-        #expect(lines.contains { $0.contains("LEASE") && $0.hasSuffix(" of 1000") })
+        #expect(lines[23].hasPrefix(" 1/1000 by age"))
+        let wide = Fixture.draw(Fixture.model(leases: 1000), 200, 24).map(\.text)
+        #expect(wide.contains { $0.contains("LEASE") && $0.hasSuffix(" 1-13 of 1000") })
     }
 
     @Test("Nothing to show is said")

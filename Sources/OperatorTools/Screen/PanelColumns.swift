@@ -18,7 +18,8 @@ package struct PanelColumn: Sendable {
         _ title: String, _ name: String, minimum: Int? = nil, most: Int = 40, importance: Int = 5
     ) -> PanelColumn {
         PanelColumn(title, minimum: minimum, most: most, importance: importance) {
-            $0.record.text(name) ?? "-"
+            // A dash, for those who count words: an empty text is none.
+            $0.record.text(name).flatMap { $0.isEmpty ? nil : $0 } ?? "-"
         }
     }
 

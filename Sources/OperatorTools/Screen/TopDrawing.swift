@@ -175,6 +175,8 @@ package struct TopDrawing {
         if !model.filter.isEmpty {
             line.add(" only \"\(glyphs.clean(model.filter))\", Esc: all ", .strong)
         }
+        let count = model.rows(model.panel).count
+        if count > 0 { line.add(" \(model.place(in: model.panel) + 1)/\(count)", .strong) }
         line.add(" by \(model.order.name)\(model.isReversed ? ", reversed" : "") ", .strong)
         line.add(
             " q quit  ? help  Tab panel  Enter show  K kill  / filter  awigp sort",

@@ -78,7 +78,7 @@ package struct TextTable: Equatable, Sendable {
             shown.reduce(0) { $0 + part($1) } + Self.gap * max(0, shown.count - 1)
         }
         let worth = columns.indices.map { index in
-            rows.allSatisfy { $0[index] == "-" } ? 0 : columns[index].importance
+            !rows.isEmpty && rows.allSatisfy { $0[index] == "-" } ? 0 : columns[index].importance
         }
         while shown.count > 1, needed(least) > width,
             let worst = shown.min(by: { worth[$0] < worth[$1] })

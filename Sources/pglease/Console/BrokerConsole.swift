@@ -104,6 +104,7 @@ final class BrokerConsole: Sendable {
                 [
                     ("host", place.host), ("port", "\(place.port)"), ("user", user),
                     ("dbname", "pglease"), ("application_name", "pglease \(program)"),
+                    ("client_encoding", "UTF8"),
                 ], wakeup: Wakeup(), patience: patience)
         } catch let failure as ConnectionFailure {
             if failure.sqlState == nil { throw .noAnswer(reason(failure)) }
