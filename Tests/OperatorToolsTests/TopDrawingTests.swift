@@ -79,6 +79,26 @@ struct TopDrawingTests {
         #expect(wide.contains { $0.contains("LEASE") && $0.hasSuffix(" 1-13 of 1000") })
     }
 
+    @Test("The newest event that matters is told until it is old")
+    func news() {
+        func header(age: String, level: String) -> String {
+            var reading = Fixture.reading(leases: 1)
+            reading.tables[.events] = Fixture.table(
+                ["kind", "level", "age_us", "message"],
+                [
+                    ["leak", level, age, "a lease is held \u{1B}[2J"],
+                    ["reload", "notice", "5", "nothing changed"],
+                ])
+            var model = TopModel(address: "x", interval: .seconds(1))
+            model.received(reading, at: .zero)
+            return Fixture.draw(model, 80, 24)[3].text
+        }
+        #expect(
+            header(age: "12000000", level: "warning") == "12 s ago: a lease is held \u{FFFD}[2J")
+        #expect(header(age: "700000000", level: "warning").isEmpty)
+        #expect(header(age: "12000000", level: "info").isEmpty)
+    }
+
     @Test("Nothing to show is said")
     func nothing() {
         let lines = Fixture.draw(Fixture.model(leases: 0), 80, 24).map(\.text)

@@ -96,13 +96,18 @@ struct TopModelTests {
         #expect(model.mode == .panels)
     }
 
-    @Test("Only leases can be ended")
+    @Test("Only leases can be ended, and a link of a lock is one")
     func otherPanels() {
         for steps in 1...4 {
             var model = Fixture.model(leases: 3, waiters: 2, locks: 2)
             for _ in 0..<steps { _ = model.handle(.tab) }
-            #expect(model.panel != .leases)
             _ = model.handle(.character("K"))
+            if model.panel == .locks {
+                #expect(
+                    model.mode
+                        == .askingToKill(lease: "0", holder: "pid 77 since 5.0 s"))
+                continue
+            }
             #expect(model.mode == .panels)
             #expect(model.message?.isFailure == true)
         }

@@ -152,8 +152,8 @@ extension Panel {
         .plain("APPLICATION", "application_name", minimum: 8, importance: 4),
         .plain("PURPOSE", "purpose", minimum: 8, importance: 5),
         .plain("WAITS FOR", "waits_for", minimum: 8, importance: 6),
-        .duration("WAITED", "waited_us", importance: 6),
-        PanelColumn("POOL", minimum: 8, importance: 2) { pool($0) },
+        .duration("WAITED", "waited_us", importance: 2),
+        PanelColumn("POOL", minimum: 8, importance: 6) { pool($0) },
     ]
 
     private static func pool(_ row: PanelRow) -> String {

@@ -113,21 +113,22 @@ package struct TopDrawing {
             }
             fields.append(line)
         }
-        // In two columns where one is too long for the screen.
-        let rows = room - 1
-        if fields.count > rows, rows > 0, width >= 70 {
-            let half = (fields.count + 1) / 2
-            lines += (0..<half).map { index in
-                var line = fields[index].cut(to: width / 2 - 1, glyphs: glyphs)
-                guard index + half < fields.count else { return line }
-                line.fill(to: width / 2)
-                for span in fields[index + half].spans { line.add(span.text, span.style) }
-                return line
-            }
-        } else {
-            lines += fields
+        let isTooLong = fields.count > room - 1 && width >= 70
+        return lines + (isTooLong ? inTwoColumns(fields) : fields)
+    }
+
+    /// Those that need the whole width come last.
+    private func inTwoColumns(_ fields: [Line]) -> [Line] {
+        let short = fields.filter { $0.width < width / 2 }
+        let half = (short.count + 1) / 2
+        let pairs = (0..<half).map { index in
+            var line = short[index]
+            guard index + half < short.count else { return line }
+            line.fill(to: width / 2)
+            for span in short[index + half].spans { line.add(span.text, span.style) }
+            return line
         }
-        return lines
+        return pairs + fields.filter { $0.width >= width / 2 }
     }
 
     // MARK: Help and the last line
@@ -179,7 +180,7 @@ package struct TopDrawing {
         if count > 0 { line.add(" \(model.place(in: model.panel) + 1)/\(count)", .strong) }
         line.add(" by \(model.order.name)\(model.isReversed ? ", reversed" : "") ", .strong)
         line.add(
-            " q quit  ? help  Tab panel  Enter show  K kill  / filter  awigp sort",
+            " q quit  ? help  Tab panel  Enter show  K kill  / find  awigp sort",
             .faint)
         return line
     }

@@ -15,7 +15,7 @@ struct TopHeader {
     /// Of a screen of that many lines.
     static func height(_ screen: Int) -> Int { screen < 8 ? 1 : screen < 12 ? 2 : 4 }
 
-    /// The most important first; the last one is blank.
+    /// The most important first.
     func lines(atMost count: Int) -> [Line] {
         var lines = [identity]
         if let reading = model.reading { lines += [figures(reading), sparklines(reading)] }
@@ -24,7 +24,7 @@ struct TopHeader {
         if let banner {
             lines.insert(banner, at: count == 1 ? 0 : 1)
         } else {
-            lines.append(Line())
+            lines.append(model.reading.map(news) ?? Line())
         }
         return Array(lines.prefix(count))
     }
@@ -68,6 +68,19 @@ struct TopHeader {
         line = line.cut(to: width, glyphs: glyphs)
         line.fill(to: width, .alarm)
         return line
+    }
+
+    /// The newest event that somebody should know of, as long as it is news.
+    private func news(_ reading: BrokerReading) -> Line {
+        let events = reading.records(.events)
+        let grave: Set<String?> = ["warning", "error"]
+        guard let event = events.last(where: { grave.contains($0.text("level")) }),
+            let age = event.integer("age_us"), age < 600_000_000
+        else { return Line() }
+        let text = event.text("message") ?? event.text("kind") ?? ""
+        return Line(
+            "\(Quantity.duration(microseconds: age)) ago: \(glyphs.clean(text))",
+            event.text("level") == "error" ? .alarm : .faint)
     }
 
     private func figures(_ reading: BrokerReading) -> Line {

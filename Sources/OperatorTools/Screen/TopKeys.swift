@@ -78,13 +78,14 @@ extension TopModel {
     }
 
     private mutating func askToKill() {
-        guard panel == .leases else {
+        // Each link of a lock is a lease, too.
+        guard panel == .leases || panel == .locks else {
             message = Message(
                 text: "only leases can be ended: Tab goes to them", isFailure: true)
             return
         }
         guard let selected else {
-            message = Message(text: "there is no lease to end", isFailure: true)
+            message = Message(text: "there is no lease here to end", isFailure: true)
             return
         }
         guard let lease = selected.record.text("lease_id") else {
@@ -133,7 +134,8 @@ package enum LeaseHolder {
         }
         if words.isEmpty { words.append("an unknown client") }
         if let purpose = filled(record, "purpose") { words.append("for '\(purpose)'") }
-        if let age = record.integer("age_us") {
+        // The age of a lock's row is that of the lock.
+        if let age = record.integer("held_us") ?? record.integer("age_us") {
             words.append("since \(Quantity.duration(microseconds: age))")
         }
         return words.joined(separator: " ")
