@@ -6,7 +6,7 @@ import subprocess
 import psycopg2
 import pytest
 
-from harness import pooler, postgres as database
+from harness import browser as browsers, pooler, postgres as database
 
 
 def pytest_configure(config):
@@ -165,6 +165,14 @@ def connect(request):
     yield open_one
     for one in opened:
         one.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A chromium for the tests of the status page."""
+    one = browsers.Browser()
+    yield one
+    one.close()
 
 
 @pytest.fixture(scope="session")

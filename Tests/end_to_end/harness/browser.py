@@ -186,5 +186,11 @@ class Tab:
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
+    def check(self, address):
+        """It must have complained of nothing, and asked nobody but this address for its figures."""
+        assert self.complaints == []
+        asked = {one for one in self.requests if one != "about:blank"}
+        assert asked <= {address, address + "stats.json"}, asked
+
     def close(self):
         self.browser.call("Target.closeTarget", targetId=self.target)
