@@ -55,7 +55,7 @@ package struct TerminalPainter: Sendable {
     private static func code(_ style: Style, _ coloured: Bool) -> String {
         switch style {
         case .plain: ""
-        case .faint: coloured ? ";90" : ""
+        case .faint: ";2"
         case .strong: ";1"
         case .heading: coloured ? ";30;47" : ";7"
         case .focusedHeading: coloured ? ";1;37;44" : ";1;7"
