@@ -103,7 +103,7 @@ struct TopDrawingTests {
     func nothing() {
         let lines = Fixture.draw(Fixture.model(leases: 0), 80, 24).map(\.text)
         let heading = lines.firstIndex { $0.contains("LEASE  ") && $0.contains("AGE") }
-        #expect(heading.map { lines[$0 + 1] } == " none")
+        #expect(heading.map { lines[$0 + 1] } == "▸none")
     }
 
     @Test("All fields of a row are there, also where one column of them is too long")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -526,3 +527,43 @@ def test_top_of_a_terminal_without_utf8_keeps_to_ascii(broker, terminal, holder)
     one.run(*command(broker, "top"))
     one.wait("pglease 0.1.0", "???")
     assert all(ord(letter) < 128 for line in one.screen()[:23] for letter in line)
+
+
+# What the console tells beyond leases: locks, events, programs
+
+
+def test_a_lock_is_shown_and_can_be_broken(broker, tool, top, holder, waiter):
+    """Every lease rests in its transaction, and the process that holds them waits for another."""
+    for number in range(3):
+        holder(f"outer-{number}")
+    waiter("inner", "inner.unit")
+    top.wait("LOCKS 1", "suspected", "inner.unit")
+    seen = eventually(lambda: json.loads(tool(broker, "stat", "--json").stdout)["locks"])
+    assert {row["grade"] for row in seen} == {"suspected"} and len(seen) == 3
+    assert {row["lease_id"] for row in seen} == set(lease_ids(broker))
+    text = tool(broker, "stat").stdout
+    assert "LOCKS 1" in text and text.count("suspected") == 3
+    top.press("Tab", "Tab")
+    eventually(lambda: "▸" in (top.line("suspected") or ""))
+    top.press("K")
+    top.wait("End lease", f"pid {os.getpid()}", "y/n")
+    number = int(re.search(r"End lease (\d+)", top.text()).group(1))
+    assert number in lease_ids(broker)
+    top.press("y")
+    top.wait(f"lease {number} is ended")
+    top.wait_gone("LOCKS", "suspected")
+    assert number not in lease_ids(broker)
+
+
+def test_the_program_the_uptime_and_the_newest_event(make_broker, tool, terminal):
+    broker = make_broker({"lease_warn_after": "100ms"})
+    with broker.wire(application_name="forgetful") as one:
+        one.query("LEASE FOR 'long.work'")
+        broker.wait_logged("lease is held")
+        record, = json.loads(tool(broker, "leases", "--json").stdout)
+        program = record["program"]
+        assert program and program in tool(broker, "leases").stdout.splitlines()[1].split()
+        assert tool(broker, "stat").stdout.splitlines()[0].split()[3] == "up"
+        screen = terminal()
+        screen.run(*command(broker, "top"))
+        screen.wait("ago: lease is held for", "up ", program)

@@ -68,7 +68,8 @@ package struct TopDrawing {
         }
         if rows.isEmpty && visible > 0 {
             let reason = model.filter.isEmpty ? "none" : "none that matches"
-            lines.append(Line(" \(reason)", .faint))
+            // Without a row to stand on, the cursor's mark shows the focus here.
+            lines.append(Line((isFocused ? glyphs.pointer : " ") + reason, .faint))
         }
         return lines
     }
