@@ -179,9 +179,9 @@ package struct TopDrawing {
         }
         let count = model.rows(model.panel).count
         if count > 0 { line.add(" \(model.place(in: model.panel) + 1)/\(count)", .strong) }
-        line.add(" by \(model.order.name)\(model.isReversed ? ", reversed" : "") ", .strong)
+        line.add(" by \(model.order.name)\(model.isReversed ? ", reversed" : "")", .strong)
         line.add(
-            " q quit  ? help  Tab panel  Enter show  K kill  / find  awigp sort",
+            " (awigp)  q quit  ? help  Tab panel  Enter show  K kill  / find",
             .faint)
         return line
     }
