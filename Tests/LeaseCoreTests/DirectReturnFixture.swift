@@ -12,10 +12,12 @@ struct DirectReturnFixture {
     /// What the broker sent, as texts; a marked query as `Marked(its text)`.
     private(set) var sent: [String] = []
     private let reset: String?
+    private let setup: String?
 
-    init(reset: String? = nil) {
+    init(reset: String? = nil, setup: String? = nil) {
         self.reset = reset
-        machine = DirectReturn(nonce: 77, reset: reset)
+        self.setup = setup
+        machine = DirectReturn(nonce: 77, reset: reset, setup: setup)
     }
 
     /// Marked queries that were sent.
@@ -25,7 +27,7 @@ struct DirectReturnFixture {
     /// What an attempt sends.
     func attempt(_ number: Int, rollback: Bool = false) -> [String] {
         (rollback ? ["Query(ROLLBACK)"] : []) + ["Marked(pglease-77-\(number))", "Sync"]
-            + (reset.map { ["Query(\($0))"] } ?? [])
+            + [reset, setup].compactMap { $0.map { "Query(\($0))" } }
     }
 
     /// What the machine says once it has succeeded.
@@ -106,10 +108,10 @@ struct DirectReturnFixture {
             && !backend.isSkipping && !backend.isInTransaction && !backend.hasPortals
     }
 
-    /// As a new connection is.
+    /// As a new connection is, but for the profile that was put in force again.
     var isAsNew: Bool {
         isQuiet && backend.status == .idle && backend.mark == nil && backend.prepared.isEmpty
-            && backend.profile == "0"
+            && backend.profile == (machine.isSetUp ? "7" : "0")
     }
 
     /// What was said of the server is true of it.

@@ -36,6 +36,8 @@ struct RelayWorld {
         /// Its client speaks to it without the broker.
         var isDirect = false
         var returning: DirectReturn?
+        /// The profile that is put in force behind the reset.
+        var restored = "0"
         /// Half a message is left on it, in either direction: nobody can say what comes of that.
         var isTorn = false
         /// Errors that its client has not read, and a cancel under way: with three it may be given up.

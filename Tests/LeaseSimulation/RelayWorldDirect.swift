@@ -101,7 +101,12 @@ extension RelayWorld {
             + servers[server].backend.cancels
         // Half of them are cleaned in the same flight.
         let reset = chance(50) ? "discard all" : nil
-        var machine = DirectReturn(nonce: random.next(), reset: reset)
+        // Half of those have a profile put in force again.
+        let setup = chance(50) && reset != nil
+        servers[server].restored = setup ? "\(random.next() % 3)" : "0"
+        var machine = DirectReturn(
+            nonce: random.next(), reset: reset,
+            setup: setup ? "set profile \(servers[server].restored) none" : nil)
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         servers[server].returning = machine
@@ -146,8 +151,9 @@ extension RelayWorld {
     private mutating func cleaned(_ server: Int) {
         note("server \(server) is regained and clean")
         let backend = servers[server].backend
+        let profile = servers[server].returning!.isSetUp ? servers[server].restored : "0"
         let isClean =
-            backend.mark == nil && backend.prepared.isEmpty && backend.profile == "0"
+            backend.mark == nil && backend.prepared.isEmpty && backend.profile == profile
             && backend.followed == "none" && !backend.isInTransaction && !backend.hasPortals
         if !isClean, !backend.isDead {
             violation = "server \(server) is said to be clean: \(backend)"
@@ -156,7 +162,7 @@ extension RelayWorld {
         if servers[server].stream.prepared.count != 0 {
             violation = "server \(server) has dropped statements that are still counted on"
         }
-        servers[server].profile = "0"
+        servers[server].profile = profile
         servers[server].followed = "none"
         servers[server].isExplicit = false
         servers[server].isLeased = false

@@ -70,6 +70,12 @@ extension Broker {
 
     /// The client says that it is done: the lease is over, and the connection is cleaned before the next.
     func takeBack(_ server: ServerConnection, from client: ClientSession) {
+        if client.profile != server.startupProfile,
+            server.pool.acceptedProfiles.contains(client.profile)
+        {
+            profiles.retain(client.profile)
+            server.profileToRestore = client.profile
+        }
         detach(server, client)
         server.isDirect = false
         server.isUnknown = true
@@ -86,7 +92,11 @@ extension Broker {
         server.prelude = []
         server.carry = []
         server.holdsClientBytes = false
-        var machine = DirectReturn(nonce: UInt64.random(in: .min ... .max), reset: reset)
+        let setup = server.profileToRestore.map {
+            profiles.setup(from: server.startupProfile, to: $0)
+        }
+        var machine = DirectReturn(
+            nonce: UInt64.random(in: .min ... .max), reset: reset, setup: setup)
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         server.returning = machine
@@ -121,6 +131,7 @@ extension Broker {
         case .more:
             if server.returning!.discarded > Self.discardLimit { cancelReturned(server) }
         case .settled(let status):
+            forgetRestoring(server)
             guard regained(server, status) else { return }
             if status == .idle {
                 reset(server)
@@ -130,8 +141,10 @@ extension Broker {
                 ask(server, .rollback, "ROLLBACK")
             }
         case .clean:
+            let isSetUp = server.returning!.isSetUp
             guard regained(server, .idle) else { return }
-            resetDone(server)
+            resetDone(server, with: isSetUp ? server.profileToRestore : nil)
+            forgetRestoring(server)
         case .broken(let reason):
             giveUp(server, reason)
         }
@@ -150,6 +163,11 @@ extension Broker {
         let base = server.pool.baseParameters ?? server.parameters
         server.parameters = base.changing(machine.parameters)
         return true
+    }
+
+    func forgetRestoring(_ server: ServerConnection) {
+        if let profile = server.profileToRestore { profiles.release(profile) }
+        server.profileToRestore = nil
     }
 
     private func forgetReturn(_ server: ServerConnection) {

@@ -25,7 +25,8 @@ final class LeaseCall {
 /// A lease that a client asked for by LEASE, for as long as it has it.
 final class ExplicitLease {
     let terms: LeaseTerms
-    let since: Instant
+    /// When the client was told of it.
+    var since: Instant
 
     init(_ terms: LeaseTerms, since: Instant) {
         self.terms = terms

@@ -47,7 +47,6 @@ extension Broker {
         let now = now
         server.explicit = ExplicitLease(call.terms, since: now)
         server.stream.hold()
-        if let hold = call.terms.hold { housekeeping(by: now + hold) }
         guard server.profile != client.profile, server.pool.mode.pooling != .session else {
             answerLease(server, client, call)
             return
@@ -58,6 +57,9 @@ extension Broker {
     /// Answers a LEASE, with the connection itself if that was asked for and may be.
     func answerLease(_ server: ServerConnection, _ client: ClientSession, _ call: LeaseCall) {
         client.call = nil
+        let now = now
+        server.explicit?.since = now
+        if let hold = call.terms.hold { housekeeping(by: now + hold) }
         tellNews(client, server)
         let reason = call.terms.isDirect ? reasonNotDirect(server, client) : nil
         if call.terms.isDirect, reason == nil, handOut(server, to: client, call) {

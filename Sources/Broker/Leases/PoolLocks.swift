@@ -90,7 +90,8 @@ extension Broker {
         let now = now
         let links = lock.links.prefix(Self.linksNamed).map { link -> String in
             let client = clients[link.holder]
-            let who = client.map(name) ?? "client \(link.holder)"
+            var who = client.map(name) ?? "client \(link.holder)"
+            if let thread = client?.server?.explicit?.terms.thread { who += " thread \(thread)" }
             let purpose = client?.server?.explicit?.terms.purpose.map { " for \($0)" } ?? ""
             let waiter = link.waitsAs.flatMap { clients[$0] }
             let wants = waiter?.call?.terms.purpose.map { " for \($0)" } ?? ""

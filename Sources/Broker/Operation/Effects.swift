@@ -241,9 +241,11 @@ extension Broker {
         }
         let named = leased.prefix(Self.holdersNamed).map { server -> String in
             guard let client = server.client else { return "" }
+            // The client modules read this.
+            let thread = server.explicit?.terms.thread.map { ", thread \($0)" } ?? ""
             let purpose = server.explicit?.terms.purpose.map { ", for \($0)" } ?? ""
             return
-                "\(name(of: client)) for \(Self.seconds(now - server.leaseSince)) (\(server.activity)\(purpose))"
+                "\(name(of: client)) for \(Self.seconds(now - server.leaseSince)) (\(server.activity)\(thread)\(purpose))"
         }
         let more =
             leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
@@ -252,18 +254,19 @@ extension Broker {
 
     private static let holdersNamed = 5
 
-    /// Who a client is, in short: `pid 4711 thread 7 "backfill"`, by its program where it has no name.
+    /// Who a client is, in short: `pid 4711 "backfill"`, by its program where it has no name.
     func name(of client: ClientSession) -> String {
         var who = "client \(client.id)"
         if let number = client.processNumber { who = "pid \(number)" }
-        let thread = client.server?.explicit?.terms.thread ?? client.call?.terms.thread
-        if let thread { who += " thread \(thread)" }
-        if !client.applicationName.isEmpty {
-            who += " \"\(client.applicationName)\""
-        } else if let program = client.process?.program {
-            who += " (\(program))"
-        }
-        return who
+        let name =
+            client.applicationName.isEmpty ? client.process?.program : client.applicationName
+        return name.map { "\(who) \"\($0)\"" } ?? who
+    }
+
+    /// As `seconds`, with milliseconds of what is shorter than a tenth.
+    static func brief(_ duration: Duration) -> String {
+        guard duration < .milliseconds(100) else { return seconds(duration) }
+        return "\(duration.wholeNanoseconds / 1_000_000) ms"
     }
 
     /// "12.3 s", for people.

@@ -99,7 +99,8 @@ extension Broker {
                     ]))
         }
         let checks: [(cause: RevocationCause, limit: Duration?, since: Instant?)] = [
-            (.hold, server.explicit?.terms.hold, server.explicit?.since),
+            // Its time begins when the client is told that it has the lease.
+            (.hold, client.call == nil ? server.explicit?.terms.hold : nil, server.explicit?.since),
             (.leaseTimeout, limits.lease, server.leaseSince),
             (
                 .transactionTimeout, limits.transaction,
@@ -138,9 +139,9 @@ extension Broker {
     ) {
         let limit = cause.words
         let error = PgError.error(
-            .idleSessionTimeout, "lease revoked: \(limit) of \(Self.seconds(value)) reached",
+            .idleSessionTimeout, "lease revoked: \(limit) of \(Self.brief(value)) reached",
             detail:
-                "It had lasted \(Self.seconds(lasted)) (\(server.activity)); the transaction was rolled back.",
+                "It had lasted \(Self.brief(lasted)) (\(server.activity)); the transaction was rolled back.",
             hint: server.explicit == nil
                 ? "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
                 : "Return the lease sooner, or raise \(limit).")

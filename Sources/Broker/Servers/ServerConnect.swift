@@ -270,6 +270,7 @@ extension Broker {
         server.profile = .serverDefault
         if let pending = server.pendingProfile { profiles.release(pending) }
         server.pendingProfile = nil
+        forgetRestoring(server)
         server.outbound = OutboundBuffer()
         server.carry = []
         server.prelude = []

@@ -30,6 +30,9 @@ final class ServerConnection: FileWatcherDelegate {
     var profile: ProfileID
     /// The profile that is being put in force, and whether the client's bytes wait for it.
     var pendingProfile: ProfileID?
+    /// What is to be in force again once it is clean: the process that it belongs to comes again. Holds a
+    /// reference.
+    var profileToRestore: ProfileID?
     var holdsClientBytes = false
     var parameters = ParameterSet([])
     /// The beginning of a message that must be seen whole.

@@ -278,15 +278,15 @@ extension Broker {
         }
     }
 
-    /// The session is as new.
-    func resetDone(_ server: ServerConnection) {
+    /// The session is as new, but for this profile if it was put in force again.
+    func resetDone(_ server: ServerConnection, with restored: ProfileID? = nil) {
+        let profile = restored ?? server.startupProfile
         server.lastUsed = now
-        profiles.retain(server.startupProfile)
+        profiles.retain(profile)
         profiles.release(server.profile)
-        server.profile = server.startupProfile
-        server.parameters = server.pool.parameters(
-            for: server.startupProfile, reported: server.parameters)
-        post(.resetSucceeded(server.id, profile: server.startupProfile))
+        server.profile = profile
+        server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
+        post(.resetSucceeded(server.id, profile: profile))
     }
 
     private func connectQueryAnswered(_ server: ServerConnection, _ error: PgError?) {

@@ -4,8 +4,8 @@ package import PostgresWire
 ///
 /// Nobody watched the protocol meanwhile: there may be rows under way, a copy, a batch without its
 /// Sync, a transaction. A marked query is sent, and everything in front of its row is thrown away; the
-/// query that cleans the session goes along behind it. For whoever left the connection as it should be,
-/// one flight does both.
+/// query that cleans the session goes along behind it, and the one that puts back in force what its process
+/// wants in force. For whoever left the connection as it should be, one flight does all.
 ///
 /// The marker is looked for byte by byte: the client may have read half a message, so that what follows
 /// begins with no header. From the marker on the stream is framed as ever.
@@ -22,7 +22,7 @@ package struct DirectReturn {
 
     private enum Phase {
         case seeking
-        /// The marker was seen; so many ReadyForQuery are to come, with the reset's among them.
+        /// The marker was seen; so many ReadyForQuery are to come, with those of the reset and of the set-up.
         case ending(answers: Int)
     }
 
@@ -30,17 +30,20 @@ package struct DirectReturn {
     package private(set) var discarded = 0
     /// The reset dropped every prepared statement.
     package private(set) var hasDroppedStatements = false
+    /// It is clean, and the set-up is in force.
+    package private(set) var isSetUp = false
     /// What the server reported since its state is known.
     package private(set) var parameters: [(name: String, value: String)] = []
 
     private let nonce: UInt64
     private let reset: String?
+    private let setup: String?
     private var attempt = 0
     private var pattern: [UInt8] = []
     private var phase = Phase.seeking
     private var passing = 0
     private var sawError = false
-    private var isReset = false
+    private var hasResetFailed = false
 
     /// After so many marked queries without an answer the connection is given up: a late cancel
     /// fails one, a transaction another, a batch without its Sync a third.
@@ -50,11 +53,16 @@ package struct DirectReturn {
     /// A longer message is passed over unread.
     private static let wholeLimit = 1 << 16
 
-    /// `nonce` must be one that the client cannot foresee. `reset` cleans the session.
-    package init(nonce: UInt64, reset: String? = nil) {
+    /// `nonce` must be one that the client cannot foresee. `reset` cleans the session; `setup` is what is
+    /// wanted in force in a clean one.
+    package init(nonce: UInt64, reset: String? = nil, setup: String? = nil) {
         self.nonce = nonce
         self.reset = reset
+        self.setup = reset == nil ? nil : setup
     }
+
+    /// Queries behind the marked one's Sync.
+    private var followers: Int { (reset == nil ? 0 : 1) + (setup == nil ? 0 : 1) }
 
     // MARK: To the server
 
@@ -80,6 +88,7 @@ package struct DirectReturn {
                 + "::pg_catalog.int4::pg_catalog.text END")
         bytes.appendSync()
         if let reset { bytes.appendQuery(reset) }
+        if let setup { bytes.appendQuery(setup) }
     }
 
     // MARK: From the server
@@ -94,7 +103,8 @@ package struct DirectReturn {
                 offset = end
                 passing = 0
                 sawError = false
-                phase = .ending(answers: reset == nil ? 2 : 3)
+                hasResetFailed = false
+                phase = .ending(answers: 2 + followers)
             }
         }
         let result = frame(input, from: offset, &bytes)
@@ -170,13 +180,16 @@ package struct DirectReturn {
         guard case .ending(let answers) = phase else {
             return tryAgain(status, &bytes)
         }
+        if reset != nil, answers == followers { hasResetFailed = sawError || status != .idle }
         if answers > 1 {
-            // The marked query's own error is not one of the reset.
-            if answers == 3 { sawError = false }
+            // Each answer's error is its own: that of the marked query is none of the reset.
+            sawError = false
             phase = .ending(answers: answers - 1)
             return nil
         }
-        return reset != nil && !sawError && status == .idle ? .clean : .settled(status)
+        guard reset != nil, !hasResetFailed, status == .idle else { return .settled(status) }
+        isSetUp = setup != nil && !sawError
+        return .clean
     }
 
     /// A batch ended without the marker. The marked query may have failed, or was skipped, or this
@@ -185,7 +198,10 @@ package struct DirectReturn {
         _ status: TransactionStatus, _ bytes: inout [UInt8]
     ) -> Outcome? {
         guard sawError || attempt == 1 else { return nil }
-        guard attempt < Self.attempts else { return .broken("it answers with errors only") }
+        // In a transaction the set-up fails as well.
+        guard attempt < Self.attempts + (setup == nil ? 0 : 2) else {
+            return .broken("it answers with errors only")
+        }
         if status != .idle { bytes.appendQuery("ROLLBACK") }
         appendAttempt(into: &bytes)
         return nil
