@@ -28,6 +28,15 @@ import Testing
         #expect(ring.entries[0].incident.message == "4")
     }
 
+    @Test mutating func manyInOneTurnAreOnlyCounted() {
+        #expect(!ring.countAgain(.exhausted, pool: 1, cause: "deadline", now: Self.at(0)))
+        record(at: 0)
+        #expect(ring.countAgain(.exhausted, pool: 1, cause: "deadline", now: Self.at(0)))
+        #expect(!ring.countAgain(.exhausted, pool: 1, cause: "deadline", now: Self.at(1)))
+        #expect(!ring.countAgain(.exhausted, pool: 2, cause: "deadline", now: Self.at(0)))
+        #expect(ring.entries.map(\.count) == [2])
+    }
+
     @Test mutating func whatDiffersIsAnEventOfItsOwn() {
         record(at: 0)
         record(cause: "queue_full", at: 0)

@@ -22,12 +22,6 @@ struct EventRing {
         let kind: EventKind
         let pool: UInt32
         let cause: String
-
-        init(_ incident: Incident) {
-            kind = incident.kind
-            pool = incident.pool
-            cause = incident.cause
-        }
     }
 
     static let capacity = 512
@@ -46,8 +40,20 @@ struct EventRing {
 
     init() { entries.reserveCapacity(Self.capacity) }
 
+    /// Counts an incident that came in this very moment before: thousands of waiters may be refused in one
+    /// turn, and one of them is enough to tell of. False: it is to be recorded.
+    mutating func countAgain(
+        _ kind: EventKind, pool: UInt32, cause: String, now: Instant
+    ) -> Bool {
+        guard let id = latest[Key(kind: kind, pool: pool, cause: cause)],
+            let index = index(of: id), entries[index].last == now
+        else { return false }
+        entries[index].count += 1
+        return true
+    }
+
     mutating func record(_ incident: Incident, at time: LogTimestamp, now: Instant) {
-        let key = Key(incident)
+        let key = Self.key(of: incident)
         if let id = latest[key], let index = index(of: id),
             now - entries[index].last <= Self.coalescing(of: incident.kind),
             now - entries[index].began <= Self.longestIncident
@@ -77,9 +83,13 @@ struct EventRing {
 
     private mutating func remove(_ index: Int) {
         let entry = entries.remove(at: index)
-        let key = Key(entry.incident)
+        let key = Self.key(of: entry.incident)
         if latest[key] == entry.id { latest[key] = nil }
         countOfKind[entry.incident.kind, default: 0] -= 1
+    }
+
+    private static func key(of incident: Incident) -> Key {
+        Key(kind: incident.kind, pool: incident.pool, cause: incident.cause)
     }
 
     /// Ids rise: found by halving.

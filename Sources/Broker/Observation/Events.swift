@@ -5,13 +5,15 @@ import PostgresWire
 extension Broker {
     /// Notes an event of this pool and this client, as far as there are any.
     func note(
-        _ kind: EventKind, _ level: EventLevel, _ message: String, cause: String = "",
-        pool: Pool? = nil, client: ClientSession? = nil, lease: LeaseID? = nil
+        _ kind: EventKind, _ level: EventLevel, _ message: @autoclosure () -> String,
+        cause: String = "", pool: Pool? = nil, client: ClientSession? = nil, lease: LeaseID? = nil
     ) {
-        var incident = Incident(
-            kind: kind, level: level, message: Self.eventText(message), cause: cause)
         let pool = pool ?? client?.pool
-        incident.pool = pool?.id.rawValue ?? 0
+        let poolNumber = pool?.id.rawValue ?? 0
+        if events.countAgain(kind, pool: poolNumber, cause: cause, now: now) { return }
+        var incident = Incident(
+            kind: kind, level: level, message: Self.eventText(message()), cause: cause)
+        incident.pool = poolNumber
         incident.database = pool?.database ?? client.map { Self.eventName($0.database) }
         incident.user = pool?.user ?? client.map { Self.eventName($0.user) }
         if let client {
