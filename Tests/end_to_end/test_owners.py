@@ -253,3 +253,25 @@ def test_in_a_session_pool_who_gives_no_name_has_the_brokers(make_broker, postgr
         one.query("SELECT 1")
         two.query("SELECT 1")
         assert sorted(shown_by_postgres(postgres, broker)) == ["named", "pglease"]
+
+
+def test_a_direct_lease_leaves_its_profile_in_force_and_nothing_else(broker, postgres):
+    """The next one of the same process finds it there, and pays no round trip for it."""
+    def idle():
+        return postgres.sql("SELECT application_name FROM pg_stat_activity "
+                            "WHERE datname = 'app' AND pid = %s", (one.granted.server_pid,))
+
+    with direct.connect(broker, application_name="steady",
+                        options="-c statement_timeout=31s") as one:
+        for round in range(3):
+            end = one.lease()
+            assert end.value("SHOW statement_timeout") == "31s"
+            assert end.value("SHOW work_mem") == "4MB"
+            end.query("SET work_mem = '9MB'")
+            one.give_back()
+            eventually(lambda: broker.console("SHOW SERVERS")[0]["state"] == "idle")
+            # The first time the server has yet to accept the profile.
+            assert round == 0 or idle() == [("steady",)]
+    eventually(lambda: not broker.console("SHOW LEASES"))
+    with broker.wire() as other:
+        assert other.value("SHOW statement_timeout") == "0"
