@@ -28,14 +28,19 @@ struct ConsoleMetrics {
         let labelPlaces = labels.map { ($0.name, places[$0.column]) }
         let valuePlaces = families.map { places[$0.column] }
         var series: [(labels: MetricLabels, values: [Int])] = []
+        var other = MetricLabels()
+        for label in labels { other.add(label.name, Self.other) }
+        var rest: [Int]?
         rows.eachRow { cells in
             let values = valuePlaces.map { $0.flatMap { cells[$0] }.map(Self.integer) ?? 0 }
-            if series.count < Self.rowsKept {
-                series.append((Self.labels(labelPlaces, cells), values))
+            let labels = Self.labels(labelPlaces, cells)
+            if series.count < Self.rowsKept, labels != other {
+                series.append((labels, values))
             } else {
-                merge(values, into: &series)
+                rest = rest.map { merged($0, values) } ?? values
             }
         }
+        if let rest { series.append((other, rest)) }
         for (index, family) in families.enumerated() {
             text.begin(family.name, family.kind, family.help)
             for (labels, values) in series {
@@ -48,17 +53,9 @@ struct ConsoleMetrics {
         }
     }
 
-    private func merge(_ values: [Int], into series: inout [(labels: MetricLabels, values: [Int])])
-    {
-        if series.count == Self.rowsKept {
-            var other = MetricLabels()
-            for label in labels { other.add(label.name, Self.other) }
-            series.append((other, values.map { _ in 0 }))
-        }
-        for (index, family) in families.enumerated() {
-            let sum = series[Self.rowsKept].values[index]
-            series[Self.rowsKept].values[index] =
-                family.takesMaximum ? max(sum, values[index]) : sum + values[index]
+    private func merged(_ values: [Int], _ more: [Int]) -> [Int] {
+        families.indices.map {
+            families[$0].takesMaximum ? max(values[$0], more[$0]) : values[$0] + more[$0]
         }
     }
 

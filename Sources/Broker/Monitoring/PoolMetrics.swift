@@ -39,23 +39,22 @@ extension Broker {
             if server.wasWarnedAbout { warned[server.pool.id, default: 0] += 1 }
         }
         var measured: [MeasuredPool] = []
+        var rest: MeasuredPool?
         for pool in poolsByID.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) {
             guard let summary = scheduler.summary(of: pool.id) else { continue }
             var one = MeasuredPool(pool, summary, now)
             one.oldestLease = oldestLease[pool.id].map { now - $0 } ?? .zero
             one.warned = warned[pool.id] ?? 0
-            if measured.count < ConsoleMetrics.rowsKept {
+            if measured.count < ConsoleMetrics.rowsKept, one.labels != MeasuredPool.other {
                 measured.append(one)
-            } else if measured.count == ConsoleMetrics.rowsKept {
-                one.labels = MetricLabels([
-                    "database": ConsoleMetrics.other, "user": ConsoleMetrics.other,
-                ])
-                measured.append(one)
+            } else if rest == nil {
+                one.labels = MeasuredPool.other
+                rest = one
             } else {
-                measured[ConsoleMetrics.rowsKept].add(one)
+                rest?.add(one)
             }
         }
-        return measured
+        return measured + (rest.map { [$0] } ?? [])
     }
 
     private struct PoolGauge: Sendable {
@@ -167,6 +166,10 @@ extension Broker {
 
 /// The figures of one pool, or of several that share a name.
 private struct MeasuredPool {
+    static let other = MetricLabels([
+        "database": ConsoleMetrics.other, "user": ConsoleMetrics.other,
+    ])
+
     var labels: MetricLabels
     /// nil: unbounded.
     var size: Int?

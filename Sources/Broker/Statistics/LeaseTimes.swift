@@ -42,13 +42,11 @@ struct GroupTimesTable {
 
     mutating func times(of group: String, isConfigured: Bool) -> GroupTimes {
         if let known = byName[group] { return known }
-        if !isConfigured {
-            guard unconfigured < Self.limit, group != Self.otherName else {
-                isOtherUsed = true
-                return other
-            }
-            unconfigured += 1
+        if group == Self.otherName || (!isConfigured && unconfigured == Self.limit) {
+            isOtherUsed = true
+            return other
         }
+        if !isConfigured { unconfigured += 1 }
         let made = GroupTimes(group: group)
         byName[group] = made
         return made

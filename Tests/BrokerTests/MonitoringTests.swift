@@ -1,0 +1,107 @@
+import StatusHTTP
+import Testing
+
+@testable import Broker
+
+/// Which addresses `metrics_listen` takes, and how they are written back.
+@Suite struct MetricsAddressTests {
+    @Test(arguments: [
+        ("127.0.0.1:9127", "127.0.0.1:9127", true), ("localhost:1", "localhost:1", true),
+        ("[::1]:9127", "[::1]:9127", true), ("*:9127", "*:9127", false),
+        ("0.0.0.0:9127", "0.0.0.0:9127", false), ("10.1.2.3:65535", "10.1.2.3:65535", false),
+        ("db.internal:80", "db.internal:80", false),
+        ("/run/pglease/m.sock", "/run/pglease/m.sock", true),
+    ])
+    func taken(_ text: String, _ written: String, _ isLocal: Bool) throws {
+        let address = try MetricsAddress(text)
+        #expect(address.text == written && address.isLocal == isLocal)
+        #expect(try MetricsAddress(address.text) == address)
+    }
+
+    @Test(arguments: [
+        "9127", ":9127", "host", "host:", "host:0", "host:65536", "host:-1", "host:9x", "::1:9127",
+        "[::1:9127", "::1]:9127", "[]:9127", "a b:9127", "http://x:1", "/", "/folder/", "x/y:1",
+        "[host]x:1",
+    ])
+    func refused(_ text: String) {
+        #expect(throws: SettingValueError.self) { try MetricsAddress(text) }
+    }
+}
+
+/// The ring of samples behind the plots.
+@Suite struct MonitoringHistoryTests {
+    private func sample(_ number: Int) -> MonitoringHistory.Sample {
+        MonitoringHistory.Sample(
+            time: Double(number),
+            pools: [.init(name: "a/b", leased: number, waiting: 0, total: number, size: .max)])
+    }
+
+    @Test func theOldestMakesRoom() {
+        var history = MonitoringHistory()
+        #expect(history.inOrder.isEmpty)
+        for number in 0..<300 {
+            history.add(sample(number))
+            let first = max(0, number - MonitoringHistory.samplesKept + 1)
+            #expect(history.inOrder.map(\.time) == (first...number).map(Double.init))
+        }
+    }
+
+    @Test func itsJSON() {
+        var history = MonitoringHistory()
+        history.add(sample(3))
+        var json = JSONText()
+        history.add(to: &json)
+        #expect(
+            String(decoding: json.bytes, as: UTF8.self)
+                == #"{"period":5,"samples":[{"time":3.0,"pools":{"a/b":{"leased":3,"waiting":0,"total":3,"size":null}}}]}"#
+        )
+    }
+}
+
+/// Rows of the console read back.
+@Suite struct ConsoleRowsReadingTests {
+    @Test func cellsComeBackAsTheyWereWritten() {
+        var rows = ConsoleRows(.texts("a") + .integers("b", "c"))
+        rows.add {
+            $0.text("x\u{E4}")
+            $0.integer(-5)
+            $0.integer(Int64?.none)
+        }
+        rows.add {
+            $0.text(nil)
+            $0.integer(7)
+            $0.integer(8)
+        }
+        var read: [[String?]] = []
+        rows.eachRow { read.append($0.map { $0.map { String(decoding: $0, as: UTF8.self) } }) }
+        #expect(read == [["xä", "-5", nil], [nil, "7", "8"]])
+    }
+
+    /// Beyond 200 rows the rest is one, summed or the largest, and a row that is called so is part of it.
+    @Test func metricsOfManyRows() {
+        let metrics = ConsoleMetrics(
+            labels: [("database", "database")],
+            families: [
+                .init(column: "count", name: "x_count", kind: .gauge, help: "Sum."),
+                .init(
+                    column: "age", name: "x_age", kind: .gauge, takesMaximum: true, help: "Largest."
+                ),
+            ])
+        var rows = ConsoleRows(.texts("database") + .integers("count", "age"))
+        for index in 0..<205 {
+            rows.add {
+                $0.text(index == 3 ? "other" : "d\(index)")
+                $0.integer(index)
+                $0.integer(index)
+            }
+        }
+        var text = MetricsText(.prometheus)
+        metrics.write(rows, to: &text)
+        let lines = String(decoding: text.bytes, as: UTF8.self).split(separator: "\n")
+        #expect(lines.count == 2 * (2 + 201))
+        // 3, 201 … 204: the first 200 others have their own.
+        #expect(lines.contains(#"x_count{database="other"} 813"#))
+        #expect(lines.contains(#"x_age{database="other"} 204"#))
+        #expect(lines.contains(#"x_count{database="d200"} 200"#))
+    }
+}
