@@ -50,7 +50,7 @@ struct BackfillCommand: AsyncParsableCommand {
         defer { client.close() }
         let clients = DatabaseClients(
             route: route, applicationName: ProcessEnvironment.value("PGAPPNAME") ?? "backfill",
-            configuration: configuration)
+            configuration: configuration, credentials: try Credentials.cipher())
         defer { clients.close() }
         let manager = BackfillManager(
             config: client, clients: clients, owner: BackfillCommand.owner(), options: options,

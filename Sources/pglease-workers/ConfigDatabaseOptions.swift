@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import LeaseClient
+import Workers
 
 /// Where the config database is: what all subcommands share.
 struct ConfigDatabaseOptions: ParsableArguments {
@@ -10,7 +11,8 @@ struct ConfigDatabaseOptions: ParsableArguments {
             "The config database, through the broker.",
             discussion: """
                 A libpq string or URL. Without it DATABASE_URL, then ROSETTA_DB_HOST, _PORT, _NAME, \
-                _USER and _PASSWORD, then PG…. Everyone on the host can read the command line: \
+                _USER and _PASSWORD (encrypted where CREDENTIAL_ENCRYPTION_KEY says how, as in the \
+                tables), then PG…. Everyone on the host can read the command line: \
                 leave passwords to the environment or a passfile.
                 """,
             valueName: "url"))
@@ -24,15 +26,26 @@ struct ConfigDatabaseOptions: ParsableArguments {
         if ProcessEnvironment.value("DATABASE_URL") == nil,
             let host = ProcessEnvironment.value("ROSETTA_DB_HOST")
         {
+            let stored = ProcessEnvironment.value("ROSETTA_DB_PASSWORD") ?? ""
             return try LeaseClient(keywords: [
                 "host": host,
                 "port": ProcessEnvironment.value("ROSETTA_DB_PORT") ?? "6432",
                 "dbname": ProcessEnvironment.value("ROSETTA_DB_NAME") ?? "rosetta",
                 "user": ProcessEnvironment.value("ROSETTA_DB_USER") ?? "postgres",
-                "password": ProcessEnvironment.value("ROSETTA_DB_PASSWORD") ?? "",
+                "password": try Credentials.cipher()?.password(from: stored) ?? stored,
             ])
         }
         return try LeaseClient()
+    }
+}
+
+/// What opens encrypted passwords.
+enum Credentials {
+    /// Nil without CREDENTIAL_ENCRYPTION_KEY: passwords are used as they are. Throws
+    /// ``CredentialKeyError``.
+    static func cipher() throws(CredentialKeyError) -> CredentialCipher? {
+        guard let key = ProcessEnvironment.value("CREDENTIAL_ENCRYPTION_KEY") else { return nil }
+        return try CredentialCipher(key: key)
     }
 }
 

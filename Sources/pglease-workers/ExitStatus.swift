@@ -1,5 +1,6 @@
 import ArgumentParser
 import LeaseClient
+import Workers
 
 /// The exit statuses, those of sysexits(3) as far as it has them, in one place.
 enum ExitStatus {
@@ -21,6 +22,7 @@ enum ExitStatus {
         """
 
     static func of(_ error: any Error) -> ExitCode {
+        if error is CredentialKeyError { return configuration }
         guard let error = error as? LeaseError else { return software }
         switch error {
         case .exhausted, .poolLock, .revoked, .serverLost, .serverUnreachable, .brokerAway:

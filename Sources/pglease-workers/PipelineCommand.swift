@@ -76,6 +76,7 @@ struct PipelineCommand: ParsableCommand {
         configuration.retry = .once
         var options = PipelineWorker.Options(pipeline: id, configuration: configuration)
         options.route = try broker.route()
+        options.credentials = try Credentials.cipher()
         options.pollingInterval =
             try Seconds.read(poll, "PGLEASE_PIPELINE_POLL") ?? options.pollingInterval
         options.retry.delay = RetryDelay(

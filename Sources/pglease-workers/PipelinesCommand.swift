@@ -65,16 +65,21 @@ struct PipelinesCommand: AsyncParsableCommand {
             limit: try Seconds.read(restartLimit, "PGLEASE_PIPELINES_RESTART_LIMIT")
                 ?? .seconds(300))
         // Refused here, not in each process.
-        _ = try broker.route()
+        let route = try broker.route()
         do {
-            try await work(options, logger)
+            let sources = DatabaseClients(
+                route: route, applicationName: "pipelines", configuration: try .init(),
+                credentials: try Credentials.cipher())
+            try await work(options, sources, logger)
         } catch {
             logger.critical("the pipeline manager ends", metadata: ["error": "\(error)"])
             throw ExitStatus.of(error)
         }
     }
 
-    private func work(_ options: PipelineManager.Options, _ logger: Logger) async throws {
+    private func work(
+        _ options: PipelineManager.Options, _ sources: DatabaseClients, _ logger: Logger
+    ) async throws {
         signal(SIGPIPE, SIG_IGN)
         let client = try config.makeClient(applicationName: "pipelines")
         defer { client.close() }
@@ -86,7 +91,8 @@ struct PipelinesCommand: AsyncParsableCommand {
         }
         defer { withExtendedLifetime(signals) {} }
         PipelineManager(
-            options, config: client, owner: Self.owner(), stop: stop, logger: logger
+            options, config: client, sources: sources, owner: Self.owner(), stop: stop,
+            logger: logger
         ).run()
     }
 

@@ -115,7 +115,7 @@ struct BackfillUnitTests {
                 TableKey(columns: ["a"], isPrimary: true, isNullable: false),
                 TableKey(columns: ["c"], isPrimary: false, isNullable: true),
                 TableKey(columns: ["b", "c"], isPrimary: false, isNullable: false),
-            ])
+            ], uniqueIndexes: 3)
         #expect(shape.orderingKey?.columns == ["b", "c"])
         #expect(shape.isUnique(on: ["c", "b"]))
         shape.keys.append(TableKey(columns: ["c", "b"], isPrimary: true, isNullable: false))

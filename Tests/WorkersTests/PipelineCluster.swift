@@ -5,7 +5,7 @@ import Testing
 @testable import LeaseClient
 
 /// A PostgreSQL of the tests' own that can decode its log, in a folder of its own. Superuser
-/// `tester`, trusted; `plain` may not replicate.
+/// `tester`, trusted; `plain` may not replicate; `sealed`, a superuser with the password `right`.
 ///
 /// It outlives the test process by two seconds at most: a watchdog stops it and removes the folder.
 final class PipelineCluster: Sendable {
@@ -41,6 +41,7 @@ final class PipelineCluster: Sendable {
             max_replication_slots = 60
             fsync = off
             END
+            sed -i '1i local all sealed scram-sha-256' \(folder)/data/pg_hba.conf
             """)
         try start()
         try PipelineFolder.shell(
@@ -49,7 +50,9 @@ final class PipelineCluster: Sendable {
                 \(user)\(Self.programs)/pg_ctl -D \(folder)/data -m immediate stop
                 rm -rf \(folder)' </dev/null >/dev/null 2>&1 &
             """)
-        try run("postgres") { _ = try $0("CREATE ROLE plain LOGIN") }
+        try sql(
+            "postgres",
+            "CREATE ROLE plain LOGIN; CREATE ROLE sealed SUPERUSER LOGIN PASSWORD 'right'")
     }
 
     /// PostgreSQL refuses to run as root.

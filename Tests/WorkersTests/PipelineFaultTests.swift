@@ -114,6 +114,55 @@ extension PipelineTests {
             #expect(world.children() == child)
         }
 
+        @Test("the source's fast shutdown does not wait for a destination that is away")
+        func sourceStopsWhileDestinationIsDown() throws {
+            let world = try PipelineFixture()
+            try Self.prepare(world)
+            try world.startManager()
+            try world.untilRunning()
+            try Self.work(world, 1...20)
+            try Self.untilSame(world, rows: 40)
+            try world.destination.stop()
+            var isSourceDown = false
+            do {
+                // Read by the pipeline, and confirmed by nobody.
+                try Self.work(world, 21...60)
+                try world.eventually("ERROR") { try world.status() == "ERROR" }
+                try world.source.stop("fast")
+                isSourceDown = true
+                try world.source.start()
+                isSourceDown = false
+                try Self.work(world, 61...80)
+            } catch {
+                if isSourceDown { try world.source.start() }
+                try world.destination.start()
+                throw error
+            }
+            try world.destination.start()
+            try Self.untilSame(world, rows: 160)
+            try world.untilRunning()
+        }
+
+        @Test("nor for one that hangs")
+        func sourceStopsWhileDestinationHangs() throws {
+            let world = try PipelineFixture()
+            try Self.prepare(world)
+            try world.startManager()
+            try world.untilRunning()
+            try world.destination.run(world.destinationDatabase) { sql in
+                _ = try sql("BEGIN; LOCK TABLE journal IN ACCESS EXCLUSIVE MODE")
+                try Self.work(world, 1...20)
+                try world.eventually("the apply waits") {
+                    try sql("SELECT FROM pg_locks WHERE NOT granted").count > 0
+                }
+                try world.source.stop("fast")
+                try world.source.start()
+                _ = try sql("COMMIT")
+            }
+            try Self.untilSame(world, rows: 40)
+            try world.untilRunning()
+        }
+
         @Test("a transaction larger than memory, killed in the middle")
         func largeTransaction() throws {
             let world = try PipelineFixture()

@@ -21,7 +21,11 @@ final class PipelineFixture {
     private var broker: Process?
     private var managers: [Process] = []
 
-    init(sourceUser: String = "tester", poolSize: Int = 10) throws {
+    /// Everybody has to give the password `right`, which the tables keep encrypted.
+    private let isSealed: Bool
+
+    init(sourceUser: String = "tester", poolSize: Int = 10, isSealed: Bool = false) throws {
+        self.isSealed = isSealed
         Self.count += 1
         source = try PipelineCluster.source.get()
         destination = try PipelineCluster.destination.get()
@@ -38,14 +42,14 @@ final class PipelineFixture {
         try source.sql(
             config,
             """
-            INSERT INTO sources (id, name, pg_host, pg_port, pg_database, pg_username,
+            INSERT INTO sources (id, name, pg_host, pg_port, pg_database, pg_username, pg_password,
                 publication_name, replication_name, is_publication_enabled, is_replication_enabled)
             VALUES (1, 'source', '\(source.folder)', \(source.port), '\(sourceDatabase)',
-                '\(sourceUser)', 'pub', 'slot_\(Self.count)', true, true);
+                '\(sourceUser)', '\(Self.sealedPassword)', 'pub', 'slot_\(Self.count)', true, true);
             INSERT INTO destinations (id, name, type, config)
             VALUES (1, 'destination', 'POSTGRES', '{"host": "\(destination.folder)",
                 "port": \(destination.port), "database": "\(destinationDatabase)",
-                "user": "tester"}');
+                "user": "tester", "password": "\(Self.sealedPassword)"}');
             INSERT INTO pipelines (id, name, source_id, status) VALUES (1, 'orders', 1, 'START');
             INSERT INTO pipelines_destination (id, pipeline_id, destination_id) VALUES (1, 1, 1);
             """)
@@ -70,6 +74,10 @@ final class PipelineFixture {
             .appendingPathComponent(".build/debug/\(name)").path
     }
 
+    /// The bytes from 0 to 31, and `right` as Python's `cryptography` seals it with them.
+    static let credentialKey = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    static let sealedPassword = "ZGVmZ2hpamtsbW5vOnK5Dg0sZjWKmBZxp1ZSyeoA0Q/1"
+
     // MARK: Processes
 
     private func startBroker(_ poolSize: Int) throws {
@@ -83,7 +91,7 @@ final class PipelineFixture {
             unix_socket_dir = \(folder)
             listen_addr =
             pool_mode = transaction
-            auth_type = trust
+            auth_type = \(isSealed ? "scram-sha-256" : "trust")
             auth_file = \(folder)/users
             admin_users = tester
             default_pool_size = \(poolSize)
@@ -93,8 +101,9 @@ final class PipelineFixture {
 
             """
         try text.write(toFile: "\(folder)/pglease.ini", atomically: true, encoding: .utf8)
-        try "\"tester\" \"\"\n\"plain\" \"\"\n".write(
-            toFile: "\(folder)/users", atomically: true, encoding: .utf8)
+        let password = isSealed ? "right" : ""
+        let users = ["tester", "plain", "sealed"].map { "\"\($0)\" \"\(password)\"\n" }
+        try users.joined().write(toFile: "\(folder)/users", atomically: true, encoding: .utf8)
         broker = try launch(
             Self.brokerProgram, ["serve", "--config", "\(folder)/pglease.ini"], log: "broker.log")
         try PipelineFolder.eventually("the broker's socket") {
@@ -128,11 +137,12 @@ final class PipelineFixture {
         process.arguments = arguments
         process.environment = [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "",
-            "DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester",
+            "DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester password=right",
             "PGLEASE_BROKER": "\(folder):\(port)", "PGLEASE_PIPELINE_RETRY": "0.1",
             "PGLEASE_PIPELINE_RETRY_LIMIT": "0.5", "PGLEASE_PIPELINE_POLL": "0.1",
             "LOG_LEVEL": "debug",
         ]
+        if isSealed { process.environment?["CREDENTIAL_ENCRYPTION_KEY"] = Self.credentialKey }
         _ = FileManager.default.createFile(atPath: "\(folder)/\(log)", contents: nil)
         let output = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(folder)/\(log)"))
         process.standardOutput = output

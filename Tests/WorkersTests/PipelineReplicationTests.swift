@@ -215,6 +215,76 @@ extension PipelineTests {
                     """) == [["1"]])
         }
 
+        @Test("two pipelines of one source have a slot each, and the second's goes with it")
+        func twoPipelines() throws {
+            let world = try PipelineFixture()
+            try world.table("items", "id int PRIMARY KEY, name text")
+            try world.table("orders", "id int PRIMARY KEY, name text")
+            try world.source.sql(
+                world.config,
+                """
+                INSERT INTO pipelines (id, name, source_id, status) VALUES (2, 'two', 1, 'START');
+                INSERT INTO pipelines_destination (id, pipeline_id, destination_id)
+                VALUES (2, 2, 1);
+                UPDATE pipelines_destination_table_sync SET pipeline_destination_id = 2
+                WHERE table_name = 'orders'
+                """)
+            func slots() throws -> [[String?]] {
+                try world.source.sql(
+                    world.sourceDatabase,
+                    """
+                    SELECT slot_name, active FROM pg_replication_slots
+                    WHERE database = current_database() ORDER BY slot_name
+                    """)
+            }
+            let (manager, _) = try world.startManager()
+            let name = try #require(
+                try world.source.sql(world.config, "SELECT replication_name FROM sources")[0][0])
+            try world.eventually("both stream") {
+                try slots() == [[name, "t"], ["\(name)_2", "t"]]
+            }
+            for number in 1...20 {
+                try world.source.sql(
+                    world.sourceDatabase,
+                    "INSERT INTO items VALUES (\(number)); INSERT INTO orders VALUES (\(number))")
+            }
+            for table in ["items", "orders"] {
+                try world.eventually("\(table) are the same") { try world.isSame(table) }
+            }
+            // A third comes and the first goes while no manager runs: the second keeps its slot.
+            kill(manager.processIdentifier, SIGTERM)
+            manager.waitUntilExit()
+            try world.source.sql(world.sourceDatabase, "INSERT INTO orders VALUES (21)")
+            try world.source.sql(
+                world.config,
+                """
+                DELETE FROM pipelines WHERE id = 1;
+                INSERT INTO pipelines (id, name, source_id) VALUES (0, 'none', 1)
+                """)
+            try world.startManager()
+            try world.eventually("what came meanwhile arrives") { try world.isSame("orders") }
+            // Its own slot is dropped with it; the source's own one is not ours to drop.
+            try world.source.sql(world.config, "DELETE FROM pipelines WHERE id = 2")
+            try world.eventually("the slot is dropped") { try slots() == [[name, "f"]] }
+            try world.eventually("and forgotten") {
+                try world.source.sql(
+                    world.config, "SELECT FROM pglease_pipeline_slot WHERE is_own"
+                ).isEmpty
+            }
+        }
+
+        @Test("encrypted passwords, for leases of both sides and for the replication connection")
+        func encryptedPasswords() throws {
+            let world = try PipelineFixture(sourceUser: "sealed", isSealed: true)
+            try world.table("items", "id int PRIMARY KEY, name text")
+            try world.startManager()
+            try world.untilRunning()
+            try world.source.sql(world.sourceDatabase, "INSERT INTO items VALUES (1, 'a')")
+            try world.eventually("the row arrives") { try world.isSame("items") }
+            #expect(try world.count("items") == 1)
+            #expect(!world.state().contains("right"))
+        }
+
         @Test("a source that may not be decoded is polled, and the log says so")
         func polls() throws {
             let world = try PipelineFixture(sourceUser: "plain")

@@ -17,19 +17,29 @@ import Testing
     }
 
     private func table(
-        _ columns: [String] = ["id", "v"], keys: [[String]] = [["id"]], generated: Set<String> = []
-    ) -> ReplicaTable {
-        ReplicaTable(
-            name: QualifiedName(schema: "dest", name: "t"),
+        _ columns: [String] = ["id", "v"], keys: [[String]] = [["id"]], generated: Set<String> = [],
+        uniqueIndexes: Int? = nil
+    ) -> TableShape {
+        TableShape(
+            table: TableName(schema: "dest", name: "t"),
             columns: columns.map {
-                .init(name: $0, type: "text", isGenerated: generated.contains($0))
-            }, uniqueKeys: keys)
+                TableColumn(
+                    name: $0, type: "text", category: "S", isNotNull: true,
+                    isGenerated: generated.contains($0), isIdentityAlways: false)
+            },
+            keys: keys.map { TableKey(columns: $0, isPrimary: false, isNullable: false) },
+            uniqueIndexes: uniqueIndexes ?? keys.count)
     }
 
     private func statement(
-        _ identity: PgoutputMessage.ReplicaIdentity = .primaryKey, keys: [[String]] = [["id"]]
+        _ identity: PgoutputMessage.ReplicaIdentity = .primaryKey, keys: [[String]] = [["id"]],
+        filter: String? = nil, uniqueIndexes: Int? = nil
     ) throws -> RowStatement {
-        RowStatement(try TableMapping(relation(identity), into: table(keys: keys)))
+        let mapping = try TableMapping(
+            relation(identity), into: table(keys: keys, uniqueIndexes: uniqueIndexes))
+        let expression = try FilterExpression(filterSQL: filter)
+        return RowStatement(
+            mapping, filter: try expression.map { try RowFilter($0, on: mapping) })
     }
 
     /// The first words of each statement, and how many rows of the source it stands for.
@@ -85,7 +95,8 @@ import Testing
             old: .key([.text("1"), .null]), new: [.text("2"), .text("b")], first)
         #expect(plan(&planner) == ["DELETE 1", "INSERT 1"])
         try planner.update(old: nil, new: [.text("1"), .unchanged], first)
-        #expect(plan(&planner) == [])
+        // Nothing is known to change, but the row must be there.
+        #expect(plan(&planner) == ["SELECT 1"])
         try planner.update(
             old: .key([.text("1"), .null]), new: [.text("2"), .unchanged], first)
         planner.flush()
@@ -100,6 +111,77 @@ import Testing
         planner.flush()
         let known = planner.takeStatements()
         #expect(known[0].sql.parameters.map { $0 as? [String?] } == [["1"], ["long"]])
+    }
+
+    @Test("a row that is missing while its large value is unknown is told, fetched, and whole")
+    func missingRows() throws {
+        let first = try statement()
+        let id = RowIdentity(table: TableName("t"), key: ["1"])
+        var planner = ChangePlanner()
+        try planner.update(old: nil, new: [.text("1"), .unchanged], first)
+        planner.flush()
+        #expect(planner.takeStatements().map { $0.missing?.id } == [id])
+        // The source has it.
+        var fetched = FetchedRows()
+        fetched.add(id, ["ignored", "large"])
+        planner = ChangePlanner(fetched: fetched)
+        try planner.update(old: nil, new: [.text("1"), .unchanged], first)
+        try planner.update(
+            old: .key([.text("0"), .null]), new: [.text("1"), .unchanged], first)
+        planner.flush()
+        let planned = planner.takeStatements()
+        #expect(planned.map { $0.sql.text.prefix(6) } == ["INSERT", "DELETE", "INSERT"])
+        #expect(planned[0].sql.parameters.map { $0 as? [String?] } == [["1"], ["large"]])
+        // The source has it no more: nobody asks again.
+        fetched = FetchedRows()
+        fetched.add(id, nil)
+        planner = ChangePlanner(fetched: fetched)
+        try planner.update(old: nil, new: [.text("1"), .unchanged], first)
+        planner.flush()
+        #expect(planner.takeStatements().map { $0.missing == nil } == [true])
+    }
+
+    @Test("a filter: what it leaves out goes first, its values are parameters")
+    func filtered() throws {
+        var planner = ChangePlanner()
+        let first = try statement(filter: "v <> 'x''y'")
+        try planner.insert([.text("1"), .text("a")], first)
+        try planner.update(old: nil, new: [.text("2"), .unchanged], first)
+        planner.flush()
+        let planned = planner.takeStatements()
+        #expect(
+            planned.map { $0.sql.text.prefix(6) } == ["DELETE", "INSERT", "SELECT", "DELETE"])
+        #expect(planned[0].sql.text.contains("(\"v\" <> $3::text::text) IS NOT TRUE"))
+        #expect(planned[1].sql.text.contains("WHERE \"v\" <> $3::text::text ON CONFLICT"))
+        #expect(planned.map(\.isFiltered) == [true, true, true, true])
+        for index in [0, 1] {
+            #expect(planned[index].sql.parameters.last! as? String == "x'y")
+        }
+        // Whether it is wanted hangs on the value that is not known.
+        #expect(planned[2].missing?.isWanted == nil)
+        let known = try statement(filter: "id <> '7'")
+        try planner.update(old: nil, new: [.text("2"), .unchanged], known)
+        planner.flush()
+        let asked = planner.takeStatements()[0].missing?.isWanted
+        #expect(asked?.text.hasPrefix("SELECT FROM (SELECT $1::text::text AS \"id\")") == true)
+        #expect(throws: FilterError.self) { try statement(filter: "gone = 1") }
+    }
+
+    @Test("where another unique index is, no version of a row overtakes other rows")
+    func keepsOrder() throws {
+        let one = try statement()
+        let several = try statement(uniqueIndexes: 2)
+        for (statement, plans) in [(one, ["INSERT 3"]), (several, ["INSERT 2", "INSERT 1"])] {
+            var planner = ChangePlanner()
+            try planner.insert([.text("2"), .text("z")], statement)
+            try planner.update(old: nil, new: [.text("1"), .text("y")], statement)
+            try planner.update(old: nil, new: [.text("2"), .text("x")], statement)
+            #expect(plan(&planner) == plans)
+        }
+        // The last row of a statement may change as often as it likes.
+        var planner = ChangePlanner()
+        for _ in 0..<3 { try planner.insert([.text("2"), .text("z")], several) }
+        #expect(plan(&planner) == ["INSERT 3"])
     }
 
     @Test("rows without a key: all values name them, or they are only inserted")
@@ -125,7 +207,7 @@ import Testing
     func quoting() throws {
         let odd = "a\"; DROP TABLE x; --"
         var target = table([odd, "v"], keys: [[odd]])
-        target.name = QualifiedName(schema: "s\"", name: "t'")
+        target.table = TableName(schema: "s\"", name: "t'")
         let made = RowStatement(
             try TableMapping(relation(.primaryKey, [(odd, true), ("v", false)]), into: target))
         let sql = made.upsert([["'"], ["\""]])
@@ -136,7 +218,7 @@ import Testing
     @Test("a destination that does not fit is a clear error")
     func mismatches() {
         func problem(
-            _ relation: PgoutputMessage.Relation, _ table: ReplicaTable
+            _ relation: PgoutputMessage.Relation, _ table: TableShape
         ) -> String {
             do {
                 _ = try TableMapping(relation, into: table)

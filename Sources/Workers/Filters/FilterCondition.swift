@@ -1,10 +1,23 @@
+/// Where the values of a filter go: into the parameters of a statement, or of what goes ahead of it.
+protocol FilterValues: Sendable {
+    /// An expression of type text with this value.
+    mutating func add(_ text: String) -> String
+}
+
+extension FilterValues {
+    /// An expression with this value, in a type that the column can be compared with.
+    mutating func add(_ value: FilterValue, for column: TableColumn) -> String {
+        "\(add(value.text))::\(value.type ?? column.comparisonType(of: value.text))"
+    }
+}
+
 /// A filter as a condition of SQL on one table's columns.
 ///
 /// Names are those of the catalog, quoted; every value goes into `values`. Nothing that the filter
 /// says reaches the statement's text.
 extension FilterExpression {
     func condition(
-        on columns: [TableColumn], _ values: inout StatementValues
+        on columns: [TableColumn], _ values: inout some FilterValues
     ) throws(FilterError) -> String {
         switch self {
         case .comparison(let name, let comparison, let value):
@@ -39,11 +52,27 @@ extension FilterExpression {
 
     private func join(
         _ parts: [FilterExpression], _ keyword: String, _ columns: [TableColumn],
-        _ values: inout StatementValues
+        _ values: inout some FilterValues
     ) throws(FilterError) -> String {
         var texts: [String] = []
         for part in parts { texts.append("(\(try part.condition(on: columns, &values)))") }
         return texts.joined(separator: " \(keyword) ")
+    }
+
+    /// The columns that it looks at.
+    func columns(of table: [TableColumn]) throws(FilterError) -> [TableColumn] {
+        switch self {
+        case .comparison(let name, _, _), .like(let name, _, _, _), .among(let name, _, _),
+            .between(let name, _, _, _), .isNull(let name, _):
+            return [try find(name, table)]
+        case .columns(let left, _, let right):
+            return [try find(left, table), try find(right, table)]
+        case .all(let parts), .any(let parts):
+            var found: [TableColumn] = []
+            for part in parts { found += try part.columns(of: table) }
+            return found
+        case .not(let part): return try part.columns(of: table)
+        }
     }
 
     /// As PostgreSQL does with a bare name, small letters will do.

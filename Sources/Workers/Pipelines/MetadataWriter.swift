@@ -10,11 +10,14 @@ final class MetadataWriter: ReplicationReport {
     private struct News {
         /// Nil: nothing new.
         var status: SQL?
+        var tables: [SQL] = []
         var destinations: [Int: [SQL]] = [:]
         var rows: [Int: Int] = [:]
         var isEnding = false
 
-        var isEmpty: Bool { status == nil && destinations.isEmpty && rows.isEmpty }
+        var isEmpty: Bool {
+            status == nil && tables.isEmpty && destinations.isEmpty && rows.isEmpty
+        }
     }
 
     private struct Written {
@@ -57,6 +60,17 @@ final class MetadataWriter: ReplicationReport {
     }
 
     // MARK: News
+
+    /// What the pipeline replicates now, and what it leaves alone.
+    func loaded(_ definition: PipelineDefinition) {
+        for table in definition.destinations.flatMap(\.refused) {
+            logger.warning(
+                "a table is left alone",
+                metadata: ["table": "\(table.name)", "reason": "\(table.reason)"])
+        }
+        news.withLock { $0.tables = PipelineMetadata.tables(definition) }
+        wakeup.signal()
+    }
 
     func running() {
         let isStart = written.withLock { written in
@@ -139,6 +153,7 @@ final class MetadataWriter: ReplicationReport {
         news.withLock { news in
             var taken = News()
             taken.status = news.status.take()
+            swap(&taken.tables, &news.tables)
             swap(&taken.destinations, &news.destinations)
             if withCounts { swap(&taken.rows, &news.rows) }
             return taken.isEmpty ? nil : taken
@@ -149,13 +164,15 @@ final class MetadataWriter: ReplicationReport {
     private func putBack(_ taken: News) {
         news.withLock { news in
             if news.status == nil { news.status = taken.status }
+            if news.tables.isEmpty { news.tables = taken.tables }
             news.destinations.merge(taken.destinations) { newer, _ in newer }
             news.rows.merge(taken.rows) { $0 + $1 }
         }
     }
 
     private func write(_ taken: News) throws {
-        var statements = taken.destinations.sorted { $0.key < $1.key }.flatMap(\.value)
+        var statements = taken.tables
+        statements += taken.destinations.sorted { $0.key < $1.key }.flatMap(\.value)
         if let status = taken.status { statements.append(status) }
         statements += taken.rows.sorted { $0.key < $1.key }.map {
             PipelineMetadata.flow($0.key, rows: $0.value)

@@ -7,7 +7,12 @@ extension PipelineDefinition {
     static func load(_ id: Int, _ client: LeaseClient) throws -> PipelineDefinition {
         try client.withLease(for: "pipeline.load", wait: .seconds(2), retry: .once) {
             connection in
-            try connection.withTransaction(isolation: .repeatableRead, readOnly: true) {
+            try connection.withTransaction { transaction in
+                for answer in try transaction.pipeline(PipelineSlots.assign(id)) {
+                    _ = try answer.get()
+                }
+            }
+            return try connection.withTransaction(isolation: .repeatableRead, readOnly: true) {
                 try load(id, $0)
             }
         }
@@ -19,9 +24,12 @@ extension PipelineDefinition {
         let found = try connection.query(
             """
             SELECT p.name, s.id AS source_id, s.pg_host, s.pg_port, s.pg_database, s.pg_username,
-                s.pg_password, s.publication_name, s.replication_name, s.is_publication_enabled,
+                s.pg_password, s.publication_name, slot.slot_name, s.is_publication_enabled,
                 s.is_replication_enabled
-            FROM pipelines p JOIN sources s ON s.id = p.source_id WHERE p.id = \(id)
+            FROM pipelines p JOIN sources s ON s.id = p.source_id
+            JOIN pglease_pipeline_slot slot ON slot.pipeline_id = p.id AND slot.source_id = s.id
+                AND slot.replication_name = s.replication_name
+            WHERE p.id = \(id)
             """)
         guard let row = found.first else {
             throw PipelineFailure("there is no pipeline \(id)", isPassing: false)
@@ -37,13 +45,15 @@ extension PipelineDefinition {
                     user: try row["pg_username", as: String.self],
                     password: try row["pg_password", as: String?.self]),
                 publication: try row["publication_name", as: String.self],
-                slot: try row["replication_name", as: String.self],
+                slot: try row["slot_name", as: String.self],
                 createsPublication: try row["is_publication_enabled", as: Bool?.self] ?? false,
                 createsSlot: try row["is_replication_enabled", as: Bool?.self] ?? false),
             destinations: try destinations(id, connection))
         guard !definition.sourceTables.isEmpty else {
+            let refused = definition.destinations.flatMap(\.refused)
             throw PipelineFailure(
-                "the pipeline has no tables: add some to its destinations "
+                refused.first.map { "the pipeline can replicate no table: \($0.reason)" }
+                    ?? "the pipeline has no tables: add some to its destinations "
                     + "(pipelines_destination_table_sync)", isPassing: false)
         }
         return definition
@@ -80,54 +90,69 @@ extension PipelineDefinition {
             }
             let schema = try row["schema", as: String.self]
             let pipelineDestination = try row["id", as: Int.self]
-            return Destination(
+            var destination = Destination(
                 id: pipelineDestination, name: name,
                 address: DatabaseAddress(
                     host: host, port: port, database: database, user: user,
                     password: try row["password", as: String?.self]),
-                schema: schema,
-                tables: try tables(pipelineDestination, name, schema, connection))
+                schema: schema, tables: [])
+            try addTables(to: &destination, connection)
+            return destination
         }
     }
 
-    private static func tables(
-        _ pipelineDestination: Int, _ destination: String, _ schema: String,
-        _ connection: LeaseConnection
-    ) throws -> [Table] {
+    private static func addTables(
+        to destination: inout Destination, _ connection: LeaseConnection
+    ) throws {
         let rows = try connection.query(
             """
             SELECT id, table_name, coalesce(nullif(table_name_target, ''), table_name) AS target,
-                nullif(btrim(filter_sql), '') IS NOT NULL AS is_filtered,
-                nullif(btrim(custom_sql), '') IS NOT NULL AS is_custom,
+                filter_sql, nullif(btrim(custom_sql), '') IS NOT NULL AS is_custom,
                 nullif(btrim(polling_column), '') AS polling_column
             FROM pipelines_destination_table_sync
-            WHERE pipeline_destination_id = \(pipelineDestination) ORDER BY id
+            WHERE pipeline_destination_id = \(destination.id) ORDER BY id
             """)
-        var seen: Set<QualifiedName> = []
-        return try rows.map { row in
+        for row in rows {
             let name = try row["table_name", as: String.self]
-            if try row["is_filtered", as: Bool.self] || row["is_custom", as: Bool.self] {
-                // Rows that somebody wanted left out must not arrive.
-                throw PipelineFailure(
-                    "the table \(name) of destination \"\(destination)\" has a filter_sql or "
-                        + "custom_sql, which pipelines do not apply: use the publication's own row "
-                        + "filter (ALTER PUBLICATION … SET TABLE … WHERE …) and clear it",
-                    isPassing: false)
+            if try row["is_custom", as: Bool.self] {
+                destination.refused.append(
+                    RefusedTable(
+                        id: try row["id", as: Int.self], name: name,
+                        reason: "the table \(name) of destination \"\(destination.name)\" has a "
+                            + "custom_sql, which this worker does not run: clear it, then backfill "
+                            + "the table"))
+                continue
             }
-            let source = QualifiedName(name, defaultSchema: "public")
-            guard seen.insert(source).inserted else {
+            let table = try table(row, name, destination)
+            guard !destination.tables.contains(where: { $0.source == table.source }) else {
                 throw PipelineFailure(
-                    "destination \"\(destination)\" has the table \(source) twice: one target "
-                        + "for each table and destination", isPassing: false)
+                    "destination \"\(destination.name)\" has the table \(table.source) twice: one "
+                        + "target for each table and destination", isPassing: false)
             }
-            let target = try row["target", as: String.self]
-            return Table(
-                id: try row["id", as: Int.self], source: source,
-                // A source's sales.orders goes to orders of the destination's schema.
-                target: target == name
-                    ? QualifiedName(schema: schema, name: source.name)
-                    : QualifiedName(target, defaultSchema: schema),
-                pollingColumn: try row["polling_column", as: String?.self])
+            destination.tables.append(table)
         }
+    }
+
+    private static func table(
+        _ row: Row, _ name: String, _ destination: Destination
+    ) throws -> Table {
+        let filter: FilterExpression?
+        do {
+            filter = try FilterExpression(filterSQL: try row["filter_sql", as: String?.self])
+        } catch let error as FilterError {
+            // Rows that somebody wanted left out must not arrive, and none may be lost.
+            throw PipelineFailure(
+                "the table \(name) of destination \"\(destination.name)\": \(error)",
+                isPassing: false)
+        }
+        let source = TableName(name)
+        let target = try row["target", as: String.self]
+        return Table(
+            id: try row["id", as: Int.self], source: source,
+            // A source's sales.orders goes to orders of the destination's schema.
+            target: target == name
+                ? TableName(schema: destination.schema, name: source.name)
+                : TableName(target, defaultSchema: destination.schema),
+            filter: filter, pollingColumn: try row["polling_column", as: String?.self])
     }
 }

@@ -46,11 +46,16 @@ package final class PipelineManager: Sendable {
     private let decider = Wakeup()
     private let clerk = Wakeup()
     private let lifeline = Lifeline()
+    private let sources: DatabaseClients
 
     /// `owner` names this manager in its claims: another text for each life of each manager.
+    /// `sources` are only asked to drop slots of pipelines that were removed; they are closed at the
+    /// end.
     package init(
-        _ options: Options, config: LeaseClient, owner: String, stop: StopSignal, logger: Logger
+        _ options: Options, config: LeaseClient, sources: DatabaseClients, owner: String,
+        stop: StopSignal, logger: Logger
     ) {
+        self.sources = sources
         self.options = options
         self.stop = stop
         self.logger = logger
@@ -186,6 +191,8 @@ package final class PipelineManager: Sendable {
     // MARK: The config database
 
     private func keepBooks() {
+        let sweeper = SlotSweeper(sources, logger) { [self] in note($0) }
+        defer { sweeper.close() }
         var delay = RetryDelay(first: .milliseconds(250), limit: options.interval)
         var random = SystemRandomNumberGenerator()
         while true {
@@ -194,7 +201,11 @@ package final class PipelineManager: Sendable {
             do {
                 try write()
                 if isEnding { return }
-                if !mail.withLock({ $0.isStopping }) { post(.listed(try registry.list())) }
+                if !mail.withLock({ $0.isStopping }) {
+                    let listing = try registry.list()
+                    post(.listed(listing.pipelines))
+                    sweeper.sweep(listing.orphans)
+                }
                 if delay.failures > 0 { logger.info("the config database answers again") }
                 delay.succeeded()
             } catch {

@@ -71,6 +71,25 @@ enum PipelineMetadata {
         ]
     }
 
+    /// Which of the pipeline's tables are left alone, and why; the others have no error of theirs.
+    static func tables(_ definition: PipelineDefinition) -> [SQL] {
+        let refused = definition.destinations.flatMap(\.refused)
+        let replicated = definition.destinations.flatMap { $0.tables.map(\.id) }
+        let works: SQL = """
+            UPDATE pipelines_destination_table_sync
+            SET is_error = false, error_message = NULL, updated_at = now()
+            WHERE id = ANY (\(replicated)::bigint[]) AND is_error
+            """
+        return [works]
+            + refused.map { table in
+                """
+                UPDATE pipelines_destination_table_sync
+                SET is_error = true, error_message = \(table.reason), updated_at = now()
+                WHERE id = \(table.id)
+                """
+            }
+    }
+
     /// Rows that were applied to a table (by the id of its sync).
     static func flow(_ sync: Int, rows: Int) -> SQL {
         """

@@ -8,21 +8,30 @@ struct PipelineRegistry: Sendable {
     /// After so long without a heartbeat another manager may take its pipelines.
     let claimTimeout: Duration
 
+    struct Listing: Sendable {
+        /// All but other managers' pipelines.
+        var pipelines: [PipelineRow]
+        var orphans: [PipelineSlots.Orphan]
+    }
+
     /// Claims the pipelines that want to run and that nobody else has, renews the claims that are
-    /// held, and lists all but other managers' pipelines. One transaction.
-    func list() throws -> [PipelineRow] {
-        let rows = try client.withLease(
+    /// held, and lists what there is. One transaction.
+    func list() throws -> Listing {
+        let (rows, orphans) = try client.withLease(
             for: "pipelines.sync", wait: .seconds(5), retry: .once
         ) { connection in
             try connection.withTransaction { transaction in
-                let answers = try transaction.pipeline([claim, pipelines])
+                let answers = try transaction.pipeline([
+                    claim, pipelines, PipelineSlots.orphans,
+                ])
                 _ = try answers[0].get()
-                return try answers[1].get()
+                return (try answers[1].get(), try answers[2].get())
             }
         }
-        return try rows.decode((Int, String, String, String).self).map {
-            PipelineRow(id: $0.0, name: $0.1, status: $0.2, fingerprint: $0.3)
-        }
+        return Listing(
+            pipelines: try rows.decode((Int, String, String, String).self).map {
+                PipelineRow(id: $0.0, name: $0.1, status: $0.2, fingerprint: $0.3)
+            }, orphans: try orphans.map { try PipelineSlots.Orphan($0) })
     }
 
     private var claim: SQL {

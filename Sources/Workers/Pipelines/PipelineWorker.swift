@@ -12,6 +12,8 @@ package struct PipelineWorker: Sendable {
         /// Between two looks at a source that is polled.
         package var pollingInterval: Duration = .seconds(5)
         package var configuration: LeaseConfiguration
+        /// For the passwords of sources and destinations; nil: they are used as they are.
+        package var credentials: CredentialCipher?
 
         package init(pipeline: Int, configuration: LeaseConfiguration) {
             self.pipeline = pipeline
@@ -59,7 +61,6 @@ package struct PipelineWorker: Sendable {
             let started = ContinuousClock.now
             do {
                 try replicateOnce(config, writer)
-                return .stopped
             } catch {
                 if stop.isRequested { return .stopped }
                 let failure = PipelineFailure(error, during: "replication")
@@ -81,9 +82,10 @@ package struct PipelineWorker: Sendable {
 
     private func replicateOnce(_ config: LeaseClient, _ writer: MetadataWriter) throws {
         let definition = try PipelineDefinition.load(options.pipeline, config)
+        writer.loaded(definition)
         let clients = DatabaseClients(
             route: options.route, applicationName: definition.applicationName,
-            configuration: options.configuration)
+            configuration: options.configuration, credentials: options.credentials)
         // Who waits for a lease of these is let go; those of the config database go on, for the
         // metadata.
         try stop.reacting(with: .close(clients)) {

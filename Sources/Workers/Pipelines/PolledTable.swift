@@ -1,11 +1,11 @@
 import LeaseClient
-import PostgresWire
 
 /// One table that is replicated by asking the source again and again: rows whose polling column
 /// went beyond where the last look ended.
 ///
 /// Invariant: the place is kept at the destination, in the same transaction as the rows. Deletes
-/// are not seen, nor rows whose polling column is NULL.
+/// are not seen, nor rows whose polling column is NULL. What the destination's filter leaves out is
+/// said by the source, in the same query: of such a row only the key is read, and deleted.
 final class PolledTable {
     /// Timestamps are taken before a transaction commits, so rows may appear behind the place: for
     /// this long they are read again. Upserts make that harmless.
@@ -18,7 +18,10 @@ final class PolledTable {
     private let statement: RowStatement
     /// The polling column, then the key: their places in the mapping.
     private let order: [Int]
+    private let key: [Int]
     private let isTime: Bool
+    /// The table at the source.
+    private let read: TableShape
     /// The values of `order` at the last row; nil before the first look.
     private var place: [String?]?
 
@@ -29,14 +32,8 @@ final class PolledTable {
     ) throws {
         self.table = table
         self.destination = destination
-        func load(_ name: QualifiedName, _ client: LeaseClient) throws -> ReplicaTable {
-            let found = try client.withLease(for: "pipeline.prepare") {
-                try ReplicaTable.load(name, $0)
-            }
-            guard let found else {
-                throw PipelineFailure("there is no table \(name)", isPassing: false)
-            }
-            return found
+        func load(_ name: TableName, _ client: LeaseClient) throws -> TableShape {
+            try client.withLease(for: "pipeline.prepare") { try TableShape.read(name, $0) }
         }
         let read = try load(table.source, source)
         let mapping = try TableMapping(
@@ -51,6 +48,10 @@ final class PolledTable {
                     + "polling needs: create one", isPassing: false)
         }
         let column = try Self.column(table, read, key, mapping)
+        self.key = key
+        self.read = read
+        // Only what arrives at the destination can be asked for, as in a stream.
+        _ = try table.rowFilter(on: mapping)
         order = [column] + key.filter { $0 != column }
         isTime = read.columns[column].type.hasPrefix("timestamp")
         statement = RowStatement(mapping)
@@ -59,7 +60,7 @@ final class PolledTable {
     /// The one that is configured, else a timestamp of a name that says enough, else the key, which
     /// shows new rows only.
     private static func column(
-        _ table: PipelineDefinition.Table, _ read: ReplicaTable, _ key: [Int],
+        _ table: PipelineDefinition.Table, _ read: TableShape, _ key: [Int],
         _ mapping: TableMapping
     ) throws -> Int {
         let names = mapping.columns.map(\.name)
@@ -108,76 +109,108 @@ final class PolledTable {
         }
     }
 
+    /// A row as it was read.
+    private struct PolledRow {
+        /// Of a row that is not wanted, those of ``order`` alone.
+        var values: [String?]
+        var isWanted: Bool
+    }
+
     private func read(
         _ client: LeaseClient, isFirst: Bool, _ stop: StopSignal
-    ) throws -> [[String?]] {
-        let mapping = statement.mapping
-        let from =
-            quotedIdentifier(mapping.source.schema) + "." + quotedIdentifier(mapping.source.name)
-        // Qualified: ORDER BY would else take the text of the output column of that name.
-        let names = order.map { "t." + quotedIdentifier(mapping.columns[$0].name) }
-        let list = names.joined(separator: ", ")
-        var text =
-            "SELECT "
-            + mapping.columns.map { "\(quotedIdentifier($0.name))::text" }.joined(separator: ", ")
-            + " FROM \(from) AS t WHERE \(names[0]) IS NOT NULL"
-        var values: [(any PostgresEncodable)?] = []
-        if let place, !place.isEmpty {
-            // A parameter compared with a column takes the column's type.
-            let marks = place.indices.map { "$\($0 + 1)" }.joined(separator: ", ")
-            text += " AND ((\(list)) > (\(marks))"
-            if isFirst, isTime {
-                text +=
-                    " OR (\(names[0]) > $1 - interval '\(Self.overlapSeconds) s'"
-                    + " AND now() < $1 + interval '\(2 * Self.overlapSeconds) s')"
-            }
-            text += ")"
-            values = place.map { $0 }
-        }
-        text += " ORDER BY \(list) LIMIT \(Self.pageSize)"
+    ) throws -> [PolledRow] {
+        let statement = try question(isFirst: isFirst)
         return try client.withLease(for: "pipeline.poll") { connection in
             return try stop.reacting(with: .cancel(connection.canceller)) {
                 try connection.withTransaction(readOnly: true) { transaction in
-                    try transaction.executeScript(
-                        "SET LOCAL datestyle = 'ISO'; SET LOCAL intervalstyle = 'postgres'; "
-                            + "SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = 'hex'")
-                    return try transaction.query(SQL(text, values)).map { row in
-                        try (0..<row.count).map { try row.decode(String?.self, at: $0) }
+                    try transaction.executeScript(ReplicationText.settings)
+                    return try transaction.query(statement).map { row in
+                        PolledRow(
+                            values: try (1..<row.count).map {
+                                try row.decode(String?.self, at: $0)
+                            }, isWanted: try row.decode(Bool.self, at: 0))
                     }
                 }
             }
         }
     }
 
-    private func write(
-        _ page: [[String?]], _ client: LeaseClient, _ stop: StopSignal
-    ) throws -> Int {
-        var columns = statement.mapping.columns.map { _ in [String?]() }
-        for row in page {
-            for (column, value) in row.enumerated() { columns[column].append(value) }
+    /// For the next page.
+    private func question(isFirst: Bool) throws -> SQL {
+        let mapping = statement.mapping
+        var values = ParameterValues()
+        // Qualified: ORDER BY would else take the text of the output column of that name.
+        let names = order.map { "t." + mapping.columns[$0].target.quotedName }
+        let list = names.joined(separator: ", ")
+        // A parameter compared with a column takes the column's type.
+        let marks = (place ?? []).map {
+            values.parameters.append($0)
+            return "$\(values.parameters.count)"
         }
-        let next = order.map { page[page.count - 1][$0] }
+        let columns = mapping.columns.indices.map { column in
+            let text = "t.\(mapping.columns[column].target.quotedName)::text"
+            return order.contains(column) ? text : "CASE WHEN f.wanted THEN \(text) END"
+        }
+        let wanted =
+            try table.filter.map { "(\(try $0.condition(on: read.columns, &values))) IS TRUE" }
+            ?? "true"
+        var text = """
+            SELECT f.wanted, \(columns.joined(separator: ", "))
+            FROM \(mapping.source.quoted) AS t CROSS JOIN LATERAL (SELECT \(wanted)) AS f (wanted)
+            WHERE \(names[0]) IS NOT NULL
+            """
+        if let first = marks.first {
+            text += " AND ((\(list)) > (\(marks.joined(separator: ", ")))"
+            if isFirst, isTime {
+                text +=
+                    " OR (\(names[0]) > \(first) - interval '\(Self.overlapSeconds) s'"
+                    + " AND now() < \(first) + interval '\(2 * Self.overlapSeconds) s')"
+            }
+            text += ")"
+        }
+        text += " ORDER BY \(list) LIMIT \(Self.pageSize)"
+        return SQL(text, values.parameters)
+    }
+
+    /// Returns how many of them the destination takes.
+    private func write(
+        _ page: [PolledRow], _ client: LeaseClient, _ stop: StopSignal
+    ) throws -> Int {
+        let next = order.map { page[page.count - 1].values[$0] }
+        let wanted = page.filter(\.isWanted)
+        let unwanted = page.filter { !$0.isWanted }
+        var statements: [SQL] = [
+            "SELECT set_config('DateStyle', 'ISO', true)",
+            MergeLock.shared(schema: table.target.schema, table: table.target.name),
+        ]
+        if !unwanted.isEmpty {
+            statements.append(
+                statement.delete(
+                    key.map { column in unwanted.map { $0.values[column] } }, key: key))
+        }
+        if !wanted.isEmpty {
+            statements.append(
+                statement.upsert(
+                    statement.mapping.columns.indices.map { column in
+                        wanted.map { $0.values[column] }
+                    }))
+        }
+        statements.append(advance(to: next))
         try client.withLease(for: "pipeline.apply") { connection in
             try stop.reacting(with: .cancel(connection.canceller)) {
                 try connection.withTransaction { transaction in
-                    let answers = try transaction.pipeline([
-                        "SELECT set_config('DateStyle', 'ISO', true)",
-                        MergeLock.shared(schema: table.target.schema, table: table.target.name),
-                        statement.upsert(columns),
-                        advance(to: next),
-                    ])
-                    for answer in answers { _ = try answer.get() }
+                    for answer in try transaction.pipeline(statements) { _ = try answer.get() }
                 }
             }
         }
         place = next
-        return page.count
+        return wanted.count
     }
 
     // MARK: The place
 
     private var progress: String {
-        quotedIdentifier(destination.schema) + "." + quotedIdentifier(Self.progressName)
+        TableName(schema: destination.schema, name: Self.progressName).quoted
     }
 
     private var columnName: String { statement.mapping.columns[order[0]].name }

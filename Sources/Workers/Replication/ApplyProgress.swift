@@ -162,7 +162,7 @@ extension ChangeFeed.StreamEnd {
         switch self {
         case .server(let message): LeaseError.isPassing(message?.sqlState ?? "")
         case .protocolError: false
-        case .closed: true
+        case .shutdown, .full, .closed: true
         }
     }
 }

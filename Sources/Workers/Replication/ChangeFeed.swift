@@ -5,7 +5,8 @@ import Synchronization
 /// Reads a slot's stream on a thread of its own and keeps the walsender content: it answers
 /// keepalives and confirms what was applied, however long the destinations take.
 ///
-/// Bounded: with `capacity` bytes unread it reads no more, and the source waits.
+/// Bounded: with `capacity` bytes unread it reads no more, and the source waits. Not for ever: who
+/// does not read does not see that the source shuts down, so after a while the stream is closed.
 final class ChangeFeed: Sendable {
     /// What has come, in order.
     enum Element: Equatable, Sendable {
@@ -27,7 +28,11 @@ final class ChangeFeed: Sendable {
     enum StreamEnd: Error, Equatable, Sendable, CustomStringConvertible {
         case server(ServerMessage?)
         case protocolError(ReplicationProtocolError)
-        /// ``close()``.
+        /// The source shuts down, and would wait until everything that it has sent is confirmed.
+        case shutdown
+        /// Nobody has taken what was read for too long.
+        case full
+        /// ``reading(_:)`` has come to its end.
         case closed
 
         var description: String {
@@ -35,6 +40,8 @@ final class ChangeFeed: Sendable {
             case .server(nil): "the source ended the replication stream"
             case .server(let message?): "the replication stream was lost: \(message.message)"
             case .protocolError(let error): "\(error)"
+            case .shutdown: "the source shuts down"
+            case .full: "the replication stream was closed since its changes were not taken"
             case .closed: "the replication stream was closed"
             }
         }
@@ -52,15 +59,18 @@ final class ChangeFeed: Sendable {
     private let reader: Wakeup
     private let capacity: Int
     private let interval: Duration
+    private let patience: Duration
     private let state = Mutex(State())
     /// Ends the consumer's wait.
     let arrived = Wakeup()
 
-    /// `reader` is the stream's own wakeup. A status is sent at least once in `interval`.
+    /// `reader` is the stream's own wakeup. A status is sent at least once in `interval`; a full
+    /// feed is borne for `patience`.
     init(
         _ stream: ReplicationStream, reader: Wakeup, capacity: Int = 8 << 20,
-        interval: Duration = .seconds(10)
+        interval: Duration = .seconds(10), patience: Duration = .seconds(60)
     ) {
+        self.patience = patience
         self.stream = stream
         self.reader = reader
         self.capacity = capacity
@@ -122,6 +132,8 @@ final class ChangeFeed: Sendable {
         var told = LogSequenceNumber.zero
         var owesReply = false
         var nextStatus = ContinuousClock.now
+        var watch = ShutdownWatch()
+        var fullUntil: ContinuousClock.Instant?
         while true {
             let (confirmed, isFull, isClosing) = state.withLock {
                 ($0.confirmed, $0.bytes >= capacity, $0.isClosing)
@@ -139,6 +151,8 @@ final class ChangeFeed: Sendable {
                 nextStatus = .now.advanced(by: interval)
             }
             if isClosing { return end(.closed) }
+            fullUntil = isFull ? fullUntil ?? .now.advanced(by: patience) : nil
+            if let fullUntil, fullUntil <= .now { return close(.full) }
             switch stream.receive(limit: 1 << 18, reads: !isFull, until: nextStatus) {
             case .ended(let message): return end(.server(message))
             case .messages(let messages):
@@ -146,6 +160,9 @@ final class ChangeFeed: Sendable {
                     owesReply = try accept(messages, &received)
                 } catch {
                     return end(.protocolError(error))
+                }
+                if owesReply, watch.isAsked(confirmed: confirmed, now: .now) {
+                    return close(.shutdown)
                 }
             }
         }
@@ -178,6 +195,12 @@ final class ChangeFeed: Sendable {
             arrived.signal()
         }
         return wantsReply
+    }
+
+    /// What is not confirmed comes again.
+    private func close(_ reason: StreamEnd) {
+        stream.close()
+        end(reason)
     }
 
     private func end(_ reason: StreamEnd) {

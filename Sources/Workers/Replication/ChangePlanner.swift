@@ -1,17 +1,4 @@
 import LeaseClient
-import PostgresWire
-
-/// A statement for a destination, and what to say of it when it fails.
-struct PlannedStatement: Sendable {
-    var sql: SQL
-    var target: QualifiedName
-    /// Rows of the source that it carries; 0 for what is not a row.
-    var rows: Int
-    /// When it changes nothing, this one is for the row instead.
-    var otherwise: SQL?
-    /// When it did change something, this one follows.
-    var andThen: SQL?
-}
 
 /// Turns changes into statements, in their order. Pure.
 ///
@@ -37,8 +24,12 @@ struct ChangePlanner {
     static let rowLimit = 1000
     static let byteLimit = 1 << 20
 
+    /// What the destination did not have in an earlier attempt.
+    private let fetched: FetchedRows
     private var run: Run?
     private(set) var statements: [PlannedStatement] = []
+
+    init(fetched: FetchedRows = FetchedRows()) { self.fetched = fetched }
 
     mutating func takeStatements() -> [PlannedStatement] {
         defer { statements = [] }
@@ -55,14 +46,21 @@ struct ChangePlanner {
         old: PgoutputMessage.OldTuple?, new: PgoutputMessage.Tuple, _ statement: RowStatement
     ) throws(ReplicationProtocolError) {
         let mapping = statement.mapping
-        let (row, known) = try mapping.partial(new, filledFrom: old)
+        var (row, known) = try mapping.partial(new, filledFrom: old)
         switch mapping.identity {
         case .key(let key):
-            let newKey = key.map { row[$0] }
-            let oldKey = try old.map { old throws(ReplicationProtocolError) in
-                let tuple = try mapping.partial(old.tuple, filledFrom: nil).row
-                return key.map { tuple[$0] }
+            let oldRow = try old.map { old throws(ReplicationProtocolError) in
+                try mapping.partial(old.tuple, filledFrom: nil).row
             }
+            // A key that is large and has not changed is in the old one alone.
+            if let oldRow {
+                for column in key where !known.contains(column) {
+                    row[column] = oldRow[column]
+                    known.append(column)
+                }
+            }
+            let newKey = key.map { row[$0] }
+            let oldKey = oldRow.map { row in key.map { row[$0] } }
             let isMoved = oldKey != nil && oldKey != newKey
             if known.count == mapping.columns.count {
                 if isMoved, let oldKey { delete(oldKey, key, statement) }
@@ -76,10 +74,7 @@ struct ChangePlanner {
             guard case .row(let tuple)? = old else {
                 throw mapping.failure("an Update without the whole old row")
             }
-            flush()
-            append(
-                statement.updateWhole(
-                    try mapping.complete(tuple), known, to: row), statement, rows: 1)
+            changeWhole(try mapping.complete(tuple), known, to: row, statement)
         case .none: throw mapping.failure("an Update of a table without replica identity")
         }
     }
@@ -98,38 +93,43 @@ struct ChangePlanner {
         }
     }
 
-    mutating func truncate(_ targets: [QualifiedName], restartsIdentity: Bool) {
+    mutating func truncate(_ targets: [TableName], restartsIdentity: Bool) {
         flush()
         guard let first = targets.first else { return }
-        let names = targets.map {
-            quotedIdentifier($0.schema) + "." + quotedIdentifier($0.name)
-        }
+        let names = targets.map(\.quoted)
         // Tables that the source truncated along with them are named too, so nothing cascades here.
         statements.append(
             PlannedStatement(
                 sql: SQL(
                     "TRUNCATE \(names.joined(separator: ", "))"
                         + (restartsIdentity ? " RESTART IDENTITY" : "")),
-                target: first, rows: 0))
+                target: first))
     }
 
     /// A statement that stands where the changes are.
-    mutating func add(_ sql: SQL, target: QualifiedName) {
+    mutating func add(_ sql: SQL, target: TableName) {
         flush()
-        statements.append(PlannedStatement(sql: sql, target: target, rows: 0))
+        statements.append(PlannedStatement(sql: sql, target: target))
     }
 
-    /// Makes a statement of what has been collected.
+    /// Makes statements of what has been collected.
     mutating func flush() {
         guard let run = run.take(), run.rows > 0 else { return }
-        let sql =
-            switch (run.kind, run.statement.mapping.identity) {
-            case (.delete, .key(let key)): run.statement.delete(run.columns, key: key)
-            case (.delete, .wholeRow), (.delete, .none):
-                preconditionFailure("only keys are collected for a delete")
-            case (.upsert, _): run.statement.upsert(run.columns)
+        let statement = run.statement
+        switch (run.kind, statement.mapping.identity) {
+        case (.delete, .key(let key)):
+            append(statement.delete(run.columns, key: key), statement, rows: run.changes)
+        case (.delete, .wholeRow), (.delete, .none):
+            preconditionFailure("only keys are collected for a delete")
+        case (.upsert, .key(let key)):
+            // First, as a row that is not wanted any more may have what another one now has.
+            if let sql = statement.deleteUnwanted(run.columns, key: key) {
+                append(sql, statement, rows: 0)
             }
-        append(sql, run.statement, rows: run.changes)
+            append(statement.upsert(run.columns), statement, rows: run.changes)
+        case (.upsert, .wholeRow), (.upsert, .none):
+            append(statement.upsert(run.columns), statement, rows: run.changes)
+        }
     }
 
     // MARK: Rows
@@ -150,6 +150,7 @@ struct ChangePlanner {
         if let current = run,
             current.kind != kind || current.statement.mapping != statement.mapping
                 || current.rows >= Self.rowLimit || current.bytes >= Self.byteLimit
+                || Self.overtakes(key, current)
         {
             flush()
         }
@@ -169,17 +170,34 @@ struct ChangePlanner {
         run = current
     }
 
-    /// Some values of a row are unknown, since they have not changed. When the row is not there, a
-    /// backfill has not come to it yet and will read it as it is then.
+    /// Whether a later version of a row would stand before other rows that were changed in between.
+    private static func overtakes(_ key: [String?], _ run: Run) -> Bool {
+        guard run.statement.mapping.keepsOrder, let place = run.places[key] else { return false }
+        return place != run.rows - 1
+    }
+
+    /// Some values of a row are unknown, since they have not changed.
     private mutating func changeSome(
         _ row: [String?], _ known: [Int], _ key: [Int], _ keyValues: [String?],
         _ statement: RowStatement
     ) {
+        let id = RowIdentity(table: statement.mapping.source, key: keyValues)
+        if case .some(.some(let rest)) = fetched[id] {
+            return upsert(Self.fill(row, known, from: rest), statement)
+        }
         flush()
         let changed = known.filter { !key.contains($0) }
-        if changed.isEmpty { return }
-        append(
-            statement.update(changed, of: row, where: key, oldKey: keyValues), statement, rows: 1)
+        statements.append(
+            PlannedStatement(
+                sql: changed.isEmpty
+                    ? statement.find(keyValues, key: key)
+                    : statement.update(changed, of: row, where: key, oldKey: keyValues),
+                target: statement.mapping.target, source: statement.mapping.source, rows: 1,
+                isFiltered: statement.filter != nil,
+                missing: missing(id, row, known, key, statement)))
+        if let sql = statement.deleteUnwanted(keyValues, key: key) {
+            append(sql, statement, rows: 0)
+        }
     }
 
     /// The same for a row that has got another key. A backfill may have brought it under the new
@@ -188,17 +206,66 @@ struct ChangePlanner {
         _ row: [String?], _ known: [Int], _ key: [Int], from oldKey: [String?],
         to newKey: [String?], _ statement: RowStatement
     ) {
+        let id = RowIdentity(table: statement.mapping.source, key: newKey)
+        if case .some(.some(let rest)) = fetched[id] {
+            delete(oldKey, key, statement)
+            return upsert(Self.fill(row, known, from: rest), statement)
+        }
         flush()
         statements.append(
             PlannedStatement(
                 sql: statement.update(known, of: row, where: key, oldKey: newKey),
-                target: statement.mapping.target, rows: 1,
+                target: statement.mapping.target, source: statement.mapping.source, rows: 1,
+                isFiltered: statement.filter != nil,
                 otherwise: statement.update(known, of: row, where: key, oldKey: oldKey),
-                andThen: statement.delete(oldKey.map { [$0] }, key: key)))
+                andThen: statement.delete(oldKey.map { [$0] }, key: key),
+                missing: missing(id, row, known, key, statement)))
+        if let sql = statement.deleteUnwanted(newKey, key: key) {
+            append(sql, statement, rows: 0)
+        }
+    }
+
+    /// Nil when it is known that the source has no such row any more either: what became of it
+    /// follows.
+    private func missing(
+        _ id: RowIdentity, _ row: [String?], _ known: [Int], _ key: [Int],
+        _ statement: RowStatement
+    ) -> MissingRow? {
+        if case .some = fetched[id] { return nil }
+        return MissingRow(
+            id: id, mapping: statement.mapping, key: key,
+            isWanted: statement.isWanted(row, known: known))
+    }
+
+    /// What the stream says counts: the rest is as it is now, and if it has changed since, that
+    /// change follows.
+    private static func fill(
+        _ row: [String?], _ known: [Int], from rest: [String?]
+    ) -> [String?] {
+        var filled = rest
+        for column in known { filled[column] = row[column] }
+        return filled
+    }
+
+    /// Changes a row without a key. One that was not wanted before is not there, and is inserted.
+    private mutating func changeWhole(
+        _ old: [String?], _ known: [Int], to row: [String?], _ statement: RowStatement
+    ) {
+        flush()
+        statements.append(
+            PlannedStatement(
+                sql: statement.updateWhole(old, known, to: row),
+                target: statement.mapping.target, source: statement.mapping.source, rows: 1,
+                isFiltered: statement.filter != nil,
+                otherwise: statement.filter == nil ? nil : statement.upsert(row.map { [$0] }),
+                andThen: statement.deleteWholeUnwanted(row)))
     }
 
     private mutating func append(_ sql: SQL, _ statement: RowStatement, rows: Int) {
-        statements.append(PlannedStatement(sql: sql, target: statement.mapping.target, rows: rows))
+        statements.append(
+            PlannedStatement(
+                sql: sql, target: statement.mapping.target, source: statement.mapping.source,
+                rows: rows, isFiltered: statement.filter != nil))
     }
 }
 

@@ -17,7 +17,7 @@ final class DestinationApplier {
     let destination: PipelineDefinition.Destination
     private let client: LeaseClient
     private let progress: ApplyProgress
-    private let tables: [QualifiedName: PipelineDefinition.Table]
+    private let tables: [TableName: PipelineDefinition.Table]
     private var knowledge = Knowledge()
     /// All before it is in the destination.
     private(set) var applied = LogSequenceNumber.zero
@@ -42,31 +42,56 @@ final class DestinationApplier {
         }
     }
 
-    /// Applies the batch, and returns how many rows each table (by the id of its sync) got.
+    enum Outcome {
+        /// How many rows each table (by the id of its sync) got.
+        case applied([Int: Int])
+        /// Nothing was applied: these rows must be fetched before.
+        case incomplete([MissingRow])
+    }
+
+    /// Applies the batch, with what has been fetched for it.
     ///
     /// Throws with nothing applied, or, when the connection was lost in the COMMIT, with all of it:
     /// the next attempt finds out.
-    func apply(_ batch: TransactionBatch, _ stop: StopSignal) throws -> [Int: Int] {
-        let (counts, learnt) = try client.withLease(for: "pipeline.apply") { connection in
-            return try stop.reacting(with: .cancel(connection.canceller)) {
-                try connection.withTransaction { transaction in
-                    let start = try progress.lock(transaction)
-                    var attempt = Attempt(self, transaction, from: start, knowledge)
-                    try batch.spool.readAll { payload in
-                        try stop.check()
-                        try attempt.take(PgoutputDecoder.decode(payload))
+    func apply(
+        _ batch: TransactionBatch, _ fetched: FetchedRows, _ stop: StopSignal
+    ) throws -> Outcome {
+        do {
+            let (counts, learnt) = try client.withLease(for: "pipeline.apply") { connection in
+                try stop.reacting(with: .cancel(connection.canceller)) {
+                    try connection.withTransaction {
+                        try apply(batch, fetched, $0, stop)
                     }
-                    try attempt.finish()
-                    if batch.end > start {
-                        try transaction.execute(progress.advance(to: batch.end))
-                    }
-                    return (attempt.counts, attempt.knowledge)
                 }
             }
+            knowledge = learnt
+            applied = max(applied, batch.end)
+            return .applied(counts)
+        } catch let incomplete as Incomplete {
+            return .incomplete(incomplete.rows)
         }
-        knowledge = learnt
-        applied = max(applied, batch.end)
-        return counts
+    }
+
+    private func apply(
+        _ batch: TransactionBatch, _ fetched: FetchedRows, _ transaction: LeaseConnection,
+        _ stop: StopSignal
+    ) throws -> (counts: [Int: Int], learnt: Knowledge) {
+        let start = try progress.lock(transaction)
+        var attempt = Attempt(self, transaction, from: start, knowledge, fetched)
+        try batch.spool.readAll { payload in
+            try stop.check()
+            try attempt.take(PgoutputDecoder.decode(payload))
+        }
+        try attempt.finish()
+        if batch.end > start {
+            try transaction.execute(progress.advance(to: batch.end))
+        }
+        return (attempt.counts, attempt.knowledge)
+    }
+
+    /// Rolls the transaction back.
+    private struct Incomplete: Error {
+        let rows: [MissingRow]
     }
 
     /// One transaction at the destination.
@@ -74,16 +99,18 @@ final class DestinationApplier {
         private let applier: DestinationApplier
         private let transaction: LeaseConnection
         private let start: LogSequenceNumber
-        private var planner = ChangePlanner()
-        private var locked: Set<QualifiedName> = []
+        private var planner: ChangePlanner
+        private var locked: Set<TableName> = []
         private var isSkipping = false
         private(set) var knowledge: Knowledge
         private(set) var counts: [Int: Int] = [:]
+        private var missing: [MissingRow] = []
 
         init(
             _ applier: DestinationApplier, _ transaction: LeaseConnection,
-            from start: LogSequenceNumber, _ knowledge: Knowledge
+            from start: LogSequenceNumber, _ knowledge: Knowledge, _ fetched: FetchedRows
         ) {
+            planner = ChangePlanner(fetched: fetched)
             self.applier = applier
             self.transaction = transaction
             self.start = start
@@ -114,10 +141,11 @@ final class DestinationApplier {
         mutating func finish() throws {
             planner.flush()
             try send()
+            if !missing.isEmpty { throw Incomplete(rows: missing) }
         }
 
         private mutating func take(_ truncate: PgoutputMessage.Truncate) throws {
-            var targets: [QualifiedName] = []
+            var targets: [TableName] = []
             for id in truncate.relations {
                 if let statement = try statement(id) { targets.append(statement.mapping.target) }
             }
@@ -131,9 +159,8 @@ final class DestinationApplier {
                 throw ReplicationProtocolError(
                     message: "change", problem: "its table \(id) was never described")
             }
-            let name = QualifiedName(schema: relation.schema, name: relation.name)
+            let name = TableName(schema: relation.schema, name: relation.name)
             guard let table = applier.tables[name] else { return nil }
-            counts[table.id, default: 0] += 1
             if locked.insert(table.target).inserted {
                 planner.add(
                     MergeLock.shared(schema: table.target.schema, table: table.target.name),
@@ -142,13 +169,18 @@ final class DestinationApplier {
             if let known = knowledge.statements[id] { return known }
             // The catalog is asked over the same connection: what was planned goes first.
             try send()
-            guard let found = try ReplicaTable.load(table.target, transaction) else {
+            let found: TableShape
+            do {
+                found = try TableShape.read(table.target, transaction)
+            } catch is MissingTable {
                 throw SchemaMismatch(
                     source: name.description,
                     problem: "\(table.target) does not exist in destination "
                         + "\"\(applier.destination.name)\": create it")
             }
-            let made = RowStatement(try TableMapping(relation, into: found))
+            let mapping = try TableMapping(relation, into: found)
+            let filter = try table.rowFilter(on: mapping)
+            let made = RowStatement(mapping, filter: filter)
             knowledge.statements[id] = made
             return made
         }
@@ -158,34 +190,36 @@ final class DestinationApplier {
         private mutating func send() throws {
             var flight: [PlannedStatement] = []
             for planned in planner.takeStatements() {
-                if let otherwise = planned.otherwise {
-                    try run(flight)
-                    flight = []
-                    let isThere = try run(planned.sql, planned.target) > 0
-                    if !isThere {
-                        try run(otherwise, planned.target)
-                    } else if let next = planned.andThen {
-                        try run(next, planned.target)
-                    }
-                } else {
+                if planned.otherwise == nil, planned.andThen == nil {
                     flight.append(planned)
+                    continue
                 }
+                try run(flight)
+                flight = []
+                var changed = try run(planned.sql, planned.target)
+                if changed > 0 {
+                    if let next = planned.andThen { try run(next, planned.target) }
+                } else if let otherwise = planned.otherwise {
+                    changed = try run(otherwise, planned.target)
+                }
+                try take(changed, planned)
             }
             try run(flight)
         }
 
-        private func run(_ flight: [PlannedStatement]) throws {
+        private mutating func run(_ flight: [PlannedStatement]) throws {
             if flight.isEmpty { return }
             let answers = try transaction.pipeline(flight.map(\.sql))
             for (planned, answer) in zip(flight, answers) {
-                if case .failure(let error) = answer {
-                    throw Self.failure(error, planned.target)
+                switch answer {
+                case .success(let rows): try take(rows.affectedRows, planned)
+                case .failure(let error): throw Self.failure(error, planned.target)
                 }
             }
         }
 
         @discardableResult
-        private func run(_ sql: SQL, _ target: QualifiedName) throws -> Int {
+        private func run(_ sql: SQL, _ target: TableName) throws -> Int {
             do {
                 return try transaction.execute(sql)
             } catch let error as LeaseError {
@@ -193,8 +227,18 @@ final class DestinationApplier {
             }
         }
 
+        /// What a statement has changed: it is counted, or its row is missing.
+        private mutating func take(_ changed: Int, _ planned: PlannedStatement) throws {
+            guard let source = planned.source, let table = applier.tables[source] else { return }
+            let rows = planned.isFiltered ? changed : planned.rows
+            if rows > 0 { counts[table.id, default: 0] += rows }
+            guard changed == 0, let row = planned.missing else { return }
+            if let isWanted = row.isWanted, try run(isWanted, planned.target) == 0 { return }
+            missing.append(row)
+        }
+
         /// The table's name belongs into the message: the server does not always say it.
-        private static func failure(_ error: LeaseError, _ target: QualifiedName) -> any Error {
+        private static func failure(_ error: LeaseError, _ target: TableName) -> any Error {
             guard case .sql = error else { return error }
             return PipelineFailure("\(target): \(error)", isPassing: error.isPassing)
         }

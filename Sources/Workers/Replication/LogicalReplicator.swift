@@ -27,7 +27,8 @@ final class LogicalReplicator {
     }
 
     /// Runs until the stream or a destination fails for good. Throws ``PipelineFailure``, or
-    /// ``Stopped``. `streaming` is called once changes flow.
+    /// ``Stopped``; returns when it is to be run again, with nothing wrong. `streaming` is called
+    /// once changes flow.
     func run(streaming: () -> Void) throws {
         let isNewSlot = try during("the source is prepared") { try prepareSource() }
         let wakeup = Wakeup()
@@ -78,7 +79,9 @@ final class LogicalReplicator {
             ("user", address.user), ("application_name", definition.applicationName),
             ("keepalives_idle", "30"), ("keepalives_interval", "10"), ("keepalives_count", "5"),
         ]
-        if let password = address.password { parameters.append(("password", password)) }
+        if let password = clients.password(of: address) {
+            parameters.append(("password", password))
+        }
         let interruption = Interruption(waking: wakeup)
         return try stop.reacting(with: .interrupt(interruption)) {
             try ReplicationStream.connect(
@@ -140,6 +143,8 @@ final class LogicalReplicator {
                 if batch.isComplete { try apply(batch, feed, appliers) }
             case .ended(let end):
                 if batch.isComplete { try apply(batch, feed, appliers) }
+                // The destinations take changes again: the stream goes on where they are.
+                if end == .full { return }
                 throw end
             }
         }
@@ -163,11 +168,31 @@ final class LogicalReplicator {
         _ batch: TransactionBatch, _ feed: ChangeFeed, _ appliers: [DestinationApplier]
     ) throws {
         for applier in appliers {
-            let rows = try withRetries(applier.destination) { try applier.apply(batch, stop) }
+            let rows = try apply(batch, applier)
             report.applied(rows, to: applier.destination.id)
         }
         feed.confirm(batch.end)
         batch.removeAll()
+    }
+
+    /// Fetches what the destination lacks between two attempts: no lease is held meanwhile.
+    private func apply(
+        _ batch: TransactionBatch, _ applier: DestinationApplier
+    ) throws -> [Int: Int] {
+        var fetched = FetchedRows()
+        while true {
+            let outcome = try withRetries(applier.destination) {
+                try applier.apply(batch, fetched, stop)
+            }
+            switch outcome {
+            case .applied(let rows): return rows
+            case .incomplete(let missing):
+                try during("rows are fetched from the source") {
+                    let client = try clients.client(for: definition.source.address)
+                    try RowFetcher(client: client, stop: stop).fetch(missing, into: &fetched)
+                }
+            }
+        }
     }
 
     /// Tries again for as long as a failure may pass: nothing is lost, the source keeps it.

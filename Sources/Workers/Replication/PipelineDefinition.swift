@@ -23,19 +23,31 @@ struct PipelineDefinition: Equatable, Sendable {
         var address: DatabaseAddress
         var schema: String
         var tables: [Table]
+        /// Tables that this worker leaves alone.
+        var refused: [RefusedTable] = []
+    }
+
+    /// A table that is wanted in a way that this worker cannot give.
+    struct RefusedTable: Equatable, Sendable {
+        /// Of its row in pipelines_destination_table_sync.
+        var id: Int
+        var name: String
+        var reason: String
     }
 
     struct Table: Equatable, Sendable {
         /// Of its row in pipelines_destination_table_sync.
         var id: Int
-        var source: QualifiedName
-        var target: QualifiedName
+        var source: TableName
+        var target: TableName
+        /// Which rows this destination takes; nil: all.
+        var filter: FilterExpression?
         /// For polling: the key or timestamp column, when one is configured.
         var pollingColumn: String?
     }
 
     /// The source's tables that any destination wants, each once.
-    var sourceTables: [QualifiedName] {
+    var sourceTables: [TableName] {
         Set(destinations.flatMap { $0.tables.map(\.source) }).sorted {
             ($0.schema, $0.name) < ($1.schema, $1.name)
         }

@@ -12,7 +12,7 @@ struct ReplicationSource {
     }
 
     let source: PipelineDefinition.Source
-    let tables: [QualifiedName]
+    let tables: [TableName]
 
     static func ability(_ connection: LeaseConnection) throws -> Ability {
         let (walLevel, mayReplicate, isStandby) = try connection.query(
@@ -39,9 +39,16 @@ struct ReplicationSource {
     /// Checks publication and slot, and makes them where the source's row wants it. Returns whether
     /// the slot is new.
     func prepare(_ connection: LeaseConnection, _ logger: Logger) throws -> Bool {
-        try preparePublication(connection, logger)
+        // Several pipelines share a publication.
+        try connection.withTransaction { transaction in
+            try transaction.query(
+                "SELECT pg_advisory_xact_lock(hashtextextended(\(lockName), 0))")
+            try preparePublication(transaction, logger)
+        }
         return try prepareSlot(connection, logger)
     }
+
+    private var lockName: String { "pglease.publication:\(source.publication)" }
 
     private func preparePublication(_ connection: LeaseConnection, _ logger: Logger) throws {
         let name = source.publication
@@ -69,7 +76,7 @@ struct ReplicationSource {
                 SELECT schemaname::text, tablename::text FROM pg_publication_tables
                 WHERE pubname = \(name)
                 """
-            ).decode((String, String).self).map { QualifiedName(schema: $0.0, name: $0.1) })
+            ).decode((String, String).self).map { TableName(schema: $0.0, name: $0.1) })
         let missing = tables.filter { !published.contains($0) }
         if missing.isEmpty { return }
         let names = missing.map(\.description).joined(separator: ", ")
@@ -123,8 +130,7 @@ struct ReplicationSource {
         try connection.execute(SQL(text))
     }
 
-    private func list(_ tables: [QualifiedName]) -> String {
-        tables.map { quotedIdentifier($0.schema) + "." + quotedIdentifier($0.name) }
-            .joined(separator: ", ")
+    private func list(_ tables: [TableName]) -> String {
+        tables.map(\.quoted).joined(separator: ", ")
     }
 }

@@ -5,8 +5,11 @@ struct TableMapping: Equatable, Sendable {
     struct Column: Equatable, Sendable {
         /// Its place in the source's tuples.
         var index: Int
-        var name: String
-        var type: String
+        /// What it is at the destination.
+        var target: TableColumn
+
+        var name: String { target.name }
+        var type: String { target.type }
     }
 
     /// How an existing row is found.
@@ -19,65 +22,72 @@ struct TableMapping: Equatable, Sendable {
         case none
     }
 
-    var source: QualifiedName
-    var target: QualifiedName
+    var source: TableName
+    var target: TableName
     var columns: [Column]
     var identity: Identity
+    /// The destination has unique indexes or exclusion constraints besides the key, so a value may
+    /// wander from row to row: a later version of a row must not be written before other rows'
+    /// earlier ones.
+    var keepsOrder: Bool
 
     /// Throws ``SchemaMismatch`` when the destination cannot take the source's rows.
     init(
-        _ relation: PgoutputMessage.Relation, into table: ReplicaTable
+        _ relation: PgoutputMessage.Relation, into table: TableShape
     ) throws(SchemaMismatch) {
-        source = QualifiedName(
+        source = TableName(
             schema: relation.schema.isEmpty ? "pg_catalog" : relation.schema, name: relation.name)
-        target = table.name
+        target = table.table
         func mismatch(_ problem: String) -> SchemaMismatch {
             SchemaMismatch(source: "\(relation.schema).\(relation.name)", problem: problem)
         }
         var columns: [Column] = []
         for (index, column) in relation.columns.enumerated() {
-            guard let found = table.columns.first(where: { $0.name == column.name }) else {
+            guard let found = table.column(column.name) else {
                 throw mismatch(
-                    "its column \"\(column.name)\" is missing in \(table.name): add it there")
+                    "its column \"\(column.name)\" is missing in \(table.table): add it there")
             }
             if found.isGenerated {
                 throw mismatch(
-                    "its column \"\(column.name)\" is a generated column in \(table.name): "
+                    "its column \"\(column.name)\" is a generated column in \(table.table): "
                         + "make it an ordinary one there, or generate it at the source too")
             }
-            columns.append(Column(index: index, name: column.name, type: found.type))
+            columns.append(Column(index: index, target: found))
         }
         guard !columns.isEmpty else { throw mismatch("it has no columns") }
         self.columns = columns
         identity = try Self.identity(relation, table, mismatch)
+        if case .key = identity {
+            keepsOrder = table.uniqueIndexes > 1
+        } else {
+            keepsOrder = table.uniqueIndexes > 0
+        }
     }
 
     private static func identity(
-        _ relation: PgoutputMessage.Relation, _ table: ReplicaTable,
+        _ relation: PgoutputMessage.Relation, _ table: TableShape,
         _ mismatch: (String) -> SchemaMismatch
     ) throws(SchemaMismatch) -> Identity {
         let names = relation.columns.map(\.name)
         if relation.identity == .full {
             // Every column is marked then; a key of the destination is better, when there is one.
-            guard let key = table.uniqueKeys.first(where: { $0.allSatisfy(names.contains) }) else {
-                return .wholeRow
+            // NULL is no key: rows with one are not found again.
+            let keys = table.keys.filter {
+                !$0.isNullable && $0.columns.allSatisfy(names.contains)
             }
-            return .key(key.map { names.firstIndex(of: $0)! })
+            guard let key = keys.first(where: \.isPrimary) ?? keys.first else { return .wholeRow }
+            return .key(key.columns.map { names.firstIndex(of: $0)! })
         }
         let marked = relation.columns.indices.filter { relation.columns[$0].isKey }
         if marked.isEmpty { return .none }
         let key = Set(marked.map { names[$0] })
-        guard table.uniqueKeys.contains(where: { Set($0) == key }) else {
+        guard table.isUnique(on: Array(key)) else {
             let list = marked.map { quotedIdentifier(names[$0]) }.joined(separator: ", ")
             throw mismatch(
-                "\(table.name) has no unique index on its key (\(list)): "
-                    + "CREATE UNIQUE INDEX ON \(quoted(table.name)) (\(list))")
+                "\(table.table) has no unique index on its key (\(list)): "
+                    + "CREATE UNIQUE INDEX ON \(table.table.quoted) (\(list))")
         }
         return .key(marked)
-    }
-
-    private static func quoted(_ name: QualifiedName) -> String {
-        quotedIdentifier(name.schema) + "." + quotedIdentifier(name.name)
     }
 }
 

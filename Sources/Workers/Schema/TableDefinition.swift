@@ -12,7 +12,7 @@ struct TableDefinition: Sendable {
     static let all: [TableDefinition] = [
         sources, destinations, pipelines, pipelinesDestination, tableSync, pipelineMetadata,
         tableMetadata, dataFlow, notificationLog, settings, queue,
-        pipelineClaim,
+        pipelineClaim, pipelineSlot,
     ]
 
     private static let timestamps = """

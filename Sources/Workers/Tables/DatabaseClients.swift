@@ -9,12 +9,16 @@ package final class DatabaseClients: Sendable {
     private let route: BrokerRoute?
     private let applicationName: String
     private let configuration: LeaseConfiguration
+    private let credentials: CredentialCipher?
     private let clients = Mutex<[DatabaseAddress: LeaseClient]>([:])
 
-    /// `applicationName` is the group that the broker counts the leases to.
+    /// `applicationName` is the group that the broker counts the leases to; `credentials` opens the
+    /// passwords that the rows keep encrypted.
     package init(
-        route: BrokerRoute?, applicationName: String, configuration: LeaseConfiguration
+        route: BrokerRoute?, applicationName: String, configuration: LeaseConfiguration,
+        credentials: CredentialCipher? = nil
     ) {
+        self.credentials = credentials
         self.route = route
         self.applicationName = applicationName
         self.configuration = configuration
@@ -29,11 +33,17 @@ package final class DatabaseClients: Sendable {
                 keywords: [
                     "host": address.host, "port": String(address.port),
                     "dbname": address.database, "user": address.user,
-                    "password": address.password ?? "", "application_name": applicationName,
+                    "password": password(of: row) ?? "", "application_name": applicationName,
                 ], configuration: configuration)
             clients[address] = client
             return client
         }
+    }
+
+    /// As it is given to a server.
+    func password(of row: DatabaseAddress) -> String? {
+        guard let credentials, let stored = row.password else { return row.password }
+        return credentials.password(from: stored)
     }
 
     /// Whether leases of both come from one pool of the broker: the same database under the same

@@ -5,18 +5,12 @@ import LeaseClient
 ///
 /// PostgreSQL evaluates `current_setting` once at the start of a scan (it is stable), so indexes
 /// serve as they do for a parameter.
-struct StatementValues: Equatable, Sendable {
+struct StatementValues: FilterValues, Equatable {
     private(set) var texts: [String] = []
 
-    /// An expression of type text with this value.
     mutating func add(_ text: String) -> String {
         texts.append(text)
         return "current_setting('pglease.value\(texts.count)')"
-    }
-
-    /// An expression with this value, in a type that the column can be compared with.
-    mutating func add(_ value: FilterValue, for column: TableColumn) -> String {
-        "\(add(value.text))::\(value.type ?? column.comparisonType(of: value.text))"
     }
 
     /// A value of the column itself, as COPY wrote it.

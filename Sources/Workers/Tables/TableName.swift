@@ -1,7 +1,7 @@
-import LeaseClient
+import PostgresWire
 
-/// A table as the queue names it: `orders`, or `sales.orders`.
-struct TableName: Equatable, Sendable, CustomStringConvertible {
+/// A table's schema and name, as they are in the catalog: no quotes, no folding.
+struct TableName: Hashable, Sendable, CustomStringConvertible {
     var schema: String
     var name: String
 
@@ -10,10 +10,12 @@ struct TableName: Equatable, Sendable, CustomStringConvertible {
         self.name = name
     }
 
-    /// Without a schema in the text it is `defaultSchema`. Both parts are as they are in the
-    /// catalog: no quotes, no folding.
+    /// As the tables of the config database write it: `orders`, in `defaultSchema`, or
+    /// `sales.orders`.
     init(_ text: String, defaultSchema: String = "public") {
-        if let dot = text.firstIndex(of: "."), dot != text.startIndex {
+        if let dot = text.firstIndex(of: "."), dot != text.startIndex,
+            text.index(after: dot) != text.endIndex
+        {
             schema = String(text[..<dot])
             name = String(text[text.index(after: dot)...])
         } else {
@@ -26,8 +28,5 @@ struct TableName: Equatable, Sendable, CustomStringConvertible {
     var description: String { "\(schema).\(name)" }
 }
 
-/// A name between double quotes as far as it needs them.
-func quotedName(_ name: String) -> String {
-    let sql: SQL = "\(identifier: name)"
-    return sql.text
-}
+/// A name between double quotes.
+func quotedName(_ name: String) -> String { quotedIdentifier(name) }

@@ -38,6 +38,8 @@ struct TableShape: Equatable, Sendable {
     var table: TableName
     var columns: [TableColumn]
     var keys: [TableKey]
+    /// All unique indexes and exclusion constraints, also those that are no ``keys``.
+    var uniqueIndexes: Int
 
     func column(_ name: String) -> TableColumn? { columns.first { $0.name == name } }
 
