@@ -63,7 +63,10 @@ let package = Package(
             name: "LeaseClient", dependencies: ["LibPQ", "PostgresWire"], exclude: ["README.md"],
             swiftSettings: house),
 
-        // The two managers, on leases alone.
+        // The two managers. All their work is done over leases, but for one thing: logical decoding
+        // needs a walsender's own connection, which no broker can lease. That is LibPQ's
+        // `ReplicationStream`; LibPQ also opens encrypted passwords, as it owns OpenSSL, and has
+        // the wakeup that threads wait on. PostgresWire quotes names and reads base64.
         .target(
             name: "Workers",
             dependencies: [
@@ -120,6 +123,10 @@ let package = Package(
             swiftSettings: house
         ),
 
+        // A private PostgreSQL, and what else tests need of the machine.
+        .target(
+            name: "PostgresFixture", path: "Tests/PostgresFixture", swiftSettings: house),
+
         .testTarget(
             name: "PostgresWireTests", dependencies: ["PostgresWire"], swiftSettings: house),
         .testTarget(
@@ -128,10 +135,12 @@ let package = Package(
         .testTarget(
             name: "StatusHTTPTests", dependencies: ["StatusHTTP", "LibUV"], swiftSettings: house),
         .testTarget(name: "LibUVTests", dependencies: ["LibUV"], swiftSettings: house),
-        .testTarget(name: "LibPQTests", dependencies: ["LibPQ", "LibUV"], swiftSettings: house),
+        .testTarget(
+            name: "LibPQTests", dependencies: ["LibPQ", "LibUV", "PostgresFixture"],
+            swiftSettings: house),
         .testTarget(
             name: "LeaseClientTests",
-            dependencies: ["LeaseClient", "LibPQ", "pglease", "lease-forks"],
+            dependencies: ["LeaseClient", "LibPQ", "PostgresFixture", "pglease", "lease-forks"],
             swiftSettings: house),
         // Forks, for the tests of the client module.
         .executableTarget(
@@ -139,7 +148,9 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "WorkersTests",
-            dependencies: ["Workers", "LeaseClient", "pglease", "pglease-workers"],
+            dependencies: [
+                "Workers", "LeaseClient", "LibPQ", "PostgresFixture", "pglease", "pglease-workers",
+            ],
             swiftSettings: house),
         .testTarget(
             name: "OperatorToolsTests", dependencies: ["OperatorTools"], swiftSettings: house),

@@ -5,8 +5,9 @@ import signal
 import time
 
 # What PostgreSQL has for a fast shutdown, in seconds. It waits for every replication stream to
-# confirm all it was sent, and who writes to this same server cannot confirm what it cannot write.
-PATIENCE = 10
+# confirm all it was sent or to end; the pipelines, which cannot write to this same server any more,
+# end theirs.
+PATIENCE = 30
 
 
 class Chaos:

@@ -1,5 +1,6 @@
 import Foundation
 import LibPQ
+import PostgresFixture
 import Testing
 
 @testable import LeaseClient
@@ -94,7 +95,7 @@ private final class FakeBroker: @unchecked Sendable {
     private var statements: [String] = []
 
     init() throws {
-        folder = try temporaryFolder()
+        folder = try Fixture.folder()
         let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
         var address = sockaddr_un()
         address.sun_family = sa_family_t(AF_UNIX)

@@ -1,5 +1,6 @@
 import Foundation
 import LibPQ
+import PostgresFixture
 import Testing
 
 @testable import LeaseClient
@@ -7,11 +8,7 @@ import Testing
 /// A pglease of the tests' own in front of the private PostgreSQL: the binary that PGLEASE_BIN names,
 /// else the one of this build.
 final class Broker: @unchecked Sendable {
-    static let binary =
-        ProcessInfo.processInfo.environment["PGLEASE_BIN"]
-        ?? URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent(".build/debug/pglease").path
+    static let binary = Fixture.program("pglease", "PGLEASE_BIN")
 
     /// For tests that need no broker of their own. Its pool is so large that no test waits for
     /// another: tests that block share the few threads of Swift's pool with those they would wait
@@ -26,8 +23,8 @@ final class Broker: @unchecked Sendable {
 
     init(_ settings: [String: String] = [:]) throws {
         server = try PostgresServer.shared.get()
-        folder = try temporaryFolder()
-        port = try freePort()
+        folder = try Fixture.folder()
+        port = try Fixture.freePort()
         var all = [
             "listen_port": "\(port)", "unix_socket_dir": folder, "listen_addr": "127.0.0.1",
             "pool_mode": "transaction", "auth_type": "trust", "auth_file": "\(folder)/users",
@@ -59,7 +56,7 @@ final class Broker: @unchecked Sendable {
         let process = try spawn()
         self.process = process
         // However this process ends, the broker and its folder go.
-        try shell(
+        try Fixture.shell(
             """
             setsid sh -c 'while kill -0 \(getpid()) && kill -0 \(process); do
                 sleep 1; done

@@ -1,4 +1,5 @@
 import LibPQ
+import PostgresFixture
 import Testing
 
 @testable import LeaseClient

@@ -1,20 +1,17 @@
-import Foundation
+import PostgresFixture
 import Testing
 
 @testable import LeaseClient
 
 @Suite("Fork")
 struct ForkTests {
-    private static let program =
-        URL(fileURLWithPath: #filePath)
-        .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent(".build/debug/lease-forks").path
+    private static let program = Fixture.program("lease-forks", "PGLEASE_FORKS_BIN")
 
     @Test("A child shares no connection with its parent, and both go on", arguments: Route.leased)
     func forks(_ route: Route) async throws {
         let broker = try Broker()
         let output = try await onThread {
-            try shell(
+            try Fixture.shell(
                 "timeout 60 \(ForkTests.program) '\(broker.address(route))' \(route.rawValue)")
         }
         #expect(

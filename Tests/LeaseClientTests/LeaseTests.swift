@@ -1,5 +1,6 @@
 import Foundation
 import LibPQ
+import PostgresFixture
 import Testing
 
 @testable import LeaseClient

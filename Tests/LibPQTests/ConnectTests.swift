@@ -1,6 +1,7 @@
 import Glibc
 import LibPQ
 import LibUV
+import PostgresFixture
 import Testing
 
 @Suite(.timeLimit(.minutes(2)))
@@ -83,7 +84,7 @@ struct ConnectTests {
 
     @Test func aRefusedPort() throws {
         try withLoop { loop in
-            let port = String(try TemporaryPostgres.freePort())
+            let port = String(try Fixture.freePort())
             let failure = #expect(throws: ConnectionFailure.self) {
                 try loop.connect(server.parameters([("port", port)]))
             }
@@ -104,7 +105,7 @@ struct ConnectTests {
 
     @Test func theSecondOfTwoHosts() throws {
         try withLoop { loop in
-            let dead = String(try TemporaryPostgres.freePort())
+            let dead = String(try Fixture.freePort())
             let connection = try loop.connect(
                 server.parameters([
                     ("host", "first,second"), ("hostaddr", "127.0.0.1,127.0.0.1"),
@@ -152,7 +153,7 @@ struct ConnectTests {
 
     @Test func pings() throws {
         #expect(ServerPing.ping(server.parameters()) == .ok)
-        let port = String(try TemporaryPostgres.freePort())
+        let port = String(try Fixture.freePort())
         #expect(ServerPing.ping(server.parameters([("port", port)])) == .noResponse)
         #expect(ServerPing.ping([("no_such_option", "1")]) == .noAttempt)
     }

@@ -1,4 +1,5 @@
 import Foundation
+import PostgresFixture
 import Testing
 
 @testable import Workers
@@ -18,7 +19,7 @@ struct BackfillProcessTests {
         first.kill()
         gate.open()
         let second = try world.workers("--batch-rows", "100", "--claim-timeout", "0.5")
-        try await BackfillFixture.eventually("the job is done") {
+        try await Fixture.eventually("the job is done") {
             try world.job(job, "status") == "COMPLETED"
         }
         #expect(try world.job(job, "count_record, resume_attempts") == "1000|2")
@@ -43,7 +44,7 @@ struct BackfillProcessTests {
         first.kill()
         gate.open()
         let second = try world.workers("--claim-timeout", "0.5")
-        try await BackfillFixture.eventually("the job is done") {
+        try await Fixture.eventually("the job is done") {
             try world.job(job, "status") == "COMPLETED"
         }
         #expect(try world.digest(world.source, "log") == world.digest(world.destination, "log"))
@@ -89,7 +90,7 @@ struct BackfillProcessTests {
         if inOnePool { try writeIntoTheSource(world) }
         let process = try world.workers("--once", "--jobs", "30", "--batch-rows", "50")
         var most = 0
-        try await BackfillFixture.eventually("all jobs are done") {
+        try await Fixture.eventually("all jobs are done") {
             let servers = try world.postgres.sql(
                 "postgres",
                 """
@@ -138,7 +139,7 @@ struct BackfillProcessTests {
         world.broker.kill()
         gate.open()
         try await world.broker.start()
-        try await BackfillFixture.eventually("the job is done") {
+        try await Fixture.eventually("the job is done") {
             try world.job(job, "status") == "COMPLETED"
         }
         #expect(
@@ -158,10 +159,10 @@ struct BackfillProcessTests {
         let job = try world.addJob("orders")
         let process = try world.workers("--batch-rows", "100")
         try await gate.eventuallyReached()
-        try world.postgres.stop()
+        try world.postgres.stop("immediate")
         gate.open()
         try world.postgres.start()
-        try await BackfillFixture.eventually("the job is done") {
+        try await Fixture.eventually("the job is done") {
             try world.job(job, "status") == "COMPLETED"
         }
         #expect(
@@ -171,7 +172,7 @@ struct BackfillProcessTests {
         process.signal(SIGTERM)
         #expect(try await process.end() == 0)
         try await world.expectNoLeases()
-        try world.postgres.stop()
+        try world.postgres.stop("immediate")
     }
 
     @Test("SIGTERM in the middle of a statement: exit 0, the job is PENDING at its checkpoint (D7)")

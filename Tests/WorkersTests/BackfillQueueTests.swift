@@ -1,5 +1,6 @@
 import Foundation
 import LeaseClient
+import PostgresFixture
 import Testing
 
 @testable import Workers

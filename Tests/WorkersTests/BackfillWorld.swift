@@ -1,6 +1,7 @@
 import Foundation
 import LeaseClient
 import Logging
+import PostgresFixture
 import Testing
 
 @testable import Workers
@@ -8,7 +9,7 @@ import Testing
 /// Three databases of one test, a broker in front of them, and one pipeline from `source` to
 /// `destination`.
 final class BackfillWorld: Sendable {
-    let postgres: BackfillPostgres
+    let postgres: PostgresServer
     let broker: BackfillBroker
     let config: String
     let source: String
@@ -19,7 +20,7 @@ final class BackfillWorld: Sendable {
     init(
         poolSize: Int? = nil, ownBroker: Bool = false, ownPostgres: Bool = false
     ) async throws {
-        postgres = try ownPostgres ? BackfillPostgres() : BackfillPostgres.shared.get()
+        postgres = try ownPostgres ? PostgresServer() : PostgresServer.shared.get()
         let number = UInt32.random(in: .min ... .max)
         (config, source, destination) = ("c\(number)", "s\(number)", "d\(number)")
         for database in [config, source, destination] {
@@ -130,7 +131,7 @@ final class BackfillWorld: Sendable {
 
     /// All is back: no lease is held (defects D2, D12).
     func expectNoLeases() async throws {
-        try await BackfillFixture.eventually("all leases are back") { try leases().isEmpty }
+        try await Fixture.eventually("all leases are back") { try leases().isEmpty }
     }
 
     // MARK: Managers
@@ -185,17 +186,17 @@ final class BackfillWorld: Sendable {
 final class BackfillGate: @unchecked Sendable {
     private let process = Process()
     private let input = Pipe()
-    private let postgres: BackfillPostgres
+    private let postgres: PostgresServer
     private let database: String
 
     /// `lock` is SQL that takes an advisory lock.
     init(
-        _ postgres: BackfillPostgres, _ database: String, lock: String = "pg_advisory_lock(42)"
+        _ postgres: PostgresServer, _ database: String, lock: String = "pg_advisory_lock(42)"
     ) throws {
         self.postgres = postgres
         self.database = database
         process.executableURL = URL(
-            fileURLWithPath: "\(BackfillFixture.postgresPrograms)/psql")
+            fileURLWithPath: "\(Fixture.postgresPrograms)/psql")
         process.arguments = [
             "-X", "-q", "-h", postgres.folder, "-p", "\(postgres.port)", "-U", "tester", "-d",
             database,
@@ -217,11 +218,11 @@ final class BackfillGate: @unchecked Sendable {
     }
 
     func eventuallyClosed() async throws {
-        try await BackfillFixture.eventually("the gate is closed") { try locks("granted") == 1 }
+        try await Fixture.eventually("the gate is closed") { try locks("granted") == 1 }
     }
 
     func eventuallyReached() async throws {
-        try await BackfillFixture.eventually("somebody is at the gate") {
+        try await Fixture.eventually("somebody is at the gate") {
             try locks("NOT granted") > 0
         }
     }
@@ -243,16 +244,16 @@ final class WorkersProcess: @unchecked Sendable {
 
     init(_ arguments: [String], environment: [String: String], log: String) throws {
         process.executableURL = URL(
-            fileURLWithPath: BackfillFixture.built("pglease-workers", "PGLEASE_WORKERS_BIN"))
+            fileURLWithPath: Fixture.program("pglease-workers", "PGLEASE_WORKERS_BIN"))
         process.arguments = arguments
         process.environment = environment.merging(
             ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""]) { own, _ in own }
-        let file = try BackfillFixture.appending(log)
+        let file = try Fixture.appending(log)
         process.standardOutput = file
         process.standardError = file
         process.standardInput = FileHandle.nullDevice
         try process.run()
-        try BackfillFixture.atTheEnd("kill -9 \(process.processIdentifier)")
+        try Fixture.atTheEnd("kill -9 \(process.processIdentifier)")
     }
 
     deinit { kill() }
@@ -267,7 +268,7 @@ final class WorkersProcess: @unchecked Sendable {
 
     /// The exit status.
     func end() async throws -> Int32 {
-        try await BackfillFixture.eventually("the workers end") { !process.isRunning }
+        try await Fixture.eventually("the workers end") { !process.isRunning }
         return process.terminationStatus
     }
 }

@@ -1,5 +1,9 @@
 import Foundation
+import LibPQ
+import PostgresFixture
 import Testing
+
+@testable import Workers
 
 /// What a pipeline bears: processes killed, servers stopped, destinations that do not fit.
 extension PipelineTests {
@@ -259,6 +263,54 @@ extension PipelineTests {
             try world.set("START")
             try world.untilRunning()
             try world.eventually("the row arrives") { try world.isSame("items") }
+            try world.eventually("the destination's error is over") {
+                try world.source.sql(world.config, "SELECT is_error FROM pipelines_destination")
+                    == [["f"]]
+            }
+        }
+
+        @Test("a feed that nobody takes from is closed, so that it cannot hold up the source")
+        func fullFeed() throws {
+            let cluster = try PipelineCluster.source.get()
+            try cluster.sql(
+                "postgres",
+                """
+                CREATE TABLE feed (line text); CREATE PUBLICATION feed FOR TABLE feed;
+                SELECT pg_create_logical_replication_slot('feed', 'pgoutput')
+                """)
+            defer {
+                _ = try? cluster.sql(
+                    "postgres",
+                    "SELECT pg_drop_replication_slot('feed'); DROP TABLE feed CASCADE")
+            }
+            let wakeup = Wakeup()
+            let patience = Patience(until: .now.advanced(by: .seconds(60)))
+            let stream = try ReplicationStream.connect(
+                [
+                    ("host", cluster.folder), ("port", "\(cluster.port)"), ("user", "tester"),
+                    ("dbname", "postgres"),
+                ], wakeup: wakeup, patience: patience)
+            try stream.start(slot: "feed", publication: "feed", from: "0/0", patience)
+            try cluster.sql(
+                "postgres", "INSERT INTO feed SELECT repeat('x', 100) FROM generate_series(1, 9999)"
+            )
+            let feed = ChangeFeed(
+                stream, reader: wakeup, capacity: 10_000, patience: .milliseconds(50))
+            try feed.reading {
+                try Fixture.eventually("the source's sender has ended") {
+                    try cluster.sql(
+                        "postgres",
+                        "SELECT FROM pg_replication_slots WHERE slot_name = 'feed' AND NOT active"
+                    ).count == 1
+                }
+                // What was read before is not lost on the way.
+                guard case .elements(let elements) = feed.take() else {
+                    Issue.record("nothing was read")
+                    return
+                }
+                #expect(elements.count > 50)
+                #expect(feed.take() == .ended(.full))
+            }
         }
 
         @Test("a column that the destination lacks is named")

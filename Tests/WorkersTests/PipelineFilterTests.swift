@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 
+@testable import Workers
+
 /// Which rows a destination takes: filters, rows that it lacks, tables that are refused.
 extension PipelineTests {
     @Suite(.serialized) struct Filters {
@@ -156,23 +158,49 @@ extension PipelineTests {
             #expect(try world.count("docs") > 10)
         }
 
+        @Test("more missing rows than can be fetched: an error that asks for a backfill")
+        func tooManyMissing() throws {
+            let world = try PipelineFixture()
+            try world.table("docs", "id int PRIMARY KEY, state text, body text")
+            try world.source.sql(
+                world.sourceDatabase,
+                """
+                ALTER TABLE docs ALTER body SET STORAGE EXTERNAL;
+                INSERT INTO docs SELECT i, 'new', repeat('x', 2100) || i
+                FROM generate_series(1, \(RowFetcher.rowLimit + 1)) i
+                """)
+            try world.startManager()
+            try world.untilRunning()
+            try world.source.sql(world.sourceDatabase, "UPDATE docs SET state = 'seen'")
+            try world.eventually("ERROR with what to do") {
+                let row = try world.metadata()[0]
+                return row[0] == "ERROR"
+                    && row[1]?.contains("public.docs") == true
+                    && row[1]?.contains("backfill the table") == true
+            }
+            #expect(try world.count("docs") == 0)
+            // What a backfill does.
+            try world.destination.sql(
+                world.destinationDatabase,
+                """
+                INSERT INTO docs SELECT i, 'seen', repeat('x', 2100) || i
+                FROM generate_series(1, \(RowFetcher.rowLimit + 1)) i
+                """)
+            try world.source.sql(
+                world.sourceDatabase, "UPDATE docs SET state = 'again' WHERE id = 1")
+            try world.eventually("it goes on") {
+                try world.destination.sql(
+                    world.destinationDatabase, "SELECT state FROM docs WHERE id = 1"
+                ) == [["again"]]
+            }
+            #expect(try world.isSame("docs"))
+        }
+
         @Test("two destinations have a filter each")
         func filterOfEach() throws {
             let world = try PipelineFixture()
             try world.table("items", "id int PRIMARY KEY, name text")
-            try world.destination.sql(
-                world.destinationDatabase,
-                "CREATE SCHEMA second; CREATE TABLE second.items (LIKE items INCLUDING ALL)")
-            try world.source.sql(
-                world.config,
-                """
-                INSERT INTO destinations (id, name, type, config)
-                SELECT 2, 'second', type, config || '{"schema": "second"}' FROM destinations;
-                INSERT INTO pipelines_destination (id, pipeline_id, destination_id)
-                VALUES (2, 1, 2);
-                INSERT INTO pipelines_destination_table_sync (pipeline_destination_id, table_name)
-                VALUES (2, 'items')
-                """)
+            try world.secondDestination("items")
             try Self.setFilter(world, "items", "id < 30")
             try Self.setFilter(world, "items", "name IN ('a', 'c')", sync: "2")
             try world.startManager()

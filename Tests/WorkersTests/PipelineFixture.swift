@@ -1,5 +1,6 @@
 import Foundation
 import LeaseClient
+import PostgresFixture
 import Testing
 
 @testable import Workers
@@ -7,8 +8,8 @@ import Testing
 /// A world for one test: a config database, a source and a destination of its own on the two
 /// clusters, a broker in front of them, and managers on it.
 final class PipelineFixture {
-    private static let brokerProgram = program("PGLEASE_BIN", "pglease")
-    private static let workersProgram = program("PGLEASE_WORKERS_BIN", "pglease-workers")
+    private static let brokerProgram = Fixture.program("pglease", "PGLEASE_BIN")
+    private static let workersProgram = Fixture.program("pglease-workers", "PGLEASE_WORKERS_BIN")
     private nonisolated(unsafe) static var count = 0
 
     let source: PipelineCluster
@@ -32,8 +33,8 @@ final class PipelineFixture {
         (config, sourceDatabase, destinationDatabase) = (
             "config_\(Self.count)", "source_\(Self.count)", "dest_\(Self.count)"
         )
-        folder = try PipelineFolder.make()
-        port = try PipelineFolder.freePort()
+        folder = try Fixture.folder()
+        port = try Fixture.freePort()
         try source.sql("postgres", "CREATE DATABASE \(config)")
         try source.sql("postgres", "CREATE DATABASE \(sourceDatabase)")
         try destination.sql("postgres", "CREATE DATABASE \(destinationDatabase)")
@@ -65,13 +66,6 @@ final class PipelineFixture {
             broker.waitUntilExit()
         }
         try? FileManager.default.removeItem(atPath: folder)
-    }
-
-    private static func program(_ variable: String, _ name: String) -> String {
-        ProcessInfo.processInfo.environment[variable]
-            ?? URL(fileURLWithPath: #filePath)
-            .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-            .appendingPathComponent(".build/debug/\(name)").path
     }
 
     /// The bytes from 0 to 31, and `right` as Python's `cryptography` seals it with them.
@@ -106,7 +100,7 @@ final class PipelineFixture {
         try users.joined().write(toFile: "\(folder)/users", atomically: true, encoding: .utf8)
         broker = try launch(
             Self.brokerProgram, ["serve", "--config", "\(folder)/pglease.ini"], log: "broker.log")
-        try PipelineFolder.eventually("the broker's socket") {
+        try Fixture.eventually("the broker's socket") {
             FileManager.default.fileExists(atPath: "\(folder)/.s.PGSQL.\(port)")
         }
     }
@@ -137,7 +131,8 @@ final class PipelineFixture {
         process.arguments = arguments
         process.environment = [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "",
-            "DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester password=right",
+            "DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester",
+            "PGPASSWORD": "right",
             "PGLEASE_BROKER": "\(folder):\(port)", "PGLEASE_PIPELINE_RETRY": "0.1",
             "PGLEASE_PIPELINE_RETRY_LIMIT": "0.5", "PGLEASE_PIPELINE_POLL": "0.1",
             "LOG_LEVEL": "debug",
@@ -193,6 +188,22 @@ final class PipelineFixture {
             """)
     }
 
+    /// A second destination, in the schema `second`, that takes the table too.
+    func secondDestination(_ table: String) throws {
+        try destination.sql(
+            destinationDatabase,
+            "CREATE SCHEMA second; CREATE TABLE second.\(table) (LIKE \(table) INCLUDING ALL)")
+        try source.sql(
+            config,
+            """
+            INSERT INTO destinations (id, name, type, config)
+            SELECT 2, 'second', type, config || '{"schema": "second"}' FROM destinations;
+            INSERT INTO pipelines_destination (id, pipeline_id, destination_id) VALUES (2, 1, 2);
+            INSERT INTO pipelines_destination_table_sync (pipeline_destination_id, table_name)
+            VALUES (2, '\(table)')
+            """)
+    }
+
     func rows(_ cluster: PipelineCluster, _ database: String, _ table: String) throws -> [[String?]]
     {
         try cluster.sql(database, "SELECT t::text FROM \(table) t ORDER BY t::text COLLATE \"C\"")
@@ -221,7 +232,7 @@ final class PipelineFixture {
     }
 
     func eventually(_ what: String, _ condition: () throws -> Bool) throws {
-        try PipelineFolder.eventually(what, { state() }, condition)
+        try Fixture.eventually(what, within: 40, { state() }, condition)
     }
 
     /// All values that the broker's console answers.

@@ -184,19 +184,7 @@ extension PipelineTests {
         func twoDestinations() throws {
             let world = try PipelineFixture()
             try world.table("items", "id int PRIMARY KEY, name text")
-            try world.destination.sql(
-                world.destinationDatabase,
-                "CREATE SCHEMA second; CREATE TABLE second.items (LIKE items INCLUDING ALL)")
-            try world.source.sql(
-                world.config,
-                """
-                INSERT INTO destinations (id, name, type, config)
-                SELECT 2, 'second', type, config || '{"schema": "second"}' FROM destinations;
-                INSERT INTO pipelines_destination (id, pipeline_id, destination_id)
-                VALUES (2, 1, 2);
-                INSERT INTO pipelines_destination_table_sync (pipeline_destination_id, table_name)
-                VALUES (2, 'items')
-                """)
+            try world.secondDestination("items")
             try world.startManager()
             try world.untilRunning()
             try world.source.run(world.sourceDatabase) { sql in

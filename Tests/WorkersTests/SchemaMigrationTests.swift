@@ -1,4 +1,5 @@
 import LeaseClient
+import PostgresFixture
 import Testing
 
 @testable import Workers

@@ -36,6 +36,7 @@ final class PollingReplicator {
                         try PolledTable(table, destination, source: source, target: client)
                     ))
             }
+            report.destinationWorks(destination.id)
         }
         let tables = polled.map { $0.2.description }.joined(separator: ", ")
         logger.warning(

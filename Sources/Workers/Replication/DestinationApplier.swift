@@ -235,6 +235,7 @@ final class DestinationApplier {
             guard changed == 0, let row = planned.missing else { return }
             if let isWanted = row.isWanted, try run(isWanted, planned.target) == 0 { return }
             missing.append(row)
+            if missing.count >= RowFetcher.rowLimit { throw Incomplete(rows: missing) }
         }
 
         /// The table's name belongs into the message: the server does not always say it.

@@ -101,6 +101,8 @@ final class LogicalReplicator {
                     schema: destination.schema, systemIdentifier: system.identifier,
                     slot: definition.source.slot, destination: destination.id))
             try withRetries(destination) { try applier.prepare(stop) }
+            // What an earlier process left there is over; if not, the next batch says so.
+            report.destinationWorks(destination.id)
             return applier
         }
     }
