@@ -275,13 +275,13 @@ extension PipelineTests {
             try cluster.sql(
                 "postgres",
                 """
-                CREATE TABLE feed (line text); CREATE PUBLICATION feed FOR TABLE feed;
-                SELECT pg_create_logical_replication_slot('feed', 'pgoutput')
+                CREATE TABLE feed (line text); CREATE PUBLICATION feed FOR TABLE feed
                 """)
+            try cluster.sql(
+                "postgres", "SELECT pg_create_logical_replication_slot('feed', 'pgoutput')")
             defer {
-                _ = try? cluster.sql(
-                    "postgres",
-                    "SELECT pg_drop_replication_slot('feed'); DROP TABLE feed CASCADE")
+                _ = try? cluster.sql("postgres", "SELECT pg_drop_replication_slot('feed')")
+                _ = try? cluster.sql("postgres", "DROP TABLE feed; DROP PUBLICATION feed")
             }
             let wakeup = Wakeup()
             let patience = Patience(until: .now.advanced(by: .seconds(60)))
