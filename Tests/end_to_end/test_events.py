@@ -214,6 +214,19 @@ def test_clients_that_are_refused_are_one_event_for_each_cause(make_broker):
     assert rows[0]["database"] == "nowhere"
 
 
+def test_what_a_stranger_wrote_does_not_steer_the_terminal(make_broker):
+    broker = make_broker(start=False)
+    broker.databases = {"app": broker.server()}
+    broker.write()
+    broker.start()
+    with pytest.raises(wire.Refused):
+        broker.wire("who\x1b[2J", "no\x07where\nelse", application_name="a\x9bb")
+    row = the_event(broker, "client_refused")
+    assert row["user"] == "who?[2J" and row["database"] == "no?where else"
+    assert row["application_name"] == "a?b"
+    assert not any(ord(letter) < 32 or 127 <= ord(letter) < 160 for letter in row["message"])
+
+
 def test_operators_orders(make_broker):
     broker = make_broker()
     broker.wire().close()

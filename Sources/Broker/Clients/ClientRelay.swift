@@ -393,7 +393,11 @@ extension Broker {
         if let peer = client.peer { metadata["client.pid"] = "\(peer.processID)" }
         if !client.user.isEmpty { metadata["user"] = "\(client.user)" }
         if !client.database.isEmpty { metadata["database"] = "\(client.database)" }
-        if !client.applicationName.isEmpty { metadata["application"] = "\(client.applicationName)" }
+        if !client.applicationName.isEmpty {
+            metadata["application"] = "\(client.applicationName)"
+        } else if let program = client.process?.program {
+            metadata["program"] = "\(program)"
+        }
         if let purpose = client.server?.explicit?.terms.purpose {
             metadata["lease.purpose"] = "\(purpose)"
         }

@@ -14,8 +14,9 @@ extension Broker {
         var incident = Incident(
             kind: kind, level: level, message: Self.eventText(message()), cause: cause)
         incident.pool = poolNumber
-        incident.database = pool?.database ?? client.map { Self.eventName($0.database) }
-        incident.user = pool?.user ?? client.map { Self.eventName($0.user) }
+        // Behind a "*" line a pool is called as its first client called it.
+        incident.database = (pool?.database ?? client?.database).map(Self.eventName)
+        incident.user = (pool?.user ?? client?.user).map(Self.eventName)
         if let client {
             incident.group = client.group.map { Self.eventName($0.name) }
             incident.applicationName = Self.eventName(client.applicationName)
@@ -28,12 +29,25 @@ extension Broker {
 
     /// A server's or a library's message may quote a connection string.
     private static func eventText(_ message: String) -> String {
-        String(SecretRedaction.redact(message).prefix(eventTextLimit))
+        oneLine(SecretRedaction.redact(message).prefix(eventTextLimit))
     }
 
     /// A name that a client gave itself may be as long as its startup packet.
     private static func eventName(_ name: String) -> String {
-        name.utf8.count <= eventNameLimit ? name : String(name.prefix(eventNameLimit))
+        oneLine(name.prefix(eventNameLimit))
+    }
+
+    /// What a stranger wrote must not steer the terminal that shows it.
+    private static func oneLine(_ text: Substring) -> String {
+        var shown = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            switch scalar.value {
+            case 0x09...0x0D: shown.append(" ")
+            case 0..<0x20, 0x7F..<0xA0: shown.append("?")
+            default: shown.append(scalar)
+            }
+        }
+        return String(shown)
     }
 
     private static let eventTextLimit = 1000
