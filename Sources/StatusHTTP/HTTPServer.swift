@@ -41,9 +41,10 @@ package final class HTTPServer: FileWatcherDelegate {
     /// When each connection must be done with what it does, by descriptor.
     private var deadlines: [Int32: Int64] = [:]
 
-    /// Listens before it returns. `mode` is that of a Unix socket's file.
+    /// Listens before it returns. `mode` and `group` are those of a Unix socket's file.
     package init(
-        loop: EventLoop, address: Listener.Address, mode: UInt16? = nil, limits: Limits = Limits(),
+        loop: EventLoop, address: Listener.Address, mode: UInt16? = nil, group: UInt32? = nil,
+        limits: Limits = Limits(),
         onError: @escaping (UVError) -> Void, handler: @escaping (HTTPRequest) -> HTTPResponse
     ) throws(UVError) {
         self.loop = loop
@@ -53,7 +54,7 @@ package final class HTTPServer: FileWatcherDelegate {
             try startDaemon()
             timer = try LoopTimer(loop: loop) { [unowned self] in self.proceed() }
             listener = try Listener(
-                loop: loop, address: address, backlog: 64, mode: mode,
+                loop: loop, address: address, backlog: 64, mode: mode, group: group,
                 onAccept: { [unowned self] in self.accepted($0) }, onError: onError)
         } catch {
             close()

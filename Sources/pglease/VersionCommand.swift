@@ -14,6 +14,7 @@ struct VersionCommand: ParsableCommand {
         Output.line("libpq   \(LibraryVersions.libpq ?? "unknown")")
         Output.line("libuv   \(LibraryVersions.libuv ?? "unknown")")
         Output.line("OpenSSL \(LibraryVersions.openSSL ?? "unknown")")
+        Output.line("libmicrohttpd \(LibraryVersions.libmicrohttpd ?? "unknown")")
     }
 
     private static var compiler: String {
@@ -35,6 +36,11 @@ private enum LibraryVersions {
             .map { String(cString: $0()) }
     }
 
+    static var libmicrohttpd: String? {
+        symbol("MHD_get_version", as: (@convention(c) () -> UnsafePointer<CChar>).self)
+            .map { String(cString: $0()) }
+    }
+
     static var openSSL: String? {
         let text = symbol(
             "OpenSSL_version", as: (@convention(c) (Int32) -> UnsafePointer<CChar>).self
@@ -51,7 +57,7 @@ private enum LibraryVersions {
 
     private static func symbol<Function>(_ name: String, as type: Function.Type) -> Function? {
         guard let address = dlsym(dlopen(nil, RTLD_NOW), name) else { return nil }
-        // SAFETY: the C declarations of these three functions have been stable for a decade.
+        // SAFETY: the C declarations of these functions have been stable for a decade.
         return unsafeBitCast(address, to: type)
     }
 }

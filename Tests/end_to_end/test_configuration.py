@@ -109,7 +109,7 @@ def test_help_shows_every_command():
 
 def test_version_names_what_it_is_made_of():
     shown = pglease("version", check=0).stdout.lower()
-    assert all(word in shown for word in ("pglease", "libpq", "libuv", "openssl"))
+    assert all(word in shown for word in ("pglease", "libpq", "libuv", "openssl", "libmicrohttpd"))
 
 
 def test_the_default_file_is_good():

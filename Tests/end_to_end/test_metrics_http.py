@@ -106,6 +106,24 @@ def comparable(row, without):
             if key not in without}
 
 
+def test_long_queues_are_cut(watched):
+    """A thousand waiters are listed, the others counted: the loop is not held up by who looks."""
+    broker, endpoint = watched({"default_pool_size": 1, "max_client_conn": 1100,
+                                "query_wait_timeout": 120})
+    with broker.wire() as holder:
+        holder.query("BEGIN")
+        waiters = [broker.wire() for _ in range(1005)]
+        for one in waiters:
+            one.send(wire.query("SELECT 1"))
+        eventually(lambda: broker.waiting() == 1005, 60)
+        document = eventually(lambda: (found := endpoint.stats())["waiters"] and found)
+        assert [row["place"] for row in document["waiters"]] == list(range(1, 1001))
+        assert document["not_listed"] == {"leases": 0, "waiters": 5}
+        assert len(broker.console("SHOW WAITERS")) == 1005
+        for one in waiters:
+            one.close()
+
+
 def test_history_is_a_ring_of_samples(watched):
     broker, endpoint = watched({"default_pool_size": 2})
     with broker.wire() as one:
@@ -364,10 +382,12 @@ def test_a_storm_of_scrapes_under_load(watched):
 
 def test_unix_socket(make_broker, run_program):
     broker = make_broker(start=False)
-    path = f"{broker.folder}/metrics.sock"
-    broker.set(metrics_listen=path)
+    # In a folder that the broker makes.
+    path = f"{broker.folder}/made/metrics.sock"
+    # Whoever may use the broker may read its figures.
+    broker.set(metrics_listen=path, unix_socket_mode="0770")
     broker.start()
-    assert stat.S_ISSOCK(os.stat(path).st_mode)
+    assert stat.S_ISSOCK(os.stat(path).st_mode) and os.stat(path).st_mode & 0o777 == 0o770
     done = run_program("curl", "-sS", "--fail", "--unix-socket", path, "http://localhost/stats.json")
     assert json.loads(done.stdout)["pid"] == broker.pid
     assert monitoring.Endpoint(path).metrics().get("pglease_ready") == 1

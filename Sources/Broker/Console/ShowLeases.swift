@@ -4,10 +4,13 @@ import PostgresWire
 
 /// SHOW LEASES and WAITERS: who holds what, and who wants it.
 extension Broker {
-    func showLeases(into rows: inout ConsoleRows) {
+    /// The oldest first. Returns how many there are, whatever the limit.
+    @discardableResult
+    func showLeases(into rows: inout ConsoleRows, limit: Int = .max) -> Int {
         let now = now
         let leased = servers.values.filter(\.isLeased).sorted { $0.leaseSince < $1.leaseSince }
-        for server in leased { rows.add { addLease(server, now, to: &$0) } }
+        for server in leased.prefix(limit) { rows.add { addLease(server, now, to: &$0) } }
+        return leased.count
     }
 
     private func addLease(_ server: ServerConnection, _ now: Instant, to row: inout ConsoleRows) {
@@ -59,10 +62,14 @@ extension Broker {
         }
     }
 
-    func showWaiters(into rows: inout ConsoleRows) {
+    /// By pool, the next one first. Returns how many there are, whatever the limit.
+    @discardableResult
+    func showWaiters(into rows: inout ConsoleRows, limit: Int = .max) -> Int {
         let now = now
+        var count = 0
         for pool in poolsInOrder {
-            for waiter in scheduler.waiters(of: pool.id) {
+            let waiters = scheduler.waiters(of: pool.id)
+            for waiter in waiters.prefix(max(0, limit - count)) {
                 let client = clients[waiter.client]
                 let hasDeadline = waiter.deadline.nanoseconds != .max
                 rows.add {
@@ -80,6 +87,8 @@ extension Broker {
                     addOwner(client, thread: client?.call?.terms.thread, to: &$0)
                 }
             }
+            count += waiters.count
         }
+        return count
     }
 }

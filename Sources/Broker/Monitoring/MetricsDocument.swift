@@ -2,26 +2,32 @@ import LeaseCore
 import LibUV
 import StatusHTTP
 
-/// `/metrics`: written from the broker's own figures, at most once in `freshness`, however many ask.
-struct MetricsCache {
+/// Documents that were written a moment ago: each is written at most once in `freshness`, however many ask.
+struct DocumentCache {
+    enum Document: Hashable {
+        case status
+        case metrics(MetricsText.Format)
+    }
+
     static let freshness: Int64 = 200_000_000
 
-    private var kept: [MetricsText.Format: (at: Int64, response: HTTPResponse)] = [:]
+    private var kept: [Document: (at: Int64, response: HTTPResponse)] = [:]
 
     mutating func response(
-        _ format: MetricsText.Format, now: Int64, make: () -> HTTPResponse
+        _ document: Document, now: Int64, make: () -> HTTPResponse
     ) -> HTTPResponse {
-        if let known = kept[format], now - known.at < Self.freshness { return known.response }
+        if let known = kept[document], now - known.at < Self.freshness { return known.response }
         let made = make()
-        kept[format] = (now, made)
+        kept[document] = (now, made)
         return made
     }
 }
 
+/// `/metrics`: written from the broker's own figures.
 extension Broker {
     func metrics(accept: String?) -> HTTPResponse {
         let format = MetricsText.Format(accept: accept)
-        return monitoring.cache.response(format, now: loop.now) {
+        return monitoring.cache.response(.metrics(format), now: loop.now) {
             var text = MetricsText(format)
             addBroker(to: &text)
             addPools(to: &text)

@@ -10,7 +10,7 @@ final class Monitoring {
     var address: MetricsAddress?
     var sampler: LoopTimer?
     var history = MonitoringHistory()
-    var cache = MetricsCache()
+    var cache = DocumentCache()
     var lag = LoopLag()
     /// Seconds since 1970.
     let startTime = Broker.wallClock()
@@ -61,8 +61,13 @@ extension Broker {
     }
 
     private func openMonitoring(_ address: MetricsAddress) throws(UVError) -> HTTPServer {
-        try HTTPServer(
-            loop: loop, address: address.listenerAddress, mode: 0o666,
+        // It may be the folder of the broker's own socket, which is made later.
+        if case .unix(let path) = address, let slash = path.lastIndex(of: "/") {
+            Self.makeFolder(String(path[..<slash]))
+        }
+        return try HTTPServer(
+            loop: loop, address: address.listenerAddress, mode: UInt16(settings.unixSocketMode),
+            group: settings.unixSocketGroup.flatMap(Self.groupID),
             onError: { [unowned self] error in
                 self.logger.error(
                     "accepting a connection of metrics_listen failed",
@@ -90,7 +95,8 @@ extension Broker {
         case "/metrics": metrics(accept: request.accept)
         case "/healthz": .text("ok")
         case "/readyz": answerReadiness()
-        case "/stats.json": statusDocument()
+        case "/stats.json":
+            monitoring.cache.response(.status, now: loop.now) { statusDocument() }
         default: .text("not found: /metrics, /healthz, /readyz, /stats.json", status: 404)
         }
     }

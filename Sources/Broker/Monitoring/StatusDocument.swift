@@ -6,13 +6,25 @@ import StatusHTTP
 extension Broker {
     func statusDocument() -> HTTPResponse {
         var json = JSONText()
+        var notListed = (leases: 0, waiters: 0)
         json.object { json in
             addBroker(to: &json)
             json.key("pools")
             addPools(to: &json)
             add("groups", .groups, to: &json) { showGroups(into: &$0) }
-            add("leases", .leases, to: &json) { showLeases(into: &$0) }
-            add("waiters", .waiters, to: &json) { showWaiters(into: &$0) }
+            add("leases", .leases, to: &json) {
+                notListed.leases = showLeases(into: &$0, limit: Self.rowsListed) - $0.count
+            }
+            add("waiters", .waiters, to: &json) {
+                notListed.waiters = showWaiters(into: &$0, limit: Self.rowsListed) - $0.count
+            }
+            json.key("not_listed")
+            json.object {
+                $0.key("leases")
+                $0.integer(notListed.leases)
+                $0.key("waiters")
+                $0.integer(notListed.waiters)
+            }
             add("locks", .locks, to: &json) { showLocks(into: &$0) }
             add("events", .events, to: &json) { showEvents(into: &$0) }
             json.key("history")
@@ -20,6 +32,9 @@ extension Broker {
         }
         return HTTPResponse(contentType: "application/json", body: json.bytes)
     }
+
+    /// Of leases and of waiters: writing more would hold up the loop. SHOW has all of them.
+    static let rowsListed = 1000
 
     private func addBroker(to json: inout JSONText) {
         let time = Self.wallClock()

@@ -3,6 +3,7 @@ import LeaseCore
 import LibUV
 import Logging
 import PostgresWire
+import StatusHTTP
 
 /// From start to end.
 extension Broker {
@@ -71,7 +72,8 @@ extension Broker {
 
     private func warnAboutLimits() {
         let servers = settings.maxServerConnections ?? settings.defaultPoolSize
-        let needed = settings.maxClientConn + servers + Self.ownDescriptors
+        let figures = settings.metricsListen == nil ? 0 : HTTPServer.Limits().connections
+        let needed = settings.maxClientConn + servers + figures + Self.ownDescriptors
         guard descriptorLimit < needed else { return }
         logger.warning(
             "the limit of open files is lower than max_client_conn needs",
@@ -236,12 +238,12 @@ extension Broker {
     }
 
     /// The socket's folder is made if its parent is there; what is wrong with it, bind will say.
-    private static func makeFolder(_ folder: String) {
+    static func makeFolder(_ folder: String) {
         guard folder.hasPrefix("/") else { return }
         _ = mkdir(folder, 0o755)
     }
 
-    private static func groupID(_ name: String) -> UInt32? {
+    static func groupID(_ name: String) -> UInt32? {
         if let number = UInt32(name) { return number }
         guard let entry = getgrnam(name) else { return nil }
         return entry.pointee.gr_gid
