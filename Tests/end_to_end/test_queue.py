@@ -52,6 +52,27 @@ def test_waiters_are_served_in_the_order_they_came(single):
         one.close()
 
 
+def test_who_comes_with_new_settings_keeps_the_lease_that_they_were_put_in_force_on(single):
+    """They go ahead alone, and are answered before the client's own words: that is no end of its lease."""
+    broker = single(groups={"everyone": "match=*"})
+    with broker.wire(application_name="known") as holder, \
+            broker.wire(application_name="never seen before") as first, \
+            broker.wire(application_name="known") as second:
+        holder.query("BEGIN")
+        first.send(wire.query("BEGIN"))
+        eventually(lambda: broker.waiting() == 1)
+        second.send(wire.query("BEGIN"))
+        eventually(lambda: broker.waiting() == 2)
+        before = int(broker.console("SHOW STATS_TOTALS")[0]["server_assignment_count"])
+        holder.query("COMMIT")
+        # The second one keeps what it gets: the first would wait for ever.
+        assert wire.kinds(first.until_ready()).endswith("CZ")
+        now = int(broker.console("SHOW STATS_TOTALS")[0]["server_assignment_count"])
+        assert now == before + 1
+        first.query("COMMIT")
+        assert wire.kinds(second.until_ready()).endswith("CZ")
+
+
 def test_a_waiter_is_served_as_soon_as_a_lease_ends(single):
     broker = single()
     holder, waiter = hold(broker), broker.wire()

@@ -126,6 +126,8 @@ extension Broker {
         server.pool.accept(profile)
         server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
         guard wasHeld, let client = server.client else { return }
+        // Nothing of the client's own is on its way: if the server dies now, another may have it.
+        server.hasSent = false
         guard let call = client.call else {
             queueToResume(client)
             return

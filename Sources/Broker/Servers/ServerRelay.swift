@@ -126,7 +126,11 @@ extension Broker {
             server.idleSince = now
         }
         // The profile went out in front of what the client sent, and is answered in front of it.
+        var begins = false
         if let answer = step.brokerAnswer, answer.query == .profile {
+            begins =
+                server.holdsClientBytes && client?.call == nil
+                && client?.pending.isEmpty == false
             profileAnswered(server, answer.error)
             guard server.phase != .closed, server.client === client else { return }
         }
@@ -155,6 +159,8 @@ extension Broker {
             brokerAnswered(server, answer.query, answer.error)
             return
         }
+        // What the client asked for goes out only now: its lease has not begun to be of use.
+        if begins { return }
         if server.isLeased { endLeaseIfOver(server) }
         if server.pool.areLeasesWatched { noteRest(server) }
     }
