@@ -100,14 +100,24 @@ def number(text):
 def test_every_figure_is_the_consoles(watched, postgres):
     """All that stands still while two clients hold and one waits; what is not compared is named."""
     broker, endpoint = watched(
-        {"default_pool_size": 2, "reserve_pool_size": 1, "max_db_connections": 7,
+        {"default_pool_size": 2, "reserve_pool_size": 0, "max_db_connections": 7,
          "max_user_connections": 9, "max_server_connections": 11, "lease_warn_after": "10ms",
          "query_wait_timeout": 60},
-        groups={"batch": "match=batch-* max_leases=5 min_leases=1", "web": "weight=3"})
-    with hold(broker, application_name="web") as first, hold(broker, application_name="batch-1"):
+        groups={"batch": "match=batch-* max_leases=5 min_leases=1", "web": "weight=3"}, start=False)
+    broker.databases = {"app": broker.server(), "second": broker.server(
+        dbname="app", reserve_pool_size=2, pool_size=3, pool_mode="session")}
+    broker.write()
+    broker.start()
+    with broker.wire(database="second") as other, hold(broker, application_name="web") as first, \
+            hold(broker, application_name="batch-1"):
+        other.query("SELECT 1")
         waiter = Waiting(broker, application_name="web")
         eventually(lambda: broker.waiting() == 1)
-        eventually(lambda: all(row["warned"] == "yes" for row in broker.console("SHOW LEASES")))
+        # A session's lease is none that one is warned of.
+        eventually(lambda: sorted((row["database"], row["warned"]) for row in broker.console(
+            "SHOW LEASES")) == [("app", "yes"), ("app", "yes"), ("second", "no")])
+        # Old enough that a figure of nothing shows.
+        eventually(lambda: int(broker.console("SHOW WAITERS")[0]["waited_us"]) > 1_500_000)
         seen = {}
 
         def agrees():

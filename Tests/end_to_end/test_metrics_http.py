@@ -462,6 +462,10 @@ def test_a_reload_that_cannot_listen_leaves_all_as_it_was(watched):
         assert f":{line}: metrics_listen" in str(refused.value)
         with pytest.raises(wire.Refused):
             broker.console(f"SET metrics_listen = '{place}'")
+    # The same port of an address that is not ours: the old place had to be left to try it.
+    broker.set(metrics_listen=f"192.0.2.1:{endpoint.address.split(':')[1]}")
+    with pytest.raises(wire.Refused):
+        broker.console("RELOAD")
     assert endpoint.get("/healthz").status == 200
     sizes = {row["key"]: row["value"] for row in broker.console("SHOW CONFIG")}
     assert sizes["default_pool_size"] == "10" and sizes["metrics_listen"] == endpoint.address
