@@ -6,7 +6,9 @@ import json
 import pytest
 
 from harness import direct, status_server, wire
+from harness.faucet import Faucet
 from harness.postgres import free_port
+from harness.waiting import eventually
 
 pytestmark = pytest.mark.pglease_only
 
@@ -42,7 +44,14 @@ def open_page(browser):
 
 
 @pytest.fixture
-def peer(request):
+def faucet(postgres):
+    one = Faucet(postgres.socket_path)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def peer():
     """Processes that hold and wait, each with an application_name and one connection."""
     made = []
 
@@ -153,7 +162,7 @@ def test_it_says_that_the_broker_is_gone_and_sees_it_come_back(watched, open_pag
     tab.complaints.clear()
 
 
-def test_a_session_holds_its_groups_cap_in_sight(watched, open_page, peer, postgres):
+def test_a_groups_cap_is_told(watched, open_page, peer, postgres):
     broker = watched()
     broker.groups = {"pipeline-*": "max_leases=1 min_leases=1"}
     broker.write()
@@ -170,3 +179,62 @@ def test_a_session_holds_its_groups_cap_in_sight(watched, open_page, peer, postg
     one.do("one.query('COMMIT')")
     two.answer()
     tab.until("document.querySelectorAll('#waiters tbody tr').length === 0")
+
+
+def test_a_lock_its_cycle_and_what_became_of_it(watched, open_page, peer):
+    broker = watched(default_pool_size=2)
+    one, two = peer(broker, "one"), peer(broker, "two")
+    for each, name in ((one, "one"), (two, "two")):
+        each.do(f"inner = wire.Wire(address).start('app', 'app', application_name={name!r})")
+        each.do(f"one.query(\"LEASE FOR 'outer.{name}' THREAD '7'\")")
+    one.start("inner.query(\"LEASE FOR 'inner.one' THREAD '7'\")")
+    tab = open_page(broker)
+    tab.until("document.querySelectorAll('#waiters tbody tr').length === 1")
+    # The youngest is refused with 40P01, and holds its outer lease still.
+    assert "inner.two" in two.do("str(inner.query(\"LEASE FOR 'inner.two' THREAD '7'\")[0].fields)")
+    tab.until("document.getElementById('verdict').innerText.includes('refused because of a pool lock (40P01)')")
+    assert "pool_lock_rejected" in column(tab, "events", "Kind")
+    # Refused is not locked any more: who was refused can give back.
+    eventually(lambda: not broker.console("SHOW LOCKS"))
+    tab.until("document.getElementById('locks-section').hidden")
+    two.do("one.query('LEASE RETURN')")
+    one.answer()
+    tab.until("document.querySelectorAll('#waiters tbody tr').length === 0")
+    # The kinds of event can be chosen.
+    tab.value("kind.value = 'pool_lock_rejected'; kind.dispatchEvent(new Event('change'))")
+    assert set(column(tab, "events", "Kind")) == {"pool_lock_rejected"}
+
+
+def test_a_suspected_lock_is_drawn(watched, open_page, peer, tmp_path):
+    broker = watched(default_pool_size=2)
+    one, two = peer(broker, "one"), peer(broker, "two")
+    for each in (one, two):
+        each.do("inner = wire.Wire(address).start('app', 'app')")
+        each.do("one.query('BEGIN')")
+        each.start("inner.query('SELECT 1')")
+    tab = open_page(broker)
+    tab.until("document.querySelectorAll('.lock li').length === 2")
+    assert "A pool lock is suspected in app/app" in tab.text("#verdict")
+    for each in (one, two):
+        assert f"pid {each.pid}" in tab.text(".lock")
+    assert "suspected" in tab.text(".lock h3") and "and waits" in tab.text(".lock li")
+    tab.screenshot(tmp_path / "lock.png")
+
+
+def test_a_database_that_is_down(watched, open_page, faucet):
+    broker = watched()
+    broker.databases = {"app": f"host=127.0.0.1 port={faucet.port}"}
+    broker.write()
+    broker.console("RELOAD")
+    with broker.wire() as one:
+        one.query("SELECT 1")
+        tab = open_page(broker)
+        assert "All is well" in tab.text("#verdict")
+        faucet.refuse()
+        one.send(wire.query("SELECT 1"))
+        tab.until("document.getElementById('verdict').innerText.includes('No connection to PostgreSQL for app/app')")
+        assert tab.value("verdict.className") == "error" and tab.value("document.title").endswith("waiting – pglease")
+        faucet.flow()
+        one.until_ready()
+        tab.until("document.getElementById('verdict').className !== 'error'")
+        assert "connect_recovered" in column(tab, "events", "Kind")

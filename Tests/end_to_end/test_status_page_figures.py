@@ -332,17 +332,25 @@ VERDICTS = {
         "warning", ["all 40 connections of the broker are in use (max_server_connections)"]),
     "database down": (
         {"pools": [pool(sv_active=0, sv_idle=0, sv_total=0, cl_waiting=2, maxwait=3)], "leases": [], "ready": False,
-         "events": [event(1, "connect_failed", "error", age_us=1500000, database="app", user="app",
+         "events": [event(1, "connect_failed", "warning", age_us=1500000, database="app", user="app",
                           message="connection refused")]},
-        "error", ["PostgreSQL cannot be reached for app/app, last tried 1.5 s ago: connection refused",
+        "error", ["No connection to PostgreSQL for app/app could be made, last tried 1.5 s ago: connection refused",
                   "has no connection to PostgreSQL yet"]),
     "database back": (
         {"events": [event(1, "connect_failed", "error", age_us=9500000, database="app", user="app"),
                     event(2, "connect_recovered", "info", age_us=500000, database="app", user="app")]},
         "good", ["All is well"]),
+    "database down again": (
+        {"events": [event(1, "connect_failed", "warning", age_us=500000, count=9, database="app", user="app"),
+                    event(2, "connect_recovered", "info", age_us=9500000, database="app", user="app")]},
+        "warning", ["No connection to PostgreSQL for app/app could be made"]),
+    "a client's mistake": (
+        {"pools": [pool(), pool("typo", sv_active=0, sv_idle=0, sv_total=0)],
+         "events": [event(1, "connect_failed", "error", age_us=500000, database="typo", user="app", message="3D000")]},
+        "warning", ["for typo/app could be made, last tried 500 ms ago: 3D000"]),
     "refused": (
         {"events": [event(1, "exhausted", "error", age_us=9000000, count=5, message="10 of 10 leased")]},
-        "error", ["5 requests refused in the last minute", "(53300): 10 of 10 leased"]),
+        "error", ["5 requests refused because the deadline passed or the queue was full (53300), the last 9.0 s ago: 10 of 10"]),
     "a leak": ({"leases": [lease(3, warned="yes", age_us=95000000)]},
                "warning", ["1 lease held for longer than lease_warn_after; longest: pid 4003 backfill, 1.6 min"]),
     "a certain lock": ({"locks": [link(1), link(2)]}, "error", ["Pool lock in app/app for 12 s", "raise reserve_pool_size"]),
@@ -350,7 +358,7 @@ VERDICTS = {
                          "warning", ["A pool lock is suspected in group etl of app/app"]),
     "many clients": ({"clients": {"connected": 950, "max": 1000}}, "warning", ["950 of 1,000 clients are connected."]),
     "no more clients": ({"clients": {"connected": 1000, "max": 1000}}, "error", ["new ones are refused"]),
-    "a refused reload": ({"events": [event(1), event(2, "reload_failed", "error", message="line 7")]},
+    "a refused reload": ({"events": [event(1), event(2, "reload_failed", "error", age_us=80000000, message="line 7")]},
                          "warning", ["The last RELOAD was refused", "line 7"]),
     "paused": ({"phase": "paused"}, "warning", ["Paused: clients wait until RESUME."]),
     "draining": ({"phase": "draining", "ready": False}, "warning", ["Draining: no new clients"]),
