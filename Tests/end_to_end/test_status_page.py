@@ -211,6 +211,7 @@ def test_a_suspected_lock_is_drawn(watched, open_page, peer, tmp_path):
     for each in (one, two):
         each.do("inner = wire.Wire(address).start('app', 'app')")
         each.do("one.query('BEGIN')")
+    for each in (one, two):
         each.start("inner.query('SELECT 1')")
     tab = open_page(broker)
     tab.until("document.querySelectorAll('.lock li').length === 2")
