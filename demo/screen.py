@@ -114,7 +114,8 @@ class Live:
     def _connections(self, width):
         seen = self.seen
         numbers = f"{seen.connections} of {self.limit}, most {seen.most}"
-        right, colour = f"{seen.leases} leases, {seen.waiting} waiting", "0"
+        leases = "1 lease" if seen.leases == 1 else f"{seen.leases} leases"
+        right, colour = f"{leases}, {seen.waiting} waiting", "0"
         if not seen.postgres_is_up:
             right, colour = "PostgreSQL is away", "31"
         words = "server connections"
