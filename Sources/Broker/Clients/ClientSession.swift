@@ -74,6 +74,12 @@ final class ClientSession: FileWatcherDelegate {
     /// When it began to wait, or sent its last message.
     var requestedAt: Instant
     var lastActivity: Instant
+    /// Since when its program uses the session without a pause (`LeaseRequest.useSince`), and whether
+    /// what it does next is a new use.
+    var useSince: Instant
+    var isUseOver = false
+    /// When it let go of its last lease; its login, if it had none.
+    var detachedAt: Instant
 
     init(
         id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, broker: Broker,
@@ -87,6 +93,8 @@ final class ClientSession: FileWatcherDelegate {
         connectedAt = now
         requestedAt = now
         lastActivity = now
+        useSince = now
+        detachedAt = now
     }
 
     var isOpen: Bool { phase != .closed && phase != .closing }

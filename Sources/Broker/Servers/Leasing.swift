@@ -16,19 +16,32 @@ extension Broker {
         let now = now
         client.requestedAt = since ?? now
         client.isWaiting = true
+        if since == nil { noteUse(of: client, now) }
         let wait = client.call?.terms.wait?.wholeNanoseconds ?? pool.queryWait
         let deadline = wait.map { client.requestedAt.advanced(by: $0) }
         var request = LeaseRequest(
             client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
             profile: client.profile, requiresProfile: pool.mode.pooling == .session,
             deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt,
-            peer: client.process?.id)
+            useSince: client.useSince, peer: client.process?.id)
         if let call = client.call {
             request.owner.thread = call.thread
             request.wantsHandOut = call.terms.isDirect && settings.directLease == .sameUID
         }
         post(.leaseRequested(request))
     }
+
+    /// A program that takes a session from its own pool may try it with a statement first; after a
+    /// transaction, or a pause, it has probably given the session back and taken it again.
+    private func noteUse(of client: ClientSession, _ now: Instant) {
+        let pause = now - client.detachedAt
+        if client.isUseOver || pause > Self.longestPauseInUse {
+            client.useSince = now
+        }
+        client.isUseOver = false
+    }
+
+    private static let longestPauseInUse = Duration.milliseconds(50)
 
     func withdraw(_ client: ClientSession) {
         guard client.isWaiting else { return }
@@ -57,6 +70,7 @@ extension Broker {
         server.transactionSince = nil
         server.querySince = nil
         server.idleSince = nil
+        server.hadTransaction = false
         server.hasSent = false
         server.fatal = nil
         server.wasWarnedAbout = false
@@ -183,6 +197,8 @@ extension Broker {
         client.server = nil
         server.client = nil
         client.lastActivity = now
+        client.detachedAt = client.lastActivity
+        client.isUseOver = server.hadTransaction || server.explicit != nil
         if server.watcher?.watched == [] { server.watcher?.watch(.readable) }
     }
 

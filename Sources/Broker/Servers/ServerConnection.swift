@@ -67,6 +67,8 @@ final class ServerConnection: FileWatcherDelegate {
     var transactionSince: Instant?
     var querySince: Instant?
     var idleSince: Instant?
+    /// A transaction block was open in this lease.
+    var hadTransaction = false
     var drainDeadline: Instant?
     /// A check or reset query must be answered by then.
     var resetDeadline: Instant?

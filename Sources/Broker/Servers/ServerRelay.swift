@@ -184,6 +184,7 @@ extension Broker {
             server.transactionSince = server.stream.isBusy ? now : nil
         }
         if !server.stream.isOwing { server.idleSince = now }
+        if server.stream.status != .idle { server.hadTransaction = true }
     }
 
     // MARK: To the server

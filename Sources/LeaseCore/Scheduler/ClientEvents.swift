@@ -51,7 +51,8 @@ extension Scheduler {
             let server = idleServer(pool, for: ServerNeed(of: request, now), now),
             !needsCheck(server, now)
         else { return false }
-        beginLease(server, request.client, request.owner, queue, now)
+        beginLease(
+            server, request.client, request.owner, queue, useSince: request.useSince, now)
         effects.append(
             .grant(
                 request.client, servers.id(server), servers.slots[server].lease!.id,
@@ -79,6 +80,7 @@ extension Scheduler {
         waiter.need = ServerNeed(of: request, now)
         waiter.deadline = request.deadline
         waiter.since = request.since
+        waiter.useSince = request.useSince
         let index = waiters.insert(waiter)
         setReminders(index, now)
         pools[pool].queue.insert(index, in: &waiters.slots)
@@ -158,6 +160,7 @@ extension Scheduler {
         case .dirty: servers.slots[index].needsReset = true
         case .broken: servers.slots[index].closeWhenFree = .broken
         }
+        if pools[pool].lock.since != nil { leaseEnded(lease, in: pool, now) }
         let wasAtCap = groups[group].isAtCap()
         endLease(index, pool, lease.queue, group)
         becomeFree(index, now, &effects)
@@ -170,7 +173,8 @@ extension Scheduler {
 
     @inline(__always)
     mutating func beginLease(
-        _ server: Int, _ client: ClientID, _ owner: OwnerKey, _ queue: Int, _ now: Instant
+        _ server: Int, _ client: ClientID, _ owner: OwnerKey, _ queue: Int, useSince: Instant,
+        _ now: Instant
     ) {
         let pool = servers.slots[server].pool
         let group = pools[pool].queue.queues[queue].group
@@ -180,7 +184,8 @@ extension Scheduler {
         pools[pool].queue.queues[queue].leases = held + 1
         groups[group].leases += 1
         servers.slots[server].lease = Lease(
-            id: LeaseID(nextLease), client: client, owner: owner, queue: queue)
+            id: LeaseID(nextLease), client: client, owner: owner, useSince: useSince,
+            queue: queue)
         nextLease += 1
         move(server, to: .leased, now)
     }

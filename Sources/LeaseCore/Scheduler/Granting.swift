@@ -173,9 +173,9 @@ extension Scheduler {
         let since = waiters.slots[waiter].since
         let waited = Self.waited(since: since, now)
         pools[pool].queue.useTurn(of: queue)
+        let useSince = waiters.slots[waiter].useSince
         dequeue(waiter)
-        beginLease(server, client, owner, queue, now)
-        restingLeases.noteRequest(server, servers.slots[server].lease!.id, at: since)
+        beginLease(server, client, owner, queue, useSince: useSince, now)
         effects.append(
             .grant(client, servers.id(server), servers.slots[server].lease!.id, waited: waited))
     }

@@ -115,6 +115,7 @@ extension Scheduler {
     /// Whether whoever holds this lease waits for ever, if the survey is right so far.
     private func isBlocked(_ server: Int, by survey: LockSurvey) -> Bool {
         let lease = servers.slots[server].lease!
+        let rests = restingLeases.since(server, lease.id)
         guard let waiting = survey.waiters[lease.owner.processID] else { return false }
         var waitsItself = false
         var mayWait = false
@@ -124,14 +125,15 @@ extension Scheduler {
                 // A thread that waits twice goes on with either.
                 if !isStuck(waiter, in: survey) { return false }
                 waitsItself = true
-            } else if !mayWait, owner.mayBeSameThread(as: lease.owner) {
+            } else if !mayWait, let rests, waiters.slots[waiter].since >= rests,
+                owner.mayBeSameThread(as: lease.owner)
+            {
+                // Its thread was heard of before it asked for one more.
                 mayWait = isStuck(waiter, in: survey)
             }
         }
         if waitsItself { return true }
-        guard survey.grade == .suspected, mayWait,
-            let since = restingLeases.since(server, lease.id)
-        else { return false }
+        guard survey.grade == .suspected, mayWait, let since = rests else { return false }
         let delay = lockDelay(servers.slots[server].pool)
         return survey.restedBefore.nanoseconds(since: since) >= delay
     }

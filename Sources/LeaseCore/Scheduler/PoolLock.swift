@@ -41,33 +41,23 @@ struct LockState {
     /// What was done about it.
     var lent = 0
     var rejected = 0
+    /// The chain of leases that is helped first, until it ends.
+    var chain: HelpedChain?
+    var ties = ThreadTies()
+    /// When a lease last came back.
+    var returnedAt = Instant.zero
 }
 
 /// Leases that rest, as the shell reported them, by server slot. Kept beside the slots, because
 /// only a pool that stands still needs it.
 struct RestingLeases {
     private var entries: [Int: (lease: LeaseID, since: Instant)] = [:]
-    /// When leases that were waited for had been asked for.
-    private var requests: [(lease: LeaseID, at: Instant)] = []
 
     mutating func begin(_ server: Int, _ lease: LeaseID, since: Instant) {
         entries[server] = (lease, since)
     }
 
     mutating func end(_ server: Int) { entries[server] = nil }
-
-    /// A lease that its client had waited for has begun.
-    @inline(__always)
-    mutating func noteRequest(_ server: Int, _ lease: LeaseID, at moment: Instant) {
-        while requests.count <= server { requests.append((LeaseID(0), .zero)) }
-        requests[server] = (lease, moment)
-    }
-
-    /// nil: it was granted at once.
-    func requestedAt(_ server: Int, _ lease: LeaseID) -> Instant? {
-        guard server < requests.count, requests[server].lease == lease else { return nil }
-        return requests[server].at
-    }
 
     /// Since when this lease rests; nil: it does not, or nobody looks.
     func since(_ server: Int, _ lease: LeaseID) -> Instant? {

@@ -41,9 +41,17 @@ extension Scheduler {
         let due = since.adding(lockDelay(pool))
         if due <= now {
             checkLock(pool, now, &effects)
-        } else if let present = deadlines.deadline(of: DeadlineToken(.lock, pool)), due < present {
-            deadlines.set(DeadlineToken(.lock, pool), at: due)
+        } else {
+            lookAgain(pool, at: due)
         }
+    }
+
+    /// If that is earlier than it would be anyway.
+    private mutating func lookAgain(_ pool: Int, at due: Instant) {
+        guard let present = deadlines.deadline(of: DeadlineToken(.lock, pool)), due < present else {
+            return
+        }
+        deadlines.set(DeadlineToken(.lock, pool), at: due)
     }
 
     mutating func leaseBecameBusy(_ server: ServerID, _ lease: LeaseID) {
@@ -111,19 +119,31 @@ extension Scheduler {
             return
         }
         announceLock(pool, grade, now, &effects)
-        if let waiter = firstToLendTo(pool, now) {
-            pools[pool].lock.favoured = Int32(waiter)
-            pools[pool].lock.lent += 1
-            let limits = pools[pool].limits
-            effects.append(
-                .reserveLent(
-                    pools[pool].id, to: waiters.slots[waiter].client, outOf: limits.lockReserve,
-                    alreadyLent: max(0, pools[pool].counts.leased - limits.size)))
-            settle(pool, now, &effects)
+        if let claim = firstToLendTo(pool, now) {
+            let due = standsStillSince(pool).adding(patience(claim, pool))
+            if due <= now {
+                lend(claim, pool, now, &effects)
+            } else {
+                lookAgain(pool, at: due)
+            }
         } else if grade == .certain, let waiter = youngestHolder(pool, group: nil) {
             pools[pool].lock.rejected += 1
             rejectForLock(waiter, describeLock(pool, grade), now, &effects)
         }
+    }
+
+    private mutating func lend(
+        _ claim: Claim, _ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        noteHelp(claim, pool, isLent: true)
+        pools[pool].lock.favoured = Int32(claim.waiter)
+        pools[pool].lock.lent += 1
+        let limits = pools[pool].limits
+        effects.append(
+            .reserveLent(
+                pools[pool].id, to: waiters.slots[claim.waiter].client, outOf: limits.lockReserve,
+                alreadyLent: max(0, pools[pool].counts.leased - limits.size)))
+        settle(pool, now, &effects)
     }
 
     private mutating func announceLock(
@@ -157,7 +177,7 @@ extension Scheduler {
     }
 
     /// A waiter that a connection of the reserve may be lent to now; nil: there is none, or no room.
-    private func firstToLendTo(_ pool: Int, _ now: Instant) -> Int? {
+    private func firstToLendTo(_ pool: Int, _ now: Instant) -> Claim? {
         let capacity = pools[pool].limits.size + pools[pool].limits.lockReserve
         let mayOpen =
             connectLimit(pool, now) > 0
@@ -246,13 +266,14 @@ extension Scheduler {
     ) {
         let size = pools[pool].limits.size
         while pools[pool].idle.count > 0, pools[pool].queue.count > 0,
-            let waiter = firstToHelp(pool, capacity: size, certainly: true),
-            let server = idleServer(pool, for: waiters.slots[waiter].need, now)
+            let claim = firstToHelp(pool, capacity: size, certainly: true),
+            let server = idleServer(pool, for: waiters.slots[claim.waiter].need, now)
         {
             if needsCheck(server, now) {
-                check(server, for: waiter, in: &plan, now, &effects)
+                check(server, for: claim.waiter, in: &plan, now, &effects)
             } else {
-                grant(waiter, server, now, &effects)
+                noteHelp(claim, pool, isLent: false)
+                grant(claim.waiter, server, now, &effects)
             }
         }
     }

@@ -90,6 +90,10 @@ package struct LeaseRequest: Sendable {
     /// When the client began to wait: earlier than `now` for a request that is made again because
     /// the server granted first was dead. Such a request goes to the front of its group.
     package var since: Instant
+    /// Since when the session is in use without a pause: its login, or the first request after it
+    /// was given back to the client's own pool. What the client's thread did before that, it did
+    /// with other sessions.
+    package var useSince: Instant
     /// The client's process, if connections may be confined to it; nil: it is given only ones that
     /// are not confined.
     package var peer: PeerID?
@@ -99,7 +103,8 @@ package struct LeaseRequest: Sendable {
 
     package init(
         client: ClientID, pool: PoolID, group: GroupID, owner: OwnerKey, profile: ProfileID,
-        requiresProfile: Bool, deadline: Instant, since: Instant, peer: PeerID? = nil
+        requiresProfile: Bool, deadline: Instant, since: Instant, useSince: Instant? = nil,
+        peer: PeerID? = nil
     ) {
         self.client = client
         self.pool = pool
@@ -109,6 +114,7 @@ package struct LeaseRequest: Sendable {
         self.requiresProfile = requiresProfile
         self.deadline = deadline
         self.since = since
+        self.useSince = useSince ?? since
         self.peer = peer
     }
 }

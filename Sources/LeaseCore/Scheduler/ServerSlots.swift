@@ -3,6 +3,8 @@ struct Lease {
     var id: LeaseID
     var client: ClientID
     var owner: OwnerKey
+    /// Since when its client's session was in use.
+    var useSince: Instant
     /// The group's queue in the server's pool.
     var queue: Int
 }

@@ -8,6 +8,7 @@ struct Waiter {
     var need = ServerNeed(profile: .serverDefault)
     var deadline = Instant.endOfTime
     var since = Instant.zero
+    var useSince = Instant.zero
     /// When it is told its place next, and how long it has waited then.
     var notifyAt = Instant.endOfTime
     var notifyInterval = Nanoseconds.never
