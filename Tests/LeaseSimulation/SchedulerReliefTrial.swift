@@ -4,81 +4,76 @@ import LeaseCore
 /// one before, from a pool that is too small for all of them. How much reserve does it take until
 /// all of them come to their end? `scripts/simulate --relief` prints it.
 package struct ReliefTrial {
-    package struct Setting {
-        package var depth = 3
-        /// Chains of every depth up to this one.
-        package var isMixed = false
-        package var threadsAreKnown = true
-        package var processes = 4
-        package var threadsPerProcess = 8
-        package var connections = 10
-        package var reserve = 3
-        /// Threads that come besides, for one chain each.
-        package var newcomersPerSecond = 0.0
-        /// Of these, so many in a hundred are of a process of their own.
-        package var strangersPerCent = 0
-
-        package init() {}
-    }
-
-    package struct Result {
-        package var chains = 0
-        package var locks = 0
-        package var lent = 0
-        package var lockRejections = 0
-        package var deadlineRejections = 0
-        package var mostLeased = 0
-        package var longestLock = Duration.zero
-
-        package init() {}
-    }
-
     private enum Action {
         case event(SchedulerEvent)
         case begins(Int)
-        /// The query of this level is answered: the lease rests.
-        case rests(Int, chain: Int)
-        /// The thread goes on: with the next level, or back.
+        /// The thread's request arrives.
+        case requests(Int, chain: Int)
+        /// The statement that tries a new session is answered: its lease is over.
+        case isTried(Int, chain: Int)
+        /// All that the thread sent is answered: the lease rests.
+        case rests(Int, chain: Int, isOpening: Bool)
+        case works(Int, chain: Int)
+        /// The thread goes on: with one more lease, or one less.
         case goesOn(Int, chain: Int)
-        case givesBack(Int, chain: Int)
     }
 
     private struct Held {
+        var session: Int
         var server: ServerID
         var lease: LeaseID
         var restsSince: Instant?
     }
 
+    private enum Step { case open, close }
+
     private struct Worker {
         var process: Int32
         var thread: UInt64?
         var isNewcomer = false
+        var isShort = false
         var chain = 0
-        var depth = 0
+        /// What is still to do, last first.
+        var script: [Step] = []
+        var hasFailed = false
         var held: [Held] = []
+        /// The session that it waits with, and whether that is to be tried first.
+        var session = -1
+        var isTrying = false
     }
 
-    private static let deadline = Duration.seconds(3)
-    private static let connectTime = Duration.milliseconds(6)
-    private static let levels = 6
+    /// A client's session: the slot of its `ClientID`.
+    private struct Session {
+        var worker: Int
+        var generation: UInt32 = 0
+        var useSince = Instant.zero
+    }
 
-    private let setting: Setting
+    private static let connectTime = Duration.milliseconds(6)
+    private static let loginTime = Duration.microseconds(700)
+
+    private let setting: ReliefSetting
     private var scheduler: Scheduler
     private var random: SeededGenerator
     private var timeline = Timeline<Action>()
     private var now = Instant(nanoseconds: 1_000_000_000)
     private var workers: [Worker] = []
+    private var sessions: [Session] = []
+    private var closedSessions: [Int] = []
+    /// Idle sessions of each process' own pool, the one that was given back last behind.
+    private var idleSessions: [Int32: [Int]] = [:]
+    /// When the lock of a process' own pool is free.
+    private var poolFreeAt: [Int32: Instant] = [:]
     private var isWatched = false
-    private var requests: UInt32 = 0
-    private var result = Result()
+    private var result = ReliefResult()
 
-    package init(_ setting: Setting, seed: UInt64) {
+    package init(_ setting: ReliefSetting, seed: UInt64) {
         self.setting = setting
         scheduler = Scheduler(policy: BrokerPolicy(), seed: seed)
         random = SeededGenerator(seed: seed)
     }
 
-    package mutating func run(for duration: Duration) -> Result {
+    package mutating func run(for duration: Duration) -> ReliefResult {
         let end = now + duration
         send(.groupOpened(GroupID(0), GroupPolicy()))
         var policy = PoolPolicy(size: setting.connections)
@@ -110,6 +105,7 @@ package struct ReliefTrial {
         let thread = setting.threadsAreKnown ? UInt64(workers.count) : nil
         workers.append(Worker(process: process, thread: thread, isNewcomer: isNew))
         let worker = workers.count - 1
+        workers[worker].isShort = isNew && isLikely(setting.shortPerCent)
         timeline.add(.begins(worker), at: moment ?? after(.milliseconds(20)))
     }
 
@@ -121,7 +117,7 @@ package struct ReliefTrial {
             let pause = 2_000_000_000 / setting.newcomersPerSecond
             moment = moment.advanced(by: Int64(Double.random(in: 0...pause, using: &random)))
             var process = Int32.random(in: 1...Int32(setting.processes), using: &random)
-            if Int.random(in: 0..<100, using: &random) < setting.strangersPerCent {
+            if isLikely(setting.strangersPerCent) {
                 stranger += 1
                 process = stranger
             }
@@ -129,9 +125,15 @@ package struct ReliefTrial {
         }
     }
 
+    private mutating func isLikely(_ perCent: Int) -> Bool {
+        perCent > 0 && Int.random(in: 0..<100, using: &random) < perCent
+    }
+
     private mutating func after(_ mean: Duration) -> Instant {
         let most = Double(mean.wholeNanoseconds) * 2
-        return now.advanced(by: Int64(Double.random(in: 0...most, using: &random)))
+        var pause = Double.random(in: 0...most, using: &random)
+        if setting.isUneven, isLikely(3) { pause += Double.random(in: 0...40e6, using: &random) }
+        return now.advanced(by: Int64(pause))
     }
 
     // MARK: Threads
@@ -139,63 +141,137 @@ package struct ReliefTrial {
     private mutating func act(_ action: Action) {
         switch action {
         case .event(let event): send(event)
-        case .begins(let worker):
-            workers[worker].chain += 1
-            workers[worker].depth =
-                setting.isMixed ? Int.random(in: 1...setting.depth, using: &random) : setting.depth
-            ask(worker)
-        case .rests(let worker, let chain):
-            guard workers[worker].chain == chain, let last = workers[worker].held.last else {
-                return
-            }
-            workers[worker].held[workers[worker].held.count - 1].restsSince = now
-            if isWatched { send(.leaseBecameIdle(last.server, last.lease, since: now)) }
-            timeline.add(.goesOn(worker, chain: chain), at: after(.microseconds(500)))
-        case .goesOn(let worker, let chain):
-            guard workers[worker].chain == chain else { return }
-            if workers[worker].held.count < workers[worker].depth {
-                ask(worker)
+        case .begins(let worker): begin(worker)
+        case .requests(let worker, let chain) where workers[worker].chain == chain:
+            request(worker)
+        case .isTried(let worker, let chain) where workers[worker].chain == chain:
+            let tried = workers[worker].held.removeLast()
+            send(.leaseReturned(tried.server, .clean, profile: .serverDefault))
+            workers[worker].isTrying = false
+            timeline.add(.requests(worker, chain: chain), at: after(.microseconds(500)))
+        case .rests(let worker, let chain, let isOpening) where workers[worker].chain == chain:
+            rest(worker)
+            if isOpening {
+                timeline.add(.works(worker, chain: chain), at: after(.microseconds(200)))
             } else {
-                result.chains += 1
-                giveBack(worker, chain: chain)
+                timeline.add(.goesOn(worker, chain: chain), at: after(.microseconds(500)))
             }
-        case .givesBack(let worker, let chain): giveBack(worker, chain: chain)
+        case .works(let worker, let chain) where workers[worker].chain == chain:
+            work(worker)
+            timeline.add(
+                .rests(worker, chain: chain, isOpening: false), at: after(.milliseconds(2)))
+        case .goesOn(let worker, let chain) where workers[worker].chain == chain: goOn(worker)
+        case .requests, .isTried, .rests, .works, .goesOn: break
         }
     }
 
-    private mutating func ask(_ worker: Int) {
-        requests += 1
-        let slot = UInt32(worker * Self.levels + workers[worker].held.count)
-        send(
-            .leaseRequested(
-                LeaseRequest(
-                    client: ClientID(slot: slot, generation: requests), pool: PoolID(0),
-                    group: GroupID(0),
-                    owner: OwnerKey(
-                        processID: workers[worker].process, thread: workers[worker].thread),
-                    profile: .serverDefault, requiresProfile: false, deadline: now + Self.deadline,
-                    since: now)))
+    private mutating func begin(_ worker: Int) {
+        workers[worker].chain += 1
+        workers[worker].hasFailed = false
+        var depth = setting.depth
+        if setting.isMixed { depth = Int.random(in: 1...depth, using: &random) }
+        if workers[worker].isShort { depth = 1 }
+        var steps = [Step.open]
+        if setting.hasLeaf, depth > 1 { steps += [.open, .close] }
+        steps += Array(repeating: .open, count: depth - 1)
+        steps += Array(repeating: .close, count: depth)
+        workers[worker].script = steps.reversed()
+        goOn(worker)
     }
 
-    /// The innermost lease first, each with its COMMIT.
-    private mutating func giveBack(_ worker: Int, chain: Int) {
-        guard workers[worker].chain == chain else { return }
-        guard let last = workers[worker].held.popLast() else {
+    private mutating func goOn(_ worker: Int) {
+        switch workers[worker].script.popLast() {
+        case .open: takeSession(worker)
+        case .close: giveBack(worker)
+        case nil:
+            if !workers[worker].hasFailed { result.chains += 1 }
             if !workers[worker].isNewcomer {
                 timeline.add(.begins(worker), at: after(.milliseconds(20)))
             }
-            return
         }
+    }
+
+    /// One at a time in a process of fresh sessions: a login is made under the lock of its pool.
+    private mutating func takeSession(_ worker: Int) {
+        let process = workers[worker].process
+        var moment = max(now, poolFreeAt[process] ?? now)
+        let idle = idleSessions[process]?.popLast()
+        let session = idle ?? newSession()
+        sessions[session].worker = worker
+        sessions[session].useSince = moment
+        if setting.sessions == .fresh {
+            if idle == nil {
+                moment = moment + Self.loginTime
+                poolFreeAt[process] = moment
+            }
+            workers[worker].isTrying = true
+        }
+        workers[worker].session = session
+        timeline.add(.requests(worker, chain: workers[worker].chain), at: moment)
+    }
+
+    private mutating func newSession() -> Int {
+        if let reused = closedSessions.popLast() {
+            sessions[reused].generation += 1
+            return reused
+        }
+        sessions.append(Session(worker: 0))
+        return sessions.count - 1
+    }
+
+    private mutating func endUse(of session: Int, by process: Int32) {
+        if setting.sessions == .kept || idleSessions[process, default: []].isEmpty {
+            idleSessions[process, default: []].append(session)
+        } else {
+            closedSessions.append(session)
+        }
+    }
+
+    private mutating func request(_ worker: Int) {
+        let session = sessions[workers[worker].session]
+        let client = ClientID(
+            slot: UInt32(workers[worker].session), generation: session.generation)
+        send(
+            .leaseRequested(
+                LeaseRequest(
+                    client: client, pool: PoolID(0), group: GroupID(0),
+                    owner: OwnerKey(
+                        processID: workers[worker].process, thread: workers[worker].thread),
+                    profile: .serverDefault, requiresProfile: false, deadline: now + setting.deadline,
+                    since: now, useSince: session.useSince)))
+    }
+
+    private mutating func rest(_ worker: Int) {
+        guard let last = workers[worker].held.last else { return }
+        workers[worker].held[workers[worker].held.count - 1].restsSince = now
+        if isWatched { send(.leaseBecameIdle(last.server, last.lease, since: now)) }
+    }
+
+    private mutating func work(_ worker: Int) {
+        guard let last = workers[worker].held.last else { return }
+        workers[worker].held[workers[worker].held.count - 1].restsSince = nil
         if isWatched { send(.leaseBecameBusy(last.server, last.lease)) }
-        send(.leaseReturned(last.server, .clean, profile: .serverDefault))
-        timeline.add(.givesBack(worker, chain: chain), at: after(.microseconds(300)))
+    }
+
+    /// The innermost lease first, each with its COMMIT.
+    private mutating func giveBack(_ worker: Int) {
+        work(worker)
+        if let last = workers[worker].held.popLast() {
+            endUse(of: last.session, by: workers[worker].process)
+            send(.leaseReturned(last.server, .clean, profile: .serverDefault))
+        }
+        timeline.add(
+            .goesOn(worker, chain: workers[worker].chain), at: after(.microseconds(300)))
     }
 
     /// An error: everything it holds is rolled back, and it tries again.
     private mutating func fail(_ worker: Int) {
         workers[worker].chain += 1
-        let chain = workers[worker].chain
-        timeline.add(.givesBack(worker, chain: chain), at: after(.microseconds(300)))
+        workers[worker].hasFailed = true
+        workers[worker].script = Array(repeating: .close, count: workers[worker].held.count)
+        endUse(of: workers[worker].session, by: workers[worker].process)
+        timeline.add(
+            .goesOn(worker, chain: workers[worker].chain), at: after(.microseconds(300)))
     }
 
     // MARK: The scheduler's shell
@@ -218,18 +294,14 @@ package struct ReliefTrial {
             timeline.add(.event(.resetSucceeded(server, profile: .serverDefault)), at: now)
         case .validateServer(let server):
             timeline.add(.event(.validationSucceeded(server)), at: now)
-        case .grant(let client, let server, let lease, _):
-            let worker = Int(client.slot) / Self.levels
-            workers[worker].held.append(Held(server: server, lease: lease))
-            timeline.add(
-                .rests(worker, chain: workers[worker].chain), at: after(.milliseconds(2)))
+        case .grant(let client, let server, let lease, _): granted(client, server, lease)
         case .reject(let client, let rejection):
             if case .poolLock = rejection.cause {
                 result.lockRejections += 1
             } else {
                 result.deadlineRejections += 1
             }
-            fail(Int(client.slot) / Self.levels)
+            fail(sessions[Int(client.slot)].worker)
         case .watchLeases: watch()
         case .unwatchLeases: isWatched = false
         case .poolLocked: result.locks += 1
@@ -239,6 +311,19 @@ package struct ReliefTrial {
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
             .poolPaused:
             break
+        }
+    }
+
+    private mutating func granted(_ client: ClientID, _ server: ServerID, _ lease: LeaseID) {
+        let worker = sessions[Int(client.slot)].worker
+        let chain = workers[worker].chain
+        workers[worker].held.append(
+            Held(session: Int(client.slot), server: server, lease: lease))
+        if workers[worker].isTrying {
+            timeline.add(.isTried(worker, chain: chain), at: after(.microseconds(300)))
+        } else {
+            timeline.add(
+                .rests(worker, chain: chain, isOpening: true), at: after(.microseconds(200)))
         }
     }
 

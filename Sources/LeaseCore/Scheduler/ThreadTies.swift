@@ -39,7 +39,8 @@ struct ThreadTies {
     }
 
     /// The last that was seen of this use's thread before a moment, if its lease rests since `rest`.
-    func lastSign(of use: SessionUse, restingSince rest: Instant, before moment: Instant) -> Instant {
+    func lastSign(of use: SessionUse, restingSince rest: Instant, before moment: Instant) -> Instant
+    {
         guard let heard = heardOf[use], heard <= moment else { return rest }
         return max(rest, heard)
     }

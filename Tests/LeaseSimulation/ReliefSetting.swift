@@ -1,0 +1,51 @@
+import LeaseCore
+
+/// What a `ReliefTrial` tries: who comes, with what kind of sessions, to which pool.
+package struct ReliefSetting {
+    /// The client's own pool of sessions, from which a thread takes one for each lease.
+    package enum Sessions: Sendable {
+        /// Sessions stay open, and any that is idle is taken (psycopg 3's pool, most others).
+        case kept
+        /// A new session for nearly every lease, tried with a statement of its own first, closed
+        /// afterwards; one stays idle. Logins take turns at the pool's lock (psycopg2's pool with
+        /// min 1, as the first user has it).
+        case fresh
+    }
+
+    package var depth = 3
+    /// Chains of every depth up to this one.
+    package var isMixed = false
+    /// Besides its chain, the outermost lease's thread takes one that it gives back at once.
+    package var hasLeaf = false
+    package var threadsAreKnown = true
+    package var sessions = Sessions.kept
+    /// Now and then a thread does not get its turn for some ten milliseconds.
+    package var isUneven = false
+    package var processes = 4
+    package var threadsPerProcess = 8
+    package var connections = 10
+    package var deadline = Duration.seconds(10)
+    package var reserve = 3
+    /// Threads that come besides, for one chain each.
+    package var newcomersPerSecond = 0.0
+    /// Of these, so many in a hundred are of a process of their own.
+    package var strangersPerCent = 0
+    /// Of these, so many in a hundred take one lease only.
+    package var shortPerCent = 0
+
+    package init() {}
+}
+
+package struct ReliefResult: Equatable {
+    package var chains = 0
+    package var locks = 0
+    package var lent = 0
+    package var lockRejections = 0
+    package var deadlineRejections = 0
+    package var mostLeased = 0
+    package var longestLock = Duration.zero
+
+    package var errors: Int { lockRejections + deadlineRejections }
+
+    package init() {}
+}
