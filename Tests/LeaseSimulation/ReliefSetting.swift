@@ -22,9 +22,11 @@ package struct ReliefSetting {
     /// Now and then a thread does not get its turn for some ten milliseconds.
     package var isUneven = false
     package var processes = 4
+    /// Between a thread's chains, on average.
+    package var pause = Duration.milliseconds(20)
     package var threadsPerProcess = 8
     package var connections = 10
-    package var deadline = Duration.seconds(10)
+    package var deadline = Duration.seconds(5)
     package var reserve = 3
     /// Threads that come besides, for one chain each.
     package var newcomersPerSecond = 0.0

@@ -106,7 +106,7 @@ package struct ReliefTrial {
         workers.append(Worker(process: process, thread: thread, isNewcomer: isNew))
         let worker = workers.count - 1
         workers[worker].isShort = isNew && isLikely(setting.shortPerCent)
-        timeline.add(.begins(worker), at: moment ?? after(.milliseconds(20)))
+        timeline.add(.begins(worker), at: moment ?? after(setting.pause))
     }
 
     private mutating func planNewcomers(until end: Instant) {
@@ -186,7 +186,7 @@ package struct ReliefTrial {
         case nil:
             if !workers[worker].hasFailed { result.chains += 1 }
             if !workers[worker].isNewcomer {
-                timeline.add(.begins(worker), at: after(.milliseconds(20)))
+                timeline.add(.begins(worker), at: after(setting.pause))
             }
         }
     }
@@ -237,7 +237,8 @@ package struct ReliefTrial {
                     client: client, pool: PoolID(0), group: GroupID(0),
                     owner: OwnerKey(
                         processID: workers[worker].process, thread: workers[worker].thread),
-                    profile: .serverDefault, requiresProfile: false, deadline: now + setting.deadline,
+                    profile: .serverDefault, requiresProfile: false,
+                    deadline: now + setting.deadline,
                     since: now, useSince: session.useSince)))
     }
 

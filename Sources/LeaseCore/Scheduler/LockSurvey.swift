@@ -11,6 +11,8 @@ struct LockSurvey {
     fileprivate(set) var groups: [Bool]
     /// Waiters by process, of processes that hold something.
     fileprivate var waiters: [Int32: [Int]] = [:]
+    /// Uses of sessions that somebody who waits seems to be nested in.
+    fileprivate var waitedFor: Set<SessionUse> = []
 }
 
 extension OwnerKey {
@@ -40,6 +42,7 @@ extension Scheduler {
     func survey(_ grade: PoolLock.Grade, _ now: Instant) -> LockSurvey {
         var survey = LockSurvey(
             grade: grade, restedBefore: now, pools: jammedPools(now), groups: jammedGroups())
+        if grade == .suspected { survey.waitedFor = waitedFor() }
         var holders: Set<Int32> = []
         var leases: [Int] = []
         for index in servers.slots.indices where servers.slots[index].state == .leased {
@@ -69,6 +72,20 @@ extension Scheduler {
             }
         }
         return survey
+    }
+
+    /// In pools that are being relieved.
+    private func waitedFor() -> Set<SessionUse> {
+        var found: Set<SessionUse> = []
+        for pool in pools.live where pools[pool].lock.since != nil {
+            let ties = guessTies(pool)
+            forEachWaiter(of: pool) { waiter in
+                let slot = waiters.slots[waiter]
+                let use = SessionUse(client: slot.client, since: slot.useSince)
+                if let parent = ties.parents[use] { found.insert(parent) }
+            }
+        }
+        return found
     }
 
     func forEachWaiter(of pool: Int, _ body: (Int) -> Void) {
@@ -134,6 +151,9 @@ extension Scheduler {
         }
         if waitsItself { return true }
         guard survey.grade == .suspected, mayWait, let since = rests else { return false }
+        if survey.waitedFor.contains(SessionUse(client: lease.client, since: lease.useSince)) {
+            return true
+        }
         let delay = lockDelay(servers.slots[server].pool)
         return survey.restedBefore.nanoseconds(since: since) >= delay
     }

@@ -24,12 +24,14 @@ struct Claim {
 
     /// The thread that was helped goes first, until its leases are back: whoever else got a
     /// connection of the reserve would keep it, and wait for one more. Then who holds most: it is
-    /// nearest to its end, and gives back most. Then the newest: in a locked process only the
+    /// nearest to its end, and gives back most. Then the oldest where a pause says that it holds
+    /// something, so that nobody waits too long; else the newest: in a locked process only the
     /// thread that was let go last can come with a new request.
     func comesBefore(_ other: Claim) -> Bool {
         if (evidence == .process) != (other.evidence == .process) { return evidence > .process }
         if isOfChain != other.isOfChain { return isOfChain }
         if held != other.held { return held > other.held }
+        if evidence == .pause, other.evidence == .pause { return since < other.since }
         if useSince != other.useSince { return useSince > other.useSince }
         return since >= other.since
     }

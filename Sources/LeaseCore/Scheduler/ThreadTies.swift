@@ -102,7 +102,7 @@ extension Scheduler {
     }
 
     /// Threads of a busy process take turns, also at the lock of their pool of sessions.
-    private var longestPauseBeforeAsking: Int64 { 300_000_000 }
+    private var longestPauseBeforeAsking: Int64 { 50_000_000 }
 }
 
 /// A lease that rests, with the use that holds it.

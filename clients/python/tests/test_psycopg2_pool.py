@@ -1,5 +1,7 @@
 """psycopg2: what a lease is, what its connection is like, how it comes back."""
 
+import threading
+
 import psycopg2
 import psycopg2.extensions
 import psycopg2.extras
@@ -11,7 +13,7 @@ from conftest import leases
 from harness.waiting import eventually
 from pglease import psycopg2_pool
 from pglease._psycopg2_link import Psycopg2Link
-from programs import elsewhere
+from programs import elsewhere, in_threads
 
 
 def value(connection, statement, arguments=None):
@@ -337,11 +339,42 @@ def test_the_pools_own_bound_names_the_holders(make_pool, way):
     pool = make_pool(way, maxconn=1)
     with pool.lease("the.only"):
         with pytest.raises(psycopg2_pool.LeaseExhausted) as caught:
-            pool.getconn(wait=0)
+            elsewhere(pool.getconn, wait=0)
         assert [one.purpose for one in caught.value.holders] == ["the.only"]
         assert "the.only" in str(caught.value)
     with pool.lease():
         pass
+
+
+def test_threads_that_nest_leases_do_not_wait_for_each_other_in_the_process(
+        make_broker, closing, way):
+    """maxconn leases are held, every holder wants one more, and so on: the broker has room."""
+    threads = 6
+    broker = make_broker({"default_pool_size": "18", "reserve_pool_size": "0"}, tcp=True)
+    pool = closing(psycopg2_pool.LeasePool(0, threads, way.dsn(broker), direct=way.direct))
+    all_hold_one = threading.Barrier(threads)
+
+    def nest(_):
+        with pool.lease("outer"):
+            all_hold_one.wait(30)
+            with pool.lease("middle"), pool.lease("inner") as connection:
+                assert value(connection, "SELECT 1") == 1
+
+    in_threads(threads, nest)
+    eventually(lambda: not leases(broker), 10)
+
+
+def test_a_full_broker_bounds_a_thread_that_goes_past_maxconn(broker, make_pool, way):
+    pool = make_pool(way, maxconn=1)
+    held = [elsewhere(pool.getconn)]
+    with pytest.raises(psycopg2_pool.LeaseExhausted):
+        pool.getconn(wait=0)  # Holds none: the pool's own bound.
+    pool.putconn(held.pop())
+    held = [pool.getconn(wait=5) for _ in range(3)]
+    with pytest.raises(psycopg2_pool.PoolError):
+        pool.getconn(wait=0.1)  # The broker has three.
+    for one in held:
+        pool.putconn(one)
 
 
 def test_many_rows_and_copy(make_pool, way, table):

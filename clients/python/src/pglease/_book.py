@@ -41,7 +41,9 @@ class Loan(Generic[C]):
 
 
 class Book(Generic[C]):
-    """Turns are given first in, first out, and at most `size` are out at a time.
+    """Turns are given first in, first out, and at most `size` are out at a time; beyond that, only to
+    a thread that holds a lease already. If it queued here, behind those who wait for what it
+    holds, none of them would go on; in the broker's queue a pool lock is noticed.
 
     The lock is held for a few instructions at a time, never while anything waits, connects or
     speaks. The garbage collector may find a forgotten connection at any instruction, also at one
@@ -61,10 +63,11 @@ class Book(Generic[C]):
 
     # Turns.
 
-    def enter(self, ticket: Ticket) -> bool:
+    def enter(self, ticket: Ticket, thread: Optional[str] = None) -> bool:
         """True when the turn is had at once; otherwise the ticket is in the queue."""
         with self._lock:
-            if self.closed or (self.taken < self.size and not self._queue):
+            if (self.closed or (self.taken < self.size and not self._queue)
+                    or self._holds_a_lease(thread)):
                 self.taken += 1
                 entered = True
             else:
@@ -72,6 +75,10 @@ class Book(Generic[C]):
                 entered = False
         self._reap()
         return entered
+
+    def _holds_a_lease(self, thread: Optional[str]) -> bool:
+        return thread is not None and any(
+            loan.request.thread == thread for loan in self._loans.values())
 
     def give_up(self, ticket: Ticket) -> bool:
         """Leaves the queue. False: the turn came in the meantime, and must be used or left."""

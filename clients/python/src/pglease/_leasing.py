@@ -24,7 +24,8 @@ T = TypeVar("T")
 class Leasing(ABC, Generic[C]):
     """The part of a pool that does not depend on the driver.
 
-    A lease is a turn in this process (at most `size`, first come first served), a connection to the
+    A lease is a turn in this process (at most `size`, first come first served; at once for a thread
+    that has one), a connection to the
     broker (an idle one, or a new one), and the broker's grant on it. The three are had one after the
     other within one deadline, and given up together.
     """
@@ -66,7 +67,7 @@ class Leasing(ABC, Generic[C]):
     async def _turn(self, request: Request) -> None:
         book = self.book
         ticket = self.waits.ticket()
-        if not book.enter(ticket):
+        if not book.enter(ticket, request.thread):
             try:
                 granted = await self.waits.turn(ticket, request.left)
             except BaseException:

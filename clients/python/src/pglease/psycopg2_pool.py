@@ -85,7 +85,8 @@ class LeasePool:
     """A `psycopg2.pool.ThreadedConnectionPool` whose connections lease from the broker.
 
     `minconn` connections to the broker are opened at once, at most `maxconn` leases are out at a
-    time; who wants one more waits its turn. The rest of the arguments are `psycopg2.connect`'s, with
+    time; who wants one more waits its turn. A thread that holds one already goes past `maxconn`: it
+    waits for the broker alone, which bounds them all. The rest of the arguments are `psycopg2.connect`'s, with
     the broker's address. Keyword arguments of its own, all optional, in seconds where it is a time:
 
     wait: how long getconn waits, for this pool's own turn and the broker's together (PGLEASE_LEASE_WAIT;
