@@ -27,14 +27,18 @@ COLUMNS = {
     "DATABASES": (
         "name, host, port, database, force_user, pool_size, min_pool_size, reserve_pool_size, "
         "server_lifetime, pool_mode, load_balance_hosts, max_connections, current_connections, "
-        "max_client_connections, current_client_connections, paused, disabled"),
+        "max_client_connections, current_client_connections, paused, disabled"
+        # Its name until 1.22, which exporters still ask for.
+        ", reserve_pool"),
     "STATS": (
         "database, total_server_assignment_count, total_xact_count, total_query_count, "
         "total_received, total_sent, total_xact_time, total_query_time, total_wait_time, "
         "total_client_parse_count, total_server_parse_count, total_bind_count, "
         "avg_server_assignment_count, avg_xact_count, avg_query_count, avg_recv, avg_sent, "
         "avg_xact_time, avg_query_time, avg_wait_time, avg_client_parse_count, "
-        "avg_server_parse_count, avg_bind_count"),
+        "avg_server_parse_count, avg_bind_count"
+        # The name of queries until 1.7, which Debian's exporter still asks for.
+        ", total_requests"),
     "CONFIG": "key, value, default, changeable",
     "STATE": "key, value",
     "VERSION": "version",
