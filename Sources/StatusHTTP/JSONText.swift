@@ -45,8 +45,8 @@ package struct JSONText {
 
     package mutating func null() { literal("null") }
 
-    /// Digits that somebody else has written.
-    package mutating func digits(_ text: ArraySlice<UInt8>) {
+    /// A whole value that somebody else has written: digits, or the bytes of another text.
+    package mutating func written(_ text: ArraySlice<UInt8>) {
         separate()
         bytes.append(contentsOf: text)
     }

@@ -36,72 +36,26 @@ import Testing
             pools: [.init(name: "a/b", leased: number, waiting: 0, total: number, size: .max)])
     }
 
+    private func text(of history: MonitoringHistory) -> String {
+        var json = JSONText()
+        history.add(to: &json)
+        return String(decoding: json.bytes, as: UTF8.self)
+    }
+
+    private func text(of numbers: [Int]) -> String {
+        let samples = numbers.map {
+            #"{"time":\#($0).0,"pools":{"a/b":{"leased":\#($0),"waiting":0,"total":\#($0),"size":null}}}"#
+        }
+        return #"{"period":5,"samples":[\#(samples.joined(separator: ","))]}"#
+    }
+
     @Test func theOldestMakesRoom() {
         var history = MonitoringHistory()
-        #expect(history.inOrder.isEmpty)
+        #expect(text(of: history) == text(of: []))
         for number in 0..<300 {
             history.add(sample(number))
             let first = max(0, number - MonitoringHistory.samplesKept + 1)
-            #expect(history.inOrder.map(\.time) == (first...number).map(Double.init))
+            #expect(text(of: history) == text(of: Array(first...number)))
         }
-    }
-
-    @Test func itsJSON() {
-        var history = MonitoringHistory()
-        history.add(sample(3))
-        var json = JSONText()
-        history.add(to: &json)
-        #expect(
-            String(decoding: json.bytes, as: UTF8.self)
-                == #"{"period":5,"samples":[{"time":3.0,"pools":{"a/b":{"leased":3,"waiting":0,"total":3,"size":null}}}]}"#
-        )
-    }
-}
-
-/// Rows of the console read back.
-@Suite struct ConsoleRowsReadingTests {
-    @Test func cellsComeBackAsTheyWereWritten() {
-        var rows = ConsoleRows(.texts("a") + .integers("b", "c"))
-        rows.add {
-            $0.text("x\u{E4}")
-            $0.integer(-5)
-            $0.integer(Int64?.none)
-        }
-        rows.add {
-            $0.text(nil)
-            $0.integer(7)
-            $0.integer(8)
-        }
-        var read: [[String?]] = []
-        rows.eachRow { read.append($0.map { $0.map { String(decoding: $0, as: UTF8.self) } }) }
-        #expect(read == [["xä", "-5", nil], [nil, "7", "8"]])
-    }
-
-    /// Beyond 200 rows the rest is one, summed or the largest, and a row that is called so is part of it.
-    @Test func metricsOfManyRows() {
-        let metrics = ConsoleMetrics(
-            labels: [("database", "database")],
-            families: [
-                .init(column: "count", name: "x_count", kind: .gauge, help: "Sum."),
-                .init(
-                    column: "age", name: "x_age", kind: .gauge, takesMaximum: true, help: "Largest."
-                ),
-            ])
-        var rows = ConsoleRows(.texts("database") + .integers("count", "age"))
-        for index in 0..<205 {
-            rows.add {
-                $0.text(index == 3 ? "other" : "d\(index)")
-                $0.integer(index)
-                $0.integer(index)
-            }
-        }
-        var text = MetricsText(.prometheus)
-        metrics.write(rows, to: &text)
-        let lines = String(decoding: text.bytes, as: UTF8.self).split(separator: "\n")
-        #expect(lines.count == 2 * (2 + 201))
-        // 3, 201 … 204: the first 200 others have their own.
-        #expect(lines.contains(#"x_count{database="other"} 813"#))
-        #expect(lines.contains(#"x_age{database="other"} 204"#))
-        #expect(lines.contains(#"x_count{database="d200"} 200"#))
     }
 }

@@ -197,6 +197,9 @@ def test_ten_thousand_of_each(open_page, figures):
     tab = open_page(until="document.querySelectorAll('#waiters tbody tr').length")
     assert tab.text("#leases .head p") == "10,000; 9,800 more are not shown: sort, or filter, to see them"
     assert rows(tab, "leases", "Lease") == [str(n) for n in range(10000, 9800, -1)]
+    figures.values["not_listed"] = {"leases": 0, "waiters": 4000}
+    tab.until("document.querySelector('#waiters .head p').innerText.endsWith("
+              "'the broker has 4,000 more: SHOW WAITERS in the console lists all')")
     assert tab.value("document.querySelectorAll('*').length") < 60_000
     assert tab.value("document.querySelectorAll('.plot').length") == 8
     tab.value("filter.value = 'worker-77'; filter.dispatchEvent(new Event('input'))")
@@ -361,6 +364,11 @@ VERDICTS = {
     "a refused reload": ({"events": [event(1), event(2, "reload_failed", "error", age_us=80000000, message="line 7")]},
                          "warning", ["The last RELOAD was refused", "line 7"]),
     "paused": ({"phase": "paused"}, "warning", ["Paused: clients wait until RESUME."]),
+    "a paused database": (
+        {"pools": [pool(cl_waiting=2, maxwait=3, paused=True), pool("other")]}, "warning",
+        ["Database app is paused: its clients wait until RESUME.", "2 waiters, oldest 3.0 s: app/app is paused"]),
+    "a disabled database": (
+        {"pools": [pool(disabled=True)]}, "warning", ["Database app is disabled: new clients are refused until ENABLE."]),
     "draining": ({"phase": "draining", "ready": False}, "warning", ["Draining: no new clients"]),
     "not ready": ({"ready": False}, "error", ["Not ready to serve."]),
 }

@@ -88,12 +88,14 @@ extension Broker {
         var rows = ConsoleRows(ShowCommand.pools.columns)
         showPools(into: &rows)
         // One row for each of them, then the console's.
-        let summaries = poolsInOrder.compactMap { scheduler.summary(of: $0.id) }
+        let listed = poolsInOrder.compactMap { pool in
+            scheduler.summary(of: pool.id).map { (pool: pool, summary: $0) }
+        }
         json.array { json in
             var index = 0
             rows.eachRow { cells in
-                guard index < summaries.count else { return }
-                let summary = summaries[index]
+                guard index < listed.count else { return }
+                let (pool, summary) = listed[index]
                 index += 1
                 json.object {
                     $0.add(cells, of: rows.columns)
@@ -103,6 +105,10 @@ extension Broker {
                     $0.integer(summary.reserveSize)
                     $0.key("sv_total")
                     $0.integer(summary.counts.total)
+                    $0.key("paused")
+                    $0.boolean(stops.isPaused(pool.database))
+                    $0.key("disabled")
+                    $0.boolean(stops.disabledDatabases.contains(pool.database))
                 }
             }
         }
@@ -118,7 +124,7 @@ extension JSONText {
                 continue
             }
             switch column.kind {
-            case .int8, .int4: digits(cell)
+            case .int8, .int4: written(cell)
             case .text: string(bytes: cell)
             case .bool: boolean(cell == [0x74])
             }

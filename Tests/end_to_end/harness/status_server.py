@@ -108,6 +108,7 @@ def pool(database="app", user="app", **values):
         "sv_active_cancel": 0, "sv_being_canceled": 0, "sv_idle": 3, "sv_used": 0, "sv_tested": 0,
         "sv_login": 0, "maxwait": 0, "maxwait_us": 0, "pool_mode": "transaction",
         "load_balance_hosts": None, "pool_size": 10, "reserve_pool_size": 3, "sv_total": 7,
+        "paused": False, "disabled": False,
     } | values
 
 
