@@ -91,8 +91,8 @@ def test_stats_json_is_what_the_console_shows(watched):
                 == [comparable(row, ages) for row in shown], name
         shown, = [row for row in broker.console("SHOW POOLS") if row["database"] != "pgbouncer"]
         pool, = document["pools"]
-        own = {name: pool.pop(name) for name in ("pool_size", "reserve_pool_size", "sv_total")}
-        assert own == {"pool_size": 1, "reserve_pool_size": 0, "sv_total": 1}
+        added = ("pool_size", "reserve_pool_size", "sv_total", "paused", "disabled")
+        assert [pool.pop(name) for name in added] == [1, 0, 1, False, False]
         assert comparable(pool, ages) == comparable(shown, ages)
         assert document["leases"][0]["application_name"] == hostile
         assert document["leases"][0]["purpose"] is None

@@ -20,7 +20,9 @@ class Failed(AssertionError):
 
 
 def program():
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    assert found, "chromium is not there: scripts/setup --python installs it"
+    return found
 
 
 class Browser:
@@ -183,7 +185,10 @@ class Tab:
         self.call("Input.insertText", text=text)
 
     def screenshot(self, path, whole=True):
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        """A picture, as PNG or WebP by the path's end."""
+        kind = Path(path).suffix[1:]
+        quality = {"quality": 80} if kind == "webp" else {}
+        shot = self.call("Page.captureScreenshot", format=kind, captureBeyondViewport=whole, **quality)
         Path(path).write_bytes(base64.b64decode(shot["data"]))
 
     def check(self, address):
