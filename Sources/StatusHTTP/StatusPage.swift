@@ -3,10 +3,7 @@ package enum StatusPage {
     package static var response: HTTPResponse {
         var response = HTTPResponse(
             contentType: "text/html; charset=utf-8", body: PackageResources.status_html)
-        response.headers = [
-            ("Content-Security-Policy", contentSecurityPolicy),
-            ("Cross-Origin-Opener-Policy", "same-origin"),
-        ]
+        response.headers = [("Content-Security-Policy", contentSecurityPolicy)]
         return response
     }
 
