@@ -131,13 +131,19 @@ final class PipelineFixture {
         process.arguments = arguments
         process.environment = [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "",
-            "DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester",
-            "PGPASSWORD": "right",
             "PGLEASE_BROKER": "\(folder):\(port)", "PGLEASE_PIPELINE_RETRY": "0.1",
             "PGLEASE_PIPELINE_RETRY_LIMIT": "0.5", "PGLEASE_PIPELINE_POLL": "0.1",
             "LOG_LEVEL": "debug",
         ]
-        if isSealed { process.environment?["CREDENTIAL_ENCRYPTION_KEY"] = Self.credentialKey }
+        let address =
+            isSealed
+            ? [
+                "ROSETTA_DB_HOST": folder, "ROSETTA_DB_PORT": "\(port)", "ROSETTA_DB_NAME": config,
+                "ROSETTA_DB_USER": "tester", "ROSETTA_DB_PASSWORD": Self.sealedPassword,
+                "CREDENTIAL_ENCRYPTION_KEY": Self.credentialKey,
+            ]
+            : ["DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester"]
+        process.environment?.merge(address) { first, _ in first }
         _ = FileManager.default.createFile(atPath: "\(folder)/\(log)", contents: nil)
         let output = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(folder)/\(log)"))
         process.standardOutput = output

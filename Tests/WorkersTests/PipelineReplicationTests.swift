@@ -261,7 +261,7 @@ extension PipelineTests {
             }
         }
 
-        @Test("encrypted passwords, for leases of both sides and for the replication connection")
+        @Test("encrypted passwords: of the config database, both sides, the replication connection")
         func encryptedPasswords() throws {
             let world = try PipelineFixture(sourceUser: "sealed", isSealed: true)
             try world.table("items", "id int PRIMARY KEY, name text")

@@ -191,7 +191,7 @@ package final class PipelineManager: Sendable {
     // MARK: The config database
 
     private func keepBooks() {
-        let sweeper = SlotSweeper(sources, logger) { [self] in note($0) }
+        let sweeper = SlotSweeper(sources, stop, logger) { [self] in note($0) }
         defer { sweeper.close() }
         var delay = RetryDelay(first: .milliseconds(250), limit: options.interval)
         var random = SystemRandomNumberGenerator()

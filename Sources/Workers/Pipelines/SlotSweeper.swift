@@ -13,13 +13,18 @@ final class SlotSweeper: Sendable {
     }
 
     private let sources: DatabaseClients
+    private let stop: StopSignal
     private let logger: Logger
     /// Takes what the config database is to be told.
     private let note: @Sendable (SQL) -> Void
     private let state = Mutex(State())
 
-    init(_ sources: DatabaseClients, _ logger: Logger, note: @escaping @Sendable (SQL) -> Void) {
+    init(
+        _ sources: DatabaseClients, _ stop: StopSignal, _ logger: Logger,
+        note: @escaping @Sendable (SQL) -> Void
+    ) {
         self.sources = sources
+        self.stop = stop
         self.logger = logger
         self.note = note
     }
@@ -50,16 +55,9 @@ final class SlotSweeper: Sendable {
             let isGone = try sources.client(for: orphan.address).withLease(
                 for: "pipelines.slots", wait: .seconds(5), retry: .once
             ) { connection in
-                // One that is read is left until its reader has ended.
-                try connection.query(
-                    """
-                    SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-                    WHERE slot_name = \(orphan.name) AND database = current_database()
-                        AND NOT active
-                    """)
-                return try connection.query(
-                    "SELECT FROM pg_replication_slots WHERE slot_name = \(orphan.name)"
-                ).isEmpty
+                try stop.reacting(with: .cancel(connection.canceller)) {
+                    try drop(orphan, connection)
+                }
             }
             guard isGone else { return }
             logger.info(
@@ -67,7 +65,7 @@ final class SlotSweeper: Sendable {
                 metadata: ["slot": "\(orphan.name)"])
             note(PipelineSlots.forget(orphan))
         } catch {
-            if state.withLock({ $0.warned.insert(orphan.name).inserted }) {
+            if !stop.isRequested, state.withLock({ $0.warned.insert(orphan.name).inserted }) {
                 logger.warning(
                     """
                     the replication slot of a removed pipeline cannot be dropped yet; until it is, \
@@ -76,5 +74,19 @@ final class SlotSweeper: Sendable {
                     metadata: ["slot": "\(orphan.name)", "error": "\(error)"])
             }
         }
+    }
+
+    /// Returns whether it is gone. One that is read is left until its reader has ended.
+    private func drop(
+        _ orphan: PipelineSlots.Orphan, _ connection: LeaseConnection
+    ) throws -> Bool {
+        try connection.query(
+            """
+            SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+            WHERE slot_name = \(orphan.name) AND database = current_database() AND NOT active
+            """)
+        return try connection.query(
+            "SELECT FROM pg_replication_slots WHERE slot_name = \(orphan.name)"
+        ).isEmpty
     }
 }

@@ -200,29 +200,15 @@ struct ChangePlanner {
         }
     }
 
-    /// The same for a row that has got another key. A backfill may have brought it under the new
-    /// one: then that is changed and the old one goes.
+    /// The same for a row that has got another key. What the destination has under the old one is
+    /// not carried over: a backfill, or what was fetched, may have brought another row there, which
+    /// has that key by now. So the rest is the source's, by the new key.
     private mutating func move(
         _ row: [String?], _ known: [Int], _ key: [Int], from oldKey: [String?],
         to newKey: [String?], _ statement: RowStatement
     ) {
-        let id = RowIdentity(table: statement.mapping.source, key: newKey)
-        if case .some(.some(let rest)) = fetched[id] {
-            delete(oldKey, key, statement)
-            return upsert(Self.fill(row, known, from: rest), statement)
-        }
-        flush()
-        statements.append(
-            PlannedStatement(
-                sql: statement.update(known, of: row, where: key, oldKey: newKey),
-                target: statement.mapping.target, source: statement.mapping.source, rows: 1,
-                isFiltered: statement.filter != nil,
-                otherwise: statement.update(known, of: row, where: key, oldKey: oldKey),
-                andThen: statement.delete(oldKey.map { [$0] }, key: key),
-                missing: missing(id, row, known, key, statement)))
-        if let sql = statement.deleteUnwanted(newKey, key: key) {
-            append(sql, statement, rows: 0)
-        }
+        delete(oldKey, key, statement)
+        changeSome(row, known, key, newKey, statement)
     }
 
     /// Nil when it is known that the source has no such row any more either: what became of it
