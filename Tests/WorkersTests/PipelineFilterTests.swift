@@ -198,7 +198,7 @@ extension PipelineTests {
 
         // With these seeds a key that one row left and another one got once brought that one's
         // large value.
-        @Test("whatever happens at the source, the same is there in the end", arguments: [5, 7, 12])
+        @Test("whatever the source does, the same is there in the end", arguments: [5, 7, 12])
         func randomChanges(_ seed: UInt64) throws {
             var random = SeededRandom(seed: seed)
             let world = try PipelineFixture()
