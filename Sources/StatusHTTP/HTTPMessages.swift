@@ -1,12 +1,25 @@
-/// What a client asks for: the path without its query, and which forms of the answer it takes.
+/// What a client asks for: the path without its query, of whom, and which forms of the answer it takes.
 package struct HTTPRequest: Equatable, Sendable {
     package var path: String
+    /// The Host header: the name by which the client calls the server.
+    package var host: String?
     /// The Accept header.
     package var accept: String?
 
-    package init(path: String, accept: String? = nil) {
+    package init(path: String, host: String? = nil, accept: String? = nil) {
         self.path = path
+        self.host = host
         self.accept = accept
+    }
+
+    /// Whether it was called by an address or as localhost. A web page from elsewhere whose name was
+    /// turned to point here calls us by that name.
+    package var namesThisMachine: Bool {
+        guard let host, !host.isEmpty else { return true }
+        if host.hasPrefix("[") { return true }
+        let name = host.prefix { $0 != ":" }.lowercased()
+        return name == "localhost" || name.hasSuffix(".localhost")
+            || name.utf8.allSatisfy { $0 == 0x2E || (0x30...0x39).contains($0) }
     }
 }
 

@@ -164,7 +164,9 @@ package final class HTTPServer: FileWatcherDelegate {
         let response: HTTPResponse
         if method == "GET" || method == "HEAD" {
             response = handler(
-                HTTPRequest(path: path, accept: unsafe header("Accept", of: connection)))
+                HTTPRequest(
+                    path: path, host: unsafe header("Host", of: connection),
+                    accept: unsafe header("Accept", of: connection)))
         } else {
             var refusal = HTTPResponse.text("only GET and HEAD", status: 405)
             refusal.headers = [("Allow", "GET, HEAD")]

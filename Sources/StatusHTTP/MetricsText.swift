@@ -39,7 +39,11 @@ package struct MetricsText {
     private var family: [UInt8] = []
     private var sampleName: [UInt8] = []
 
-    package init(_ format: Format) { self.format = format }
+    /// With room for so many bytes from the start.
+    package init(_ format: Format, capacity: Int = 0) {
+        self.format = format
+        bytes.reserveCapacity(capacity)
+    }
 
     /// Begins a family. The name has no `_total` and no `_info`: they are added where they belong.
     package mutating func begin(_ name: String, _ kind: Kind, _ help: String) {

@@ -59,3 +59,51 @@ import Testing
         }
     }
 }
+
+/// Rows of the console read back.
+@Suite struct ConsoleRowsReadingTests {
+    @Test func cellsComeBackAsTheyWereWritten() {
+        var rows = ConsoleRows(.texts("a") + .integers("b", "c"))
+        rows.add {
+            $0.text("x\u{E4}")
+            $0.integer(-5)
+            $0.integer(Int64?.none)
+        }
+        rows.add {
+            $0.text(nil)
+            $0.integer(7)
+            $0.integer(8)
+        }
+        var read: [[String?]] = []
+        rows.eachRow { read.append($0.map { $0.map { String(decoding: $0, as: UTF8.self) } }) }
+        #expect(read == [["xä", "-5", nil], [nil, "7", "8"]])
+    }
+
+    /// Beyond 64 rows the rest is one, summed or the largest, and a row that is called so is part of it.
+    @Test func metricsOfManyRows() {
+        let metrics = ConsoleMetrics(
+            labels: [("database", "database")],
+            families: [
+                .init(column: "count", name: "x_count", kind: .gauge, help: "Sum."),
+                .init(
+                    column: "age", name: "x_age", kind: .gauge, takesMaximum: true, help: "Largest."
+                ),
+            ])
+        var rows = ConsoleRows(.texts("database") + .integers("count", "age"))
+        for index in 0..<69 {
+            rows.add {
+                $0.text(index == 3 ? "other" : "d\(index)")
+                $0.integer(index)
+                $0.integer(index)
+            }
+        }
+        var text = MetricsText(.prometheus)
+        metrics.write(rows, to: &text)
+        let lines = String(decoding: text.bytes, as: UTF8.self).split(separator: "\n")
+        #expect(lines.count == 2 * (2 + 65))
+        // 3, 65 … 68: the first 64 others have their own.
+        #expect(lines.contains(#"x_count{database="other"} 269"#))
+        #expect(lines.contains(#"x_age{database="other"} 68"#))
+        #expect(lines.contains(#"x_count{database="d64"} 64"#))
+    }
+}

@@ -53,6 +53,24 @@ def test_routes(watched):
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
+@pytest.mark.parametrize("host, status", [
+    ("127.0.0.1:1", 200), ("localhost", 200), ("LOCALHOST:9127", 200), ("[::1]:9127", 200),
+    ("pglease.localhost:9127", 200), ("10.1.2.3", 200), ("", 200), ("evil.example:9127", 403),
+    ("localhost.evil.example", 403), ("127.0.0.1.evil.example", 403), ("1x", 403),
+])
+def test_a_web_page_from_elsewhere_cannot_read_it(watched, host, status):
+    """Its name may point to this machine meanwhile; the browser still calls us by it."""
+    _, endpoint = watched()
+    for path in ("/stats.json", "/metrics", "/"):
+        assert endpoint.get(path, headers={"Host": host}).status == status
+
+
+def test_all_addresses_have_any_name(make_broker):
+    address = monitoring.address()
+    make_broker({"metrics_listen": address.replace("127.0.0.1", "*")})
+    assert monitoring.Endpoint(address).get("/healthz", headers={"Host": "pglease.svc"}).status == 200
+
+
 def test_head_is_get_without_a_body(watched):
     _, endpoint = watched()
     for path in ("/", "/metrics", "/healthz", "/stats.json", "/nothing"):

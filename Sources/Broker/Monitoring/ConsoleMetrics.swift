@@ -18,8 +18,9 @@ struct ConsoleMetrics {
     let labels: [(name: String, column: String)]
     let families: [Family]
 
-    /// Series beyond them are one, called `other`.
-    static let rowsKept = 200
+    /// Rows beyond them are one, called `other`. With so many pools and groups the document has a good
+    /// megabyte; the loop writes it in a few milliseconds.
+    static let rowsKept = 64
     static let other = "other"
 
     func write(_ rows: ConsoleRows, to text: inout MetricsText) {

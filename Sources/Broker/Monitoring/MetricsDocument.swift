@@ -13,6 +13,9 @@ struct DocumentCache {
 
     private var kept: [Document: (at: Int64, response: HTTPResponse)] = [:]
 
+    /// Of the last one, in bytes.
+    func size(of document: Document) -> Int { kept[document]?.response.body.count ?? 0 }
+
     mutating func response(
         _ document: Document, now: Int64, make: () -> HTTPResponse
     ) -> HTTPResponse {
@@ -27,8 +30,9 @@ struct DocumentCache {
 extension Broker {
     func metrics(accept: String?) -> HTTPResponse {
         let format = MetricsText.Format(accept: accept)
+        let size = monitoring.cache.size(of: .metrics(format))
         return monitoring.cache.response(.metrics(format), now: loop.now) {
-            var text = MetricsText(format)
+            var text = MetricsText(format, capacity: size + size / 16)
             addBroker(to: &text)
             addPools(to: &text)
             addGroups(to: &text)

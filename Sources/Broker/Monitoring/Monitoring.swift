@@ -90,15 +90,27 @@ extension Broker {
     // MARK: Routes
 
     private func answerMonitoring(_ request: HTTPRequest) -> HTTPResponse {
-        switch request.path {
-        case "/": StatusPage.response
-        case "/metrics": metrics(accept: request.accept)
-        case "/healthz": .text("ok")
-        case "/readyz": answerReadiness()
-        case "/stats.json":
-            monitoring.cache.response(.status, now: loop.now) { statusDocument() }
-        default: .text("not found: /metrics, /healthz, /readyz, /stats.json", status: 404)
+        guard isAddressed(request) else {
+            return .text(
+                "called by the name of another machine: call 127.0.0.1 or localhost", status: 403)
         }
+        switch request.path {
+        case "/": return StatusPage.response
+        case "/metrics": return metrics(accept: request.accept)
+        case "/healthz": return .text("ok")
+        case "/readyz": return answerReadiness()
+        case "/stats.json":
+            return monitoring.cache.response(.status, now: loop.now) { statusDocument() }
+        default: return .text("not found: /metrics, /healthz, /readyz, /stats.json", status: 404)
+        }
+    }
+
+    /// What is served to this machine only must not be read by any web page that its browser shows.
+    private func isAddressed(_ request: HTTPRequest) -> Bool {
+        guard case .tcp? = monitoring.address, monitoring.address?.isLocal == true else {
+            return true
+        }
+        return request.namesThisMachine
     }
 
     private func answerReadiness() -> HTTPResponse {

@@ -23,7 +23,7 @@ struct MonitoringHistory {
 
     static let period = Duration.seconds(5)
     static let samplesKept = 120
-    static let poolsKept = 200
+    static let poolsKept = 64
 
     /// Each a whole object.
     private var samples: [[UInt8]] = []

@@ -28,7 +28,7 @@ extension Broker {
         let others = judged.count > 1 ? " (and \(judged.count - 1) more pools)" : ""
         return
             "every server is down: \(pool.database)/\(pool.user)\(others): "
-            + failure.error.message.prefix { !$0.isNewline }
+            + SecretRedaction.redact(String(failure.error.message.prefix { !$0.isNewline }))
     }
 
     /// Whoever asks for a database or role that does not exist makes a pool that says nothing about the

@@ -32,7 +32,7 @@ final class GroupTimes {
 ///
 /// Invariant: at most `limit` names that the configuration does not spell out; all others share `other`.
 struct GroupTimesTable {
-    static let limit = 200
+    static let limit = 100
     static let otherName = "other"
 
     private var byName: [String: GroupTimes] = [:]
