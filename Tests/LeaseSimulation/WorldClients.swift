@@ -32,6 +32,10 @@ extension SchedulerWorld {
             requiresProfile: usesProfiles && WorldPolicies.chance(0.7, &random),
             deadline: since + .milliseconds(waits), since: since,
             peer: processes[process(of: client)].peer)
+        if WorldPolicies.chance(0.3, &random) {
+            request.useSince = Instant(
+                nanoseconds: since.nanoseconds - Int64.random(in: 0...100_000_000, using: &random))
+        }
         request.wantsHandOut = request.peer != nil && WorldPolicies.chance(0.5, &random)
         return request
     }

@@ -31,7 +31,8 @@ struct Claim {
         if (evidence == .process) != (other.evidence == .process) { return evidence > .process }
         if isOfChain != other.isOfChain { return isOfChain }
         if held != other.held { return held > other.held }
-        if evidence == .pause, other.evidence == .pause { return since < other.since }
+        if evidence != other.evidence { return evidence > other.evidence }
+        if evidence == .pause { return since < other.since }
         if useSince != other.useSince { return useSince > other.useSince }
         return since >= other.since
     }

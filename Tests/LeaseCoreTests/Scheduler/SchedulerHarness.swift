@@ -63,7 +63,7 @@ struct SchedulerHarness {
         _ client: UInt32, pool: UInt32 = 0, group: UInt32 = 0, profile: UInt32 = 0,
         requires: Bool = false, within wait: Duration = .seconds(60),
         waitingFor past: Duration = .zero, peer: UInt32? = nil, owner: OwnerKey? = nil,
-        toHandOut: Bool = false
+        toHandOut: Bool = false, inUseFor use: Duration? = nil
     ) -> [SchedulerEffect] {
         let since = Instant(nanoseconds: now.nanoseconds - past.wholeNanoseconds)
         var request = LeaseRequest(
@@ -72,6 +72,9 @@ struct SchedulerHarness {
             requiresProfile: requires, deadline: since + wait, since: since,
             peer: peer.map { PeerID($0) })
         request.wantsHandOut = toHandOut
+        if let use {
+            request.useSince = Instant(nanoseconds: now.nanoseconds - use.wholeNanoseconds)
+        }
         return send(.leaseRequested(request))
     }
 

@@ -144,9 +144,10 @@ struct SchedulerReliefTests {
     @Test func theErrorAtTheDeadlineSaysThatALockIsSuspected() {
         let owner = OwnerKey(processID: 1)
         var (harness, servers) = Self.leased(by: [owner], reserve: 0)
+        let rest = harness.now
         harness.request(2, within: .seconds(1), owner: owner)
         harness.advance(.milliseconds(200))
-        harness.send(.leaseBecameIdle(servers[0], LeaseID(1), since: harness.now))
+        harness.send(.leaseBecameIdle(servers[0], LeaseID(1), since: rest))
         let rejection = rejected(harness.advance(.seconds(1)))[Self.client(2)]
         #expect(rejection?.suspectsLock == true)
         #expect(rejection?.cause == .deadline(.poolSize(1)))

@@ -1,0 +1,178 @@
+import LeaseCore
+import LeaseSimulation
+import Testing
+
+/// Locked pools whose threads are not known: whose session is nested in whose lease, and who is
+/// helped until its leases are back.
+struct SchedulerThreadTiesTests {
+    static let process = OwnerKey(processID: 1)
+
+    /// A pool whose leases rest from now on, their clients numbered from 1, and what it takes until
+    /// the scheduler looks at that.
+    struct Standstill {
+        var harness: SchedulerHarness
+        var servers: [ServerID]
+        var rests: [Instant] = []
+        var askedAt: [UInt32: Instant] = [:]
+
+        init(leases: Int, reserve: Int) {
+            let owners = Array(repeating: SchedulerThreadTiesTests.process, count: leases)
+            (harness, servers) = SchedulerReliefTests.leased(by: owners, reserve: reserve)
+            harness.advance(.milliseconds(100))
+        }
+
+        mutating func rest(_ lease: Int) { rests.append(harness.now) }
+
+        /// A request of a session that is in use for so long.
+        mutating func asks(_ client: UInt32, inUseFor use: Duration = .zero) {
+            askedAt[client] = harness.now
+            harness.request(client, owner: SchedulerThreadTiesTests.process, inUseFor: use)
+        }
+
+        /// Until the pool is watched, and all that rests was told.
+        mutating func isNoticed() -> [SchedulerEffect] {
+            var effects = harness.advance(.milliseconds(150))
+            for (index, since) in rests.enumerated() {
+                effects += harness.send(
+                    .leaseBecameIdle(servers[index], LeaseID(UInt64(index + 1)), since: since))
+            }
+            return effects
+        }
+
+        /// Who is lent a connection in these effects has it, and goes on at once.
+        mutating func connect(_ effects: [SchedulerEffect]) -> [SchedulerEffect] {
+            harness.connect(effects)
+        }
+    }
+
+    static let lent = SchedulerReliefTests.lent
+
+    @Test func aSessionInUseBeforeTheRestIsNotNestedInIt() {
+        var pool = Standstill(leases: 1, reserve: 3)
+        pool.harness.advance(.milliseconds(20))
+        pool.rest(0)
+        pool.harness.advance(.milliseconds(1))
+        // Tried its new session before the rest, and asks again sooner than the nested one.
+        pool.asks(2, inUseFor: .milliseconds(10))
+        pool.harness.advance(.milliseconds(2))
+        pool.asks(3)
+        #expect(Self.lent(pool.isNoticed()) == [3])
+    }
+
+    @Test func whoWasHelpedIsWaitedForAndGoesFirst() {
+        var (pool, first, connection) = Self.helpedOnce()
+        pool.harness.giveBack(connection)
+        #expect(Self.lent(pool.harness.advance(.milliseconds(15))) == [])
+        let use = pool.harness.now - pool.askedAt[first]!
+        let again = pool.harness.request(first, owner: Self.process, inUseFor: use)
+        #expect(Self.lent(again) + Self.lent(pool.harness.advance(.milliseconds(1))) == [first])
+    }
+
+    @Test func whoWasHelpedIsWaitedForOnlyAMoment() {
+        var (pool, first, connection) = Self.helpedOnce()
+        pool.harness.giveBack(connection)
+        let later = Self.lent(pool.harness.advance(.milliseconds(40)))
+        #expect(later.count == 1 && later != [first])
+    }
+
+    @Test func whileTheHelpedThreadThinksNobodyElseIsHelped() {
+        var (pool, _, connection) = Self.helpedOnce()
+        pool.harness.send(.leaseBecameIdle(connection, LeaseID(3), since: pool.harness.now))
+        #expect(Self.lent(pool.harness.advance(.seconds(2))) == [])
+    }
+
+    @Test func whatTheHelpedThreadAsksNextIsKnownByItsMoment() {
+        var (pool, _, connection) = Self.helpedOnce()
+        pool.harness.send(.leaseBecameIdle(connection, LeaseID(3), since: pool.harness.now))
+        pool.harness.advance(.milliseconds(1))
+        // Another one waits for longer; this one came at once after what was lent began to rest.
+        pool.asks(7)
+        #expect(Self.lent(pool.harness.history).last == 7)
+    }
+
+    @Test func aSecondChainIsHelpedOnlyWhenNothingMoves() {
+        var (pool, first, connection) = Self.helpedOnce()
+        pool.harness.send(.leaseBecameIdle(connection, LeaseID(3), since: pool.harness.now))
+        pool.harness.advance(.milliseconds(60))
+        // It may be the helped thread's, but came late: that one may yet ask itself.
+        pool.asks(7)
+        #expect(Self.lent(pool.harness.advance(.milliseconds(35))) == [])
+        let later = Self.lent(pool.harness.advance(.milliseconds(30)))
+        #expect(later.count == 1 && later != [first])
+    }
+
+    @Test func theNextNestedSessionFollowsTheOneBefore() {
+        var (pool, _, connection) = Self.helpedOnce()
+        pool.harness.advance(.milliseconds(200))
+        // Long after the outer lease came to rest, but at once after the nested one's end.
+        pool.harness.giveBack(connection)
+        pool.harness.advance(.milliseconds(1))
+        pool.asks(8)
+        pool.harness.advance(.milliseconds(15))
+        #expect(Self.lent(pool.harness.history).last == 8)
+    }
+
+    @Test func aLeaseThatCameToRestAfterAllRequestsIsThinking() {
+        var pool = Standstill(leases: 1, reserve: 1)
+        pool.asks(2)
+        pool.harness.advance(.milliseconds(10))
+        pool.rest(0)
+        #expect(SchedulerReliefTests.lock(in: pool.isNoticed()) == nil)
+        #expect(SchedulerReliefTests.lock(in: pool.harness.advance(.seconds(3))) == nil)
+    }
+
+    @Test func whoOnlyMayHoldSomethingWaitsForStillness() {
+        var pool = Standstill(leases: 1, reserve: 2)
+        pool.rest(0)
+        pool.harness.advance(.milliseconds(200))
+        pool.asks(2)
+        // Nothing but its process speaks for it, and it came too late to be nested.
+        var effects = pool.isNoticed()
+        #expect(Self.lent(effects) == [2])
+        let connection = opened(effects)[0]
+        pool.harness.connect(effects)
+        pool.harness.send(
+            .leaseBecameIdle(connection, LeaseID(2), since: pool.harness.now))
+        pool.harness.advance(.milliseconds(80))
+        pool.asks(3)
+        effects = pool.harness.advance(.milliseconds(500))
+        #expect(Self.lent(effects) == [])
+        #expect(Self.lent(pool.harness.advance(.seconds(1))) == [3])
+    }
+
+    /// Chains three deep, of sessions that stay and of sessions like psycopg2's.
+    @Test(arguments: [ReliefSetting.Sessions.kept, .fresh])
+    func chainsThreeDeepComeToTheirEnd(sessions: ReliefSetting.Sessions) {
+        var setting = ReliefSetting()
+        setting.hasLeaf = true
+        setting.threadsAreKnown = false
+        setting.sessions = sessions
+        setting.pause = .milliseconds(500)
+        setting.newcomersPerSecond = 10
+        setting.shortPerCent = 70
+        for seed in 1...3 as ClosedRange<UInt64> {
+            var trial = ReliefTrial(setting, seed: seed)
+            let result = trial.run(for: .seconds(3))
+            #expect(result.errors == 0, "seed \(seed)")
+            #expect(result.chains > 100, "seed \(seed)")
+            #expect(result.mostLeased <= setting.connections + setting.reserve)
+        }
+    }
+
+    /// Two leases rest, each thread waits for one more, and one of the two is helped.
+    private static func helpedOnce() -> (Standstill, UInt32, ServerID) {
+        var pool = Standstill(leases: 2, reserve: 3)
+        for (lease, client) in [(0, 5), (1, 6)] as [(Int, UInt32)] {
+            pool.rest(lease)
+            pool.harness.advance(.milliseconds(1))
+            pool.asks(client)
+            pool.harness.advance(.milliseconds(5))
+        }
+        let effects = pool.isNoticed()
+        let helped = lent(effects)
+        #expect(helped.count == 1)
+        let connection = opened(effects)[0]
+        #expect(grantOrder(pool.connect(effects)) == helped)
+        return (pool, helped[0], connection)
+    }
+}
