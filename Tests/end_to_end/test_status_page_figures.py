@@ -266,7 +266,7 @@ def test_the_history_fills_the_plots(open_page, figures):
     path = tab.value("document.querySelector('.plot .leased').getAttribute('d')")
     assert path.count("M") == 2 and path.count("H") > 90
     label = tab.value("document.querySelector('.plot svg').ariaLabel")
-    assert "app/app: 10 of 10 leased, 2 idle, 3 waiting" in label and "at most 10 leased" in label
+    assert "app/app: 10 of 10 leased, 0 idle, 2 being opened or cleaned, 3 waiting" in label and "at most 10 leased" in label
     # By the keyboard back in time, into the gap and before it.
     tab.value("document.querySelector('.plot svg').focus()")
     for _ in range(55):
