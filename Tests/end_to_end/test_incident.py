@@ -52,14 +52,13 @@ OF_THE_MANAGERS = (
     "SELECT * FROM pipelines ORDER BY id", "SELECT q.*", "SELECT id, pipeline_id, count_record")
 
 
-# The unmodified workers, whose threads the broker does not know, come through in most runs and not
-# in all (Tests/incident/README.md): scripts/acceptance runs them, not this file.
-@pytest.mark.parametrize("way", ["pglease-module"])
+# The unmodified workers (spawn: a forked pool spoils jobs whatever is behind it), and the client module.
+@pytest.mark.parametrize("way", ["pglease-spawn", "pglease-within", "pglease-module"])
 def test_ten_jobs_with_three_leases_a_thread_finish_on_five_connections(cluster, tmp_path, way):
     run(cluster, tmp_path, way, Size(pool=5, pipelines=1, jobs=10, rows=500))
 
 
-@pytest.mark.parametrize("way", ["pglease-module"])
+@pytest.mark.parametrize("way", ["pglease-spawn", "pglease-module"])
 def test_the_incident_thirty_jobs_and_four_pipelines_on_ten_connections(cluster, tmp_path, way):
     seen = run(cluster, tmp_path, way, Size(pool=10, pipelines=4, jobs=30, rows=500))
     assert seen.most_connections <= seen.limit

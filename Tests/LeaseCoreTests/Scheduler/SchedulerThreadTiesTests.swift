@@ -112,6 +112,21 @@ struct SchedulerThreadTiesTests {
         #expect(Self.lent(pool.harness.history).last == 8)
     }
 
+    @Test func whenItsLeasesAreBackTheNextChainIsHelpedAtOnce() {
+        var (pool, first, connection) = Self.helpedOnce()
+        let outer = first == 5 ? 0 : 1
+        pool.harness.giveBack(connection)
+        // The connection of the outer lease goes to the other thread that waits, and all rest again.
+        let effects = pool.harness.giveBack(pool.servers[outer])
+        #expect(grantOrder(effects) == [first == 5 ? 6 : 5])
+        let rest = pool.harness.now
+        pool.harness.send(
+            .leaseBecameIdle(granted(effects).values.first!, LeaseID(4), since: rest))
+        pool.harness.advance(.milliseconds(1))
+        pool.asks(9)
+        #expect(Self.lent(pool.harness.history).last == 9)
+    }
+
     @Test func aLeaseThatCameToRestAfterAllRequestsIsThinking() {
         var pool = Standstill(leases: 1, reserve: 1)
         pool.asks(2)
