@@ -111,7 +111,9 @@ extension EffectOracle {
         guard !idle.isEmpty, connecting + closing < model.policy.connectParallelism,
             room(pool, withReserve: false) >= 0
         else { return }
-        let pending = own.count { $0.phase == .validating } + connecting + closing
+        // One that is being cleaned for its own process takes a place as well.
+        let awaited = waiters.values.count { $0.request.pool == pool && mayAwaitOwn($0, now) }
+        let pending = own.count { $0.phase == .validating } + connecting + closing + awaited
         let waiting = waiters.values.filter {
             $0.request.pool == pool && mayLease($0.request, now) && !mayAwaitOwn($0, now)
         }

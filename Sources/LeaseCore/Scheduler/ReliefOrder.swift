@@ -39,6 +39,27 @@ struct Claim {
 }
 
 /// Who is helped first when the leases of a pool wait for each other.
+///
+/// Measured with `scripts/simulate --relief`: ten connections, 32 threads in four processes that take
+/// one chain of nested leases after another (and one leaf beside it), 20 newcomers a second, four
+/// runs of 10 s, deadlines of 5 s. The least reserve with which nobody got an error, and chains a
+/// second; `fresh`: sessions like those of psycopg2's pool, a new one for nearly every lease, tried
+/// with a statement first; `kept`: sessions stay and are taken again.
+///
+///     depth                               1        2         3         4         5
+///     a chain of each thread every 0.5 s (with room for most of them)
+///     threads known                       0, 82    0, 80     0, 79     1, 79     2, 80
+///     not known, sessions kept            0, 82    0, 80     0, 79     4, 78     5, 47
+///     not known, fresh                    0, 82    0, 81     2, 81     5, 76     more than 6
+///     every 20 ms (without a pause worth the name)
+///     threads known                       0, 1399  1, 502    2, 274    3, 170    4, 122
+///     not known, sessions kept            0, 1399  > 6, 117  > 6, 66   6, 70     > 6, 21
+///     not known, fresh                    0, 1331  > 6, 70   > 6, 70   > 6, 34   > 6, 3
+///
+/// Under the last load, at depths 2 and 3, at most five of a reserve of six were ever out: the errors
+/// are waiters that others were preferred to for 5 s. Before uses of sessions were told apart (the newest request among
+/// those that came within 20 ms of a rest), the same trial at depth 3 made 15 (kept) and 11 (fresh)
+/// chains a second with a reserve of 5, all of it out; 66 and 70 now.
 extension Scheduler {
     /// The first of the waiters that may have a lease within this capacity and may be a holder; or,
     /// with `certainly`, is known or guessed to be one.

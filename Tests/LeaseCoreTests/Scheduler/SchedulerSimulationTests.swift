@@ -11,6 +11,12 @@ struct SchedulerSimulationTests {
         }
     }
 
+    /// A group's guarantee keeps one place, and a connection that is being cleaned for its own
+    /// process takes the other: who waits behind them is rightly left waiting.
+    @Test func aGuaranteeBesideAConnectionThatIsCleaned() throws {
+        _ = try simulateScheduler(seed: 619, steps: 600)
+    }
+
     @Test func theSameSeedIsTheSameRun() throws {
         var traces: [[String]] = [[], []]
         for run in traces.indices {
