@@ -180,6 +180,16 @@ def test_the_error_of_a_waiter_names_program_purpose_and_thread(make_broker, pro
         assert words in said, said
 
 
+def test_names_of_strangers_do_not_steer_the_terminal_of_who_waits(make_broker):
+    broker = make_broker({"default_pool_size": 1, "query_wait_timeout": "0.3"})
+    with broker.wire(application_name="red\x1b[31m\x07\nHINT:  lies") as one:
+        direct.lease(one, "FOR 'a\x1b]0;b' THREAD '\x1b[2J'")
+        with broker.wire() as waiter:
+            detail = wire.error_of(waiter.query("SELECT 1")).fields["D"]
+    assert "red?[31m? HINT:  lies" in detail and "for a?]0;b" in detail and "thread ?[2J" in detail
+    assert detail.isprintable()
+
+
 def shown_by_postgres(postgres, broker):
     """What pg_stat_activity calls the connections that are leased."""
     pids = [row["server_pid"] for row in broker.console("SHOW LEASES")]

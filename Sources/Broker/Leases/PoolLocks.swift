@@ -101,7 +101,7 @@ extension Broker {
         let more =
             lock.links.count > Self.linksNamed
             ? "; and \(lock.links.count - Self.linksNamed) more" : ""
-        return links.joined(separator: "; ") + more + "."
+        return Self.oneLine("\(links.joined(separator: "; "))\(more).")
     }
 
     private static let linksNamed = 8

@@ -38,7 +38,7 @@ extension Broker {
     }
 
     /// What a stranger wrote must not steer the terminal that shows it.
-    private static func oneLine(_ text: Substring) -> String {
+    static func oneLine(_ text: some StringProtocol) -> String {
         var shown = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
             switch scalar.value {

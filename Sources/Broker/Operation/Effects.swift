@@ -249,7 +249,7 @@ extension Broker {
         }
         let more =
             leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
-        return "Held by: \(named.joined(separator: ", "))\(more)."
+        return Self.oneLine("Held by: \(named.joined(separator: ", "))\(more).")
     }
 
     private static let holdersNamed = 5
