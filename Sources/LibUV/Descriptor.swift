@@ -75,6 +75,12 @@ package enum Descriptor {
         return ends
     }
 
+    /// Another descriptor for the same socket, closed on exec (fcntl(2), F_DUPFD_CLOEXEC). nil: none is left.
+    package static func duplicate(_ descriptor: Int32) -> Int32? {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+        return copy >= 0 ? copy : nil
+    }
+
     /// close(2). On Linux the descriptor is gone whatever the answer is.
     package static func close(_ descriptor: Int32) {
         let status = Glibc.close(descriptor)

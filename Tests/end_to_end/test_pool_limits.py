@@ -1,5 +1,7 @@
 """Each limit on connections, as PostgreSQL sees it in pg_stat_activity."""
 
+import os
+import signal
 import threading
 
 import pytest
@@ -139,6 +141,32 @@ def test_an_idle_connection_of_another_pool_is_evicted_for_a_waiter(pool, postgr
         assert one.value("SELECT 1") == "1"
         for each in clients:
             each.close()
+
+
+@pytest.mark.pglease_only
+def test_a_place_is_taken_again_only_when_postgresql_has_freed_it(make_broker, postgres):
+    """PostgreSQL itself counts: a second backend of this role, even one that is about to end, is refused."""
+    postgres.sql("DROP ROLE IF EXISTS counted")
+    postgres.sql("CREATE ROLE counted LOGIN CONNECTION LIMIT 1")
+    broker = make_broker(
+        {"max_server_connections": 1, "reserve_pool_size": 0, "auth_type": "trust"})
+    for turn in range(20):
+        # Each evicts the other's connection.
+        with broker.wire("counted", ("app", "second")[turn % 2]) as one:
+            backend = int(one.value("SELECT pg_backend_pid()"))
+    with broker.wire("counted", "app") as one:
+        # Told to end, it cannot yet.
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            one.send(wire.query("SELECT 1"))
+            eventually(lambda: broker.waiting(user="counted") == 1)
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        assert wire.rows_of(one.until_ready()) == [["1"]]
+    events = broker.console("SHOW EVENTS")
+    assert [each["message"] for each in events if each["kind"] == "connect_failed"] == []
+    broker.console("KILL app")
+    postgres.gone(user="counted")
 
 
 @pytest.mark.pglease_only

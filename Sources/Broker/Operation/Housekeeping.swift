@@ -38,6 +38,7 @@ extension Broker {
     private func look(at server: ServerConnection, _ now: Instant) {
         guard server.phase != .closed else {
             if isDue(server.cancelDeadline, now) { linger(server) }
+            if isDue(server.farewell?.deadline, now) { endFarewell(server) }
             return
         }
         if isDue(server.connectDeadline, now) {

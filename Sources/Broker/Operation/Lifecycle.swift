@@ -262,7 +262,10 @@ extension Broker {
         for listener in listeners { listener.close() }
         listeners = []
         for client in Array(clients.all) { close(client, because: "the broker ends") }
-        for server in servers.values { release(server) }
+        for server in servers.values {
+            release(server)
+            server.farewell?.close()
+        }
         servers = ServerTable()
         for peer in peers.values { peer.process.close() }
         peers = [:]

@@ -278,6 +278,7 @@ extension Broker {
 
     func closeServer(_ id: ServerID, _ reason: CloseReason) {
         guard let server = server(id) else { return }
+        server.farewell = farewell(to: server, reason)
         release(server)
         logger.debug(
             "server closed",
@@ -285,11 +286,21 @@ extension Broker {
                 "server.id": "\(id)", "server.pid": "\(server.backendProcessID)",
                 "reason": "\(reason.rawValue)", "database": "\(server.pool.database)",
             ])
-        if server.cancelsToCome > 0 {
+        if let farewell = server.farewell {
+            housekeeping(by: farewell.deadline)
+            farewell.wait { [weak self] in self?.endFarewell(server) }
+        } else if server.cancelsToCome > 0 {
             lingerOn(server)
         } else {
             forget(server)
         }
+    }
+
+    /// It is gone, or has had its time.
+    func endFarewell(_ server: ServerConnection) {
+        server.farewell?.close()
+        server.farewell = nil
+        forget(server)
     }
 
     /// A query that was sent just before the end may not have begun when the first cancel came, and would go

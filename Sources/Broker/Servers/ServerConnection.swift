@@ -83,6 +83,8 @@ final class ServerConnection: FileWatcherDelegate {
 
     // The connection.
 
+    /// It was told to end, and its place is counted until it has.
+    var farewell: Farewell?
     var connectDeadline: Instant?
     let openedAt: Instant
     var connectedAt: Instant?

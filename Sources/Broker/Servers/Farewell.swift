@@ -1,0 +1,82 @@
+import LeaseCore
+import LibPQ
+import LibUV
+
+/// A connection that was told to end, until PostgreSQL has ended it.
+///
+/// A backend keeps its socket open to its very end, after it has left `pg_stat_activity` and given back its
+/// place among `max_connections`: the end of file says that the place is free. Before that a connection
+/// opened in its stead would be one too many.
+///
+/// Owns a descriptor of its own for the socket: libpq closes the other one.
+final class Farewell: FileWatcherDelegate {
+    let deadline: Instant
+    private let descriptor: Int32
+    private let watcher: FileWatcher
+    private var ended: (() -> Void)?
+    private var isClosed = false
+
+    /// nil: no descriptor is left, so nothing can be waited for. To be made before libpq closes its own.
+    init?(of descriptor: Int32, loop: EventLoop, deadline: Instant) {
+        guard let copy = Descriptor.duplicate(descriptor) else { return nil }
+        do throws(UVError) {
+            watcher = try FileWatcher(loop: loop, descriptor: copy)
+        } catch {
+            Descriptor.close(copy)
+            return nil
+        }
+        self.descriptor = copy
+        self.deadline = deadline
+    }
+
+    /// Terminate has been sent. `ended` is called once, later, unless `close` comes first.
+    func wait(until ended: @escaping () -> Void) {
+        self.ended = ended
+        watcher.delegate = self
+        watcher.watch(.readable)
+    }
+
+    /// Idempotent.
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        ended = nil
+        watcher.close()
+        Descriptor.close(descriptor)
+    }
+
+    func fileReady(_ events: FileEvents, error: UVError?) {
+        var last = (UInt64(0), UInt64(0))
+        while error == nil {
+            // What it still says (a notice, TLS's own goodbye) is of no use to anybody.
+            let result = withUnsafeMutableBytes(of: &last) { Descriptor.read(descriptor, into: $0) }
+            if case .bytes = result { continue }
+            if case .wouldBlock = result { return }
+            break
+        }
+        let ended = ended
+        close()
+        ended?()
+    }
+}
+
+extension Broker {
+    /// nil: this one's end is not waited for. What is cut off in the middle of something may go on for
+    /// long, and where everything ends nothing takes the place.
+    func farewell(to server: ServerConnection, _ reason: CloseReason) -> Farewell? {
+        switch reason {
+        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined: break
+        case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
+            .draining, .unneeded:
+            return nil
+        }
+        guard server.phase == .ready, !server.isUnknown, server.stream.isQuiet,
+            server.outbound.isEmpty, let connection = server.connection
+        else { return nil }
+        return Farewell(
+            of: connection.descriptor, loop: loop, deadline: now + Self.farewellTime)
+    }
+
+    /// A server that hangs keeps its place that long.
+    private static let farewellTime = Duration.seconds(1)
+}
