@@ -94,7 +94,8 @@ def test_a_limit_is_named_in_the_error_and_in_an_event(make_broker, name):
         error = wire.error_of(one.until("EZ")).fields
         assert error["C"] == "57P05"
         assert f"{name} of 1.0 s reached" in error["M"] and "It had lasted 1." in error["D"]
-        assert error["H"]
+        assert "the transaction was rolled back" in error["D"]
+        assert name in error["H"] and ("statement" in error["H"]) == (name == "query_timeout")
     row = the_event(broker, "revoked")
     assert (row["level"], row["application_name"], row["count"]) == ("warning", "forgetful", "1")
     assert f"{name} of 1.0 s reached" in row["message"] and "lasted 1." in row["message"]
@@ -108,6 +109,7 @@ def test_hold_is_a_limit_of_one_lease(make_broker):
         assert row["lease_id"] == str(granted.lease_id) and "HOLD of 0.2 s" in row["message"]
         error = wire.error_of(one.query("SELECT 1")).fields
         assert error["C"] == "57P05" and "HOLD of 0.2 s" in error["M"]
+        assert error["D"].endswith("no transaction was open.")
 
 
 def test_kill_lease_is_two_events_who_and_whose(make_broker):

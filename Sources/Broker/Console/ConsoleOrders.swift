@@ -173,7 +173,7 @@ extension Broker {
             .error(
                 .adminShutdown, "lease ended by an administrator",
                 detail:
-                    "It had lasted \(Self.seconds(now - held.leaseSince)) (\(held.activity)); the transaction was rolled back.",
+                    "It had lasted \(Self.seconds(now - held.leaseSince)) (\(held.activity)); \(Self.whatBecame(of: held)).",
                 hint: "The session goes on: ask the administrator before running it again."),
             .killLease)
     }

@@ -142,10 +142,8 @@ extension Broker {
         let error = PgError.error(
             .idleSessionTimeout, "lease revoked: \(limit) of \(Self.brief(value)) reached",
             detail:
-                "It had lasted \(Self.brief(lasted)) (\(server.activity)); the transaction was rolled back.",
-            hint: server.explicit == nil
-                ? "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
-                : "Return the lease sooner, or raise \(limit).")
+                "It had lasted \(Self.brief(lasted)) (\(server.activity)); \(Self.whatBecame(of: server)).",
+            hint: Self.adviceAfter(cause, isExplicit: server.explicit != nil))
         logger.warning(
             "lease revoked",
             metadata: describe(
@@ -155,6 +153,26 @@ extension Broker {
                     "lasted_us": "\(lasted.wholeMicroseconds)", "activity": "\(server.activity)",
                 ]))
         takeAway(server, client, error, cause)
+    }
+
+    /// What the end of a lease does to what was begun in it.
+    static func whatBecame(of server: ServerConnection) -> String {
+        if server.isDirect { return "a transaction that was open is rolled back" }
+        return server.stream.isBusy
+            ? "the transaction was rolled back" : "no transaction was open"
+    }
+
+    private static func adviceAfter(_ cause: RevocationCause, isExplicit: Bool) -> String {
+        let limit = cause.words
+        switch cause {
+        case .queryTimeout: return "Make the statement faster or smaller, or raise \(limit)."
+        case .transactionTimeout, .idleTransactionTimeout:
+            return "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
+        default:
+            return isExplicit
+                ? "Return the lease sooner, or raise \(limit)."
+                : "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
+        }
     }
 
     /// Ends a lease against its client's will, and tells it with this error.
