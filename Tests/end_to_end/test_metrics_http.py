@@ -178,6 +178,26 @@ def test_readiness_follows_the_broker(watched):
     assert broker.wait() == 0
 
 
+def test_at_the_start_it_says_how_many_databases_are_missing(make_broker):
+    address = monitoring.address()
+    broker = make_broker({"metrics_listen": address, "startup_attempts": 1000, "startup_delay": "0.05",
+                          "startup_max_delay": "0.05"}, start=False)
+    broker.databases = {"app": broker.server(user="app", dbname="app"),
+                        "dead": f"host={broker.folder} user=app dbname=app"}
+    broker.write()
+    broker.launch()
+    endpoint = monitoring.Endpoint(address)
+
+    def said():
+        try:
+            return endpoint.get("/readyz").text
+        except ConnectionRefusedError:
+            return ""
+
+    eventually(lambda: said().startswith("starting: 1 of 2 databases have answered"), 30,
+               what=lambda: said())
+
+
 def test_not_ready_while_no_server_answers_and_ready_again(make_broker, postgres):
     """Down at the start, then reachable: through a socket folder that comes to be."""
     address = monitoring.address()

@@ -16,7 +16,12 @@ extension Broker {
     /// nil: clients are accepted, and not every server is known to be down.
     func reasonNotReady() -> String? {
         switch monitoredPhase {
-        case .starting: return "starting: no server has answered yet"
+        case .starting:
+            guard let startup, startup.started > 0 else {
+                return "starting: no server has answered yet"
+            }
+            return
+                "starting: \(startup.started) of \(startup.expected) databases have answered, the others are tried startup_attempts times"
         case .draining: return "draining: new clients are refused"
         case .paused: return "paused: RESUME in the console lets it go on"
         case .running: break
