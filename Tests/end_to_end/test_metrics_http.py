@@ -204,7 +204,9 @@ def test_not_ready_while_no_server_answers_and_ready_again(make_broker, postgres
     broker = make_broker({"metrics_listen": address, "startup_attempts": 1000, "startup_delay": "0.05",
                           "startup_max_delay": "0.05", "server_login_retry": "0.2"}, start=False)
     way = broker.folder / "way"
-    broker.databases = {"app": f"host={way} port={postgres.port} user=app dbname=app"}
+    # The other one loses its connection, too, but nobody tries it.
+    broker.databases = {name: f"host={way} port={postgres.port} user=app dbname={name}"
+                        for name in ("app", "second")}
     broker.write()
     broker.launch()
     endpoint = monitoring.Endpoint(address)
@@ -221,12 +223,14 @@ def test_not_ready_while_no_server_answers_and_ready_again(make_broker, postgres
     way.symlink_to(postgres.host)
     broker.wait_told("READY=1")
     eventually(lambda: endpoint.get("/readyz").status == 200, 30)
+    with broker.wire(database="second") as one:
+        one.query("SELECT 1")
     way.unlink()
-    postgres.terminate(*(row[0] for row in postgres.backends("app", user="app")))
+    postgres.terminate(*(row[0] for row in postgres.backends(user="app")))
     with broker.wire() as one:
         one.send(wire.query("SELECT 1"))
         answer = eventually(lambda: (found := endpoint.get("/readyz")).status == 503 and found, 30)
-        assert answer.text.startswith("every server is down: app/app") and answer.text.count("\n") == 1
+        assert answer.text.startswith("every server is down: app/app (and 1 more)") and answer.text.count("\n") == 1
         eventually(
             lambda: endpoint.metrics().get("pglease_pool_up", database="app", user="app") == 0)
         way.symlink_to(postgres.host)

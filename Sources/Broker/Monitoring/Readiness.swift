@@ -27,10 +27,15 @@ extension Broker {
         case .running: break
         }
         let judged = poolsInOrder.filter(isJudged)
-        guard !judged.isEmpty, judged.allSatisfy(isDown), let pool = judged.first,
+        let down = judged.filter(isDown)
+        // A wrong password says nothing about the server.
+        let unreachable = Set(
+            down.filter { $0.lastFailure?.kind != .permanent }.map { Self.server(of: $0) })
+        guard let pool = down.first,
+            judged.allSatisfy({ isDown($0) || isAlsoGone($0, unreachable) }),
             let failure = pool.lastFailure
         else { return nil }
-        let others = judged.count > 1 ? " (and \(judged.count - 1) more pools)" : ""
+        let others = judged.count > 1 ? " (and \(judged.count - 1) more)" : ""
         return
             "every server is down: \(pool.database)/\(pool.user)\(others): "
             + SecretRedaction.redact(String(failure.error.message.prefix { !$0.isNewline }))
@@ -41,6 +46,16 @@ extension Broker {
     private func isJudged(_ pool: Pool) -> Bool {
         guard pool.lastFailure?.kind == .permanent else { return true }
         return !pool.entry.isFallback && pool.entry.forcedUser != nil
+    }
+
+    /// Nothing is connected, nobody has tried, and its server is one that cannot be reached.
+    private func isAlsoGone(_ pool: Pool, _ unreachable: Set<[String?]>) -> Bool {
+        (scheduler.summary(of: pool.id)?.counts.total ?? 0) == 0
+            && unreachable.contains(Self.server(of: pool))
+    }
+
+    private static func server(of pool: Pool) -> [String?] {
+        ["host", "hostaddr", "port"].map { pool.entry.serverParameter($0) }
     }
 
     /// Nothing is connected, and the last attempt failed.
