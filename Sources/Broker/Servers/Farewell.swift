@@ -46,18 +46,30 @@ final class Farewell: FileWatcherDelegate {
     }
 
     func fileReady(_ events: FileEvents, error: UVError?) {
-        var last = (UInt64(0), UInt64(0))
-        while error == nil {
-            // What it still says (a notice, TLS's own goodbye) is of no use to anybody.
-            let result = withUnsafeMutableBytes(of: &last) { Descriptor.read(descriptor, into: $0) }
-            if case .bytes = result { continue }
-            if case .wouldBlock = result { return }
-            break
-        }
+        if error == nil, !isAtItsEnd() { return }
         let ended = ended
         close()
         ended?()
     }
+
+    /// What it still says (a notice, TLS's own goodbye) is of no use to anybody; who goes on saying things has a
+    /// bound for each turn of the loop, and is heard again in the next.
+    private func isAtItsEnd() -> Bool {
+        var words = (UInt64(0), UInt64(0), UInt64(0), UInt64(0))
+        for _ in 0..<Self.readsInTurn {
+            let result = withUnsafeMutableBytes(of: &words) {
+                Descriptor.read(descriptor, into: $0)
+            }
+            switch result {
+            case .bytes: continue
+            case .wouldBlock: return false
+            case .closed, .failed: return true
+            }
+        }
+        return false
+    }
+
+    private static let readsInTurn = 16
 }
 
 extension Broker {
