@@ -171,6 +171,17 @@ package final class Broker {
         runEffects()
     }
 
+    func post(leaseRequested request: LeaseRequest) {
+        scheduler.handle(leaseRequested: request, now: now, into: &effects)
+        runEffects()
+    }
+
+    func post(leaseReturned server: ServerID, _ condition: ServerCondition, profile: ProfileID) {
+        scheduler.handle(
+            leaseReturned: server, condition, profile: profile, now: now, into: &effects)
+        runEffects()
+    }
+
     private func runEffects() {
         guard !isRunningEffects, !effects.isEmpty else { return }
         isRunningEffects = true

@@ -12,13 +12,54 @@ package struct PgError: Error, Equatable, Sendable {
         case debug = "DEBUG"
     }
 
-    package var severity: Severity
-    package var sqlState: SQLState
-    package var message: String
-    package var detail: String?
-    package var hint: String?
+    /// One word wherever an error may be: the sessions and the answers of the relay hold optional ones,
+    /// which nearly always are nil.
+    private var storage: Storage
+
+    private struct Content: Equatable, Sendable {
+        var severity: Severity
+        var sqlState: SQLState
+        var message: String
+        var detail: String?
+        var hint: String?
+        var position: Int?
+    }
+
+    private final class Storage: Sendable {
+        let content: Content
+        init(_ content: Content) { self.content = content }
+    }
+
+    private var content: Content {
+        get { storage.content }
+        set { storage = Storage(newValue) }
+    }
+
+    package var severity: Severity {
+        get { content.severity }
+        set { content.severity = newValue }
+    }
+    package var sqlState: SQLState {
+        get { content.sqlState }
+        set { content.sqlState = newValue }
+    }
+    package var message: String {
+        get { content.message }
+        set { content.message = newValue }
+    }
+    package var detail: String? {
+        get { content.detail }
+        set { content.detail = newValue }
+    }
+    package var hint: String? {
+        get { content.hint }
+        set { content.hint = newValue }
+    }
     /// Where in the statement's text, in characters from 1.
-    package var position: Int?
+    package var position: Int? {
+        get { content.position }
+        set { content.position = newValue }
+    }
 
     package init(
         severity: Severity = .error,
@@ -28,12 +69,14 @@ package struct PgError: Error, Equatable, Sendable {
         hint: String? = nil,
         position: Int? = nil
     ) {
-        self.severity = severity
-        self.sqlState = sqlState
-        self.message = message
-        self.detail = detail
-        self.hint = hint
-        self.position = position
+        storage = Storage(
+            Content(
+                severity: severity, sqlState: sqlState, message: message, detail: detail,
+                hint: hint, position: position))
+    }
+
+    package static func == (left: PgError, right: PgError) -> Bool {
+        left.storage === right.storage || left.content == right.content
     }
 
     /// An error that ends the session.

@@ -19,8 +19,11 @@ package enum SessionSetting: Equatable, Sendable {
 
     /// `SET [SESSION] name { = | TO } { value [, …] | DEFAULT }`, `SET TIME ZONE 'value'`,
     /// `SELECT [pg_catalog.]set_config('name', 'value', false)` and `RESET { name | ALL }`; nil for
-    /// all else. Allocates nothing for other statements.
-    package static func parse(_ sql: UnsafeRawBufferPointer) -> SessionSetting? {
+    /// all else. Allocates nothing for other statements. With `callsSetConfig` false the text is known
+    /// to have no `set_config`.
+    package static func parse(
+        _ sql: UnsafeRawBufferPointer, callsSetConfig: Bool = true
+    ) -> SessionSetting? {
         var cursor = SQLCursor(sql)
         guard cursor.skipSpace() else { return nil }
         let setting: SessionSetting?
@@ -28,7 +31,7 @@ package enum SessionSetting: Equatable, Sendable {
         case UInt8(ascii: "s"):
             if cursor.take("set") {
                 setting = takeSet(&cursor)
-            } else if cursor.take("select") {
+            } else if callsSetConfig, cursor.take("select") {
                 setting = takeCall(&cursor)
             } else {
                 return nil

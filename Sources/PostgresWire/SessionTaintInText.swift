@@ -2,24 +2,40 @@ extension SessionTaint {
     /// What the text of a statement shows and no command tag does: calls of `set_config`,
     /// session-level advisory locks, rows of `pg_settings` (whose update sets), temporary objects.
     ///
-    /// One pass that stops only at '_', 'm' and '&'. What looks like code inside a string or a
-    /// comment counts.
+    /// One pass, sixteen bytes at a time, that stops only at the pairs of bytes which each of these
+    /// has: `g_`, `t_`, `mp` and `&"`. What looks like code inside a string or a comment counts.
     package static func inText(_ sql: UnsafeRawBufferPointer) -> SessionTaint {
         var taint: SessionTaint = []
         let count = sql.count
         var index = 0
-        while index < count {
-            let byte = sql[index]
-            if byte == UInt8(ascii: "_") {
-                taint.formUnion(aroundUnderscore(sql, index))
-            } else if byte | 0x20 == UInt8(ascii: "m") {
-                if isTemporary(sql, index) { taint.formUnion(.temporaryObjects) }
-            } else if byte == UInt8(ascii: "&"), isEscapedIdentifier(sql, index) {
-                taint.formUnion(.other)
+        // A pair begins at each of the sixteen bytes: one byte more is read.
+        while count - index > TextBlock.size {
+            if TextBlock.mayLeaveSomething(sql, at: index) {
+                // The second byte of the last pair is the next block's first.
+                for offset in index...index + TextBlock.size {
+                    taint.formUnion(at: offset, of: sql)
+                }
             }
+            index += TextBlock.size
+        }
+        while index < count {
+            taint.formUnion(at: index, of: sql)
             index += 1
         }
         return taint
+    }
+
+    /// Adds what the byte at `index` and those around it show.
+    @inline(__always)
+    private mutating func formUnion(at index: Int, of sql: UnsafeRawBufferPointer) {
+        let byte = sql[index]
+        if byte == UInt8(ascii: "_") {
+            formUnion(Self.aroundUnderscore(sql, index))
+        } else if byte | 0x20 == UInt8(ascii: "m") {
+            if Self.isTemporary(sql, index) { formUnion(.temporaryObjects) }
+        } else if byte == UInt8(ascii: "&"), Self.isEscapedIdentifier(sql, index) {
+            formUnion(.other)
+        }
     }
 
     /// Whether the text is one single SET LOCAL, SET TRANSACTION or SET CONSTRAINTS: the tag "SET"
@@ -103,5 +119,32 @@ extension SessionTaint {
     /// '$' may be part of a name, but also the end of a dollar quote: here it ends a word.
     private static func isBoundary(_ byte: UInt8) -> Bool {
         byte == UInt8(ascii: "$") || !isIdentifierByte(byte)
+    }
+}
+
+/// Sixteen bytes of a text, each looked at with the byte behind it.
+private enum TextBlock {
+    static let size = 16
+
+    /// Whether a pair that `SessionTaint.inText` looks for begins in this block. Sometimes true where
+    /// none does, never false where one does; 17 bytes must be there.
+    @inline(__always)
+    static func mayLeaveSomething(_ sql: UnsafeRawBufferPointer, at index: Int) -> Bool {
+        let first = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
+        let second = sql.loadUnaligned(fromByteOffset: index + 1, as: SIMD16<UInt8>.self)
+        let small = first | caseBit
+        let underscore = (second .== byte("_")) .& ((small .== byte("g")) .| (small .== byte("t")))
+        let temporary = (small .== byte("m")) .& ((second | caseBit) .== byte("p"))
+        let escape = (first .== byte("&")) .& (second .== byte("\""))
+        let found = underscore .| temporary .| escape
+        let words = unsafeBitCast(found, to: SIMD2<UInt64>.self)
+        return words[0] | words[1] != 0
+    }
+
+    private static var caseBit: SIMD16<UInt8> { SIMD16(repeating: 0x20) }
+
+    @inline(__always)
+    private static func byte(_ scalar: Unicode.Scalar) -> SIMD16<UInt8> {
+        SIMD16(repeating: UInt8(ascii: scalar))
     }
 }

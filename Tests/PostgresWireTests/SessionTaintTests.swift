@@ -82,6 +82,15 @@ struct SessionTaintTests {
         #expect(withBytes(of: sql) { SessionTaint.inText($0) } == taint)
         #expect(withBytes(of: sql + "\0") { SessionTaint.inText($0) } == taint)
         #expect(withBytes(of: "\n" + sql + ";") { SessionTaint.inText($0) } == taint)
+        // Wherever it stands among the blocks that are looked at together.
+        for before in 1...40 {
+            for after in [0, 1, 2, 15, 16, 17, 40] {
+                let text =
+                    String(repeating: " ", count: before) + sql
+                    + String(repeating: ";", count: after)
+                #expect(withBytes(of: text) { SessionTaint.inText($0) } == taint, "\(before) \(after)")
+            }
+        }
     }
 
     @Test(

@@ -71,8 +71,7 @@ extension Broker {
         logger.warning(
             "server did not end what a vanished client left running",
             metadata: ["server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)"])
-        if var orphan = server.orphan {
-            server.orphan = nil
+        if var orphan = server.orphan.take() {
             server.stream.dropAll(&orphan, statements: &statements)
             orphan.releaseAll(in: &statements)
         }

@@ -3,7 +3,7 @@ import PostgresWire
 
 /// What a client changed by statements of its own goes with it from server to server.
 extension Broker {
-    func follow(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession) {
+    func follow(_ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession) {
         server.parameters = server.parameters.changing(step.changedParameters)
         client.told = server.parameters
         // What an explicit lease sets ends with it.
@@ -24,7 +24,7 @@ extension Broker {
 
     /// Gives the client the profile that it wants in force after the step; false if it would be too large.
     private func followProfile(
-        _ step: ServerStep, _ server: ServerConnection, _ client: ClientSession
+        _ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession
     ) -> Bool {
         let tracked = step.changedParameters.filter { isTracked($0.name.lowercased()) }
         guard !tracked.isEmpty || step.followedSetting != nil || step.sessionWasReset else {

@@ -28,7 +28,7 @@ extension Broker {
             request.owner.thread = call.thread
             request.wantsHandOut = call.terms.isDirect && settings.directLease == .sameUID
         }
-        post(.leaseRequested(request))
+        post(leaseRequested: request)
     }
 
     /// A program that takes a session from its own pool may try it with a statement first; after a
@@ -57,7 +57,7 @@ extension Broker {
         }
         guard let client = clients[clientID], client.isWaiting else {
             // It left while the grant was on its way: nothing has happened on the server.
-            post(.leaseReturned(serverID, .clean, profile: server.profile))
+            post(leaseReturned: serverID, .clean, profile: server.profile)
             return
         }
         let now = now
@@ -207,8 +207,7 @@ extension Broker {
         var condition = server.stream.conditionOnReturn
         // Even a DISCARD ALL of the client's own may have something behind it.
         if server.explicit != nil, condition == .clean { condition = .dirty }
-        if var orphan = server.orphan {
-            server.orphan = nil
+        if var orphan = server.orphan.take() {
             orphan.releaseAll(in: &statements)
             // What ran when its client vanished may have left anything.
             endLease(server, condition == .clean ? .dirty : condition)
@@ -232,7 +231,7 @@ extension Broker {
         server.holdsClientBytes = false
         server.stream.isDraining = false
         server.lastUsed = now
-        post(.leaseReturned(server.id, condition, profile: server.profile))
+        post(leaseReturned: server.id, condition, profile: server.profile)
     }
 
     private func recordHold(_ server: ServerConnection) {
@@ -272,14 +271,13 @@ extension Broker {
         let canDrain =
             server.phase == .ready && server.stream.beginDraining(client.stream, into: &bytes)
         // Names that a message in flight changed must be put back into this client's table.
-        server.orphan = client.stream
-        client.stream = ClientStream()
+        server.orphan = exchange(&client.stream, with: ClientStream())
         if wasBusy { sendCancel(server, then: {}) }
         guard canDrain else {
-            var orphan = server.orphan!
-            server.orphan = nil
-            server.stream.dropAll(&orphan, statements: &statements)
-            orphan.releaseAll(in: &statements)
+            if var orphan = server.orphan.take() {
+                server.stream.dropAll(&orphan, statements: &statements)
+                orphan.releaseAll(in: &statements)
+            }
             endLease(server, .broken)
             return
         }

@@ -81,8 +81,7 @@ extension Broker {
             // What comes before the marked query is sent says nothing.
         } else {
             // No client: what the broker asked for itself, or what a vanished client left running.
-            var stream = server.orphan ?? ClientStream()
-            server.orphan = nil
+            var stream = server.orphan.take() ?? ClientStream()
             var turn = ServerTurn(bytes, mode: server.pool.mode)
             let isIdle = server.stream.isQuiet && server.phase == .ready && !server.isLeased
             let step = turn.run(
@@ -107,16 +106,19 @@ extension Broker {
     }
 
     /// What a turn brought about besides bytes.
-    private func note(_ step: ServerStep, _ server: ServerConnection, _ client: ClientSession?) {
-        if let fatal = step.fatal { server.fatal = fatal }
-        if let broken = step.broken {
+    private func note(
+        _ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession?
+    ) {
+        let hasNews = step.hasNews
+        if hasNews, let fatal = step.fatal { server.fatal = fatal }
+        if hasNews, let broken = step.broken {
             logger.warning(
                 "server broke the protocol",
                 metadata: ["server.id": "\(server.id)", "reason": "\(broken)"])
             serverEnded(server, broken)
             return
         }
-        if !step.brokerParameters.isEmpty {
+        if hasNews, !step.brokerParameters.isEmpty {
             server.parameters = server.parameters.changing(step.brokerParameters)
         }
         if step.queries > 0 {
@@ -127,7 +129,7 @@ extension Broker {
         }
         // The profile went out in front of what the client sent, and is answered in front of it.
         var begins = false
-        if let answer = step.brokerAnswer, answer.query == .profile {
+        if hasNews, let answer = step.brokerAnswer, answer.query == .profile {
             begins =
                 server.holdsClientBytes && client?.call == nil
                 && client?.pending.isEmpty == false
@@ -135,8 +137,9 @@ extension Broker {
             guard server.phase != .closed, server.client === client else { return }
         }
         if let client, client.isOpen {
-            if !step.changedParameters.isEmpty || step.sessionWasReset
-                || step.followedSetting != nil
+            if hasNews,
+                !step.changedParameters.isEmpty || step.sessionWasReset
+                    || step.followedSetting != nil
             {
                 follow(step, server, client)
             }
@@ -155,7 +158,7 @@ extension Broker {
                 answerLease(server, client, call)
             }
         }
-        if let answer = step.brokerAnswer, answer.query != .profile {
+        if hasNews, let answer = step.brokerAnswer, answer.query != .profile {
             brokerAnswered(server, answer.query, answer.error)
             return
         }
@@ -165,7 +168,7 @@ extension Broker {
         if server.pool.areLeasesWatched { noteRest(server) }
     }
 
-    private func count(_ step: ServerStep, _ server: ServerConnection) {
+    private func count(_ step: borrowing ServerStep, _ server: ServerConnection) {
         let now = now
         server.pool.statistics.queries += step.queries
         server.pool.statistics.transactions += step.transactions

@@ -8,7 +8,9 @@ struct DurationHistogram {
     static let boundCount = 22
 
     /// The buckets by themselves (not summed up); the last is for what is longer than every bound.
-    private var counts = InlineArray<23, UInt64>(repeating: 0)
+    ///
+    /// On the heap: an inline array in an object would be copied out and in for each count.
+    private var counts = ContiguousArray<UInt64>(repeating: 0, count: boundCount + 1)
     private(set) var nanoseconds: Int64 = 0
 
     /// The longest duration that a bucket holds, in nanoseconds.

@@ -8,13 +8,13 @@ package struct ClientStep {
         /// The message at `consumed` needs a lease, and there is none.
         case needsLease
         /// The message before `consumed` is a lease command: the shell carries it out.
-        case lease(LeaseCommand, LeaseForm)
+        indirect case lease(LeaseCommand, LeaseForm)
         /// The message at `consumed` is the broker's to answer, once the server owes nothing.
         case awaitsQuiet
         /// The client said goodbye.
         case terminate
         /// The session ends with this error.
-        case malformed(PgError)
+        indirect case malformed(PgError)
     }
 
     /// Bytes of the input that are dealt with.
@@ -234,9 +234,10 @@ package struct ClientTurn {
         var entry = Outstanding(.query, .client)
         if mode.pooling != .session {
             if isScanned {
-                let text = statementText(body(message))
-                if !noteSetting(text, &entry, &server) {
-                    server.taint.formUnion(SessionTaint.inText(text))
+                let text = queryText(body(message))
+                let taint = SessionTaint.inText(text)
+                if !noteSetting(text, taint, &entry, &server) {
+                    server.taint.formUnion(taint)
                     entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
                 }
                 if mode.tracksStatements, server.status != .failed,
@@ -260,10 +261,13 @@ package struct ClientTurn {
     /// True if the text sets one setting, and runs alone: that setting follows the client, and so is
     /// not left behind.
     private func noteSetting(
-        _ text: UnsafeRawBufferPointer, _ entry: inout Outstanding, _ server: inout ServerStream
+        _ text: UnsafeRawBufferPointer, _ taint: SessionTaint, _ entry: inout Outstanding,
+        _ server: inout ServerStream
     ) -> Bool {
         // What an explicit lease sets ends with it.
-        guard !mode.isHeld, let setting = SessionSetting.parse(text) else { return false }
+        guard !mode.isHeld,
+            let setting = SessionSetting.parse(text, callsSetConfig: taint.contains(.settings))
+        else { return false }
         let isAlone = server.runsNextAlone
         switch setting {
         case .resetAll:

@@ -11,7 +11,7 @@ package enum SessionOutcome: Equatable, Sendable {
 extension ServerStream {
     /// Nothing is owed and nothing half sent in either direction: what `pool_mode` says decides
     /// whether the lease ends here.
-    package func isLeaseOver(_ client: ClientStream, _ mode: RelayMode) -> Bool {
+    package func isLeaseOver(_ client: borrowing ClientStream, _ mode: RelayMode) -> Bool {
         isLeaseOver(passing: client.passing, mode)
     }
 
@@ -94,7 +94,7 @@ extension ServerStream {
     /// What must be sent so that the server comes to an end with what a vanished client left half
     /// done; false if it cannot (the client's message is half sent).
     package mutating func beginDraining(
-        _ client: ClientStream, into bytes: inout [UInt8]
+        _ client: borrowing ClientStream, into bytes: inout [UInt8]
     ) -> Bool {
         guard !client.passing.isHalfPassed else { return false }
         isDraining = true

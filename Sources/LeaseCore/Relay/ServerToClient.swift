@@ -2,27 +2,73 @@ import DequeModule
 package import PostgresWire
 
 /// What a turn of the relay from a server to its client brought about, besides bytes.
+///
+/// Most turns bring about nothing but counts: all else lies in an object that is made when it is needed.
 package struct ServerStep {
     /// Bytes of the input that are dealt with.
     package var consumed = 0
-    /// The server does not speak the protocol any more: close it.
-    package var broken: String?
-    /// The broker's own query has its answer; an error if it failed.
-    package var brokerAnswer: (query: BrokerQuery, error: PgError?)?
-    /// The server said why it is about to end the connection. Not passed on: the client is told when it has ended.
-    package var fatal: PgError?
-    /// Values that the client's own statements changed, as the server reported them.
-    package var changedParameters: [(name: String, value: String)] = []
-    /// Values that the broker's own query changed.
-    package var brokerParameters: [(name: String, value: String)] = []
-    /// A setting that the client changed by a statement alone. Its taint stays until it is claimed.
-    package var followedSetting: SessionSetting?
-    /// DISCARD ALL or RESET: settings of the session are back at its defaults.
-    package var reset = SettingsReset.none
-    package var sessionWasReset: Bool { reset != .none }
     /// Queries and transactions that ended.
     package var queries = 0
     package var transactions = 0
+    private var news: News?
+
+    private final class News {
+        var broken: String?
+        var brokerAnswer: (query: BrokerQuery, error: PgError?)?
+        var fatal: PgError?
+        var changedParameters: [(name: String, value: String)] = []
+        var brokerParameters: [(name: String, value: String)] = []
+        var followedSetting: SessionSetting?
+        var reset = SettingsReset.none
+    }
+
+    /// Something besides counts.
+    @inline(__always)
+    package var hasNews: Bool { news != nil }
+
+    private mutating func newsToChange() -> News {
+        if let news { return news }
+        let made = News()
+        news = made
+        return made
+    }
+
+    /// The server does not speak the protocol any more: close it.
+    package var broken: String? {
+        get { news?.broken }
+        set { newsToChange().broken = newValue }
+    }
+    /// The broker's own query has its answer; an error if it failed.
+    package var brokerAnswer: (query: BrokerQuery, error: PgError?)? {
+        get { news?.brokerAnswer }
+        set { newsToChange().brokerAnswer = newValue }
+    }
+    /// The server said why it is about to end the connection. Not passed on: the client is told when it has ended.
+    package var fatal: PgError? {
+        get { news?.fatal }
+        set { newsToChange().fatal = newValue }
+    }
+    /// Values that the client's own statements changed, as the server reported them.
+    package var changedParameters: [(name: String, value: String)] {
+        get { news?.changedParameters ?? [] }
+        set { newsToChange().changedParameters = newValue }
+    }
+    /// Values that the broker's own query changed.
+    package var brokerParameters: [(name: String, value: String)] {
+        get { news?.brokerParameters ?? [] }
+        set { newsToChange().brokerParameters = newValue }
+    }
+    /// A setting that the client changed by a statement alone. Its taint stays until it is claimed.
+    package var followedSetting: SessionSetting? {
+        get { news?.followedSetting }
+        set { newsToChange().followedSetting = newValue }
+    }
+    /// DISCARD ALL or RESET: settings of the session are back at its defaults.
+    package var reset: SettingsReset {
+        get { news?.reset ?? .none }
+        set { newsToChange().reset = newValue }
+    }
+    package var sessionWasReset: Bool { reset != .none }
 }
 
 /// One turn of the relay from a server to the client that holds it.
@@ -72,7 +118,7 @@ package struct ServerTurn {
             server.passing.bytesLeft = offset + whole - end
             offset = end
             if server.isAnsweredByPassing { popIfPassed(&server, &statements, &toClient) }
-            if step.broken != nil { break }
+            if step.hasNews, step.broken != nil { break }
         }
         step.consumed = offset
         return step

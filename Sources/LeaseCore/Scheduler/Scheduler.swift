@@ -42,6 +42,25 @@ package struct Scheduler {
         return first
     }
 
+    /// `leaseRequested` without an event around it: it comes with nearly every query.
+    package mutating func handle(
+        leaseRequested request: LeaseRequest, now: Instant, into effects: inout [SchedulerEffect]
+    ) {
+        callNumber &+= 1
+        requestLease(request, now, &effects)
+        if checksInvariants { check() }
+    }
+
+    /// `leaseReturned` without an event around it, for the same reason.
+    package mutating func handle(
+        leaseReturned server: ServerID, _ condition: ServerCondition, profile: ProfileID,
+        now: Instant, into effects: inout [SchedulerEffect]
+    ) {
+        callNumber &+= 1
+        returnLease(server, condition, profile, now, &effects)
+        if checksInvariants { check() }
+    }
+
     package mutating func handle(
         _ event: SchedulerEvent, now: Instant, into effects: inout [SchedulerEffect]
     ) {
@@ -92,12 +111,14 @@ package struct Scheduler {
         case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)
         case .drainRequested: drain(now, &effects)
         }
-        if checksInvariants {
-            do throws(BrokenInvariant) {
-                try checkInvariants()
-            } catch {
-                contractBroken(error.reason)
-            }
+        if checksInvariants { check() }
+    }
+
+    private func check() {
+        do throws(BrokenInvariant) {
+            try checkInvariants()
+        } catch {
+            contractBroken(error.reason)
         }
     }
 

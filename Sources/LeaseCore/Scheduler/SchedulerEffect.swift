@@ -1,5 +1,8 @@
 /// What the scheduler orders the shell to do. Run first in, first out, after `handle` returned; an
 /// effect never calls the scheduler, it posts an event.
+///
+/// Cases with much in them are indirect: a grant, which comes with nearly every query, is copied as its
+/// few words.
 package enum SchedulerEffect: Equatable, Sendable {
     /// Open a connection of this pool with this startup profile (session pools; else the server's
     /// defaults).
@@ -13,7 +16,7 @@ package enum SchedulerEffect: Equatable, Sendable {
 
     /// The client holds the server from now on.
     case grant(ClientID, ServerID, LeaseID, waited: Duration)
-    case reject(ClientID, Rejection)
+    indirect case reject(ClientID, Rejection)
     /// After `query_wait_notify`: a NOTICE with the place in the queue, 1 is next.
     case notifyWaiter(ClientID, place: Int, waited: Duration)
 
@@ -23,7 +26,7 @@ package enum SchedulerEffect: Equatable, Sendable {
     case watchLeases(PoolID)
     case unwatchLeases(PoolID)
     /// Its leases wait for each other: said once, and once more when it becomes certain.
-    case poolLocked(PoolLock)
+    indirect case poolLocked(PoolLock)
     /// This waiter is lent a connection of the reserve, before those who came earlier.
     case reserveLent(PoolID, to: ClientID, outOf: Int, alreadyLent: Int)
     /// The lock is over, and what was lent is back.
@@ -31,9 +34,9 @@ package enum SchedulerEffect: Equatable, Sendable {
 
     case poolPhaseChanged(PoolID, PoolPhase)
     /// Opening failed; the next try is after `retryIn` (nil: no retry until a client asks).
-    case connectFailed(PoolID, ConnectFailure, attempt: Int, retryIn: Duration?)
+    indirect case connectFailed(PoolID, ConnectFailure, attempt: Int, retryIn: Duration?)
     case poolStarted(PoolID)
-    case poolStartFailed(PoolID, ConnectFailure, attempts: Int)
+    indirect case poolStartFailed(PoolID, ConnectFailure, attempts: Int)
     case poolPaused(PoolID)
 }
 

@@ -7,10 +7,10 @@ package enum SchedulerEvent: Sendable {
     /// A pool that clients may ask leases of from now on. With `startup`, one connection is opened
     /// at once and retried by that schedule until `poolStarted` or `poolStartFailed`. A permanent
     /// failure ends it at once.
-    case poolOpened(PoolID, PoolPolicy, startup: StartupSchedule?)
+    indirect case poolOpened(PoolID, PoolPolicy, startup: StartupSchedule?)
     /// New limits for a pool, after a reload. Leases that are out stay; surplus connections close
     /// when they come back.
-    case poolChanged(PoolID, PoolPolicy)
+    indirect case poolChanged(PoolID, PoolPolicy)
     /// The pool is gone from the configuration: waiters are rejected, idle connections closed,
     /// leased ones closed when they come back. Its number is not used again.
     case poolClosed(PoolID)
@@ -41,7 +41,7 @@ package enum SchedulerEvent: Sendable {
     // MARK: Servers
 
     case serverConnected(ServerID)
-    case serverConnectFailed(ServerID, ConnectFailure)
+    indirect case serverConnectFailed(ServerID, ConnectFailure)
     case validationSucceeded(ServerID)
     case validationFailed(ServerID)
     /// The connection is as new, with this profile in force.

@@ -101,7 +101,12 @@ extension Scheduler {
     }
 
     package var poolSummaries: [PoolSummary] {
-        pools.live.map { pools[$0].id }.sorted { $0.rawValue < $1.rawValue }.compactMap(summary)
+        let ids = pools.live.map { pools[$0].id }.sorted { $0.rawValue < $1.rawValue }
+        var summaries: [PoolSummary] = []
+        for id in ids {
+            if let summary = summary(of: id) { summaries.append(summary) }
+        }
+        return summaries
     }
 
     private func oldestWaiter(_ pool: Int) -> Instant? {
@@ -115,11 +120,11 @@ extension Scheduler {
 
     /// nil: the connection is gone.
     package func summary(of server: ServerID) -> ServerSummary? {
-        servers.index(of: server).flatMap(serverSummary)
+        servers.index(of: server).flatMap { serverSummary($0) }
     }
 
     package var serverSummaries: [ServerSummary] {
-        servers.slots.indices.compactMap(serverSummary)
+        servers.slots.indices.compactMap { serverSummary($0) }
     }
 
     private func serverSummary(_ index: Int) -> ServerSummary? {

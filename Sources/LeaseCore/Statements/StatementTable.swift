@@ -93,6 +93,13 @@ package struct StatementTable {
     package func references(to id: StatementID) -> Int { entries[Int(id.slot)].references }
 }
 
+/// The text of a Query body: all but the NUL at its end. PostgreSQL refuses one with a NUL inside.
+@inline(__always)
+func queryText(_ body: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+    guard let last = body.last, last == 0 else { return body }
+    return UnsafeRawBufferPointer(rebasing: body.dropLast())
+}
+
 /// The text in front of the NUL of a Parse body.
 func statementText(_ body: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
     let end = body.firstIndex(of: 0) ?? body.count
