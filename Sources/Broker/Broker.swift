@@ -111,6 +111,7 @@ package final class Broker {
     var events = EventRing()
     var lockNumbers = LockNumbers()
     var processLooks = ProcessLooks()
+    var proofs = ServerProofs()
     var history = StatisticsHistory()
     let monitoring = Monitoring()
     var shutdown: Shutdown?

@@ -8,6 +8,9 @@ extension Settings {
             "server_connect_timeout", \.serverConnectTimeout, .optionalDuration,
             "The longest a connection to PostgreSQL may take, login included. 0 is off."),
         SettingDescription(
+            "scram_iterations_max", \.scramIterationsMax, .integer(4096...10_000_000),
+            "A server that asks for more rounds of hashing at a login is refused."),
+        SettingDescription(
             "server_login_retry_min", \.serverLoginRetryMin, .duration(atLeast: .milliseconds(1)),
             "First pause after a failed connection; it doubles, with jitter, up to "
                 + "server_login_retry."),

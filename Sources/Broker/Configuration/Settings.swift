@@ -58,6 +58,7 @@ package struct Settings: Equatable, Sendable {
 
     package var connectParallelism = 4
     package var serverConnectTimeout: Duration? = .seconds(15)
+    package var scramIterationsMax = 1_000_000
     package var serverLoginRetryMin: Duration = .milliseconds(200)
     package var serverLoginRetry: Duration = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)

@@ -72,8 +72,7 @@ extension Broker {
     }
 
     /// Watches the socket that libpq uses now: it may be another one after each step.
-    private func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress)
-    {
+    func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress) {
         guard let connection = server.connection, connection.descriptor >= 0 else {
             connectFailed(server, failure(of: server))
             return
@@ -87,13 +86,11 @@ extension Broker {
         watcher.watch(progress == .writing ? .writable : .readable)
     }
 
-    func continueConnect(_ server: ServerConnection) {
-        guard let connection = server.connection else { return }
-        // libpq closes a socket by itself when it goes to the next address, and the next one may get
-        // the same number: no watcher outlives a step.
-        server.watcher?.close()
-        server.watcher = nil
-        let progress = connection.poll()
+    /// libpq has made a step (`continueConnect`).
+    func advanced(
+        _ server: ServerConnection, _ connection: PostgresConnection,
+        _ progress: PostgresConnection.Progress
+    ) {
         switch progress {
         case .reading, .writing: watchConnect(server, for: progress)
         case .connected: connected(server, connection)

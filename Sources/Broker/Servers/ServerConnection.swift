@@ -86,6 +86,12 @@ final class ServerConnection: FileWatcherDelegate {
     /// It was told to end, and its place is counted until it has.
     var farewell: Farewell?
     var connectDeadline: Instant?
+    /// Of the socket with that number.
+    var loginWatch = ServerLoginWatch()
+    var loginSocket: UInt64 = 0
+    /// The rest of a message of its login may have come by then; and how often it had not.
+    var loginLookAt: Instant?
+    var loginLooks = 0
     let openedAt: Instant
     var connectedAt: Instant?
     var lastUsed: Instant
