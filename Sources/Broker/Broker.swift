@@ -89,8 +89,7 @@ package final class Broker {
     var lastGroup: UInt32 = 0
     var freeGroups: [GroupID] = []
     var cancelKeys: [CancelKey: ClientID] = [:]
-    var peers: [Int32: WatchedPeer] = [:]
-    var processes: [Int32: ClientProcess] = [:]
+    var processes: [ProcessIdentity: ClientProcess] = [:]
     var lastPeer: UInt32 = 0
     var databaseKeys: [String: UInt32] = [:]
     var userKeys: [String: UInt32] = [:]

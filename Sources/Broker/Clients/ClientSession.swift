@@ -126,8 +126,10 @@ final class ClientSession: FileWatcherDelegate {
         return origin
     }
 
-    /// Who it is, for logs and errors.
-    var ownerKey: OwnerKey { OwnerKey(processID: peer?.processID ?? 0) }
+    /// Whose leases and waits belong together.
+    var ownerKey: OwnerKey {
+        OwnerKey(processID: Int32(bitPattern: process?.id.rawValue ?? 0))
+    }
 
     func fileReady(_ events: FileEvents, error: UVError?) {
         if events.mayWrite { broker.flush(self) }

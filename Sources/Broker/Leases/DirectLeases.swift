@@ -13,9 +13,9 @@ extension Broker {
     func reasonNotDirect(_ server: ServerConnection, _ client: ClientSession) -> NotDirect? {
         guard settings.directLease == .sameUID else { return .switchedOff }
         guard client.isUnix else { return .overTCP }
-        guard let peer = client.peer, peer.processID > 0, client.process != nil else {
-            return .unknownProcess
-        }
+        guard let peer = client.peer, let process = client.process, process.confinedID != nil,
+            isWatched(process)
+        else { return .unknownProcess }
         guard server.pool.mode.pooling != .session else { return .sessionPool }
         guard server.connection?.usesTLS == false else { return .serverUsesTLS }
         if let user = server.pool.directUser, user != peer.userID,
@@ -212,7 +212,7 @@ extension Broker {
 enum NotDirect: String {
     case switchedOff = "direct_lease is off"
     case overTCP = "the client came over TCP"
-    case unknownProcess = "the client's process is not visible here"
+    case unknownProcess = "the client's process is not visible here, or has ended"
     case sessionPool = "pool_mode is session"
     case serverUsesTLS = "the server connection uses TLS"
     case otherUser = "another uid has direct leases of this pool"

@@ -267,8 +267,6 @@ extension Broker {
             server.farewell?.close()
         }
         servers = ServerTable()
-        for peer in peers.values { peer.process.close() }
-        peers = [:]
         for signal in signals { signal.close() }
         signals = []
         timer?.close()

@@ -23,7 +23,7 @@ extension Broker {
             client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
             profile: client.profile, requiresProfile: pool.mode.pooling == .session,
             deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt,
-            useSince: client.useSince, peer: client.process?.id)
+            useSince: client.useSince, peer: client.process?.confinedID)
         if let call = client.call {
             request.owner.thread = call.thread
             request.wantsHandOut = call.terms.isDirect && settings.directLease == .sameUID

@@ -258,7 +258,7 @@ extension Broker {
         server.phase = .closed
         server.watcher?.close()
         server.watcher = nil
-        server.connection?.close(sendTerminate: isClean)
+        server.connection?.close(sendTerminate: isClean, isShared: server.wasHandedOut)
         server.connection = nil
         server.stream.releaseAll(in: &statements)
         server.orphan?.releaseAll(in: &statements)

@@ -50,6 +50,8 @@ final class ServerConnection: FileWatcherDelegate {
     var explicit: ExplicitLease?
     /// The client has the descriptor: nothing is read or written here.
     var isDirect = false
+    /// Some client had the descriptor once, and may have kept a copy.
+    var wasHandedOut = false
     /// A client had the descriptor, or its lease was taken away: what was left is not known yet.
     var isUnknown = false
     /// Ended in the middle of something: so many more cancels may be needed until it is over.

@@ -121,7 +121,8 @@ package struct LeaseRequest: Sendable {
 
 /// Which process holds or wants a lease, and which of its threads, when the client said so.
 package struct OwnerKey: Hashable, Sendable {
-    /// 0 when the client came over TCP and is not known.
+    /// As the shell counts processes, for the system's numbers come again; 0 when the client came over TCP and
+    /// is not known.
     package var processID: Int32
     package var thread: UInt64?
 
