@@ -509,7 +509,7 @@ def test_it_counts_in_the_pools_size(narrow):
     with direct.connect(narrow) as one, narrow.wire() as other:
         one.lease("FOR 'the only one'")
         fields = wire.error_of(other.query("LEASE WAIT '10ms'")).fields
-        assert fields["C"] == "53300" and "for "the only one"" in fields["D"]
+        assert fields["C"] == "53300" and 'for "the only one"' in fields["D"]
         other.send(wire.query("SELECT 'served'"))
         eventually(lambda: narrow.waiting() == 1)
         one.give_back()
