@@ -139,7 +139,7 @@ try:
 except AssertionError as error:
     print("asked", error)
 except wire.Refused as refused:
-    print("refused", refused.code)
+    print("refused", refused.code, refused.fields.get("H"))
 """
 
 
@@ -177,7 +177,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 @pytest.mark.pglease_only
 def test_peer_refuses_another_users_role(peer_broker):
     broker = peer_broker()
-    assert ask_as("nobody", broker, "app")[0] == "refused"
+    refused = " ".join(ask_as("nobody", broker, "app"))
+    assert refused.startswith("refused 28000")
+    assert "peer_map = nobody:app" in refused
 
 
 @needs_root
@@ -189,8 +191,9 @@ def test_peer_lets_a_user_in_as_the_role_of_the_same_name(peer_broker, postgres)
 
 @needs_root
 @pytest.mark.pglease_only
-def test_peer_map_maps_users_to_roles(peer_broker):
-    broker = peer_broker({"peer_map": "nobody:app"})
+@pytest.mark.parametrize("user", ["nobody", pwd.getpwnam("nobody").pw_uid])
+def test_peer_map_maps_users_to_roles(peer_broker, user):
+    broker = peer_broker({"peer_map": f"{user}:app"})
     assert ask_as("nobody", broker, "app") == ["in", "app"]
     assert ask_as("nobody", broker, "other")[0] == "refused"
 

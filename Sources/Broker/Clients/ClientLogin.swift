@@ -126,6 +126,10 @@ extension Broker {
         client.user = message.user
         client.database = message.databaseOrUser
         client.applicationName = message.applicationName ?? ""
+        if message.protocolExtensions.contains(BrokerPing.question) {
+            answerPing(client)
+            return
+        }
         if message.wantsReplication {
             refuse(client, Self.replicationRefused)
             return

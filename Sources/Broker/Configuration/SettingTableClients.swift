@@ -37,7 +37,8 @@ extension Settings {
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain or SCRAM."),
         SettingDescription(
             "peer_map", \.peerMap, .peerMap,
-            "Pairs system_user:role between commas, for auth_type peer; either may be *."),
+            "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
+                + "peer lets in as a role of another name. Either may be *."),
         SettingDescription(
             "admin_users", \.adminUsers, .list,
             "Roles that may use every command of the console."),
@@ -126,8 +127,7 @@ extension Settings {
                 + "off."),
         SettingDescription(
             "direct_lease", \.directLease, .choice,
-            "Whether a client module of the same user may get the server connection itself: off or "
-                + "same_uid."),
+            DirectLease.rule),
     ]
 }
 

@@ -16,6 +16,7 @@ extension Broker {
         guard let peer = client.peer, let process = client.process, process.confinedID != nil,
             isWatched(process)
         else { return .unknownProcess }
+        guard isTrusted(client) else { return .strangeUser }
         guard server.pool.mode.pooling != .session else { return .sessionPool }
         guard server.connection?.usesTLS == false else { return .serverUsesTLS }
         if let user = server.pool.directUser, user != peer.userID,
@@ -213,6 +214,7 @@ enum NotDirect: String {
     case switchedOff = "direct_lease is off"
     case overTCP = "the client came over TCP"
     case unknownProcess = "the client's process is not visible here, or has ended"
+    case strangeUser = "neither peer_map nor its name lets its user in as this role"
     case sessionPool = "pool_mode is session"
     case serverUsesTLS = "the server connection uses TLS"
     case otherUser = "another uid has direct leases of this pool"

@@ -39,7 +39,10 @@ final class Pool {
     var acceptedProfiles: Set<ProfileID> = []
     /// Clients whose login waits for `baseParameters`.
     var awaitingParameters: [ClientSession] = []
-    var lastFailure: ConnectFailure?
+    /// Why the last attempt to connect failed; nil once one has succeeded.
+    private(set) var lastFailure: ConnectFailure?
+    /// When the first of the failures came that no success has followed.
+    private(set) var failingSince: Instant?
     /// No server has answered while a login waited: until one does, logins do not wait.
     var hasGivenUpLearning = false
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
@@ -83,6 +86,16 @@ final class Pool {
     /// Never reached, for a reason that waiting cannot mend: a login is answered with it, as
     /// PostgreSQL itself would.
     var isKnownToBeUnusable: Bool { baseParameters == nil && lastFailure?.kind == .permanent }
+
+    func connectFailed(_ failure: ConnectFailure, _ now: Instant) {
+        lastFailure = failure
+        failingSince = failingSince ?? now
+    }
+
+    func connectSucceeded() {
+        lastFailure = nil
+        failingSince = nil
+    }
 
     static let learnedLimit = 512
 

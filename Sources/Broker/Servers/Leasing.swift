@@ -26,7 +26,8 @@ extension Broker {
             useSince: client.useSince, peer: client.process?.confinedID)
         if let call = client.call {
             request.owner.thread = call.thread
-            request.wantsHandOut = call.terms.isDirect && settings.directLease == .sameUID
+            request.wantsHandOut =
+                call.terms.isDirect && settings.directLease == .sameUID && isTrusted(client)
         }
         post(.leaseRequested(request))
     }

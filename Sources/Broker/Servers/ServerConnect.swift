@@ -123,7 +123,7 @@ extension Broker {
         pool.hasGivenUpLearning = false
         pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
         if pool.lastFailure != nil {
-            pool.lastFailure = nil
+            pool.connectSucceeded()
             note(.connectRecovered, .notice, "PostgreSQL can be reached again", pool: pool)
             logger.notice(
                 "server reachable again",
@@ -163,7 +163,7 @@ extension Broker {
         counters.connectFailures.count(ConnectFailureClass(failure))
         // What a session client itself asked for in its startup packet concerns nobody else.
         if server.startupProfile == .serverDefault || failure.kind != .permanent {
-            server.pool.lastFailure = failure
+            server.pool.connectFailed(failure, now)
         }
         release(server)
         let waiting = server.pool.awaitingParameters
