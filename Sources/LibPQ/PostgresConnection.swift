@@ -85,7 +85,9 @@ package final class PostgresConnection: @unchecked Sendable {
     /// Why `poll` failed (PQerrorMessage).
     package var failure: ConnectionFailure {
         if let startFailure { return ConnectionFailure(raw: startFailure) }
-        return unsafe ConnectionFailure(raw: ConnectionString.text(PQerrorMessage(open)))
+        return unsafe ConnectionFailure(
+            raw: ConnectionString.text(PQerrorMessage(open)),
+            needsPassword: PQconnectionNeedsPassword(open) == 1)
     }
 
     package var backendProcessID: Int32 { unsafe PQbackendPID(open) }
