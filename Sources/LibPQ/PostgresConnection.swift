@@ -88,7 +88,9 @@ package final class PostgresConnection: @unchecked Sendable {
     package var failure: ConnectionFailure {
         if let startFailure { return ConnectionFailure(raw: startFailure) }
         let text = unsafe ConnectionString.text(PQerrorMessage(open))
-        return ConnectionFailure(raw: peekFailure.map { "\(text): \($0)" } ?? text)
+        return unsafe ConnectionFailure(
+            raw: peekFailure.map { "\(text): \($0)" } ?? text,
+            needsPassword: PQconnectionNeedsPassword(open) == 1)
     }
 
     package var backendProcessID: Int32 { unsafe PQbackendPID(open) }

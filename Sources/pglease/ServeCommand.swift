@@ -134,11 +134,21 @@ struct ServeCommand: ParsableCommand {
             }
         }
         do throws(BrokerStartError) {
-            return try Broker(options).run()
+            let broker = try Broker(options)
+            let status = try broker.run()
+            if broker.leavesJobsBehind { leave(status, embedded) }
+            return status
         } catch {
             Output.error("pglease: \(error)")
             throw ExitCode(error.exitStatus)
         }
+    }
+
+    /// Ends the process without waiting for its threads.
+    private func leave(_ status: Int32, _ embedded: EmbeddedPostgres?) -> Never {
+        embedded?.stop()
+        fflush(nil)
+        _exit(embedded?.unexpectedEnd == nil ? status : ExitStatus.unavailable)
     }
 
     /// Without its server the broker has nothing to lease: it tells its clients and ends, and the

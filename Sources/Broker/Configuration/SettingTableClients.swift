@@ -57,7 +57,9 @@ extension Settings {
             "Server connections of one pool, that is of one database and user."),
         SettingDescription(
             "min_pool_size", \.minPoolSize, .integer(0...100_000),
-            "Server connections that are kept open in each pool, with or without clients."),
+            "Server connections that are kept open in each pool, with or without clients. From the "
+                + "start where the database's line has a user, or has it itself and one user is "
+                + "known."),
         SettingDescription(
             "reserve_pool_size", \.reservePoolSize, .integer(0...100_000), pgbouncer: "0",
             "Connections above the pool's size, lent to waiters by reserve_pool_timeout."),

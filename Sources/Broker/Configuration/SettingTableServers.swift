@@ -67,8 +67,8 @@ extension Settings {
     static let lifecycleSettings: [SettingDescription] = [
         SettingDescription(
             "prewarm", \.prewarm, .boolean, pgbouncer: "0", needsRestart: true,
-            "Connect to the configured databases before clients are let in, so that a wrong "
-                + "password shows at the start."),
+            "Connect to the databases whose line has a user at the start, and let clients in when the "
+                + "first has answered: a wrong password shows at once."),
         SettingDescription(
             "startup_attempts", \.startupAttempts, .integer(1...1000), needsRestart: true,
             "Attempts to reach PostgreSQL at the start before it counts as a failure."),

@@ -204,7 +204,7 @@ extension Broker {
     /// Ends the connection for everyone who has its descriptor, and what runs on it.
     func cutOff(_ server: ServerConnection) {
         server.cancelsToCome = Self.lingering.count
-        sendCancel(server, then: {})
+        sendCancel(server, for: .backend, then: {})
         server.connection?.shutdown()
     }
 }

@@ -17,11 +17,11 @@ extension Broker {
     func reasonNotReady() -> String? {
         switch monitoredPhase {
         case .starting:
-            guard let startup, startup.started > 0 else {
+            guard let startup, startup.failed > 0 else {
                 return "starting: no server has answered yet"
             }
             return
-                "starting: \(startup.started) of \(startup.expected) databases have answered, the others are tried startup_attempts times"
+                "starting: no server has answered yet, \(startup.failed) of \(startup.expected) databases could not be reached, the others are tried startup_attempts times"
         case .draining: return "draining: new clients are refused"
         case .paused: return stops.all.map(reasonPaused)
         case .running: break

@@ -89,7 +89,8 @@ extension Broker {
     ) {
         guard let pool = poolsByID[id] else { return }
         noteConnectFailure(pool, failure, retryIn: retryIn)
-        let isStarting = startup?.isOver == false
+        let isStarting =
+            startup?.pending.contains(PoolKey(database: pool.database, user: pool.user)) == true
         logger.log(
             level: attempt <= 1 || isStarting ? .warning : .debug, "server connect failed",
             metadata: [

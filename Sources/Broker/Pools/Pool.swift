@@ -49,6 +49,8 @@ final class Pool {
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
     var isClosed = false
+    /// The same number for pools of the same host and port.
+    var serverKey: UInt32 = 0
     /// The scheduler wants to know which of its leases rest.
     var areLeasesWatched = false
 

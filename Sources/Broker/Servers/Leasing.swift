@@ -1,5 +1,4 @@
 import LeaseCore
-import LibPQ
 import LibUV
 import Logging
 import PostgresWire
@@ -233,6 +232,7 @@ extension Broker {
         server.holdsClientBytes = false
         server.stream.isDraining = false
         server.lastUsed = now
+        dropCancel(of: server, isClosing: condition == .broken)
         post(.leaseReturned(server.id, condition, profile: server.profile))
     }
 
@@ -297,40 +297,4 @@ extension Broker {
 
     /// How long a server may take to end what a vanished client left running.
     static let drainTimeout = Duration.seconds(10)
-
-    // MARK: Cancelling
-
-    /// Cancels what the server runs, on a worker thread: PQcancel blocks. The server serves nobody else before
-    /// it is done.
-    func sendCancel(_ server: ServerConnection, then completion: @escaping () -> Void) {
-        if server.cancelHandle == nil {
-            server.cancelHandle = server.connection?.makeCancelHandle()
-        }
-        guard let handle = server.cancelHandle else {
-            completion()
-            return
-        }
-        counters.cancels += 1
-        server.cancelsInFlight += 1
-        let id = server.id
-        post(.cancelStarted(id))
-        do throws(UVError) {
-            let work: @Sendable () -> Result<Void, CancelError> = { handle.request() }
-            try loop.submit(work) { [weak self] result in
-                guard let self else { return }
-                self.server(id)?.cancelsInFlight -= 1
-                if case .failure(let error) = result {
-                    self.logger.warning(
-                        "cancel request failed",
-                        metadata: ["server.id": "\(id)", "reason": "\(error.message)"])
-                }
-                self.post(.cancelFinished(id))
-                completion()
-            }
-        } catch {
-            server.cancelsInFlight -= 1
-            post(.cancelFinished(id))
-            completion()
-        }
-    }
 }

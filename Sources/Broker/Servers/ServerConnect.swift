@@ -24,8 +24,7 @@ extension Broker {
         do throws(ConnectionStringError) {
             plan = try ConnectPlan(parameters: connectParameters(pool, profile))
         } catch {
-            connectFailed(
-                server, ConnectFailure(kind: .permanent, error: Self.badParameters(error.message)))
+            connectFailed(server, Self.badParameters(error.message))
             return
         }
         resolve(plan, from: 0, answers: [], for: id)
@@ -40,14 +39,8 @@ extension Broker {
             return
         }
         let lookup = plan.lookups[index]
-        do throws(UVError) {
-            try loop.resolve(host: lookup.host, port: lookup.port) { [weak self] result in
-                guard let self else { return }
-                let addresses = (try? result.get())?.map(\.host) ?? []
-                self.resolve(plan, from: index + 1, answers: answers + [addresses], for: id)
-            }
-        } catch {
-            resolve(plan, from: index + 1, answers: answers + [[]], for: id)
+        lookUp(NameLookups.Name(host: lookup.host, port: lookup.port)) { [weak self] addresses in
+            self?.resolve(plan, from: index + 1, answers: answers + [addresses], for: id)
         }
     }
 
@@ -122,15 +115,8 @@ extension Broker {
         let pool = server.pool
         pool.hasGivenUpLearning = false
         pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
-        if pool.lastFailure != nil {
-            pool.connectSucceeded()
-            note(.connectRecovered, .notice, "PostgreSQL can be reached again", pool: pool)
-            logger.notice(
-                "server reachable again",
-                metadata: [
-                    "database": "\(pool.database)", "user": "\(pool.user)",
-                ])
-        }
+        let lastFailure = pool.lastFailure
+        pool.connectSucceeded()
         logger.debug(
             "server connected",
             metadata: [
@@ -142,6 +128,7 @@ extension Broker {
         pool.awaitingParameters = []
         for client in waiting { finishLogin(client) }
         post(.serverConnected(server.id))
+        if let lastFailure { noteRecovery(of: pool, from: lastFailure) }
     }
 
     private func learnParameters(of server: ServerConnection, _ connection: PostgresConnection) {
@@ -170,46 +157,6 @@ extension Broker {
         server.pool.awaitingParameters = []
         for client in waiting { finishLogin(client) }
         post(.serverConnectFailed(server.id, failure))
-    }
-
-    private func failure(of server: ServerConnection) -> ConnectFailure {
-        guard let failure = server.connection?.failure else {
-            return ConnectFailure(
-                kind: .transient,
-                error: .error(.connectionNotEstablished, "no descriptor is left for a connection"))
-        }
-        let kind: ConnectFailure.Kind
-        switch failure.sqlState.map({ $0.prefix(2) }) {
-        case "53": kind = .saturated
-        case "28", "3D", "42", "22": kind = .permanent
-        default: kind = .transient
-        }
-        let state =
-            kind == .transient
-            ? SQLState.connectionNotEstablished
-            : failure.sqlState.flatMap(SQLState.init(rawValue:)) ?? .connectionNotEstablished
-        return ConnectFailure(
-            kind: kind,
-            error: PgError(
-                sqlState: state, message: failure.message, detail: failure.detail,
-                hint: failure.hint))
-    }
-
-    /// The server took too long to let us in.
-    func connectTimedOut(_ server: ServerConnection) {
-        let seconds = settings.serverConnectTimeout.map(Self.seconds) ?? ""
-        connectFailed(
-            server,
-            ConnectFailure(
-                kind: .transient,
-                error: .error(
-                    .connectionNotEstablished, "the server did not answer within \(seconds)",
-                    hint: "server_connect_timeout is the limit; is the server's host up?")))
-    }
-
-    private static func badParameters(_ message: String) -> PgError {
-        .error(
-            .connectionNotEstablished, message, hint: "Check this database's line in [databases].")
     }
 
     // MARK: Parameters

@@ -146,7 +146,7 @@ package struct ConnectFailure: Equatable, Sendable {
     package enum Kind: Equatable, Sendable {
         /// Refused, unreachable, timed out, starting up, shutting down: trying again may help.
         case transient
-        /// "Too many connections": the server is there, but full.
+        /// "Too many connections": the server is there, but full (`scope` says of what).
         case saturated
         /// Password, no such database or role: waiting cannot mend it.
         case permanent
@@ -155,9 +155,12 @@ package struct ConnectFailure: Equatable, Sendable {
     package var kind: Kind
     /// What a waiter is told: the server's own code and words where there are any.
     package var error: PgError
+    /// Of a saturated one: what has no room.
+    package var scope: FenceScope
 
-    package init(kind: Kind, error: PgError) {
+    package init(kind: Kind, error: PgError, scope: FenceScope = .server) {
         self.kind = kind
         self.error = error
+        self.scope = scope
     }
 }
