@@ -109,7 +109,7 @@ extension Broker {
         server.watcher?.watch(.readable)
         if let query = server.pool.entry.connectQuery, !query.isEmpty {
             server.phase = .preparing
-            ask(server, .connect, query)
+            ask(server, .connect, [query])
             return
         }
         admit(server)
@@ -120,6 +120,9 @@ extension Broker {
         server.phase = .ready
         server.connectDeadline = nil
         let pool = server.pool
+        // What connect_query changed is what its clients are told.
+        server.parameters = pool.parameters(
+            for: server.startupProfile, reported: server.parameters)
         pool.hasGivenUpLearning = false
         pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
         if pool.lastFailure != nil {
@@ -182,6 +185,8 @@ extension Broker {
         switch failure.sqlState.map({ $0.prefix(2) }) {
         case "53": kind = .saturated
         case "28", "3D", "42", "22": kind = .permanent
+        // A startup parameter that the server does not take.
+        case "25", "55": kind = server.startupProfile == .serverDefault ? .transient : .permanent
         default: kind = .transient
         }
         let state =
@@ -261,6 +266,7 @@ extension Broker {
         server.connection?.close(sendTerminate: isClean, isShared: server.wasHandedOut)
         server.connection = nil
         server.stream.releaseAll(in: &statements)
+        server.cleaning = nil
         server.orphan?.releaseAll(in: &statements)
         server.orphan = nil
         profiles.release(server.profile)
