@@ -87,17 +87,19 @@ extension Broker {
     /// Finds out by a marked query what a client left that had the descriptor, or that was cut short, and
     /// cleans it away: what a reset is for others.
     func recover(_ server: ServerConnection) {
-        let reset = settings.serverResetQuery.flatMap { $0.isEmpty ? nil : $0 }
+        let cleaning = cleaning(of: server.pool)
+        let reset = cleaning.isComplete ? cleaning.texts : []
         if let pending = server.pendingProfile { profiles.release(pending) }
         server.pendingProfile = nil
         server.prelude = []
         server.carry = []
         server.holdsClientBytes = false
         let setup = server.profileToRestore.map {
-            profiles.setup(from: server.startupProfile, to: $0)
+            profiles.setup(from: .serverDefault, to: $0).inOneText
         }
         var machine = DirectReturn(
-            nonce: UInt64.random(in: .min ... .max), reset: reset, setup: setup)
+            nonce: UInt64.random(in: .min ... .max), reset: reset, probe: cleaning.probe,
+            setup: setup.map { [$0] } ?? [])
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         server.returning = machine
@@ -139,11 +141,17 @@ extension Broker {
             } else {
                 server.resetDeadline = now + Self.returnTimeout
                 housekeeping(by: now + Self.returnTimeout)
-                ask(server, .rollback, "ROLLBACK")
+                ask(server, .rollback, ["ROLLBACK"])
             }
         case .clean:
             let isSetUp = server.returning!.isSetUp
+            let hasFound = server.returning!.hasFound
             guard regained(server, .idle) else { return }
+            if findsLinks(server, hasFound) {
+                forgetRestoring(server)
+                reset(server)
+                return
+            }
             resetDone(server, with: isSetUp ? server.profileToRestore : nil)
             forgetRestoring(server)
         case .broken(let reason):

@@ -38,7 +38,18 @@ extension Broker {
         let deadline = now + (settings.serverConnectTimeout ?? Self.resetTimeout)
         server.resetDeadline = deadline
         housekeeping(by: deadline)
-        ask(server, .check, settings.serverCheckQuery ?? "")
+        let query = settings.serverCheckQuery ?? ""
+        if query.isEmpty || !profiles.hasTimeouts(server.profile) {
+            ask(server, .check, [query])
+        } else {
+            // The time-outs of the client that had it last are none of the check's.
+            ask(
+                server, .check,
+                [
+                    "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL statement_timeout TO 0", query,
+                    "END",
+                ])
+        }
     }
 
     private func reset(_ id: ServerID) {
@@ -48,18 +59,6 @@ extension Broker {
         } else {
             reset(server)
         }
-    }
-
-    func reset(_ server: ServerConnection) {
-        guard let query = settings.serverResetQuery, !query.isEmpty else {
-            // Nothing may clean it, by configuration: what was left stays.
-            server.lastUsed = now
-            post(.resetSucceeded(server.id, profile: server.profile))
-            return
-        }
-        server.resetDeadline = now + Self.resetTimeout
-        housekeeping(by: now + Self.resetTimeout)
-        ask(server, .reset, query)
     }
 
     /// How long a reset query may take before its connection is given up. A check has the time of

@@ -39,6 +39,10 @@ final class Pool {
     var acceptedProfiles: Set<ProfileID> = []
     /// Clients whose login waits for `baseParameters`.
     var awaitingParameters: [ClientSession] = []
+    /// The database has dblink, whose named connections are ended when a connection is cleaned.
+    var hasLinks = false
+    /// What clients with this startup profile are told that resets a setting.
+    var startupValues: [ProfileID: StartupValues] = [:]
     /// Why the last attempt to connect failed; nil once one has succeeded.
     private(set) var lastFailure: ConnectFailure?
     /// When the first of the failures came that no success has followed.

@@ -12,7 +12,7 @@ extension Broker {
                 error: .error(.connectionNotEstablished, "no descriptor is left for a connection"))
         }
         if let reason = failure.finalFailure { return refusal(reason, failure, server.pool) }
-        let kind = Self.kind(of: failure)
+        let kind = Self.kind(of: failure, hasOwnProfile: server.startupProfile != .serverDefault)
         let state =
             kind == .transient
             ? SQLState.connectionNotEstablished
@@ -43,10 +43,15 @@ extension Broker {
         }
     }
 
-    private static func kind(of failure: ConnectionFailure) -> ConnectFailure.Kind {
+    private static func kind(
+        of failure: ConnectionFailure, hasOwnProfile: Bool
+    ) -> ConnectFailure.Kind {
         guard let state = failure.sqlState else { return .transient }
         if state == SQLState.tooManyConnections.rawValue { return .saturated }
-        return permanentClasses.contains(String(state.prefix(2))) ? .permanent : .transient
+        let stateClass = String(state.prefix(2))
+        // A startup parameter of the client's own that the server does not take.
+        if hasOwnProfile, stateClass == "25" || stateClass == "55" { return .permanent }
+        return permanentClasses.contains(stateClass) ? .permanent : .transient
     }
 
     /// Login, database, privilege, parameter, and what the server does not know.

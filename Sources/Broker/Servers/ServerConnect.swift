@@ -102,7 +102,7 @@ extension Broker {
         server.watcher?.watch(.readable)
         if let query = server.pool.entry.connectQuery, !query.isEmpty {
             server.phase = .preparing
-            ask(server, .connect, query)
+            ask(server, .connect, [query])
             return
         }
         admit(server)
@@ -113,6 +113,9 @@ extension Broker {
         server.phase = .ready
         server.connectDeadline = nil
         let pool = server.pool
+        // What connect_query changed is what its clients are told.
+        server.parameters = pool.parameters(
+            for: server.startupProfile, reported: server.parameters)
         pool.hasGivenUpLearning = false
         pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
         let lastFailure = pool.lastFailure
@@ -208,6 +211,7 @@ extension Broker {
         server.connection?.close(sendTerminate: isClean, isShared: server.wasHandedOut)
         server.connection = nil
         server.stream.releaseAll(in: &statements)
+        server.cleaning = nil
         server.orphan?.releaseAll(in: &statements)
         server.orphan = nil
         profiles.release(server.profile)

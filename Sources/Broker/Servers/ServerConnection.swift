@@ -22,6 +22,14 @@ final class ServerConnection: FileWatcherDelegate {
         case closed
     }
 
+    struct Resets {
+        var final: [SettingsReset] = []
+        /// In a transaction that may be rolled back.
+        var open: [SettingsReset] = []
+
+        var isEmpty: Bool { final.isEmpty && open.isEmpty }
+    }
+
     var phase = Phase.connecting
     var connection: PostgresConnection?
     var watcher: FileWatcher?
@@ -34,6 +42,14 @@ final class ServerConnection: FileWatcherDelegate {
     /// reference.
     var profileToRestore: ProfileID?
     var holdsClientBytes = false
+    /// A client reset what `connect_query` put in force: the connection is cleaned although nothing is left.
+    var mustReset = false
+    /// Settings that the client reset in this lease, while its startup values are not in force again.
+    var resets = Resets()
+    /// The client was told its startup values, and the server has its own in force.
+    var hasLostProfile = false
+    /// How often the broker's own query was cut short and sent again.
+    var attempts = 0
     var parameters = ParameterSet([])
     /// The beginning of a message that must be seen whole.
     var carry: [UInt8] = []
@@ -72,6 +88,8 @@ final class ServerConnection: FileWatcherDelegate {
     /// A transaction block was open in this lease.
     var hadTransaction = false
     var drainDeadline: Instant?
+    /// What was sent to clean it.
+    var cleaning: Cleaning?
     /// A check or reset query must be answered by then.
     var resetDeadline: Instant?
     var wasWarnedAbout = false

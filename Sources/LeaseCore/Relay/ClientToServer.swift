@@ -232,9 +232,11 @@ package struct ClientTurn {
         client.endUnnamed()
         server.hasUnnamed = false
         var entry = Outstanding(.query, .client)
+        var resets: [SettingsReset?]?
         if mode.pooling != .session {
             if isScanned {
                 let text = statementText(body(message))
+                resets = SettingsReset.statements(of: text)
                 if !noteSetting(text, &entry, &server) {
                     server.taint.formUnion(SessionTaint.inText(text))
                     entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
@@ -252,7 +254,7 @@ package struct ClientTurn {
                 server.taint.insert(.other)
             }
         }
-        server.push(entry)
+        server.push(entry, resets: resets)
         pass(message, &client, &toServer)
         return true
     }
@@ -266,15 +268,13 @@ package struct ClientTurn {
         guard !mode.isHeld, let setting = SessionSetting.parse(text) else { return false }
         let isAlone = server.runsNextAlone
         switch setting {
-        case .resetAll:
-            if isAlone { entry.reset = .all }
+        case .resetAll, .reset:
             return false
-        case .reset:
-            entry.reset = .one
         case .set:
-            if isAlone { server.taint.insert(.unclaimedSetting) }
+            break
         }
         guard isAlone else { return false }
+        server.taint.insert(.unclaimedSetting)
         entry.isSetting = true
         server.pendingSetting = (setting, isDone: false)
         return true
@@ -301,7 +301,11 @@ package struct ClientTurn {
         if server.boundLocalSet {
             entry.setsLocally = message.available > 0 && input[message.bodyStart] == 0
         }
-        server.push(entry)
+        if let reset = server.boundReset, message.available > 0, input[message.bodyStart] == 0 {
+            server.push(entry, resets: [reset])
+        } else {
+            server.push(entry)
+        }
         pass(message, &client, &toServer)
     }
 
