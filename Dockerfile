@@ -30,7 +30,7 @@ USER 10001:10001
 ENV PGLEASE_UNIX_SOCKET_DIR=/run/pglease
 # Share it with the workers: this is where they connect, with host=/run/pglease port=6432.
 VOLUME /run/pglease
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["pglease", "ping"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["pglease", "ping", "--live"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["pglease"]
 CMD ["serve"]

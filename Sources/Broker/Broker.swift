@@ -89,11 +89,12 @@ package final class Broker {
     var lastGroup: UInt32 = 0
     var freeGroups: [GroupID] = []
     var cancelKeys: [CancelKey: ClientID] = [:]
-    var peers: [Int32: WatchedPeer] = [:]
-    var processes: [Int32: ClientProcess] = [:]
+    var processes: [ProcessIdentity: ClientProcess] = [:]
     var lastPeer: UInt32 = 0
     var databaseKeys: [String: UInt32] = [:]
     var userKeys: [String: UInt32] = [:]
+    /// Servers, and databases and roles of servers.
+    var serverKeys: [String: UInt32] = [:]
     var clientsByDatabase: [String: Int] = [:]
     var clientsByUser: [String: Int] = [:]
 
@@ -110,7 +111,10 @@ package final class Broker {
     var counters = BrokerCounters()
     var events = EventRing()
     var lockNumbers = LockNumbers()
+    var cancels = CancelRequests()
+    var lookups = NameLookups()
     var processLooks = ProcessLooks()
+    var proofs = ServerProofs()
     var history = StatisticsHistory()
     let monitoring = Monitoring()
     var shutdown: Shutdown?
@@ -118,6 +122,8 @@ package final class Broker {
     var turnTime: Instant?
     var exitStatus: Int32 = 0
     var isStopped = false
+    /// Worker threads are blocked at the end, and exit(3) would wait for them: leave by `_exit(2)`.
+    package internal(set) var leavesJobsBehind = false
     var watchdogInterval: Duration?
     var descriptorLimit = 0
     /// Servers whose next bytes no event announces.
@@ -128,7 +134,8 @@ package final class Broker {
     let mockKey = OpenSSLArithmetic().randomBytes(32)
 
     static let readSize = 65_536
-    static let workerThreads = 16
+    /// Half of them at most look up names (libuv's rule), half at most wait for cancels.
+    static let workerThreads = 32
 
     package init(_ options: BrokerOptions) throws(BrokerStartError) {
         // Cancels wait for PostgreSQL there, one dead host must not keep names from being resolved.

@@ -15,6 +15,15 @@ static inline int pglease_pidfd_open(pid_t process_id) {
     return (int)syscall(SYS_pidfd_open, process_id, 0);
 }
 
+/* Linux 6.5, and younger than the headers of Debian 12. */
+static inline int pglease_so_peerpidfd(void) {
+#ifdef SO_PEERPIDFD
+    return SO_PEERPIDFD;
+#else
+    return 77;
+#endif
+}
+
 /* accept4(2) and struct ucred are there only with _GNU_SOURCE, which the module that owns
    <sys/socket.h> is built without. */
 extern int accept4(int descriptor, struct sockaddr *address, socklen_t *length, int flags);

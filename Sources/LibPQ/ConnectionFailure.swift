@@ -7,12 +7,16 @@ package struct ConnectionFailure: Error, Equatable, Sendable {
     package let message: String
     package let detail: String?
     package let hint: String?
+    /// The function of the server's source that refused, as in `LOCATION`: the same in every language.
+    package let routine: String?
+    /// Trying again cannot help, for libpq itself refuses.
+    package let finalFailure: FinalFailure?
     /// All that libpq said, every address included.
     package let raw: String
 
     /// Reads a message made with PQERRORS_VERBOSE. The last error of a server in it counts: libpq
-    /// ends with the host that it gave up at.
-    package init(raw: String) {
+    /// ends with the host that it gave up at. `needsPassword`: PQconnectionNeedsPassword.
+    package init(raw: String, needsPassword: Bool = false) {
         let text = ConnectionString.trimmed(raw)
         self.raw = text
         let lines = text.split(separator: "\n", omittingEmptySubsequences: true)
@@ -24,15 +28,25 @@ package struct ConnectionFailure: Error, Equatable, Sendable {
             message = found.text
             detail = ConnectionFailure.field("DETAIL:  ", in: rest)
             hint = ConnectionFailure.field("HINT:  ", in: rest)
+            routine = ConnectionFailure.field("LOCATION:  ", in: rest).map { place in
+                String(place.prefix { $0 != "," })
+            }
+            finalFailure = nil
             return
         }
         sqlState = nil
         severity = nil
         detail = nil
-        let last = lines.lastIndex { !$0.hasPrefix("\t") }
+        routine = nil
+        // What goes on in further lines is advice.
+        let last =
+            lines.lastIndex { line in
+                FinalFailure.addressBeginnings.contains { line.hasPrefix($0) }
+            } ?? lines.lastIndex { !$0.hasPrefix("\t") }
         message = last.map { String(lines[$0]) } ?? "the connection failed without a reason"
         let following = last.map { lines[($0 + 1)...] }?.first
         hint = following.map { String($0.drop { $0.isWhitespace }) }
+        finalFailure = needsPassword ? .noPassword : FinalFailure(message: message)
     }
 
     private static func field(_ label: String, in lines: ArraySlice<Substring>) -> String? {

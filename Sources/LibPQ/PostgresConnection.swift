@@ -28,6 +28,8 @@ package final class PostgresConnection: @unchecked Sendable {
     private(set) var tls: OpaquePointer?
     private(set) var relayDescriptor: Int32 = -1
     private let startFailure: String?
+    /// What TLS said to `peek`, which it does not say twice.
+    var peekFailure: String?
 
     private init(handle: OpaquePointer?) {
         unsafe self.handle = unsafe handle
@@ -85,7 +87,10 @@ package final class PostgresConnection: @unchecked Sendable {
     /// Why `poll` failed (PQerrorMessage).
     package var failure: ConnectionFailure {
         if let startFailure { return ConnectionFailure(raw: startFailure) }
-        return unsafe ConnectionFailure(raw: ConnectionString.text(PQerrorMessage(open)))
+        let text = unsafe ConnectionString.text(PQerrorMessage(open))
+        return unsafe ConnectionFailure(
+            raw: peekFailure.map { "\(text): \($0)" } ?? text,
+            needsPassword: PQconnectionNeedsPassword(open) == 1)
     }
 
     package var backendProcessID: Int32 { unsafe PQbackendPID(open) }
@@ -130,14 +135,27 @@ package final class PostgresConnection: @unchecked Sendable {
 
     /// PQfinish. Never blocks: the connection is in non-blocking mode, where libpq drops what it
     /// cannot send. Terminate is sent only when asked for, and only wanted when the stream stands
-    /// between two messages; else the socket is shut down first, so that no byte of it goes out.
-    package func close(sendTerminate: Bool) {
+    /// between two messages; else the socket is shut down first, so that no byte of it goes out. One that is
+    /// shared with other processes, which is never one with TLS, is shut down in any case.
+    package func close(sendTerminate: Bool, isShared: Bool = false) {
         guard let handle = unsafe handle else { return }
-        if !sendTerminate { shutdown() }
+        if !sendTerminate { shutdown() } else if isShared { terminateForAll() }
         unsafe self.handle = nil
         unsafe tls = nil
         relayDescriptor = -1
         unsafe PQfinish(handle)
+    }
+
+    /// Says goodbye, and lets no process that shares the socket say more: it may have left half a message in
+    /// the stream, in which Terminate is not seen. The server's last words can still be read.
+    private func terminateForAll() {
+        let terminate: [UInt8] = [UInt8(ascii: "X"), 0, 0, 0, 4]
+        // SAFETY: the kernel reads the array's bytes. What it does not take, the end of file says as well.
+        _ = unsafe terminate.withUnsafeBytes {
+            unsafe Glibc.send(
+                descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
+        }
+        _ = Glibc.shutdown(descriptor, Int32(SHUT_WR))
     }
 
     var open: OpaquePointer {

@@ -55,12 +55,22 @@ package final class EventLoop {
     }
 
     /// Runs the close callbacks that are due, waits for jobs that are under way, and closes the
-    /// loop. False when a handle is still open: close it and call again.
-    package func close() -> Bool {
+    /// loop. False when a handle is still open: close it and call again; or when `patience` (nil: endless)
+    /// is over and jobs are not (`hasJobs`).
+    package func close(patience: Duration? = nil) -> Bool {
         if isClosed { return true }
         beforeWait?.close()
         beforeWait = nil
-        while pendingRequests > 0 { runOnce() }
+        let limit = patience.map { now + Int64($0 / .nanoseconds(1)) }
+        while pendingRequests > 0 {
+            guard let limit else {
+                runOnce()
+                continue
+            }
+            if now >= limit { return false }
+            runNoWait()
+            _ = usleep(1000)
+        }
         // A close callback may close another handle: more than one pass, but a leak ends it.
         for _ in 0..<16 {
             runNoWait()
@@ -70,6 +80,15 @@ package final class EventLoop {
             }
         }
         return false
+    }
+
+    /// A job is under way. A thread that blocks in one cannot be stopped.
+    package var hasJobs: Bool { pendingRequests > 0 }
+
+    /// The process ends by `_exit(2)` with jobs that nobody can end: the loop stays as it is until then.
+    package func abandon() {
+        isClosed = true
+        _ = unsafe Unmanaged.passRetained(self)
     }
 
     /// How many threads serve `submit` and `resolve` (libuv's default is 4). It counts for the whole

@@ -7,8 +7,10 @@ package struct PeerCredentials: Equatable, Sendable {
     package let processID: Int32
     package let userID: UInt32
     package let groupID: UInt32
+    /// The process that connected; nil when it is not visible, or has ended.
+    package let process: ProcessIdentity?
 
-    /// Nil when the descriptor is no connected Unix socket.
+    /// Nil when the descriptor is no connected Unix socket. To be asked for when the connection is accepted.
     package init?(descriptor: Int32) {
         guard Descriptor.isUnixSocket(descriptor) else { return nil }
         var credentials = pglease_credentials()
@@ -18,5 +20,25 @@ package struct PeerCredentials: Equatable, Sendable {
         processID = credentials.process_id
         userID = credentials.user_id
         groupID = credentials.group_id
+        process = PeerCredentials.process(credentials, connectedTo: descriptor)
+    }
+
+    private static func process(
+        _ credentials: pglease_credentials, connectedTo descriptor: Int32
+    ) -> ProcessIdentity? {
+        let processID = credentials.process_id
+        guard processID > 0 else { return nil }
+        var process: Int32 = -1
+        let isKnown = Descriptor.getOption(
+            descriptor, SOL_SOCKET, pglease_so_peerpidfd(), &process)
+        let error = errno
+        defer { if isKnown { Descriptor.close(process) } }
+        // Before Linux 6.5, or without a descriptor to spare, the number alone must do: nobody else has it
+        // yet, unless the peer has ended since it connected.
+        if !isKnown, error == ESRCH || error == EINVAL { return nil }
+        let startTime = ProcessIdentity.startTime(of: processID)
+        if isKnown, ProcessDescriptor.hasEnded(process) { return nil }
+        return ProcessIdentity(
+            processID: processID, userID: credentials.user_id, startTime: startTime ?? 0)
     }
 }

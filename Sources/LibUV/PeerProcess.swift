@@ -1,34 +1,43 @@
 import CLibUV
 import Glibc
 
+/// Why a process cannot be watched.
+package enum PeerProcessError: Error, Equatable, Sendable {
+    /// It has ended; another one may have its number.
+    case ended
+    /// It is not known which one it is, or no descriptor is left.
+    case impossible
+}
+
 /// Tells when another process ends (pidfd_open(2), watched with uv_poll_t). Owns the pidfd.
 @safe
 package final class PeerProcess: FileWatcherDelegate {
-    package let processID: Int32
     private let descriptor: Int32
     private let watcher: FileWatcher
     private var onExit: (() -> Void)?
 
-    /// Nil when the process cannot be watched: it is gone already (`isRunning` tells), it is in
-    /// another PID namespace, or no descriptor is left. A zombie counts as ended.
-    package init?(loop: EventLoop, processID: Int32, onExit: @escaping () -> Void) {
-        guard processID > 0 else { return nil }
-        let descriptor = pglease_pidfd_open(processID)
-        guard descriptor >= 0 else { return nil }
+    /// A zombie counts as ended.
+    package init(
+        loop: EventLoop, _ process: ProcessIdentity, onExit: @escaping () -> Void
+    ) throws(PeerProcessError) {
+        guard process.processID > 0, process.isCertain else { throw .impossible }
+        let descriptor = pglease_pidfd_open(process.processID)
+        guard descriptor >= 0 else { throw errno == ESRCH ? .ended : .impossible }
+        // Read behind it: a process that has the number now, and began before, had it then.
+        let startTime = ProcessIdentity.startTime(of: process.processID)
+        guard startTime == process.startTime, !ProcessDescriptor.hasEnded(descriptor) else {
+            Descriptor.close(descriptor)
+            throw .ended
+        }
         guard let watcher = try? FileWatcher(loop: loop, descriptor: descriptor) else {
             Descriptor.close(descriptor)
-            return nil
+            throw .impossible
         }
-        self.processID = processID
         self.descriptor = descriptor
         self.watcher = watcher
         self.onExit = onExit
         watcher.delegate = self
         watcher.watch(.readable)
-    }
-
-    package static func isRunning(processID: Int32) -> Bool {
-        processID > 0 && (kill(processID, 0) == 0 || errno == EPERM)
     }
 
     /// Idempotent, also from inside the handler.

@@ -43,7 +43,7 @@ package enum CommandTagKind: Equatable, Sendable {
 
 /// Whether the body of a CommandComplete is exactly this tag.
 @inline(__always)
-func isTag(_ tag: UnsafeRawBufferPointer, _ name: StaticString) -> Bool {
+package func isTag(_ tag: UnsafeRawBufferPointer, _ name: StaticString) -> Bool {
     let length = name.utf8CodeUnitCount
     return tag.count == length + 1 && tag[length] == 0 && hasPrefix(tag, name)
 }

@@ -21,3 +21,30 @@ package func quotedLiteral(_ text: String) -> String {
     quoted += "'"
     return quoted
 }
+
+/// The text as a literal of ASCII alone: it means the same whatever `client_encoding` and
+/// `standard_conforming_strings` are, and the server takes its bytes as they are, as it takes those
+/// of a startup packet.
+package func asciiLiteral(_ text: String) -> String {
+    let digits = Array("0123456789abcdef".utf8)
+    var isEscaped = false
+    var quoted: [UInt8] = []
+    for byte in text.utf8 where byte != 0 {
+        switch byte {
+        case UInt8(ascii: "'"):
+            quoted += [byte, byte]
+        case UInt8(ascii: "\\"):
+            isEscaped = true
+            quoted += [byte, byte]
+        case 32...126:
+            quoted.append(byte)
+        default:
+            isEscaped = true
+            quoted += [
+                UInt8(ascii: "\\"), UInt8(ascii: "x"), digits[Int(byte >> 4)],
+                digits[Int(byte & 15)],
+            ]
+        }
+    }
+    return (isEscaped ? "E'" : "'") + String(decoding: quoted, as: UTF8.self) + "'"
+}

@@ -85,6 +85,74 @@ struct SQLCursor {
         return byte == UInt8(ascii: "&") || byte == UInt8(ascii: "\"") ? nil : name
     }
 
+    /// Skips what is left of a statement, up to its semicolon or the text's end; false where that cannot be
+    /// told: something has no end, or a backslash in front of a quote means what a setting says.
+    mutating func skipStatement() -> Bool {
+        while true {
+            guard skipSpace() else { return false }
+            switch byte {
+            case 0, UInt8(ascii: ";"):
+                return true
+            case UInt8(ascii: "'"):
+                guard skipString(escapes: nil) else { return false }
+            case UInt8(ascii: "\""):
+                guard takeQuotedIdentifier() != nil else { return false }
+            case UInt8(ascii: "$"):
+                guard skipDollarQuote() else { return false }
+            case let first where isIdentifierByte(first):
+                let start = offset
+                while isIdentifierByte(byte) { offset += 1 }
+                let isEscape = offset == start + 1 && first | 0x20 == UInt8(ascii: "e")
+                if isEscape, byte == UInt8(ascii: "'") {
+                    guard skipString(escapes: true) else { return false }
+                }
+            default:
+                offset += 1
+            }
+        }
+    }
+
+    /// Skips a string; `escapes` is nil where it depends on a setting whether a backslash escapes.
+    private mutating func skipString(escapes: Bool?) -> Bool {
+        offset += 1
+        while byte != 0 {
+            let current = byte
+            offset += 1
+            if current == UInt8(ascii: "'") {
+                // A doubled one begins the rest of the same string.
+                guard byte == UInt8(ascii: "'") else { return true }
+                offset += 1
+            } else if current == UInt8(ascii: "\\") {
+                if escapes == true {
+                    if byte != 0 { offset += 1 }
+                } else if byte == UInt8(ascii: "'") {
+                    return false
+                }
+            }
+        }
+        return false
+    }
+
+    /// Skips `$tag$ … $tag$`, or the `$` of a parameter.
+    private mutating func skipDollarQuote() -> Bool {
+        let start = offset
+        offset += 1
+        if isDigit(byte) { return true }
+        while isIdentifierByte(byte), byte != UInt8(ascii: "$") { offset += 1 }
+        guard byte == UInt8(ascii: "$") else { return true }
+        offset += 1
+        let length = offset - start
+        while byte != 0 {
+            if byte == UInt8(ascii: "$"), (0..<length).allSatisfy({ peek($0) == bytes[start + $0] })
+            {
+                offset += length
+                return true
+            }
+            offset += 1
+        }
+        return false
+    }
+
     private mutating func takeQuotedIdentifier() -> [UInt8]? {
         var name: [UInt8] = []
         offset += 1

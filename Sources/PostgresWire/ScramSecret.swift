@@ -44,16 +44,14 @@ package struct ScramSecret: Equatable, Sendable {
 
     /// Computes the secret of a password.
     ///
-    /// The password is used as its UTF-8 bytes. PostgreSQL and libpq normalise it first (SASLprep)
-    /// and fall back to the bytes where that fails: a password of ASCII is the same either way,
-    /// another may have to be given normalised.
+    /// The password is prepared first (`SASLprep`), as PostgreSQL and the drivers do it.
     package static func derive(
         password: String, salt: [UInt8], iterations: Int = defaultIterations,
         arithmetic: any ScramArithmetic
     ) -> ScramSecret {
         precondition(iterations > 0 && !salt.isEmpty, "a SCRAM secret needs a salt and iterations")
         let salted = arithmetic.pbkdf2SHA256(
-            password: Array(password.utf8), salt: salt, iterations: iterations)
+            password: SASLprep.prepare(Array(password.utf8)), salt: salt, iterations: iterations)
         let clientKey = arithmetic.hmacSHA256(key: salted, Array("Client Key".utf8))
         let storedKey = arithmetic.sha256(clientKey)
         let serverKey = arithmetic.hmacSHA256(key: salted, Array("Server Key".utf8))

@@ -52,7 +52,7 @@ package enum SessionSetting: Equatable, Sendable {
 
     // MARK: Statements
 
-    private static func takeSet(_ cursor: inout SQLCursor) -> SessionSetting? {
+    static func takeSet(_ cursor: inout SQLCursor) -> SessionSetting? {
         guard cursor.skipSpace() else { return nil }
         if cursor.take("session") {
             // No reserved word: `SET session.x = 1` sets a variable of that name.
@@ -96,7 +96,7 @@ package enum SessionSetting: Equatable, Sendable {
         return mayFollow(name) ? .set(name: name, value: value) : nil
     }
 
-    private static func takeReset(_ cursor: inout SQLCursor) -> SessionSetting? {
+    static func takeReset(_ cursor: inout SQLCursor) -> SessionSetting? {
         guard cursor.skipSpace() else { return nil }
         if cursor.take("all") { return .resetAll }
         guard let name = takeName(&cursor), cursor.skipSpace() else { return nil }

@@ -25,7 +25,7 @@
     @inlinable public static var cursors: SessionTaint { SessionTaint(rawValue: 8) }
     @inlinable public static var temporaryObjects: SessionTaint { SessionTaint(rawValue: 16) }
     @inlinable public static var advisoryLocks: SessionTaint { SessionTaint(rawValue: 32) }
-    /// A loaded library, or a DO block, which may have done any of the above.
+    /// A loaded library, a connection of dblink, or a procedure or DO block, which may have done any of the above.
     @inlinable public static var other: SessionTaint { SessionTaint(rawValue: 64) }
 
     /// A setting that is to follow its client, until it is known that it does.
@@ -48,6 +48,7 @@
             guard second == UInt8(ascii: "E"), tag[2] == UInt8(ascii: "T") else { return [] }
             return isTag(tag, "SET") ? .settings : []
         case UInt8(ascii: "C"):
+            if second == UInt8(ascii: "A") { return isTag(tag, "CALL") ? .other : [] }
             return second == UInt8(ascii: "R") && hasPrefix(tag, "CREATE ") ? .temporaryObjects : []
         case UInt8(ascii: "D"):
             return ofTagWithD(tag)

@@ -1,6 +1,7 @@
 extension SessionTaint {
     /// What the text of a statement shows and no command tag does: calls of `set_config`,
-    /// session-level advisory locks, rows of `pg_settings` (whose update sets), temporary objects.
+    /// session-level advisory locks, rows of `pg_settings` (whose update sets), temporary objects,
+    /// connections of dblink.
     ///
     /// One pass, sixteen bytes at a time, that stops only at the pairs of bytes which each of these
     /// has: `g_`, `t_`, `mp` and `&"`. What looks like code inside a string or a comment counts.
@@ -63,6 +64,7 @@ extension SessionTaint {
         _ sql: UnsafeRawBufferPointer, _ index: Int
     ) -> SessionTaint {
         if isWord(sql, from: index - 3, "set_config") { return .settings }
+        if matches(sql, at: index - 6, "dblink_connect") { return .other }
         guard startsWord(sql, at: index - 2), matches(sql, at: index - 2, "pg_") else { return [] }
         if matches(sql, at: index + 1, "temp") { return .temporaryObjects }
         if matches(sql, at: index + 1, "settings") { return .settings }

@@ -67,14 +67,42 @@ package struct StartupMessage: Sendable {
             guard let name = String(validating: packet[nameRange], as: UTF8.self) else {
                 throw .startupParameterEncoding("?")
             }
-            guard let value = String(validating: packet[valueRange], as: UTF8.self) else {
-                throw .startupParameterEncoding(name)
+            let bytes = UnsafeRawBufferPointer(rebasing: packet[valueRange])
+            if let value = String(validating: bytes, as: UTF8.self) {
+                take(name: name, value: value)
+            } else {
+                take(name: name, value: try Self.plain(bytes, of: name))
             }
-            take(name: name, value: value)
             offset = valueRange.upperBound + 1
         }
         guard offset == packet.count - 1 else { throw .startupPacketLayout }
         guard !user.isEmpty else { throw .missingUser }
+    }
+
+    /// A value that is not UTF-8. PostgreSQL shows each byte of an `application_name` that is no printable
+    /// ASCII as '?' (version 15 and before), whatever its encoding: nothing of it is lost. Other settings
+    /// cannot be put in force with such a value by a statement.
+    private static func plain(
+        _ bytes: UnsafeRawBufferPointer, of name: String
+    ) throws(WireError) -> String {
+        let key = "application_name"
+        if CanonicalParameter.canonicalName(name) == key {
+            return String(
+                decoding: bytes.map { (32...126).contains($0) ? $0 : UInt8(ascii: "?") },
+                as: UTF8.self)
+        }
+        guard name == "options" else { throw .startupParameterEncoding(name) }
+        // A sign that no option has stands for each such byte.
+        let marked = bytes.map { $0 < 0x80 ? $0 : 0x1a }
+        let value = String(decoding: marked, as: UTF8.self)
+        for setting in try StartupOptions.parse(value)
+        where setting.name.contains("\u{1a}")
+            || (setting.value.contains("\u{1a}")
+                && CanonicalParameter.canonicalName(setting.name) != key)
+        {
+            throw .startupParameterEncoding(name)
+        }
+        return String(decoding: marked.map { $0 == 0x1a ? UInt8(ascii: "?") : $0 }, as: UTF8.self)
     }
 
     private mutating func take(name: String, value: String) {

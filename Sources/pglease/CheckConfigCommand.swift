@@ -18,12 +18,13 @@ struct CheckConfigCommand: ParsableCommand {
     )
 
     @OptionGroup var options: ConfigurationOptions
-    @OptionGroup var embeddedOption: EmbeddedOption
+    @OptionGroup var database: DatabaseOptions
 
     mutating func run() throws {
         let environment = try ProcessEnvironment.read()
-        var sources = options.sources(environment: environment)
-        sources.databasesComeLater = embeddedOption.isChosen(environment: environment)
+        var sources = options.sources(
+            environment: environment, databaseURL: database.databaseURL)
+        sources.databasesComeLater = database.isEmbedded(environment: environment)
         let loaded: LoadedConfiguration
         do throws(ConfigurationError) {
             loaded = try Configuration.load(sources)
@@ -48,9 +49,7 @@ struct CheckConfigCommand: ParsableCommand {
             ))
         lines.append(("logins by", settings.authType.rawValue))
         for entry in configuration.databases {
-            let target = entry.serverParameters.map(\.description).joined(separator: " ")
-            let name = entry.databaseName.map { "dbname=\($0) " } ?? ""
-            lines.append(("database", "\(entry.name) = \(name)\(target)"))
+            lines.append(("database", Self.text(of: entry)))
         }
         if isEmbedded { lines.append(("database", "* = a private PostgreSQL")) }
         for group in configuration.groups { lines.append(("group", group.name)) }
@@ -70,6 +69,15 @@ struct CheckConfigCommand: ParsableCommand {
             last = title
             Output.line("  \(shown)\(String(repeating: " ", count: 12 - shown.count))\(text)")
         }
+    }
+
+    /// The line without its secrets, and who works there: that decides how many pools there are.
+    private static func text(of entry: DatabaseEntry) -> String {
+        let name = entry.databaseName.map { ["dbname=\($0)"] } ?? []
+        let target = name + entry.serverParameters.map(\.description)
+        let user =
+            entry.forcedUser.map { "every client as user \($0)" } ?? "each client as its own user"
+        return "\(entry.name) = \(target.joined(separator: " ")) (\(user))"
     }
 
     private static func addresses(_ settings: Settings) -> [String] {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Broker
 
-/// Where a configuration comes from: the options that serve, check-config and ping share.
+/// Where a configuration comes from: the options that all commands share.
 struct ConfigurationOptions: ParsableArguments {
     @Option(
         name: .long,
@@ -25,6 +25,18 @@ struct ConfigurationOptions: ParsableArguments {
         })
     var overrides: [SettingOverride] = []
 
+    func sources(
+        environment: [String: String], databaseURL: String? = nil
+    ) -> ConfigurationSources {
+        let named = environment["PGLEASE_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
+        return ConfigurationSources(
+            file: config ?? named, environment: environment, overrides: overrides,
+            databaseURL: databaseURL)
+    }
+}
+
+/// Which PostgreSQL is served when no file says it: of serve and check-config.
+struct DatabaseOptions: ParsableArguments {
     @Option(
         name: .long,
         help: ArgumentHelp(
@@ -36,16 +48,6 @@ struct ConfigurationOptions: ParsableArguments {
             valueName: "url"))
     var databaseURL: String?
 
-    func sources(environment: [String: String]) -> ConfigurationSources {
-        let named = environment["PGLEASE_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
-        return ConfigurationSources(
-            file: config ?? named, environment: environment, overrides: overrides,
-            databaseURL: databaseURL)
-    }
-}
-
-/// Whether PostgreSQL is pglease's own.
-struct EmbeddedOption: ParsableArguments {
     @Flag(
         name: .long,
         help: ArgumentHelp(
@@ -56,7 +58,7 @@ struct EmbeddedOption: ParsableArguments {
                 """))
     var embedded = false
 
-    func isChosen(environment: [String: String]) -> Bool {
+    func isEmbedded(environment: [String: String]) -> Bool {
         embedded || ["1", "yes", "on", "true"].contains(environment["PGLEASE_EMBEDDED"] ?? "")
     }
 }

@@ -19,8 +19,8 @@ enum ExitStatus {
           73  a socket or the state folder cannot be made, or is in use
           77  permission denied
           78  the configuration is wrong: each error by file, line and reason
-          ping: 0 ready, 1 takes no clients now, 2 no answer, 3 wrong options
-          stat, leases, top: 0 shown or done, 1 refused, 2 no answer, 3 wrong options
+          ping: 0 ready, 1 not ready, 2 no broker answers, 3 wrong options
+          stat, leases, top: 0 shown or done, 1 refused, 2 no broker answers, 3 wrong options
         """
 
     static func of(_ error: EmbeddedPostgresError) -> Int32 {

@@ -17,7 +17,8 @@ struct LeasesCommand: ParsableCommand {
         discussion: """
             On a terminal it shows as many as there is room for, and cuts what is too long; else \
             all, whole. "!" marks one that is held for longer than lease_warn_after. --kill rolls \
-            the lease's transaction back and tells its client so (57P01); it asks before.
+            the lease's transaction back and tells its client so (57P01); it asks before. A password \
+            comes from PGPASSWORD or a passfile, as libpq has them. \(BrokerAddressOptions.whereToAsk)
 
             EXIT STATUS
               0  shown, or ended

@@ -1,73 +1,55 @@
 import ArgumentParser
 import Broker
 import Glibc
-import PostgresWire
 
-/// `pglease ping`: whether a broker takes clients, by connecting as one.
+/// `pglease ping`: whether a broker serves, in the same words as `/readyz`.
 struct PingCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ping",
-        abstract: "Ask a broker whether it is ready.",
+        abstract: "Ask a broker whether it is ready, or alive.",
         usage: """
-            pglease ping [--config <file>] [--set <name=value> ...]
+            pglease ping [--live] [--config <file>] [--set <name=value> ...]
                          [--host <folder|host>] [--port <number>] [--user <name>]
                          [--timeout <seconds>] [--quiet]
             """,
         discussion: """
-            Connects as a client would, to the database pglease (the console). Without --host it \
-            asks where the configuration says that the broker listens: --config, PGLEASE_CONFIG and \
-            the PGLEASE_ variables, else the usual places.
+            Ready is what /readyz calls ready: clients are let in, nothing is paused, and not every \
+            server is down. --live asks only whether the broker answers: for what restarts it, since \
+            a restart helps neither a pause nor a PostgreSQL that is away. Nobody has to log in. \
+            \(BrokerAddressOptions.whereToAsk)
 
             EXIT STATUS
-              0  ready; also when this login alone is refused or needs a password
-              1  it answers but takes no clients now: starting, draining or full
-              2  no answer
+              0  ready; with --live: it answers
+              1  it answers, and is not ready: paused, draining, every server down; or has no room
+              2  no broker answers; a PostgreSQL or another pooler does not count
               3  wrong options or a wrong configuration
             """
     )
 
     @OptionGroup var place: BrokerAddressOptions
 
+    @Flag(name: .long, help: "Ask only whether it answers.")
+    var live = false
+
     @Flag(name: .shortAndLong, help: "Print nothing; the exit status tells.")
     var quiet = false
 
     mutating func run() throws {
         signal(SIGPIPE, SIG_IGN)
-        let address = try place.address()
-        let deadline = ContinuousClock.now + .seconds(place.timeout)
-        let (status, text) = Self.ask(address, user: place.userName, deadline: deadline)
-        if !quiet { Output.line("\(address): \(text)") }
+        let search = try place.findBroker(try ProcessEnvironment.read())
+        let (status, text) = verdict(search)
+        if !quiet { Output.line(text) }
         if status != 0 { throw ExitCode(status) }
     }
 
-    private static func ask(
-        _ address: ProbeAddress, user: String, deadline: ContinuousClock.Instant
-    ) -> (status: Int32, text: String) {
-        do throws(ProbeError) {
-            var connection = try ProbeConnection(to: address, deadline: deadline)
-            try connection.logIn(
-                user: user, database: "pglease", applicationName: "pglease ping")
-            connection.logOut()
-            return (0, "ready")
-        } catch {
-            return verdict(error)
+    private func verdict(_ search: BrokerSearch) -> (status: Int32, text: String) {
+        if let (place, answer) = search.found {
+            guard let reason = answer.reasonNotReady else { return (0, "\(place.address): ready") }
+            return live
+                ? (0, "\(place.address): alive (not ready: \(reason))")
+                : (1, "\(place.address): not ready: \(reason)")
         }
-    }
-
-    private static func verdict(_ error: ProbeError) -> (status: Int32, text: String) {
-        switch error {
-        case .noAnswer(let reason): (2, "no answer: \(reason)")
-        case .notPostgres(let reason): (2, "not a broker: \(reason)")
-        case .passwordRequested: (0, "ready (asks for a password)")
-        case .refused(let error) where refusesLoginOnly(error.sqlState):
-            (0, "ready (not for this login: \(error.message))")
-        case .refused(let error): (1, "\(error.sqlState.rawValue): \(error.message)")
-        }
-    }
-
-    /// Who may log in is not the question: class 28, no such database, no privilege.
-    private static func refusesLoginOnly(_ state: SQLState) -> Bool {
-        state.rawValue.hasPrefix("28") || state == .invalidCatalogName
-            || state == .insufficientPrivilege
+        if let (place, text) = search.refusal { return (live ? 0 : 1, "\(place.address): \(text)") }
+        return (2, (["no broker answers:"] + search.searched).joined(separator: "\n  "))
     }
 }

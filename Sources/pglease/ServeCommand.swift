@@ -22,7 +22,7 @@ struct ServeCommand: ParsableCommand {
     )
 
     @OptionGroup var options: ConfigurationOptions
-    @OptionGroup var embeddedOption: EmbeddedOption
+    @OptionGroup var database: DatabaseOptions
 
     @Option(name: .long, help: ArgumentHelp("text or json.", valueName: "format"))
     var logFormat: String?
@@ -34,7 +34,7 @@ struct ServeCommand: ParsableCommand {
     var logLevel: String?
 
     func validate() throws {
-        if embeddedOption.embedded, options.databaseURL != nil {
+        if database.embedded, database.databaseURL != nil {
             throw ValidationError(
                 "--embedded serves a PostgreSQL of its own: leave --database-url out")
         }
@@ -45,7 +45,7 @@ struct ServeCommand: ParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let environment = try ProcessEnvironment.read()
         var sources = sources(environment: environment)
-        let isEmbedded = embeddedOption.isChosen(environment: environment)
+        let isEmbedded = database.isEmbedded(environment: environment)
         // Checked before anything is started; the private server's address is known only then.
         sources.databasesComeLater = isEmbedded
         var loaded = try load(sources)
@@ -74,7 +74,8 @@ struct ServeCommand: ParsableCommand {
     }
 
     private func sources(environment: [String: String]) -> ConfigurationSources {
-        var sources = options.sources(environment: environment)
+        var sources = options.sources(
+            environment: environment, databaseURL: database.databaseURL)
         if let logFormat {
             sources.overrides.append(
                 SettingOverride(name: "log_format", value: logFormat, option: "--log-format"))
@@ -133,11 +134,21 @@ struct ServeCommand: ParsableCommand {
             }
         }
         do throws(BrokerStartError) {
-            return try Broker(options).run()
+            let broker = try Broker(options)
+            let status = try broker.run()
+            if broker.leavesJobsBehind { leave(status, embedded) }
+            return status
         } catch {
             Output.error("pglease: \(error)")
             throw ExitCode(error.exitStatus)
         }
+    }
+
+    /// Ends the process without waiting for its threads.
+    private func leave(_ status: Int32, _ embedded: EmbeddedPostgres?) -> Never {
+        embedded?.stop()
+        fflush(nil)
+        _exit(embedded?.unexpectedEnd == nil ? status : ExitStatus.unavailable)
     }
 
     /// Without its server the broker has nothing to lease: it tells its clients and ends, and the

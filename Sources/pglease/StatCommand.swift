@@ -15,7 +15,8 @@ struct StatCommand: ParsableCommand {
             """,
         discussion: """
             Asks the console, which is open to the user that the broker runs as, and to those in \
-            admin_users and stats_users. Where to ask is found as by ping. With --json it prints \
+            admin_users and stats_users; a password comes from PGPASSWORD or a passfile, as libpq has \
+            them. \(BrokerAddressOptions.whereToAsk) With --json it prints \
             one object: state, pools, groups, leases, waiters, locks and stats, the rows with the \
             columns of the SHOW commands; --watch prints one for each line.
 

@@ -16,7 +16,8 @@ struct TopCommand: ParsableCommand {
         discussion: """
             "?" shows the keys. A lease can be ended with K, which asks first. When the broker is \
             away it says so and goes on when it is back. Where standard output is no terminal it \
-            prints what stat and leases print, once. NO_COLOR turns colours off.
+            prints what stat and leases print, once. NO_COLOR turns colours off. A password comes from \
+            PGPASSWORD or a passfile, as libpq has them. \(BrokerAddressOptions.whereToAsk)
 
             EXIT STATUS
               0  left with q

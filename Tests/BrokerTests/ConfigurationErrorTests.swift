@@ -47,6 +47,35 @@ private typealias Fixture = ConfigurationFixture
         ("pool_moed = session", "unknown setting \"pool_moed\" (did you mean pool_mode?)"),
         ("colour = blue", "unknown setting \"colour\""),
         (
+            "pool_size = 5",
+            "unknown setting \"pool_size\" "
+                + "(did you mean default_pool_size? pool_size belongs to a line of [databases])"
+        ),
+        (
+            "pool_sise = 5",
+            "unknown setting \"pool_sise\" "
+                + "(did you mean default_pool_size? pool_size belongs to a line of [databases])"
+        ),
+        (
+            "port = 6432",
+            "unknown setting \"port\" "
+                + "(did you mean listen_port? port belongs to a line of [databases])"
+        ),
+        (
+            "host = /run",
+            "unknown setting \"host\" (host belongs to a line of [databases])"
+        ),
+        (
+            "max_leases = 9",
+            "unknown setting \"max_leases\" (max_leases belongs to a line of [groups])"
+        ),
+        ("wait_timeout = 9", "unknown setting \"wait_timeout\" (did you mean query_wait_timeout?)"),
+        (
+            "default_pool_size = 20 ; of each",
+            "default_pool_size: \"20 ; of each\" is not a number, 1 to 100000 "
+                + "(a comment needs a line of its own: behind a value it is part of the value)"
+        ),
+        (
             "auth_type = ldap",
             "auth_type: \"ldap\" is pgbouncer's, and not supported yet "
                 + "(use peer, scram-sha-256 or trust)"
@@ -101,6 +130,24 @@ private typealias Fixture = ConfigurationFixture
                 + "(a value with blanks needs single quotes)"
         ),
         ("a = password='se", "databases.a: the quote of password is not closed"),
+        (
+            "a = max_leases=9",
+            "databases.a: unknown key \"max_leases\" (max_leases belongs to a line of [groups])"
+        ),
+        (
+            "a = default_pool_size=9",
+            "databases.a: unknown key \"default_pool_size\" (did you mean pool_size?)"
+        ),
+        (
+            "a = max_client_conn=9",
+            "databases.a: unknown key \"max_client_conn\" "
+                + "(max_client_conn is a setting of [pglease], not of one line)"
+        ),
+        (
+            "a = host=x ; the first",
+            "databases.a: after host: a word without \"=\" "
+                + "(a comment needs a line of its own: behind a value it is part of the value)"
+        ),
         ("a = host=", "databases.a: host has no value ('' is the empty text)"),
         ("a = hst=x", "databases.a: unknown key \"hst\" (did you mean host?)"),
         ("a = port=0", "databases.a.port: \"0\" is not a port, 1 to 65535"),
@@ -141,6 +188,15 @@ private typealias Fixture = ConfigurationFixture
             "[users]\nu = query_timeout=x",
             "users.u.query_timeout: \"x\" is not a duration "
                 + "(a number of seconds, or one with us, ms, s, min, h or d)"
+        ),
+        (
+            "[groups]\ng = max_leases=9    ; fewer than 10",
+            "groups.g: after max_leases: a word without \"=\" "
+                + "(a comment needs a line of its own: behind a value it is part of the value)"
+        ),
+        (
+            "[groups]\ng = pool_size=9",
+            "groups.g: unknown key \"pool_size\" (pool_size belongs to a line of [databases])"
         ),
         ("[groups]\ng = weight=0", "groups.g.weight: 0 is out of range, 1 to 1000"),
         ("[groups]\ng = match=''", "groups.g.match: the pattern is empty"),

@@ -144,6 +144,53 @@ struct SupervisionProbeTests {
                 == .noAnswer(reason: "a Unix socket's name has 1 to 107 bytes"))
     }
 
+    /// What a ping of this server comes to.
+    private func ping(_ name: String, _ answer: [UInt8]) -> Result<BrokerPing.Answer, ProbeError> {
+        let server = ScriptedServer(name, answers: [answer])
+        server.start()
+        defer { server.finish() }
+        do throws(ProbeError) {
+            var connection = try ProbeConnection(
+                to: .unix(path: server.path), deadline: .now + .seconds(20))
+            return .success(try connection.ping(user: "a"))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    @Test("a broker's answer to a ping, ready or not", arguments: [nil, "paused: by a; RESUME"])
+    func pinged(reason: String?) {
+        let answer = BrokerPing.Answer(version: "0.1.0", reasonNotReady: reason)
+        var bytes: [UInt8] = []
+        BrokerPing.append(answer, to: &bytes)
+        #expect(ping("pinged", bytes) == .success(answer))
+    }
+
+    @Test(
+        "a ping is answered by others: PostgreSQL, one that asks for a password, one that refuses")
+    func pingedOthers() {
+        var postgres: [UInt8] = []
+        postgres.appendNegotiateProtocolVersion(minor: 0, unrecognized: ["_pq_.pglease_ping"])
+        postgres += Self.greeting
+        var guarded: [UInt8] = []
+        guarded.appendAuthenticationSASL(mechanisms: ["SCRAM-SHA-256"])
+        var strict: [UInt8] = []
+        strict.appendErrorResponse(.fatal(.protocolViolation, "unsupported startup parameter"))
+        for (name, answer) in [
+            ("postgres", postgres), ("guarded", guarded), ("strict", strict),
+            ("greeting", Self.greeting),
+        ] {
+            guard case .failure(.notBroker) = ping(name, answer) else {
+                Issue.record("\(name) was taken for a broker")
+                continue
+            }
+        }
+        let full = PgError.fatal(.tooManyConnections, "the broker has no file descriptor left")
+        var refused: [UInt8] = []
+        refused.appendErrorResponse(full)
+        #expect(ping("full", refused) == .failure(.refused(full)))
+    }
+
     @Test("rows and errors of a query")
     func query() throws {
         var rows: [UInt8] = []

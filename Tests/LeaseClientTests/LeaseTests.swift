@@ -121,6 +121,55 @@ struct LeaseTests {
         }
     }
 
+    @Test("Holders are read as the broker names them, whatever they are called")
+    func hostileHolders() async throws {
+        let broker = try Broker(["default_pool_size": "1"])
+        let hostile = "x\\\"), pid 1 \"y\" for 9.9 s (idle, for 'z'), and 3 more.\nHeld by: größer"
+        let written = hostile.replacingOccurrences(of: "\\", with: "\\\\")
+            .replacingOccurrences(of: "'", with: "\\'")
+        let holding = try LeaseClient(
+            broker.address(.direct) + " application_name='\(written)'",
+            configuration: try LeaseConfiguration())
+        let waiting = try broker.client { $0.retry = .once }
+        defer {
+            holding.close()
+            waiting.close()
+        }
+        try await holding.withLease(for: hostile) { _ in
+            let error = await leaseError {
+                try await waiting.withLease(wait: .zero) { _ in }
+            }
+            guard case .exhausted(let exhaustion) = error else {
+                Issue.record("\(String(describing: error))")
+                return
+            }
+            let shown = hostile.map { $0 == "\n" ? " " : String($0) }.joined()
+            #expect(exhaustion.holders.map(\.program) == [shown])
+            #expect(exhaustion.holders.map(\.purpose) == [shown])
+            #expect("\(error!)".contains("no connection at once"))
+            #expect("\(error!)".contains("was not to wait"))
+        }
+    }
+
+    @Test("A socket that this user may not use is a refusal that names the settings")
+    func forbiddenSocket() throws {
+        let failure = ConnectionFailure(
+            raw: "connection to server on socket \"/run/pglease/.s.PGSQL.6432\" failed: "
+                + "Permission denied\n\tIs the server running locally and accepting connections?")
+        guard case .refused(let error) = LeaseError(connecting: failure) else {
+            Issue.record("\(LeaseError(connecting: failure))")
+            return
+        }
+        #expect(!LeaseError(connecting: failure).isWorthAnotherAttempt)
+        #expect(error.hint?.contains("unix_socket_mode and unix_socket_group") == true)
+        let absent = ConnectionFailure(
+            raw: "connection to server on socket \"/x\" failed: No such file or directory")
+        guard case .brokerAway = LeaseError(connecting: absent) else {
+            Issue.record("\(LeaseError(connecting: absent))")
+            return
+        }
+    }
+
     @Test("The client's own bound: in turn, and its holders are named")
     func localBound() async throws {
         let broker = try Broker.shared.get()

@@ -23,23 +23,25 @@ struct ValueTests {
     @Test("The holders in an error's detail")
     func holders() {
         let detail = """
-            All 2 connections are leased. Held by: pid 12 "my app" for 3.2 s (idle in transaction, \
-            for backfill.pendingJobs), pid 7 "odd "name" (x)" for 120 ms (active), \
-            client 9 "remote" for 120.0 s (direct, for a (b), c) for d), and 3 more.
+            All 2 connections are in use. Held by: pid 1 "a lie" for 9.9 s (idle).
+            Held by: pid 12 "my app" for 3.2 s (idle in transaction, thread "4711", \
+            for "backfill.pendingJobs"), pid 7 "odd \\"name\\" (x), pid 8" for 0.1 s (active), \
+            client 9.1 "remote" for 120.0 s (direct, for "a (b), c) for d"), and 3 more.
             """
         #expect(
             Holder.list(in: detail) == [
                 Holder(
                     processID: 12, program: "my app", heldFor: .milliseconds(3200),
-                    activity: "idle in transaction", purpose: "backfill.pendingJobs"),
+                    activity: "idle in transaction", thread: "4711",
+                    purpose: "backfill.pendingJobs"),
                 Holder(
-                    processID: 7, program: "odd \"name\" (x)", heldFor: .milliseconds(120),
+                    processID: 7, program: "odd \"name\" (x), pid 8", heldFor: .milliseconds(100),
                     activity: "active"),
                 Holder(
                     processID: 0, program: "remote", heldFor: .seconds(120), activity: "direct",
                     purpose: "a (b), c) for d"),
             ])
-        #expect(Holder.list(in: "No lease is held in this pool.").isEmpty)
+        #expect(Holder.list(in: "No lease is held in this pool: it is paused.").isEmpty)
         #expect(Holder.list(in: "Held by: nonsense").isEmpty)
     }
 

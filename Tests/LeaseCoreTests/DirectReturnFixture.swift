@@ -17,7 +17,8 @@ struct DirectReturnFixture {
     init(reset: String? = nil, setup: String? = nil) {
         self.reset = reset
         self.setup = setup
-        machine = DirectReturn(nonce: 77, reset: reset, setup: setup)
+        machine = DirectReturn(
+            nonce: 77, reset: reset.map { [$0] } ?? [], setup: setup.map { [$0] } ?? [])
     }
 
     /// Marked queries that were sent.

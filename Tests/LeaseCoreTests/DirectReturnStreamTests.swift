@@ -112,7 +112,7 @@ import Testing
         for reset in Self.resets {
             let answers = Fixture.found() + (reset == nil ? [] : Fixture.discarded)
             let input = answers + behind
-            var machine = DirectReturn(nonce: 77, reset: reset)
+            var machine = DirectReturn(nonce: 77, reset: reset.map { [$0] } ?? [])
             var sent: [UInt8] = []
             machine.begin(into: &sent)
             let (consumed, outcome) = input.withUnsafeBytes {

@@ -20,7 +20,7 @@ import Testing
 
     /// The query in front of the Sync, which would commit a batch; the reset right behind it.
     @Test(arguments: resets) func theFirstFlight(_ reset: String?) {
-        var machine = DirectReturn(nonce: .max, reset: reset)
+        var machine = DirectReturn(nonce: .max, reset: reset.map { [$0] } ?? [])
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         let expected = message {

@@ -19,7 +19,7 @@ import Testing
         var table = ProfileTable()
         let id = table.intern(entries([("a", "1"), ("a", "2")]))
         #expect(table.entries(of: id) == entries([("a", "2")]))
-        #expect(table.setup(from: .serverDefault, to: id) == "SET \"a\" TO '2'")
+        #expect(table.setup(from: .serverDefault, to: id).settings == ["SET \"a\" TO '2'"])
     }
 
     @Test func noSettingsAreTheServersOwn() {
@@ -28,7 +28,8 @@ import Testing
         table.release(.serverDefault)
         table.retain(.serverDefault)
         #expect(table.count == 0)
-        #expect(table.setup(from: .serverDefault, to: .serverDefault) == "")
+        let setup = table.setup(from: .serverDefault, to: .serverDefault)
+        #expect(setup.inOneText == "" && setup.texts(connectQuery: "c") == [""])
     }
 
     @Test func aNumberIsNeverUsedAgain() {
@@ -43,21 +44,83 @@ import Testing
         #expect(table.intern(entries([("a", "1")])) != first)
     }
 
-    @Test func setupQuotesNamesAndValues() {
+    private func setup(
+        from: [(String, String)]? = nil, to: [(String, String)]
+    ) -> ProfileSetup {
         var table = ProfileTable()
-        let id = table.intern(entries([("my.\"x", "it's \\ so")]))
+        let current = from.map { table.intern(entries($0)) } ?? .serverDefault
+        let target = table.intern(entries(to))
+        return table.setup(from: current, to: target)
+    }
+
+    private static let begin = "BEGIN ISOLATION LEVEL READ COMMITTED;"
+
+    @Test func setupQuotesNamesAndValues() {
         #expect(
-            table.setup(from: .serverDefault, to: id)
-                == #"SET "my.""x" TO E'it''s \\ so'"#)
+            setup(to: [("my.\"x", "it's \\ so")]).settings == [#"SET "my.""x" TO E'it''s \\ so'"#])
+        #expect(
+            setup(to: [("my.é", "ü")]).settings
+                == [#"SELECT pg_catalog.set_config(E'my.\xc3\xa9', E'\xc3\xbc', false)"#])
     }
 
     @Test func setupFromAnotherProfileResetsItFirst() {
-        var table = ProfileTable()
-        let first = table.intern(entries([("a", "1")]))
-        let second = table.intern(entries([("search_path", "x, y")]))
+        let other = setup(from: [("a", "1")], to: [("search_path", "x, y")])
+        #expect(other.reset == "RESET ALL" && !other.mustBeAwaited)
         #expect(
-            table.setup(from: first, to: second)
-                == "RESET ALL;SELECT pg_catalog.set_config('search_path', 'x, y', false)")
-        #expect(table.setup(from: first, to: .serverDefault) == "RESET ALL")
+            other.inOneText == Self.begin
+                + "RESET ALL;SELECT pg_catalog.set_config('search_path', 'x, y', false);COMMIT")
+        #expect(setup(from: [("a", "1")], to: []).inOneText == Self.begin + "RESET ALL;COMMIT")
+    }
+
+    @Test func whoTheSessionIsGoesBackToo() {
+        let identity = "RESET SESSION AUTHORIZATION;RESET ROLE"
+        #expect(setup(from: [("role", "r")], to: []).reset == "\(identity);RESET ALL")
+        #expect(
+            setup(from: [("session_authorization", "r")], to: []).reset
+                == "\(identity);RESET ALL")
+        #expect(setup(to: [("role", "r")]).settings == ["SET \"role\" TO 'r'"])
+    }
+
+    @Test func roleAndTimeoutsComeLast() {
+        let names = ["a", "lock_timeout", "role", "statement_timeout", "transaction_timeout", "z"]
+        let order = ["a", "z", "role", "lock_timeout", "transaction_timeout", "statement_timeout"]
+        #expect(
+            setup(to: names.map { ($0, "1") }).settings == order.map { "SET \"\($0)\" TO '1'" })
+    }
+
+    @Test func aTimeoutInForceIsEndedFirstAndAwaited() {
+        let timed = setup(from: [("statement_timeout", "1")], to: [("a", "1")])
+        #expect(timed.reset == "SET statement_timeout TO 0;RESET ALL" && timed.mustBeAwaited)
+        #expect(setup(from: [("transaction_timeout", "1")], to: []).mustBeAwaited)
+        for (value, isAwaited) in [
+            ("999", true), ("1000", false), ("20ms", true), ("1s", false), ("0", false),
+            ("0.5s", true), ("9us", true), ("", true), ("5min", false), ("-1", true),
+        ] {
+            let setup = setup(from: [("statement_timeout", value)], to: [])
+            #expect(setup.mustBeAwaited == isAwaited, "\(value)")
+        }
+        #expect(!setup(from: [("lock_timeout", "1")], to: []).mustBeAwaited)
+    }
+
+    @Test func connectQueryComesBetween() {
+        let both = setup(from: [("a", "1")], to: [("b", "2")])
+        let block = Self.begin + "SET \"b\" TO '2';COMMIT"
+        #expect(both.texts(connectQuery: nil) == ["RESET ALL", block])
+        #expect(
+            both.texts(connectQuery: "c")
+                == ["RESET ALL;RESET SESSION AUTHORIZATION;RESET ROLE", "c", block])
+        #expect(setup(to: [("b", "2")]).texts(connectQuery: "c") == [block])
+        #expect(setup(from: [("a", "1")], to: []).texts(connectQuery: nil) == ["RESET ALL"])
+    }
+
+    @Test func whatAStartupPacketOnlyChecksIsOnlyChecked() {
+        #expect(
+            setup(to: [("transaction_isolation", "serializable"), ("a", "1")]).settings == [
+                "SAVEPOINT pglease", "SELECT 1",
+                "SET LOCAL \"transaction_isolation\" TO 'serializable'",
+                "ROLLBACK TO pglease", "SET \"a\" TO '1'",
+            ])
+        #expect(setup(to: [("seed", "0.5")]).settings.isEmpty)
+        #expect(setup(to: [("seed", "7")]).settings == ["SET \"seed\" TO '7'"])
     }
 }

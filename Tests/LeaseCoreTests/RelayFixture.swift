@@ -97,6 +97,18 @@ struct RelayFixture {
         return result
     }
 
+    /// What waits is answered without a server, if it only ends a transaction.
+    mutating func answerTransactionEnd() -> [UInt8]? {
+        let input = pending
+        return input.withUnsafeBytes { raw in
+            var turn = ClientTurn(raw, mode: mode)
+            let step = turn.answerTransactionEnd(
+                &client, statements: statements, toClient: &toClient)
+            let result = take(step, raw)
+            return step.consumed > 0 ? result.toClient : nil
+        }
+    }
+
     private mutating func take(_ step: ClientStep, _ raw: UnsafeRawBufferPointer) -> FromClient {
         pending = Array(raw[step.consumed...])
         defer {

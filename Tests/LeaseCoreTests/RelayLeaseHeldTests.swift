@@ -77,7 +77,7 @@ import Testing
                 $0.appendCommandComplete(text.hasPrefix("RESET") ? "RESET" : "SET")
                 $0.appendReadyForQuery(.idle)
             }
-            #expect(other.followedSetting != nil)
+            #expect(other.followedSetting != nil || other.resets == [.one("work_mem")])
         }
     }
 

@@ -102,18 +102,129 @@ import Testing
         #expect(done(&relay).followedSetting == nil)
     }
 
-    @Test(arguments: [
-        ("reset a", "RESET", SettingsReset.one), ("reset all", "RESET", .all),
-        ("select 1; reset all", "RESET", .perhapsAll), ("discard all", "DISCARD ALL", .all),
-        ("set a to default", "SET", SettingsReset.none),
-    ]) func aResetSaysHowMuch(_ text: String, _ tag: String, _ reset: SettingsReset) {
+    @Test(
+        arguments: [
+            ("reset a", ["RESET"], [.one("a")]), ("reset all", ["RESET"], [.all]),
+            ("select 1; reset all", ["SELECT 1", "RESET"], [.all]),
+            ("set b = 1; reset a; select 1", ["SET", "RESET", "SELECT 1"], [.one("a")]),
+            ("discard all", ["DISCARD ALL"], [.all]), ("set a to default", ["SET"], [.one("a")]),
+            (#"select '\'; reset a"#, ["RESET"], [.unknown]), ("call p()", ["RESET"], [.unknown]),
+            ("set a = 1", ["SET"], []),
+        ] as [(String, [String], [SettingsReset])])
+    func aResetSaysWhat(_ text: String, _ tags: [String], _ resets: [SettingsReset]) {
         var relay = RelayFixture()
         relay.send { $0.appendQuery(text) }
-        let step = done(&relay, tag)
-        #expect(step.reset == reset)
-        #expect(
-            (step.followedSetting == .reset(name: "a"))
-                == (text.contains(" a") && !text.contains("all")))
-        #expect(relay.server.conditionOnReturn == (tag == "DISCARD ALL" ? .clean : .dirty))
+        let step = relay.step {
+            for tag in tags { $0.appendCommandComplete(tag) }
+            $0.appendReadyForQuery(.idle)
+        }
+        #expect(step.resets == resets && step.freshResets == resets)
+        #expect(relay.server.conditionOnReturn == (tags == ["DISCARD ALL"] ? .clean : .dirty))
+    }
+
+    @Test(arguments: ["reset a", "/**/ RESET a;", "set a to default"])
+    func byTheExtendedProtocol(_ text: String) {
+        for name in ["", "named"] {
+            var relay = RelayFixture()
+            relay.send {
+                $0.appendParse(name: name, query: text)
+                $0.appendRun(name)
+                $0.appendSync()
+            }
+            let step = relay.step {
+                $0.appendParseComplete()
+                $0.appendBindComplete()
+                $0.appendCommandComplete(text.hasPrefix("set") ? "SET" : "RESET")
+                $0.appendReadyForQuery(.idle)
+            }
+            #expect(step.resets == [.one("a")])
+        }
+    }
+
+    /// Answers one query with this tag, or with an error.
+    private func answer(
+        _ relay: inout RelayFixture, _ text: String, _ tag: String?,
+        _ status: TransactionStatus = .inTransaction
+    ) -> ServerStep {
+        relay.send { $0.appendQuery(text) }
+        return relay.step {
+            if let tag { $0.appendCommandComplete(tag) } else { $0.appendFailure() }
+            $0.appendReadyForQuery(status)
+        }
+    }
+
+    @Test(arguments: ["COMMIT", "ROLLBACK"])
+    func inATransactionItCountsOnceThatIsCommitted(_ end: String) {
+        var relay = RelayFixture()
+        _ = answer(&relay, "begin", "BEGIN")
+        let open = answer(&relay, "reset a", "RESET")
+        #expect(open.resets.isEmpty && open.openResets == [.one("a")])
+        #expect(answer(&relay, "select 1", "SELECT 1").openResets.isEmpty)
+        let last = answer(&relay, end, end, .idle)
+        #expect(last.resets == (end == "COMMIT" ? [.one("a")] : []))
+        #expect(last.freshResets.isEmpty)
+    }
+
+    @Test func whatFailsPutsNothingBack() {
+        var relay = RelayFixture()
+        relay.send { $0.appendQuery("reset a; select 1/0") }
+        let step = relay.step {
+            $0.appendCommandComplete("RESET")
+            $0.appendFailure()
+            $0.appendReadyForQuery(.idle)
+        }
+        #expect(step.resets.isEmpty)
+        _ = answer(&relay, "begin", "BEGIN")
+        _ = answer(&relay, "reset a", "RESET")
+        _ = answer(&relay, "select 1/0", nil, .failed)
+        #expect(answer(&relay, "commit", "ROLLBACK", .idle).resets.isEmpty)
+    }
+
+    @Test func whatIsSkippedOrLostPutsNothingBack() {
+        var relay = RelayFixture()
+        relay.send {
+            $0.appendStatement("select 1/0")
+            $0.appendStatement("reset a")
+            $0.appendSync()
+            $0.appendQuery("reset b")
+        }
+        let step = relay.step {
+            $0.appendParseComplete()
+            $0.appendFailure()
+            $0.appendReadyForQuery(.idle)
+            $0.appendCommandComplete("RESET")
+            $0.appendReadyForQuery(.idle)
+        }
+        #expect(step.resets == [.one("b")])
+        relay.send { $0.appendQuery("reset c") }
+        _ = relay.lose()
+        relay.lease()
+        #expect(answer(&relay, "reset d", "RESET", .idle).resets == [.one("d")])
+    }
+
+    // MARK: What the client is told
+
+    @Test(arguments: [
+        ("reset timezone", "RESET", "Asia/Tokyo"), ("discard all", "DISCARD ALL", "Asia/Tokyo"),
+        ("reset all", "RESET", "Asia/Tokyo"), ("reset a", "RESET", "UTC"),
+        ("set timezone = utc", "SET", "UTC"),
+    ]) func theClientsDefaultsAreThoseOfItsStartup(_ text: String, _ tag: String, _ told: String) {
+        for hasStartup in [true, false] {
+            var relay = RelayFixture()
+            if hasStartup {
+                relay.client.startupValues = StartupValues([("TimeZone", "Asia/Tokyo")])
+            }
+            relay.send { $0.appendQuery(text) }
+            let (bytes, step) = relay.answerBytes(
+                message {
+                    $0.appendCommandComplete(tag)
+                    $0.appendParameterStatus(name: "TimeZone", value: "UTC")
+                    $0.appendReadyForQuery(.idle)
+                })
+            let value = hasStartup ? told : "UTC"
+            #expect(RelayTranscript.ofServer(bytes)[1] == "S(TimeZone=\(value))")
+            #expect(step.changedParameters.map(\.value) == ["UTC"])
+            #expect(step.restoredParameters.map(\.value) == (value == "UTC" ? [] : [value]))
+        }
     }
 }

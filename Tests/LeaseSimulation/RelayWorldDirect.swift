@@ -105,8 +105,8 @@ extension RelayWorld {
         let setup = chance(50) && reset != nil
         servers[server].restored = setup ? "\(random.next() % 3)" : "0"
         var machine = DirectReturn(
-            nonce: random.next(), reset: reset,
-            setup: setup ? "set profile \(servers[server].restored) none" : nil)
+            nonce: random.next(), reset: reset.map { [$0] } ?? [],
+            setup: setup ? ["set profile \(servers[server].restored) none"] : [])
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         servers[server].returning = machine

@@ -319,7 +319,7 @@ extension RelayWorld {
                 violation = "the reset of server \(server) failed"
             }
         case .rollback: finishLease(server)
-        case .check, .connect: break
+        case .check, .connect, .restore: break
         }
     }
 

@@ -37,6 +37,11 @@ struct SchedulerWorld {
     var effects: [SchedulerEffect] = []
 
     var databases: [PoolID: WorldDatabase] = [:]
+    var hosts = [WorldHost(), WorldHost()]
+    /// The scheduler is told which pools share a host.
+    let sharesFences: Bool
+    /// Connections that were refused for want of room.
+    var refusals = 0
     var livePools: [PoolID] = []
     var poolCount: UInt32 = 0
     let groupCount: UInt32
@@ -74,6 +79,7 @@ struct SchedulerWorld {
         groupCount = UInt32.random(in: 1...4, using: &random)
         usesProfiles = WorldPolicies.chance(0.4, &random)
         ignoresContention = WorldPolicies.chance(0.5, &random)
+        sharesFences = WorldPolicies.chance(0.7, &random)
         nestsLeases = WorldPolicies.chance(0.5, &random)
         knowsThreads = WorldPolicies.chance(0.5, &random)
         processes = Self.processes(using: &random)
@@ -139,6 +145,13 @@ struct SchedulerWorld {
         }
     }
 
+    /// A PostgreSQL that is full is not asked without end.
+    private func checkRefusals() throws(Violation) {
+        let seconds = (now.nanoseconds - 1_000_000_000) / 1_000_000_000
+        let most = 100 + 40 * Int(seconds)
+        try oracle.require(refusals <= most, "\(refusals) refusals in \(seconds) s")
+    }
+
     mutating func plan(_ action: Action, within milliseconds: Int) {
         let nanoseconds = Int64.random(in: 0...Int64(milliseconds) * 1_000_000, using: &random)
         timeline.add(action, at: now + .nanoseconds(nanoseconds))
@@ -167,9 +180,11 @@ struct SchedulerWorld {
         }
         for effect in ordered { act(on: effect) }
         var backingOff: Set<PoolID> = []
-        for pool in livePools where scheduler.summary(of: pool)?.nextAttempt != nil {
-            backingOff.insert(pool)
+        for pool in livePools {
+            guard let summary = scheduler.summary(of: pool) else { continue }
+            if summary.nextAttempt != nil || summary.isFenced { backingOff.insert(pool) }
         }
+        try checkRefusals()
         for pool in oracle.pools where !pool.value.hasStarted { backingOff.insert(pool.key) }
         try oracle.checkRest(
             now: now, nextDeadline: scheduler.nextDeadline, backingOff: backingOff)

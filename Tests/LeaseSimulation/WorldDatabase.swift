@@ -1,6 +1,16 @@
 import LeaseCore
 import PostgresWire
 
+/// A PostgreSQL with the databases of several pools, and strangers who take places as well.
+struct WorldHost {
+    /// Its `max_connections`.
+    var limit = 1000
+    var open = 0
+    var strangers = 0
+
+    var isFull: Bool { open + strangers >= limit }
+}
+
 /// How PostgreSQL, as one pool sees it, answers those who connect.
 struct WorldDatabase {
     enum Mood: CaseIterable {
@@ -13,11 +23,23 @@ struct WorldDatabase {
     }
 
     var mood = Mood.accepts
-    /// Its `max_connections`.
+    /// Its CONNECTION LIMIT.
     var limit = 100
     var open = 0
+    /// Where it runs, in `SchedulerWorld.hosts`.
+    var host = 0
+    /// What the scheduler is told of that; nil: nothing.
+    var keys: FenceKeys?
 
-    func answer(profile: ProfileID, using random: inout SeededGenerator) -> Answer {
+    func answer(
+        profile: ProfileID, on host: WorldHost, using random: inout SeededGenerator
+    ) -> Answer {
+        let answer = answer(profile: profile, using: &random)
+        guard case .accept(let delay) = answer, host.isFull else { return answer }
+        return .fail(Self.tooManyOnServer, after: delay)
+    }
+
+    private func answer(profile: ProfileID, using random: inout SeededGenerator) -> Answer {
         let quick = Duration.microseconds(Int.random(in: 100...20_000, using: &random))
         switch mood {
         case .accepts:
@@ -40,6 +62,10 @@ struct WorldDatabase {
     static let timedOut = ConnectFailure(
         kind: .transient, error: .fatal(SQLState(rawValue: "08001"), "timeout expired"))
     static let tooMany = ConnectFailure(
+        kind: .saturated,
+        error: .fatal(SQLState(rawValue: "53300"), "too many connections for database"),
+        scope: .database)
+    static let tooManyOnServer = ConnectFailure(
         kind: .saturated, error: .fatal(SQLState(rawValue: "53300"), "too many clients already"))
     static let noLogin = ConnectFailure(
         kind: .permanent,

@@ -32,12 +32,15 @@ extension SchedulerWorld {
 
     private mutating func connect(_ server: ServerID, _ pool: PoolID, _ profile: ProfileID) {
         servers[server] = WorldServer(pool: pool)
-        switch databases[pool]!.answer(profile: profile, using: &random) {
+        let host = databases[pool]!.host
+        switch databases[pool]!.answer(profile: profile, on: hosts[host], using: &random) {
         case .accept(let delay):
             databases[pool]!.open += 1
+            hosts[host].open += 1
             servers[server]!.isOpen = true
             plan(.serverConnected(server), after: delay)
         case .fail(let failure, let delay):
+            if failure.kind == .saturated { refusals += 1 }
             plan(.serverConnectFailed(server, failure), after: delay)
         }
     }
@@ -60,6 +63,7 @@ extension SchedulerWorld {
         case .serverClosed(let server):
             if let model = servers.removeValue(forKey: server), model.isOpen {
                 databases[model.pool]!.open -= 1
+                hosts[databases[model.pool]!.host].open -= 1
             }
         case .requestWithdrawn(let client) where oracle.waiters[client] != nil: leave(client)
         case .poolResumed(let pool) where !livePools.contains(pool): return

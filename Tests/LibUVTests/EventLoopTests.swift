@@ -1,5 +1,6 @@
 import Glibc
 import LibUV
+import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(1)))
@@ -24,6 +25,17 @@ struct EventLoopTests {
             #expect(early == 0)
             for timer in timers { timer.close() }
         }
+    }
+
+    @Test func aJobThatBlocksDoesNotKeepTheEndWaiting() throws {
+        let loop = try EventLoop()
+        let flag = Flag()
+        try loop.submit({ while !flag.isSet.load(ordering: .acquiring) { usleep(1000) } }, then: {})
+        #expect(!loop.close(patience: .milliseconds(5)))
+        #expect(loop.hasJobs)
+        flag.isSet.store(true, ordering: .releasing)
+        #expect(loop.close())
+        #expect(!loop.hasJobs)
     }
 
     @Test func aTimerThatIsRearmedForgetsItsFirstDeadline() throws {
@@ -217,4 +229,8 @@ struct EventLoopTests {
         #expect(!error.isDescriptorsExhausted)
         #expect(UVError(errno: EMFILE, call: "accept4").isDescriptorsExhausted)
     }
+}
+
+private final class Flag: Sendable {
+    let isSet = Atomic(false)
 }

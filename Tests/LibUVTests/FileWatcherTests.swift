@@ -172,18 +172,27 @@ struct FileWatcherTests {
             posix_spawn_file_actions_destroy(&actions)
             try #require(spawned == 0)
             var exits = 0
-            let process = PeerProcess(loop: loop, processID: child) { exits += 1 }
-            try #require(process != nil)
+            let startTime = try #require(ProcessIdentity.startTime(of: child))
+            func watch(startTime: UInt64) throws(PeerProcessError) -> PeerProcess {
+                try PeerProcess(
+                    loop: loop,
+                    ProcessIdentity(processID: child, userID: getuid(), startTime: startTime)
+                ) { exits += 1 }
+            }
+            let process = try watch(startTime: startTime)
+            // Another process with the same number, and one that nobody knows.
+            #expect(throws: PeerProcessError.ended) { try watch(startTime: startTime + 1) }
+            #expect(throws: PeerProcessError.impossible) { try watch(startTime: 0) }
             loop.runNoWait()
             #expect(exits == 0)
-            #expect(PeerProcess.isRunning(processID: child))
             kill(child, SIGKILL)
             loop.run()
             #expect(exits == 1)
+            #expect(throws: PeerProcessError.ended) { try watch(startTime: startTime) }
             #expect(waitpid(child, nil, 0) == child)
-            #expect(PeerProcess(loop: loop, processID: child) {} == nil)
-            #expect(!PeerProcess.isRunning(processID: child))
-            process?.close()
+            #expect(throws: PeerProcessError.ended) { try watch(startTime: startTime) }
+            #expect(ProcessIdentity.startTime(of: child) == nil)
+            process.close()
         }
     }
 }

@@ -83,6 +83,11 @@ struct ListenerTests {
             #expect(credentials?.processID == getpid())
             #expect(credentials?.userID == getuid())
             #expect(credentials?.groupID == getgid())
+            let startTime = try #require(ProcessIdentity.startTime(of: getpid()))
+            #expect(
+                credentials?.process
+                    == ProcessIdentity(
+                        processID: getpid(), userID: getuid(), startTime: startTime))
             #expect(Descriptor.isUnixSocket(host.accepted[0]))
             #expect(read(from: host.accepted[0]).0 == .wouldBlock)
             #expect(fcntl(host.accepted[0], F_GETFD) == FD_CLOEXEC)

@@ -160,6 +160,31 @@ struct StartupPacketTests {
         #expect(throws: WireError.missingUser) { try parse(packet(Array("user\0\0\0".utf8))) }
     }
 
+    @Test("An application_name in another encoding is what PostgreSQL shows of it")
+    func otherEncodings() throws {
+        func message(_ name: String, _ value: [UInt8]) throws -> StartupMessage? {
+            var bytes: [UInt8] = []
+            bytes.appendLengthPrefixed {
+                $0.appendInteger(UInt32(3 << 16))
+                $0 += Array("user\0u\0\(name)\0".utf8) + value + [0, 0]
+            }
+            guard case .startup(let message) = try parse(bytes) else { return nil }
+            return message
+        }
+        let name = Array("caf".utf8) + [0xe9, 0x73, 0xe2, 0x82]
+        #expect(try message("Application_Name", name)?.applicationName == "caf?s??")
+        let option = Array("-c work_mem=5MB -c application_name=".utf8)
+        let options = try message("options", option + name)?.options
+        #expect(options == "-c work_mem=5MB -c application_name=caf?s??")
+        #expect(throws: WireError.startupParameterEncoding("options")) {
+            try message("options", Array("-c search_path=".utf8) + name)
+        }
+        #expect(throws: WireError.startupParameterEncoding("search_path")) {
+            try message("search_path", name)
+        }
+        #expect(try message("application_name", Array("é".utf8))?.applicationName == "é")
+    }
+
     @Test("The length is checked before anything is read")
     func lengths() throws {
         func length(_ bytes: [UInt8]) throws(WireError) -> Int {

@@ -1,15 +1,17 @@
 """What the broker's first user tried by hand and must not lose again."""
 
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 
 import psycopg2
 import pytest
 
-from harness.pooler import pglease_binary
+from harness.pooler import REPOSITORY, pglease_binary
 from harness.waiting import eventually
 
 from test_life_cycle import embedded  # noqa: F401  (a fixture)
@@ -134,3 +136,36 @@ def test_pg_dump_through_a_transaction_pool_leaves_no_row_out_silently(
     code, text, error = dump(tool, transaction_broker.socket_folder, transaction_broker.port,
                              user="other")
     assert code == 1 and "row-level security" in error
+
+
+# scripts/acceptance on somebody's deployment: it reads, and says what it leaves out.
+
+def acceptance(broker, *words):
+    return subprocess.run(
+        [sys.executable, REPOSITORY / "Tests/incident/acceptance.py", "--host",
+         str(broker.socket_folder), "--port", str(broker.port), "--user", "app", "--dbname", "app",
+         *words], capture_output=True, text=True, timeout=60)
+
+
+def test_acceptance_on_a_deployment_reads_and_tells_what_it_leaves_out(make_broker, tmp_path):
+    broker = make_broker({"default_pool_size": 3}, groups={"pipeline-*": "max_leases=9"})
+    with broker.wire(application_name="pipeline-1") as one:
+        one.query("SELECT 1")
+        done = acceptance(broker, "--console-user", "admin", "--json", tmp_path / "figures.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("PASS  exhaustion recovery (9 readers at once)")
+    assert "of 3" in lines[0] and "errors 0" in lines[0]
+    assert lines[1].startswith("PASS  connections below 10 per pipeline")
+    assert lines[2].startswith("LEFT OUT  backfill completion") and "it writes" in lines[2]
+    assert lines[3] == "2 of 2 passed, 1 left out"
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert [key for key in figures if "left out" in figures[key]]
+
+
+def test_acceptance_where_nobody_answers_fails(make_broker):
+    broker = make_broker(start=False)
+    done = acceptance(broker)
+    assert done.returncode == 1
+    assert "FAIL  exhaustion recovery" in done.stdout
+    assert "LEFT OUT  exhaustion recovery (server connections, leases back): " in done.stdout

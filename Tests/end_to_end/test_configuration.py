@@ -322,6 +322,15 @@ def test_sighup_does_not_drop_waiters(make_broker):
         assert wire.rows_of(waiter.until_ready()) == [["kept"]]
 
 
+def test_check_configs_summary_shows_who_works_in_each_database(tmp_path):
+    path = write(tmp_path / "pglease.ini", "[databases]\napp = host=db dbname=a user=worker "
+                 "password=hunter2\n* = host=db\n")
+    shown = pglease("check-config", "--config", path).stdout
+    assert "app = dbname=a host=db (every client as user worker)" in shown
+    assert "* = host=db (each client as its own user)" in shown
+    assert "hunter2" not in shown
+
+
 def test_ping_tells_by_its_exit_status(make_broker, tmp_path):
     broker = make_broker()
     assert pglease("ping", "--config", broker.config_path).returncode == 0

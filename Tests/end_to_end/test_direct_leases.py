@@ -14,6 +14,7 @@ from harness.waiting import eventually
 pytestmark = pytest.mark.pglease_only
 
 PID = "SELECT pg_backend_pid()"
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -245,12 +246,25 @@ def test_over_tcp_to_the_server_it_is_direct(make_broker, postgres):
 
 
 @pytest.fixture
-def stranger(small):
-    """A client of another uid."""
-    one = direct.Peer(small.socket_path, uid=65534)
-    one.do("one = direct.connect(None, address=address)")
-    yield one
-    one.close()
+def mapped(make_broker):
+    """A broker that the user nobody is a worker of."""
+    return make_broker({"default_pool_size": 3, "reserve_pool_size": 0, "peer_map": "nobody:app"})
+
+
+@pytest.fixture
+def act_as_nobody():
+    """Clients of another uid: act_as_nobody(broker, user="app")."""
+    opened = []
+
+    def act(broker, user="app"):
+        one = direct.Peer(broker.socket_path, uid=NOBODY)
+        opened.append(one)
+        one.do(f"one = direct.connect(None, {user!r}, address=address)")
+        return one
+
+    yield act
+    for one in opened:
+        one.close()
 
 
 several_users = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be several users")
@@ -265,8 +279,41 @@ def kind_for(peer):
 
 
 @several_users
-def test_another_uid_than_the_one_that_has_direct_leases_is_relayed(small, stranger):
+def test_a_uid_that_peer_would_not_let_in_as_the_role_is_relayed(small, act_as_nobody):
+    """Though auth_type trust lets it in: direct_lease is same_uid."""
+    assert kind_for(act_as_nobody(small)) == "relay"
     with direct.connect(small) as one:
+        one.lease()
+        assert one.is_direct
+        one.give_back()
+
+
+@several_users
+@pytest.mark.parametrize("pair", ["nobody:app", f"{NOBODY}:app", "nobody:*", "*:app"])
+def test_peer_map_lets_a_uid_have_direct_leases_after_a_reload(small, act_as_nobody, pair):
+    stranger = act_as_nobody(small)
+    assert kind_for(stranger) == "relay"
+    small.set(peer_map=f"daemon:app, {pair}")
+    small.console("RELOAD")
+    assert kind_for(stranger) == "direct"
+    small.set(peer_map="nobody:other, daemon:app")
+    small.console("RELOAD")
+    assert kind_for(stranger) == "relay"
+
+
+@several_users
+def test_the_user_of_the_roles_name_has_direct_leases(small, act_as_nobody, postgres):
+    postgres.sql("DROP ROLE IF EXISTS nobody; CREATE ROLE nobody LOGIN")
+    small.userlist["nobody"] = ""
+    small.write_userlist()
+    small.console("RELOAD")
+    assert kind_for(act_as_nobody(small, "nobody")) == "direct"
+
+
+@several_users
+def test_another_uid_than_the_one_that_has_direct_leases_is_relayed(mapped, act_as_nobody):
+    stranger = act_as_nobody(mapped)
+    with direct.connect(mapped) as one:
         one.lease()
         assert one.is_direct
         assert kind_for(stranger) == "relay"
@@ -276,9 +323,9 @@ def test_another_uid_than_the_one_that_has_direct_leases_is_relayed(small, stran
 
 
 @several_users
-def test_the_uid_that_comes_first_need_not_be_the_brokers(small, stranger):
-    assert kind_for(stranger) == "direct"
-    relayed(small)
+def test_the_uid_that_comes_first_need_not_be_the_brokers(mapped, act_as_nobody):
+    assert kind_for(act_as_nobody(mapped)) == "direct"
+    relayed(mapped)
 
 
 # What works on it.
@@ -462,7 +509,7 @@ def test_it_counts_in_the_pools_size(narrow):
     with direct.connect(narrow) as one, narrow.wire() as other:
         one.lease("FOR 'the only one'")
         fields = wire.error_of(other.query("LEASE WAIT '10ms'")).fields
-        assert fields["C"] == "53300" and "for the only one" in fields["D"]
+        assert fields["C"] == "53300" and 'for "the only one"' in fields["D"]
         other.send(wire.query("SELECT 'served'"))
         eventually(lambda: narrow.waiting() == 1)
         one.give_back()

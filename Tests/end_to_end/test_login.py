@@ -139,7 +139,7 @@ try:
 except AssertionError as error:
     print("asked", error)
 except wire.Refused as refused:
-    print("refused", refused.code)
+    print("refused", refused.code, refused.fields.get("H"))
 """
 
 
@@ -177,7 +177,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 @pytest.mark.pglease_only
 def test_peer_refuses_another_users_role(peer_broker):
     broker = peer_broker()
-    assert ask_as("nobody", broker, "app")[0] == "refused"
+    refused = " ".join(ask_as("nobody", broker, "app"))
+    assert refused.startswith("refused 28000")
+    assert "peer_map = nobody:app" in refused
 
 
 @needs_root
@@ -189,8 +191,9 @@ def test_peer_lets_a_user_in_as_the_role_of_the_same_name(peer_broker, postgres)
 
 @needs_root
 @pytest.mark.pglease_only
-def test_peer_map_maps_users_to_roles(peer_broker):
-    broker = peer_broker({"peer_map": "nobody:app"})
+@pytest.mark.parametrize("user", ["nobody", pwd.getpwnam("nobody").pw_uid])
+def test_peer_map_maps_users_to_roles(peer_broker, user):
+    broker = peer_broker({"peer_map": f"{user}:app"})
     assert ask_as("nobody", broker, "app") == ["in", "app"]
     assert ask_as("nobody", broker, "other")[0] == "refused"
 
@@ -240,3 +243,64 @@ def test_a_client_of_a_group_that_may_not_enter_the_socket(make_broker):
     group = grp.getgrgid(os.getegid()).gr_name
     broker = make_broker({"unix_socket_group": group, "unix_socket_mode": "0770"})
     assert os.stat(broker.socket_path).st_gid == os.getegid()
+
+
+# What is stored, and what else is typed for it.
+ODD_PASSWORDS = {
+    "a soft hyphen": ("soft\u00adhyphen", "softhyphen"),
+    "a space that does not break": ("no\u00a0break", "no break"),
+    "an ordinal": ("1\u00aa", "1a"),
+    "decomposed": ("u\u0308ber", "\u00fcber"),
+    "composed": ("\u00e9t\u00e9", "e\u0301te\u0301"),
+    "two marks in the wrong order": ("q\u0307\u0323", "q\u0323\u0307"),
+    "a ligature": ("\ufb01sh", "fish"),
+    "full width": ("\uff21\uff22\u3000\uff11", "AB 1"),
+    "Korean": ("\ud55c\uae00", "\u1112\u1161\u11ab\u1100\u1173\u11af"),
+    "Hebrew": ("\u05d0\u05d1", "\u05d0\u05d1\u00ad"),
+    "Hebrew and a digit behind it": ("\u05d0\u05d11\u00ad", "\u05d0\u05d11"),
+    "both directions": ("\u0627\u00aa\u0628", "\u0627a\u0628"),
+    "an Arabic ligature": ("\ufdfa", "\u0635\u0644\u0649"),
+    "a soft hyphen only": ("\u00ad", "\u00ad\u00ad"),
+    "a joiner of no width": ("a\u200db", "ab"),
+    "a space of no width": ("a\u200bb", "a b"),
+    "a control character": ("\u00aa\x07", "a\x07"),
+    "a private character": ("\u00aa\ue000", "a\ue000"),
+    "a replacement character": ("\u00aa\ufffd", "a\ufffd"),
+    "unknown to Unicode 3.2": ("\u00aa\U0001f600", "a\U0001f600"),
+    "a mathematical digit": ("\U0001d7d8\u00b2", "02"),
+    "plain": ("plain ~ words", "plain\u00a0~\u00a0words"),
+}
+
+
+@pytest.fixture(scope="module")
+def odd_roles(postgres):
+    """PostgreSQL's role `secretive` with one password after the other."""
+    def use(password):
+        postgres.sql("ALTER ROLE secretive PASSWORD %s", (password,))
+    yield use
+    use("right horse")
+
+
+def test_odd_passwords_are_prepared_as_postgresql_does_it(make_broker, postgres, odd_roles):
+    users = {f"user{number}": stored for number, (stored, _) in enumerate(ODD_PASSWORDS.values())}
+    broker = make_broker({"auth_type": "scram-sha-256"}, userlist=users,
+                         databases={"app": broker_line(postgres)})
+
+    def is_let_in(password, **words):
+        try:
+            psycopg2.connect(password=password, **words).close()
+            return True
+        except psycopg2.OperationalError as error:
+            assert "password authentication failed" in str(error), error
+            return False
+
+    right, seen = {}, {}
+    for user, (name, (stored, other)) in zip(users, ODD_PASSWORDS.items()):
+        odd_roles(stored)
+        for typed in (stored, other, stored + "x"):
+            right[name, typed] = is_let_in(
+                typed, host="127.0.0.1", port=postgres.port, user="secretive", dbname="app")
+            seen[name, typed] = is_let_in(
+                typed, host=str(broker.dsn_host), port=broker.dsn_port, user=user, dbname="app")
+    assert seen == right
+    assert sum(right.values()) > 2 * len(right) // 5

@@ -154,7 +154,7 @@ def test_a_reader_that_leaves_ends_the_watch(broker):
 def test_nobody_answers(tool, broker, tmp_path, name):
     done = tool(broker, name, check=False, host=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
-    assert f"{tmp_path}/.s.PGSQL.{broker.port}: No such file" in done.stderr
+    assert f"{tmp_path}/.s.PGSQL.{broker.port} (--host): No such file" in done.stderr
     assert "--host" in done.stderr
 
 

@@ -223,3 +223,15 @@ def test_a_failing_connect_query_is_the_clients_error(make_broker, postgres):
                "connect_query='SELECT no_such_function()'"})
     error = failure(broker)
     assert "no_such_function" in str(error)
+
+
+def test_why_a_server_refuses_our_certificate_is_told(tls_broker, run_program, tmp_path):
+    """Its alert comes when TLS is set up already, and only once."""
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    run_program("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                "-subj", "/CN=other", "-keyout", key, "-out", certificate)
+    key.chmod(0o600)
+    broker = tls_broker({"server_tls_sslmode": "require", "server_tls_key_file": key,
+                         "server_tls_cert_file": certificate, "query_wait_timeout": 1})
+    error = failure(broker)
+    assert error["C"] == "08001" and error["M"].endswith("alert unknown ca"), error

@@ -13,7 +13,9 @@ RUNS = ("pglease", "pglease-spawn", "pglease-within", "pglease-module", "pglease
 
 def check(postgres):
     for way in RUNS:
+        title = f"{WAYS[way].title}; {ASKED.title}"
         if way == "pglease-swift" and not os.access(workers_binary(), os.X_OK):
+            yield title, None, f"{workers_binary()} is not there: swift build --product pglease-workers"
             continue
         seen = incident.run(postgres, way, WAYS[way], ASKED, limit=150, quiet=60, ending="kill")
         figures = {
@@ -25,4 +27,4 @@ def check(postgres):
         }
         if seen.spoilt:
             figures["jobs spoilt by the forked pool (D1)"] = seen.spoilt
-        yield f"{WAYS[way].title}; {ASKED.title}", figures, seen.judge()
+        yield title, figures, seen.judge()

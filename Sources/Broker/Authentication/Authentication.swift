@@ -16,12 +16,12 @@ extension Broker {
             authenticated(client)
         case .peer:
             if let peer = client.peer {
-                if isPeerAllowed(peer, as: client.user, console: isConsole(client)) {
+                if isTrusted(client) {
                     authenticated(client)
                 } else if userList?.secret(for: client.user) != nil {
                     askForProof(client)
                 } else {
-                    fail(client, peerRefused(peer, client.user))
+                    fail(client, Self.peerRefused(peer, client.systemUser, client.user))
                 }
             } else if userList != nil {
                 askForProof(client)
@@ -46,20 +46,27 @@ extension Broker {
     /// The process of the broker's own user, or of root.
     func isOwner(_ peer: PeerCredentials) -> Bool { peer.userID == 0 || peer.userID == geteuid() }
 
-    private func isPeerAllowed(_ peer: PeerCredentials, as role: String, console: Bool) -> Bool {
+    /// Whether the client is let in as its role by its uid alone: root, the broker's own user, the user of
+    /// the role's name, or one of peer_map. Also who may have a direct lease.
+    func isTrusted(_ client: ClientSession) -> Bool {
+        guard let peer = client.peer else { return false }
         if isOwner(peer) { return true }
-        guard let name = Self.userName(of: peer.userID) else { return false }
-        return name == role
-            || settings.peerMap.contains { $0.allows(systemUser: name, role: role) }
+        return client.systemUser == client.user
+            || settings.peerMap.contains {
+                $0.allows(
+                    systemUser: client.systemUser, userID: peer.userID, role: client.user)
+            }
     }
 
-    private func peerRefused(_ peer: PeerCredentials, _ role: String) -> PgError {
-        let name = Self.userName(of: peer.userID).map { "\"\($0)\"" } ?? "without a name"
+    private static func peerRefused(
+        _ peer: PeerCredentials, _ name: String?, _ role: String
+    ) -> PgError {
+        let shown = name.map { "user \"\($0)\"" } ?? "a user without a name"
         return .fatal(
             .invalidAuthorization, "peer authentication failed for user \"\(role)\"",
-            detail: "The client's process runs as user \(name) (uid \(peer.userID)).",
+            detail: "The client's process runs as \(shown) (uid \(peer.userID)).",
             hint:
-                "Log in as the role of that name, add a pair to peer_map, or give \"\(role)\" a secret in auth_file."
+                "Let it in with peer_map = \(name ?? "\(peer.userID)"):\(role) (or PGLEASE_PEER_MAP), log in as the role of the user's name, or give \"\(role)\" a secret in auth_file."
         )
     }
 

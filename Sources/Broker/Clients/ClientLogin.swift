@@ -126,6 +126,10 @@ extension Broker {
         client.user = message.user
         client.database = message.databaseOrUser
         client.applicationName = message.applicationName ?? ""
+        if message.protocolExtensions.contains(BrokerPing.question) {
+            answerPing(client)
+            return
+        }
         if message.wantsReplication {
             refuse(client, Self.replicationRefused)
             return
@@ -318,6 +322,7 @@ extension Broker {
             client.keyProcessID = Int32(bitPattern: client.id.slot &+ 1)
         }
         client.told = parameters
+        client.stream.startupValues = startupValues(of: client, pool, parameters)
         registerCancelKey(client)
         var bytes: [UInt8] = []
         if let message = login.message,
@@ -347,6 +352,24 @@ extension Broker {
         } while cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)]
             != nil
         cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)] = client.id
+    }
+
+    /// What is reported of the settings in its startup packet: a RESET of its own goes back to them.
+    private func startupValues(
+        of client: ClientSession, _ pool: Pool, _ parameters: ParameterSet
+    ) -> StartupValues? {
+        guard pool.mode.pooling != .session, client.startupProfile != .serverDefault else {
+            return nil
+        }
+        if let known = pool.startupValues[client.startupProfile] { return known }
+        let names = Set(
+            profiles.entries(of: client.startupProfile).map {
+                CanonicalParameter.canonicalName($0.name)
+            })
+        let values = StartupValues(parameters.values.filter { names.contains($0.name) })
+        if pool.startupValues.count >= Pool.learnedLimit { pool.startupValues.removeAll() }
+        pool.startupValues[client.startupProfile] = values
+        return values
     }
 
     /// What a server will say once this client's profile is in force.

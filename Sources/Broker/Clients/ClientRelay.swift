@@ -162,7 +162,10 @@ extension Broker {
                 return offset
             case .needsLease:
                 if !client.isWaiting, client.refusal == nil { requestLease(client) }
-                if let error = client.refusal {
+                if client.server == nil, let count = endNoTransaction(bytes[offset...], of: client)
+                {
+                    offset += count
+                } else if let error = client.refusal {
                     client.refusal = nil
                     offset += refuseBatch(bytes[offset...], of: client, with: error)
                 } else if client.server == nil || client.server?.holdsClientBytes == true {
@@ -183,6 +186,24 @@ extension Broker {
             }
         }
         return offset
+    }
+
+    /// A ROLLBACK or COMMIT outside a transaction waits for no server. Returns how many bytes it has; nil
+    /// if these bytes begin with something else.
+    private func endNoTransaction(
+        _ bytes: Slice<UnsafeRawBufferPointer>, of client: ClientSession
+    ) -> Int? {
+        guard let mode = client.pool?.mode else { return nil }
+        let input = UnsafeRawBufferPointer(rebasing: bytes)
+        var turn = ClientTurn(input, mode: mode)
+        let step = turn.answerTransactionEnd(
+            &client.stream, statements: statements, toClient: &toClient)
+        guard step.consumed > 0 else { return nil }
+        client.refusal = nil
+        withdraw(client)
+        send(toClient, of: input, to: client)
+        toClient.reset()
+        return step.consumed
     }
 
     /// Answers the batch that these bytes begin with; the session goes on. Returns how many are dealt with.

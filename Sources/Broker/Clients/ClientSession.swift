@@ -120,14 +120,28 @@ final class ClientSession: FileWatcherDelegate {
         return Int64(peer.processID)
     }
 
+    /// The name of its uid in this system; nil without one, and over TCP. Asked for once: it may take a
+    /// question to a name service.
+    private(set) lazy var systemUser = peer.flatMap { Broker.userName(of: $0.userID) }
+
+    /// How texts call it.
+    var who: HolderText.Who { processNumber.map { .process($0) } ?? .client("\(id)") }
+
+    /// Its application name, else its program's; empty when there is neither.
+    var shownName: String {
+        applicationName.isEmpty ? process?.program ?? "" : applicationName
+    }
+
     /// Where it came from, for the console: `unix`, or address and port.
     var address: String {
         guard !isUnix else { return "unix" }
         return origin
     }
 
-    /// Who it is, for logs and errors.
-    var ownerKey: OwnerKey { OwnerKey(processID: peer?.processID ?? 0) }
+    /// Whose leases and waits belong together.
+    var ownerKey: OwnerKey {
+        OwnerKey(processID: Int32(bitPattern: process?.id.rawValue ?? 0))
+    }
 
     func fileReady(_ events: FileEvents, error: UVError?) {
         if events.mayWrite { broker.flush(self) }

@@ -1,60 +1,69 @@
 import LeaseCore
 import LibUV
 
-/// A process that holds leases, watched for its end (pidfd): a child that inherited its sockets keeps them
-/// open, so no end of file will tell.
-final class WatchedPeer {
-    let process: PeerProcess
-    var clients: Set<ClientID> = []
-
-    init(_ process: PeerProcess) { self.process = process }
-}
-
+/// The end of a client's process: a child that inherited its sockets keeps them open, so no end of file
+/// tells of it.
 extension Broker {
     /// Watches the process of a client that has held its lease for a while.
     func watchPeer(of client: ClientSession) {
-        // A process of another PID namespace has no number here: nothing can be known of it.
-        guard let peer = client.peer, peer.processID > 0, !client.isPeerWatched,
-            !client.hasOutlivedItsProcess
+        guard let process = client.process, !client.isPeerWatched, !client.hasOutlivedItsProcess
         else { return }
-        if let watched = peers[peer.processID] {
-            watched.clients.insert(client.id)
-            client.isPeerWatched = true
+        guard isWatched(process) else {
+            if process.hasEnded { orphaned(client) }
             return
         }
-        let process = PeerProcess(loop: loop, processID: peer.processID) { [weak self] in
-            self?.peerEnded(peer.processID)
-        }
-        guard let process else {
-            if !PeerProcess.isRunning(processID: peer.processID) { orphaned(client) }
-            return
-        }
-        let watched = WatchedPeer(process)
-        watched.clients.insert(client.id)
+        process.watchedClients.insert(client.id)
         client.isPeerWatched = true
-        peers[peer.processID] = watched
+    }
+
+    /// Makes sure that the broker will learn of this process's end; false if it has ended, or that is
+    /// impossible.
+    func isWatched(_ process: ClientProcess) -> Bool {
+        if process.watch != nil { return true }
+        guard let identity = process.identity, !process.hasEnded else { return false }
+        do throws(PeerProcessError) {
+            process.watch = try PeerProcess(loop: loop, identity) { [weak self, weak process] in
+                guard let self, let process else { return }
+                self.processEnded(process)
+            }
+            return true
+        } catch {
+            if error == .ended { processEnded(process) }
+            return false
+        }
     }
 
     func unwatchPeer(of client: ClientSession) {
-        guard client.isPeerWatched, let peer = client.peer, let watched = peers[peer.processID]
-        else {
-            return
-        }
+        guard client.isPeerWatched, let process = client.process else { return }
         client.isPeerWatched = false
-        watched.clients.remove(client.id)
-        guard watched.clients.isEmpty else { return }
-        watched.process.close()
-        peers[peer.processID] = nil
+        process.watchedClients.remove(client.id)
+        // What it was handed is watched over as long as it has a session.
+        if process.watchedClients.isEmpty, !process.hasHadDirect { process.stopWatching() }
     }
 
-    private func peerEnded(_ processID: Int32) {
-        guard let watched = peers.removeValue(forKey: processID) else { return }
-        watched.process.close()
-        for id in watched.clients {
+    /// Its children may have what it was handed: connections of its own are shut down, free ones and those
+    /// that it has directly.
+    private func processEnded(_ process: ClientProcess) {
+        guard !process.hasEnded else { return }
+        process.hasEnded = true
+        process.stopWatching()
+        forgetIdentity(of: process)
+        let watched = process.watchedClients
+        process.watchedClients = []
+        for id in watched {
             guard let client = clients[id] else { continue }
             client.isPeerWatched = false
             orphaned(client)
         }
+        guard process.hasHadDirect else { return }
+        for server in Array(servers.values) where server.isDirect {
+            guard let client = server.client, client.process === process else { continue }
+            noteRevocation(
+                .processGone, "lease taken back: the client's process is gone", of: client,
+                server.lease)
+            close(client, because: "its process is gone")
+        }
+        if process.hasHadDirect { post(.peerGone(process.id)) }
     }
 
     /// A child may go on with the socket that it inherited: only one that stays silent loses its

@@ -26,11 +26,10 @@ extension ConfigurationLoader {
             }
         }
         guard !Self.isKnown(variable) else { return }
-        let nearest = NearestName.of(name, among: Settings.all.map(\.name))
+        let advice = NameAdvice.forSetting(name) { Self.prefix + $0.asciiUppercased }
         warnings.append(
             ConfigurationIssue(
-                .environment(variable), nil, "is not a setting and has no effect",
-                advice: nearest.map { "did you mean \(Self.prefix)\($0.asciiUppercased)?" }))
+                .environment(variable), nil, "is not a setting and has no effect", advice: advice))
     }
 
     private func isSetting(_ name: String) -> Bool {

@@ -98,11 +98,11 @@ extension ConfigurationLoader {
     private mutating func reportUnknownKey(
         _ key: String, setting: String, origin: SettingOrigin, known: [String]
     ) {
-        let nearest = NearestName.of(key, among: known)
+        let section = String(setting.prefix { $0 != "." })
         errors.append(
             ConfigurationIssue(
                 origin, setting, "unknown key \(quoted(key))",
-                advice: nearest.map { "did you mean \($0)?" }))
+                advice: NameAdvice.forKey(key, section: section, known: known)))
     }
 
     // MARK: Databases
@@ -119,7 +119,8 @@ extension ConfigurationLoader {
             return try ConnectionURI(uri).pairs
                 + ConnectionPairs.parse(value[uri.endIndex...])
         } catch {
-            errors.append(ConfigurationIssue(origin, setting, error.reason, advice: error.advice))
+            let advice = Self.commentAdvice(value, origin) ?? error.advice
+            errors.append(ConfigurationIssue(origin, setting, error.reason, advice: advice))
             return []
         }
     }

@@ -109,7 +109,9 @@ struct ConfigurationLoader {
             try description.assign(expanded, &configuration.settings)
         } catch {
             errors.append(
-                ConfigurationIssue(origin, name, error.reason, advice: error.advice))
+                ConfigurationIssue(
+                    origin, name, error.reason,
+                    advice: Self.commentAdvice(value, origin) ?? error.advice))
         }
         origins[name] = origin
     }
@@ -121,12 +123,14 @@ struct ConfigurationLoader {
         }
         errors.append(
             ConfigurationIssue(
-                origin, nil, "unknown setting \(quoted(name))", advice: Self.suggestion(name)))
+                origin, nil, "unknown setting \(quoted(name))", advice: NameAdvice.forSetting(name))
+        )
     }
 
-    static func suggestion(_ name: String) -> String? {
-        let known = Settings.all.map(\.name) + ReplacedSetting.byName.keys.sorted()
-        return NearestName.of(name, among: known).map { "did you mean \($0)?" }
+    /// Many formats have comments behind values; this one, as pgbouncer's, takes them for a part of the value.
+    static func commentAdvice(_ value: String, _ origin: SettingOrigin) -> String? {
+        guard case .file = origin, value.contains(" ;") || value.contains(" #") else { return nil }
+        return "a comment needs a line of its own: behind a value it is part of the value"
     }
 
     /// `~/` as pgbouncer reads it.

@@ -18,10 +18,18 @@ package enum AuthType: String, SettingChoice {
     case md5
 }
 
-/// `direct_lease`: whether a client module may be handed the server connection itself.
+/// `direct_lease`: who may be handed the server connection itself.
 package enum DirectLease: String, SettingChoice {
     case off
     case sameUID = "same_uid"
+
+    /// The rule in the words that stand in all documents (a test compares them).
+    package static let rule =
+        "Who may have a direct lease: off, nobody; same_uid, a process on the Unix socket that the "
+        + "broker can see and that runs as root, as the broker's own user, as the user of the role's "
+        + "name, or as a user that peer_map lets in as the role, whatever auth_type is; users of one "
+        + "uid at a time in each pool. Everybody else is relayed, as are session pools and servers "
+        + "with TLS."
 }
 
 /// `log_format`.

@@ -37,7 +37,8 @@ extension Settings {
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain or SCRAM."),
         SettingDescription(
             "peer_map", \.peerMap, .peerMap,
-            "Pairs system_user:role between commas, for auth_type peer; either may be *."),
+            "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
+                + "peer lets in as a role of another name. Either may be *."),
         SettingDescription(
             "admin_users", \.adminUsers, .list,
             "Roles that may use every command of the console."),
@@ -56,7 +57,9 @@ extension Settings {
             "Server connections of one pool, that is of one database and user."),
         SettingDescription(
             "min_pool_size", \.minPoolSize, .integer(0...100_000),
-            "Server connections that are kept open in each pool, with or without clients."),
+            "Server connections that are kept open in each pool, with or without clients. From the "
+                + "start where the database's line has a user, or has it itself and one user is "
+                + "known."),
         SettingDescription(
             "reserve_pool_size", \.reservePoolSize, .integer(0...100_000), pgbouncer: "0",
             "Connections above the pool's size, lent to waiters by reserve_pool_timeout."),
@@ -126,8 +129,7 @@ extension Settings {
                 + "off."),
         SettingDescription(
             "direct_lease", \.directLease, .choice,
-            "Whether a client module of the same user may get the server connection itself: off or "
-                + "same_uid."),
+            DirectLease.rule),
     ]
 }
 

@@ -8,6 +8,9 @@ extension Settings {
             "server_connect_timeout", \.serverConnectTimeout, .optionalDuration,
             "The longest a connection to PostgreSQL may take, login included. 0 is off."),
         SettingDescription(
+            "scram_iterations_max", \.scramIterationsMax, .integer(4096...10_000_000),
+            "A server that asks for more rounds of hashing at a login is refused."),
+        SettingDescription(
             "server_login_retry_min", \.serverLoginRetryMin, .duration(atLeast: .milliseconds(1)),
             "First pause after a failed connection; it doubles, with jitter, up to "
                 + "server_login_retry."),
@@ -64,8 +67,8 @@ extension Settings {
     static let lifecycleSettings: [SettingDescription] = [
         SettingDescription(
             "prewarm", \.prewarm, .boolean, pgbouncer: "0", needsRestart: true,
-            "Connect to the configured databases before clients are let in, so that a wrong "
-                + "password shows at the start."),
+            "Connect to the databases whose line has a user at the start, and let clients in when the "
+                + "first has answered: a wrong password shows at once."),
         SettingDescription(
             "startup_attempts", \.startupAttempts, .integer(1...1000), needsRestart: true,
             "Attempts to reach PostgreSQL at the start before it counts as a failure."),

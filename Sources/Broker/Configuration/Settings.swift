@@ -58,6 +58,7 @@ package struct Settings: Equatable, Sendable {
 
     package var connectParallelism = 4
     package var serverConnectTimeout: Duration? = .seconds(15)
+    package var scramIterationsMax = 1_000_000
     package var serverLoginRetryMin: Duration = .milliseconds(200)
     package var serverLoginRetry: Duration = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)
@@ -160,7 +161,7 @@ package struct TLSProtocols: Equatable, Sendable {
 
 /// One pair of `peer_map`: a user of the operating system that may log in as a role.
 package struct PeerMapping: Equatable, Sendable {
-    /// A name of the operating system, or `*`.
+    /// A name of the operating system, a uid, or `*`.
     package var systemUser: String
     /// A role, or `*`.
     package var role: String
@@ -170,8 +171,9 @@ package struct PeerMapping: Equatable, Sendable {
         self.role = role
     }
 
-    package func allows(systemUser: String, role: String) -> Bool {
-        (self.systemUser == "*" || self.systemUser == systemUser)
+    /// `systemUser` is nil for a uid without a name, as in another container.
+    package func allows(systemUser: String?, userID: UInt32, role: String) -> Bool {
+        (self.systemUser == "*" || self.systemUser == systemUser || self.systemUser == "\(userID)")
             && (self.role == "*" || self.role == role)
     }
 }

@@ -64,7 +64,8 @@ struct ConsoleAnswers: ConsoleBackend {
         case .shutDown(let mode):
             return ConsoleOutcome(tag: "SHUTDOWN", afterwards: .shutDown(mode))
         case .pause(let database):
-            return ConsoleOutcome(tag: "PAUSE", wait: try broker.pause(database))
+            let wait = try broker.pause(database, by: actor("PAUSE"))
+            return ConsoleOutcome(tag: "PAUSE", wait: wait)
         case .resume(let database):
             try broker.resume(database)
             return ConsoleOutcome(tag: "RESUME")
@@ -86,7 +87,7 @@ struct ConsoleAnswers: ConsoleBackend {
             try broker.setDisabled(database, false)
             return ConsoleOutcome(tag: "ENABLE")
         case .kill(let database):
-            return ConsoleOutcome(tag: "KILL", wait: try broker.kill(database))
+            return ConsoleOutcome(tag: "KILL", wait: try broker.kill(database, by: actor("KILL")))
         case .killClient(let id):
             try broker.killClient(id)
             return ConsoleOutcome(tag: "KILL_CLIENT")
@@ -97,6 +98,12 @@ struct ConsoleAnswers: ConsoleBackend {
             try set(name, value)
             return ConsoleOutcome(tag: "SET")
         }
+    }
+
+    /// Who does what, for those who wait.
+    private func actor(_ command: String) -> String {
+        let process = client.processNumber.map { ", pid \($0)" } ?? ""
+        return "\(command) of user \"\(client.user)\"\(process)"
     }
 
     private func set(_ name: String, _ value: String) throws(ConsoleRefusal) {

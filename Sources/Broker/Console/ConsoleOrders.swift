@@ -4,11 +4,30 @@ import PostgresWire
 
 /// What an administrator has stopped. It outlasts RELOAD, and holds for pools that come later.
 struct OperatorStops {
-    var pausesAll = false
-    var pausedDatabases: Set<String> = []
+    /// Of all databases.
+    var all: OperatorStop?
+    var byDatabase: [String: OperatorStop] = [:]
     var disabledDatabases: Set<String> = []
 
-    func isPaused(_ database: String) -> Bool { pausesAll || pausedDatabases.contains(database) }
+    var pausesAll: Bool { all != nil }
+
+    func isPaused(_ database: String) -> Bool { stop(of: database) != nil }
+
+    /// The stop that came first, if any is in force.
+    func stop(of database: String) -> OperatorStop? {
+        guard let all else { return byDatabase[database] }
+        guard let own = byDatabase[database], own.since < all.since else { return all }
+        return own
+    }
+}
+
+/// A PAUSE or KILL that no RESUME has ended.
+struct OperatorStop {
+    /// What is stopped, for the beginning of a sentence's part: `database "app"`, `the broker`.
+    let subject: String
+    /// What stopped it: `PAUSE of "admin"`, `SIGUSR1`.
+    let actor: String
+    let since: Instant
 }
 
 /// What an answer of the console waits for.
@@ -37,10 +56,11 @@ extension Broker {
     // MARK: PAUSE and RESUME
 
     /// Gives nothing out from here on; connections close as they come back.
-    func pause(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
+    func pause(_ database: String?, by actor: String) throws(ConsoleRefusal) -> ConsoleWait {
         try requireDatabase(database)
         if let database {
-            guard stops.pausedDatabases.insert(database).inserted, !stops.pausesAll else {
+            guard !stops.isPaused(database) else {
+                if stops.byDatabase[database] == nil { stop(database, by: actor) }
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite, "database \(database) is paused already",
                     hint: "RESUME \(database) lets it go on.")
@@ -51,16 +71,26 @@ extension Broker {
                     .objectNotInPrerequisite, "the broker is paused already",
                     hint: "RESUME lets it go on.")
             }
-            stops.pausesAll = true
         }
+        stop(database, by: actor)
         for pool in pools(of: database) { post(.poolPauseRequested(pool.id)) }
         return .paused(database)
+    }
+
+    private func stop(_ database: String?, by actor: String) {
+        let subject = database.map { "database \"\($0)\"" } ?? "the broker"
+        let stop = OperatorStop(subject: subject, actor: actor, since: now)
+        if let database {
+            stops.byDatabase[database] = stops.byDatabase[database] ?? stop
+        } else {
+            stops.all = stops.all ?? stop
+        }
     }
 
     func resume(_ database: String?) throws(ConsoleRefusal) {
         try requireDatabase(database)
         if let database {
-            guard stops.pausedDatabases.remove(database) != nil else {
+            guard stops.byDatabase.removeValue(forKey: database) != nil else {
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite,
                     "database \(database) is not paused by itself",
@@ -69,13 +99,13 @@ extension Broker {
                         : "PAUSE \(database) pauses it.")
             }
         } else {
-            guard stops.pausesAll || !stops.pausedDatabases.isEmpty else {
+            guard stops.pausesAll || !stops.byDatabase.isEmpty else {
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite, "the broker is not paused",
                     hint: "PAUSE pauses it.")
             }
-            stops.pausesAll = false
-            stops.pausedDatabases.removeAll()
+            stops.all = nil
+            stops.byDatabase.removeAll()
         }
         for pool in pools(of: database) where !stops.isPaused(pool.database) {
             post(.poolResumed(pool.id))
@@ -86,7 +116,7 @@ extension Broker {
     func pauseOnSignal() {
         logger.notice("SIGUSR1 received")
         do throws(ConsoleRefusal) {
-            _ = try pause(nil)
+            _ = try pause(nil, by: "SIGUSR1")
             note(.operatorAction, .notice, "PAUSE by SIGUSR1", cause: "PAUSE")
         } catch {
             logger.notice("SIGUSR1 has no effect", metadata: ["reason": "\(error.error.message)"])
@@ -134,13 +164,9 @@ extension Broker {
     // MARK: KILL
 
     /// Ends all clients of the database and what they run; it stays paused.
-    func kill(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
+    func kill(_ database: String?, by actor: String) throws(ConsoleRefusal) -> ConsoleWait {
         try requireDatabase(database)
-        if let database {
-            stops.pausedDatabases.insert(database)
-        } else {
-            stops.pausesAll = true
-        }
+        stop(database, by: actor)
         for pool in pools(of: database) { post(.poolPauseRequested(pool.id)) }
         for client in Array(clients.all) {
             guard let pool = client.pool, database == nil || pool.database == database else {

@@ -28,12 +28,14 @@ extension Broker {
                 cancelsByPool[server.pool.id, default: 0] += server.cancelsInFlight
             }
         }
+        let waitingCancels = cancels.waitingByPool
         for pool in poolsInOrder {
             guard let summary = scheduler.summary(of: pool.id) else { continue }
             rows.add {
                 addPool(
                     pool, summary, used: usedByPool[pool.id] ?? 0,
-                    cancels: cancelsByPool[pool.id] ?? 0, now, to: &$0)
+                    cancels: (cancelsByPool[pool.id] ?? 0, waitingCancels[pool.id] ?? 0), now,
+                    to: &$0)
             }
         }
         rows.add {
@@ -47,8 +49,8 @@ extension Broker {
     }
 
     private func addPool(
-        _ pool: Pool, _ summary: PoolSummary, used: Int, cancels: Int, _ now: Instant,
-        to row: inout ConsoleRows
+        _ pool: Pool, _ summary: PoolSummary, used: Int, cancels: (sent: Int, waiting: Int),
+        _ now: Instant, to row: inout ConsoleRows
     ) {
         let waiting = summary.waiting + pool.awaitingParameters.count
         let oldest = pool.awaitingParameters.map(\.connectedAt).min()
@@ -59,11 +61,11 @@ extension Broker {
         row.text(pool.user)
         row.integer(max(0, pool.clientCount - waiting))
         row.integer(waiting)
-        // A cancel request goes out at once, on a connection of its own: none waits for one of the pool's.
-        row.integer(cancels)
-        row.integer(0)
+        // A cancel request has a connection of its own, and waits only for a server that hangs.
+        row.integer(cancels.sent)
+        row.integer(cancels.waiting)
         row.integer(counts.leased)
-        row.integer(cancels)
+        row.integer(cancels.sent)
         row.integer(counts.cancelling)
         row.integer(max(0, counts.idle - used))
         row.integer(used)

@@ -44,6 +44,7 @@ enum EmbeddedRoles {
         case .refused(let error): "\(error.sqlState.rawValue): \(error.message)"
         case .passwordRequested: "it asks for a password"
         case .notPostgres(let reason): "not PostgreSQL's protocol: \(reason)"
+        case .notBroker(let reason): reason
         }
     }
 }

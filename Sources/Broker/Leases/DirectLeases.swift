@@ -13,9 +13,10 @@ extension Broker {
     func reasonNotDirect(_ server: ServerConnection, _ client: ClientSession) -> NotDirect? {
         guard settings.directLease == .sameUID else { return .switchedOff }
         guard client.isUnix else { return .overTCP }
-        guard let peer = client.peer, peer.processID > 0, client.process != nil else {
-            return .unknownProcess
-        }
+        guard let peer = client.peer, let process = client.process, process.confinedID != nil,
+            isWatched(process)
+        else { return .unknownProcess }
+        guard isTrusted(client) else { return .strangeUser }
         guard server.pool.mode.pooling != .session else { return .sessionPool }
         guard server.connection?.usesTLS == false else { return .serverUsesTLS }
         if let user = server.pool.directUser, user != peer.userID,
@@ -86,17 +87,19 @@ extension Broker {
     /// Finds out by a marked query what a client left that had the descriptor, or that was cut short, and
     /// cleans it away: what a reset is for others.
     func recover(_ server: ServerConnection) {
-        let reset = settings.serverResetQuery.flatMap { $0.isEmpty ? nil : $0 }
+        let cleaning = cleaning(of: server.pool)
+        let reset = cleaning.isComplete ? cleaning.texts : []
         if let pending = server.pendingProfile { profiles.release(pending) }
         server.pendingProfile = nil
         server.prelude = []
         server.carry = []
         server.holdsClientBytes = false
         let setup = server.profileToRestore.map {
-            profiles.setup(from: server.startupProfile, to: $0)
+            profiles.setup(from: .serverDefault, to: $0).inOneText
         }
         var machine = DirectReturn(
-            nonce: UInt64.random(in: .min ... .max), reset: reset, setup: setup)
+            nonce: UInt64.random(in: .min ... .max), reset: reset, probe: cleaning.probe,
+            setup: setup.map { [$0] } ?? [])
         var bytes: [UInt8] = []
         machine.begin(into: &bytes)
         server.returning = machine
@@ -138,11 +141,17 @@ extension Broker {
             } else {
                 server.resetDeadline = now + Self.returnTimeout
                 housekeeping(by: now + Self.returnTimeout)
-                ask(server, .rollback, "ROLLBACK")
+                ask(server, .rollback, ["ROLLBACK"])
             }
         case .clean:
             let isSetUp = server.returning!.isSetUp
+            let hasFound = server.returning!.hasFound
             guard regained(server, .idle) else { return }
+            if findsLinks(server, hasFound) {
+                forgetRestoring(server)
+                reset(server)
+                return
+            }
             resetDone(server, with: isSetUp ? server.profileToRestore : nil)
             forgetRestoring(server)
         case .broken(let reason):
@@ -203,7 +212,7 @@ extension Broker {
     /// Ends the connection for everyone who has its descriptor, and what runs on it.
     func cutOff(_ server: ServerConnection) {
         server.cancelsToCome = Self.lingering.count
-        sendCancel(server, then: {})
+        sendCancel(server, for: .backend, then: {})
         server.connection?.shutdown()
     }
 }
@@ -212,7 +221,8 @@ extension Broker {
 enum NotDirect: String {
     case switchedOff = "direct_lease is off"
     case overTCP = "the client came over TCP"
-    case unknownProcess = "the client's process is not visible here"
+    case unknownProcess = "the client's process is not visible here, or has ended"
+    case strangeUser = "neither peer_map nor its name lets its user in as this role"
     case sessionPool = "pool_mode is session"
     case serverUsesTLS = "the server connection uses TLS"
     case otherUser = "another uid has direct leases of this pool"

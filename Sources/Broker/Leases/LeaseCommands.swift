@@ -141,7 +141,7 @@ extension Broker {
             let deadline = now + Self.drainTimeout
             server.drainDeadline = deadline
             housekeeping(by: deadline)
-            ask(server, .rollback, "ROLLBACK")
+            ask(server, .rollback, ["ROLLBACK"])
         }
     }
 

@@ -79,7 +79,7 @@ extension Broker {
         return .error(
             .deadlockDetected,
             "pool lock: every lease of \(what) is held by somebody who waits for one more",
-            detail: "\(describe(lock)) Waited \(Self.seconds(waited)). \(holders(of: pool))",
+            detail: "\(describe(lock)) Waited \(Self.seconds(waited)).\n\(holders(of: pool))",
             hint: lock.group == nil
                 ? "Return one lease before asking for the next, or raise reserve_pool_size (all of it is lent) or the pool's size."
                 : "Return one lease before asking for the next, or raise max_leases of the group.")

@@ -1,7 +1,7 @@
 import LeaseCore
 import PostgresWire
 
-/// Whether the broker as a whole can serve, for probes.
+/// Whether the broker as a whole can serve: what `/readyz` and `pglease ping` answer.
 extension Broker {
     enum MonitoredPhase: String, CaseIterable {
         case starting, running, paused, draining
@@ -17,15 +17,16 @@ extension Broker {
     func reasonNotReady() -> String? {
         switch monitoredPhase {
         case .starting:
-            guard let startup, startup.started > 0 else {
+            guard let startup, startup.failed > 0 else {
                 return "starting: no server has answered yet"
             }
             return
-                "starting: \(startup.started) of \(startup.expected) databases have answered, the others are tried startup_attempts times"
+                "starting: no server has answered yet, \(startup.failed) of \(startup.expected) databases could not be reached, the others are tried startup_attempts times"
         case .draining: return "draining: new clients are refused"
-        case .paused: return "paused: RESUME in the console lets it go on"
+        case .paused: return stops.all.map(reasonPaused)
         case .running: break
         }
+        if let stop = stopOfAllPools() { return reasonPaused(stop) }
         let judged = poolsInOrder.filter(isJudged)
         let down = judged.filter(isDown)
         // A wrong password says nothing about the server.
@@ -39,6 +40,21 @@ extension Broker {
         return
             "every server is down: \(pool.database)/\(pool.user)\(others): "
             + SecretRedaction.redact(String(failure.error.message.prefix { !$0.isNewline }))
+    }
+
+    private func reasonPaused(_ stop: OperatorStop) -> String {
+        Self.oneLine(
+            "paused: \(stop.subject), for \(Self.seconds(now - stop.since)), by \(stop.actor); RESUME in the console lets it go on"
+        )
+    }
+
+    /// A stop, if each pool's database has one of its own: that serves as little as a stop of all.
+    private func stopOfAllPools() -> OperatorStop? {
+        let pools = poolsInOrder
+        guard pools.allSatisfy({ stops.isPaused($0.database) }),
+            configuration.databases.allSatisfy({ $0.isFallback || stops.isPaused($0.name) })
+        else { return nil }
+        return pools.first.flatMap { stops.stop(of: $0.database) }
     }
 
     /// Whoever asks for a database or role that does not exist makes a pool that says nothing about the

@@ -5,6 +5,8 @@ enum EventKind: String, CaseIterable, Sendable {
     case connectFailed = "connect_failed"
     case connectRecovered = "connect_recovered"
     case serverLost = "server_lost"
+    /// A connection could not be cleaned, and was closed.
+    case resetFailed = "reset_failed"
     /// A lease is held for longer than `lease_warn_after`.
     case leak
     /// A limit took a lease away, or ended a client.

@@ -2,26 +2,40 @@ import LeaseCore
 import LibUV
 
 /// A client's process, as long as it has sessions.
-///
-/// Known by its number and its sessions: a number that the system uses again once they are gone belongs to
-/// another one.
 final class ClientProcess {
     let id: PeerID
     let processID: Int32
+    /// nil: it had ended before it was looked at, and its number may be another's.
+    let identity: ProcessIdentity?
     var sessions = 0
-    /// Some connection is confined to it.
+    /// Its sessions may go on in children, which never get what is its own.
+    var hasEnded: Bool
+    /// Some connection is confined to it: it is watched from then on.
     var hasHadDirect = false
+    var watch: PeerProcess?
+    /// Clients that are told of its end.
+    var watchedClients: Set<ClientID> = []
     /// What the kernel calls it (15 bytes at most), at once; nil where that is hidden.
     var name: String?
     /// nil until it was looked at.
     var facts: ProcessFacts?
     var lookedAt: Instant
 
-    init(id: PeerID, processID: Int32, now: Instant) {
+    init(id: PeerID, processID: Int32, identity: ProcessIdentity?, now: Instant) {
         self.id = id
         self.processID = processID
-        name = ProcessFacts.name(of: processID)
+        self.identity = identity
+        hasEnded = identity == nil
+        name = identity == nil ? nil : ProcessFacts.name(of: processID)
         lookedAt = now
+    }
+
+    /// As whom its clients ask for connections that are for one process only; nil: they get none of these.
+    var confinedID: PeerID? { identity?.isCertain == true && !hasEnded ? id : nil }
+
+    func stopWatching() {
+        watch?.close()
+        watch = nil
     }
 
     var program: String? { facts?.program ?? name }
@@ -37,22 +51,24 @@ struct ProcessLooks {
     static let limit = 4096
 
     var underWay = 0
-    var waiting: [Int32] = []
+    var waiting: [ClientProcess] = []
 }
 
 extension Broker {
     func joinProcess(_ client: ClientSession) {
         guard let peer = client.peer, peer.processID > 0 else { return }
         let process: ClientProcess
-        if let known = processes[peer.processID] {
+        if let identity = peer.process, let known = processes[identity] {
             process = known
             if now - process.lookedAt > Self.factsAge { look(at: process) }
         } else {
             lastPeer += 1
             process = ClientProcess(
-                id: PeerID(lastPeer), processID: peer.processID, now: now)
-            processes[peer.processID] = process
-            look(at: process)
+                id: PeerID(lastPeer), processID: peer.processID, identity: peer.process, now: now)
+            if let identity = peer.process {
+                processes[identity] = process
+                look(at: process)
+            }
         }
         process.sessions += 1
         client.process = process
@@ -63,8 +79,16 @@ extension Broker {
         client.process = nil
         process.sessions -= 1
         guard process.sessions == 0 else { return }
-        processes[process.processID] = nil
-        if process.hasHadDirect { post(.peerGone(process.id)) }
+        process.stopWatching()
+        forgetIdentity(of: process)
+        if process.hasHadDirect, !process.hasEnded { post(.peerGone(process.id)) }
+    }
+
+    /// A session that comes from here on is another process's.
+    func forgetIdentity(of process: ClientProcess) {
+        if let identity = process.identity, processes[identity] === process {
+            processes[identity] = nil
+        }
     }
 
     /// A process may give itself another title, or become another program: a login after so long looks again.
@@ -74,32 +98,33 @@ extension Broker {
         process.lookedAt = now
         guard processLooks.underWay < ProcessLooks.atOnce else {
             if processLooks.waiting.count < ProcessLooks.limit {
-                processLooks.waiting.append(process.processID)
+                processLooks.waiting.append(process)
             }
             return
         }
-        beginLook(at: process.processID)
+        beginLook(at: process)
     }
 
-    private func beginLook(at processID: Int32) {
-        let work: @Sendable () -> ProcessFacts? = { ProcessFacts.read(processID) }
+    private func beginLook(at process: ClientProcess) {
+        guard let identity = process.identity else { return }
+        let work: @Sendable () -> ProcessFacts? = { ProcessFacts.read(identity) }
         guard
-            (try? loop.submit(work) { [weak self] facts in self?.looked(at: processID, facts) })
+            (try? loop.submit(work) { [weak self] facts in self?.looked(at: process, facts) })
                 != nil
         else { return }
         processLooks.underWay += 1
     }
 
-    private func looked(at processID: Int32, _ facts: ProcessFacts?) {
+    private func looked(at process: ClientProcess, _ facts: ProcessFacts?) {
         processLooks.underWay -= 1
-        if let facts, let process = processes[processID] {
+        if let facts {
             process.facts = facts
             process.name = facts.name ?? process.name
         }
         // Those that are gone meanwhile are not looked at.
         while processLooks.underWay < ProcessLooks.atOnce, let next = processLooks.waiting.popLast()
         {
-            if processes[next] != nil { beginLook(at: next) }
+            if next.sessions > 0, !next.hasEnded { beginLook(at: next) }
         }
     }
 }

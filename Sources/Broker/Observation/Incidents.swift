@@ -90,6 +90,13 @@ extension Broker {
             cause: cause.rawValue, pool: server.pool, client: server.client, lease: server.lease)
     }
 
+    func noteResetFailure(_ server: ServerConnection, _ what: String, _ error: PgError) {
+        note(
+            .resetFailed, .warning,
+            "\(what) failed, the connection was closed: \(error.sqlState.rawValue) \(error.message)",
+            cause: error.sqlState.rawValue, pool: server.pool)
+    }
+
     // MARK: Words
 
     private static func text(_ error: PgError) -> String {

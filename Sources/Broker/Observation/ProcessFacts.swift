@@ -1,3 +1,5 @@
+import LibUV
+
 /// What /proc says about a process.
 struct ProcessFacts: Equatable, Sendable {
     /// What the kernel calls it.
@@ -7,7 +9,15 @@ struct ProcessFacts: Equatable, Sendable {
     var arguments: String?
 
     /// Reading a command line waits while the process changes its own memory map: on a worker thread only.
-    /// nil: there is no such process, or it may not be looked at.
+    /// nil: it is gone, or it may not be looked at.
+    static func read(_ process: ProcessIdentity) -> ProcessFacts? {
+        let facts = read(process.processID)
+        // Another one may have the number by now.
+        guard process.isCertain else { return facts }
+        let startTime = ProcessIdentity.startTime(of: process.processID)
+        return startTime == process.startTime ? facts : nil
+    }
+
     static func read(_ processID: Int32) -> ProcessFacts? {
         guard let commandLine = commandLine(of: processID) else { return nil }
         let name = name(of: processID)

@@ -38,7 +38,18 @@ extension Broker {
         let deadline = now + (settings.serverConnectTimeout ?? Self.resetTimeout)
         server.resetDeadline = deadline
         housekeeping(by: deadline)
-        ask(server, .check, settings.serverCheckQuery ?? "")
+        let query = settings.serverCheckQuery ?? ""
+        if query.isEmpty || !profiles.hasTimeouts(server.profile) {
+            ask(server, .check, [query])
+        } else {
+            // The time-outs of the client that had it last are none of the check's.
+            ask(
+                server, .check,
+                [
+                    "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL statement_timeout TO 0", query,
+                    "END",
+                ])
+        }
     }
 
     private func reset(_ id: ServerID) {
@@ -48,18 +59,6 @@ extension Broker {
         } else {
             reset(server)
         }
-    }
-
-    func reset(_ server: ServerConnection) {
-        guard let query = settings.serverResetQuery, !query.isEmpty else {
-            // Nothing may clean it, by configuration: what was left stays.
-            server.lastUsed = now
-            post(.resetSucceeded(server.id, profile: server.profile))
-            return
-        }
-        server.resetDeadline = now + Self.resetTimeout
-        housekeeping(by: now + Self.resetTimeout)
-        ask(server, .reset, query)
     }
 
     /// How long a reset query may take before its connection is given up. A check has the time of
@@ -89,7 +88,8 @@ extension Broker {
     ) {
         guard let pool = poolsByID[id] else { return }
         noteConnectFailure(pool, failure, retryIn: retryIn)
-        let isStarting = startup?.isOver == false
+        let isStarting =
+            startup?.pending.contains(PoolKey(database: pool.database, user: pool.user)) == true
         logger.log(
             level: attempt <= 1 || isStarting ? .warning : .debug, "server connect failed",
             metadata: [
@@ -124,7 +124,7 @@ extension Broker {
         client.isWaiting = false
         counters.rejectionsByCause.count(RejectionCause(rejection.cause))
         guard let pool = client.pool else { return }
-        let error = rejectionError(rejection, pool, hasOwnDeadline: client.call?.terms.wait != nil)
+        let error = rejectionError(rejection, pool, wait: client.call?.terms.wait)
         noteRejection(rejection, error, of: client)
         if settings.logPoolerErrors {
             logger.warning(
@@ -164,23 +164,30 @@ extension Broker {
     }
 
     private func rejectionError(
-        _ rejection: Rejection, _ pool: Pool, hasOwnDeadline: Bool
+        _ rejection: Rejection, _ pool: Pool, wait: Duration?
     ) -> PgError {
+        let hasOwnDeadline = wait != nil
+        let isImpatient = wait == .zero
         let waited = Self.seconds(rejection.waited)
-        let name = "\"\(pool.database)\" (user \"\(pool.user)\")"
+        let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
         switch rejection.cause {
         case .deadline(let limit):
             return .error(
-                .tooManyConnections, "no server connection became free within \(waited)",
+                .tooManyConnections,
+                isImpatient
+                    ? "no server connection is free, and the request was not to wait for one"
+                    : "no server connection became free within \(waited)",
                 detail:
-                    "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))\(rejection.suspectsLock ? Self.suspicion : "")",
+                    "\(Self.describe(limit, name))\(isImpatient ? "" : " Waited \(waited) at place \(rejection.place) of \(rejection.waiting).")\(rejection.suspectsLock ? Self.suspicion : "")\n\(holders(of: pool))",
                 hint:
-                    "Shorten the transactions of the holders, or raise the limit or \(hasOwnDeadline ? "WAIT" : "query_wait_timeout")."
+                    isImpatient
+                    ? "WAIT says how long to wait; without it query_wait_timeout does."
+                    : "Shorten the transactions of the holders, or raise the limit or \(hasOwnDeadline ? "WAIT" : "query_wait_timeout")."
             )
         case .queueFull(let limit):
             return .error(
                 .tooManyConnections, "too many clients wait for a server connection",
-                detail: "max_waiting is \(limit). \(holders(of: pool))",
+                detail: "max_waiting is \(limit).\n\(holders(of: pool))",
                 hint:
                     "Shorten the transactions of the holders, or raise max_waiting or the pool's size."
             )
@@ -199,7 +206,7 @@ extension Broker {
         case .poolPaused:
             return .error(
                 .cannotConnectNow, "database \"\(pool.database)\" is paused",
-                detail: "Waited \(waited).",
+                detail: "Waited \(waited).\n\(holders(of: pool))",
                 hint: "RESUME \(pool.database) in the console lets it go on.")
         case .poolLock(let lock):
             return poolLockError(lock, pool, waited: rejection.waited)
@@ -231,36 +238,55 @@ extension Broker {
         return text
     }
 
+    /// The grammar is HolderList's; where nobody holds anything, why nobody gets anything either.
     private func describeHolders(of pool: Pool) -> String {
         let now = now
         let leased = servers.values.filter { $0.pool === pool && $0.isLeased && $0.client != nil }
             .sorted { $0.leaseSince < $1.leaseSince }
+        let stop = reasonNothingIsGranted(in: pool)
         guard !leased.isEmpty else {
-            return
-                "No lease is held in this pool: its connections are being opened, checked or cleaned."
+            let reason = stop ?? "its connections are being opened, checked or cleaned."
+            return "No lease is held in this pool: \(reason)"
         }
-        let named = leased.prefix(Self.holdersNamed).map { server -> String in
-            guard let client = server.client else { return "" }
-            // The client modules read this.
-            let thread = server.explicit?.terms.thread.map { ", thread \($0)" } ?? ""
-            let purpose = server.explicit?.terms.purpose.map { ", for \($0)" } ?? ""
-            return
-                "\(name(of: client)) for \(Self.seconds(now - server.leaseSince)) (\(server.activity)\(thread)\(purpose))"
+        let named = leased.prefix(Self.holdersNamed).compactMap { server -> HolderText? in
+            guard let client = server.client else { return nil }
+            return HolderText(
+                client.who, program: client.shownName, heldFor: now - server.leaseSince,
+                activity: server.activity, thread: server.explicit?.terms.thread,
+                purpose: server.explicit?.terms.purpose)
         }
-        let more =
-            leased.count > Self.holdersNamed ? ", and \(leased.count - Self.holdersNamed) more" : ""
-        return Self.oneLine("Held by: \(named.joined(separator: ", "))\(more).")
+        let line = HolderList.line(named, more: leased.count - named.count)
+        return stop.map { "No lease is granted: \($0)\n\(line)" } ?? line
+    }
+
+    /// An operator's stop, or the server's own words; nil when nothing stops the pool. One line.
+    private func reasonNothingIsGranted(in pool: Pool) -> String? {
+        if let stop = stops.stop(of: pool.database) {
+            return Self.oneLine(
+                "\(stop.subject) has been paused for \(Self.seconds(now - stop.since)) by \(stop.actor)."
+            )
+        }
+        guard let (failure, since) = outage(of: pool) else { return nil }
+        let state =
+            failure.kind == .saturated
+            ? "PostgreSQL has refused further connections" : "PostgreSQL has been out of reach"
+        let message = SecretRedaction.redact(failure.error.message)
+        return Self.oneLine("\(state) for \(Self.seconds(now - since)): \(message)")
+    }
+
+    /// Why this pool has no connection, and since when it has had none.
+    private func outage(of pool: Pool) -> (ConnectFailure, Instant)? {
+        guard let failure = pool.lastFailure, let since = pool.failingSince,
+            (scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
+        else { return nil }
+        return (failure, since)
     }
 
     private static let holdersNamed = 5
 
     /// Who a client is, in short: `pid 4711 "backfill"`, by its program where it has no name.
     func name(of client: ClientSession) -> String {
-        var who = "client \(client.id)"
-        if let number = client.processNumber { who = "pid \(number)" }
-        let name =
-            client.applicationName.isEmpty ? client.process?.program : client.applicationName
-        return name.map { "\(who) \"\($0)\"" } ?? who
+        HolderList.name(client.who, client.shownName)
     }
 
     /// As `seconds`, with milliseconds of what is shorter than a tenth.

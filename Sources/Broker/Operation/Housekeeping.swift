@@ -46,6 +46,11 @@ extension Broker {
             connectTimedOut(server)
             return
         }
+        if isDue(server.loginLookAt, now) {
+            server.loginLookAt = nil
+            continueConnect(server)
+            return
+        }
         if isDue(server.drainDeadline, now) {
             server.drainDeadline = nil
             endDrain(server)

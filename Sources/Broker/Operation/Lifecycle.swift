@@ -88,12 +88,15 @@ extension Broker {
 
     // MARK: Startup
 
-    /// Opens the pools whose user is known. Clients are let in when each has had its first connection.
+    /// Opens the pools that are certain. Clients are let in when the first has had a connection: those of
+    /// the others wait for theirs.
     private func beginStartup() {
         let startup = Startup(began: now)
         self.startup = startup
-        guard settings.prewarm else {
+        let known = settings.prewarm ? forcedUserPools : []
+        guard !known.isEmpty else {
             becomeReady()
+            openKeptPools()
             return
         }
         var schedule = StartupSchedule()
@@ -101,31 +104,30 @@ extension Broker {
         schedule.delay = settings.startupDelay
         schedule.factor = settings.startupFactor
         schedule.maximumDelay = settings.startupMaxDelay
-        let known = configuration.databases.filter { !$0.isFallback && $0.forcedUser != nil }
-        guard !known.isEmpty else {
-            becomeReady()
-            return
-        }
         // Counted before the first is opened: it may fail on the spot.
         startup.expected = known.count
-        for entry in known {
-            let key = PoolKey(database: entry.name, user: entry.forcedUser ?? "")
+        startup.pending = Set(known.map(\.key))
+        for (key, entry) in known where pools[key] == nil {
             openPool(key, entry, startup: schedule)
         }
+        openKeptPools()
     }
 
     func poolStarted(_ id: PoolID) {
-        guard let startup, !startup.isOver else { return }
+        guard let pool = poolsByID[id], let startup, !isStopped,
+            startup.pending.remove(Self.key(of: pool)) != nil
+        else { return }
         startup.started += 1
-        if startup.started + startup.failed == startup.expected { becomeReady() }
+        if !startup.isOver { becomeReady() }
     }
 
     func poolStartFailed(_ id: PoolID, _ failure: ConnectFailure, attempts: Int) {
-        guard let pool = poolsByID[id], let startup, !startup.isOver else { return }
+        guard let pool = poolsByID[id], let startup, !isStopped,
+            startup.pending.remove(Self.key(of: pool)) != nil
+        else { return }
         startup.failed += 1
         // One database that is down must not take the others along.
-        let isLast = startup.started + startup.failed == startup.expected
-        let isHopeless = isLast && startup.started == 0
+        let isHopeless = startup.pending.isEmpty && startup.started == 0
         logger.log(
             level: isHopeless ? .critical : .error, "PostgreSQL could not be reached at start",
             metadata: [
@@ -135,14 +137,28 @@ extension Broker {
                 "advice":
                     "\(failure.error.hint ?? "check [databases], and that the server runs; startup_attempts and startup_delay say how long to try")",
             ])
-        guard isLast else { return }
-        if isHopeless {
-            startup.isOver = true
-            exitStatus = 69
-            finishShutdown()
-        } else {
+        endStartupIfHopeless()
+    }
+
+    /// A pool that the start waits for is no more.
+    func startupForgets(_ key: PoolKey) {
+        guard let startup, startup.pending.remove(key) != nil, !startup.isOver else { return }
+        if startup.pending.isEmpty, startup.failed == 0 {
             becomeReady()
+        } else {
+            endStartupIfHopeless()
         }
+    }
+
+    private func endStartupIfHopeless() {
+        guard let startup, !startup.isOver, startup.pending.isEmpty else { return }
+        startup.isOver = true
+        exitStatus = 69
+        finishShutdown()
+    }
+
+    private static func key(of pool: Pool) -> PoolKey {
+        PoolKey(database: pool.database, user: pool.user)
     }
 
     private func becomeReady() {
@@ -267,23 +283,32 @@ extension Broker {
             server.farewell?.close()
         }
         servers = ServerTable()
-        for peer in peers.values { peer.process.close() }
-        peers = [:]
         for signal in signals { signal.close() }
         signals = []
         timer?.close()
         timer = nil
         isStopped = true
-        if !loop.close() { logger.error("the event loop still had handles at its end") }
+        if loop.close(patience: Self.jobPatience) { return }
+        if loop.hasJobs {
+            leavesJobsBehind = true
+            loop.abandon()
+        } else {
+            logger.error("the event loop still had handles at its end")
+        }
     }
+
+    /// How long the end waits for cancels and names; a server or resolver that hangs may never answer.
+    private static let jobPatience = Duration.milliseconds(200)
 }
 
-/// How many pools must have had their first connection before clients are let in, and how many had.
+/// Which pools of the configuration have yet to have their first connection, or to fail.
 final class Startup {
     let began: Instant
     var expected = 0
     var started = 0
     var failed = 0
+    var pending: Set<PoolKey> = []
+    /// Clients are let in, or never will be.
     var isOver = false
 
     init(began: Instant) { self.began = began }

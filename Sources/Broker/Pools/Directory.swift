@@ -31,10 +31,12 @@ extension Broker {
             id: PoolID(lastPool), database: key.database, user: key.user, entry: entry,
             password: password(for: key.user, entry), mode: relayMode(limits),
             limits: leaseLimits(limits))
+        let policy = poolPolicy(key, limits)
+        pool.serverKey = policy.fenceKeys?.server ?? 0
         pools[key] = pool
         poolsByID[pool.id] = pool
         let isPaused = stops.isPaused(key.database)
-        post(.poolOpened(pool.id, poolPolicy(key, limits), startup: isPaused ? nil : startup))
+        post(.poolOpened(pool.id, policy, startup: isPaused ? nil : startup))
         if isPaused { post(.poolPauseRequested(pool.id)) }
         return pool
     }
@@ -105,7 +107,22 @@ extension Broker {
         policy.maxDatabaseConnections = limits.maxDbConnections
         policy.userKey = number(of: key.user, in: &userKeys)
         policy.maxUserConnections = limits.maxUserConnections
+        policy.fenceKeys = fenceKeys(key)
         return policy
+    }
+
+    /// Which limits of PostgreSQL a pool shares with others.
+    private func fenceKeys(_ key: PoolKey) -> FenceKeys? {
+        guard let entry = configuration.database(named: key.database) else { return nil }
+        let place = ["host", "hostaddr", "port", "service"].map {
+            entry.serverParameter($0) ?? ""
+        }
+        let server = place.joined(separator: "\n")
+        let database = entry.serverDatabase(requested: key.database) ?? ""
+        return FenceKeys(
+            server: number(of: server, in: &serverKeys),
+            database: number(of: "\(server)\ndatabase \(database)", in: &serverKeys),
+            role: number(of: "\(server)\nrole \(key.user)", in: &serverKeys))
     }
 
     private func number(of name: String, in numbers: inout [String: UInt32]) -> UInt32 {
@@ -145,9 +162,12 @@ extension Broker {
             pool.password = password
             pool.mode = mode
             pool.limits = leaseLimits(limits)
-            post(.poolChanged(pool.id, poolPolicy(key, limits)))
+            let policy = poolPolicy(key, limits)
+            pool.serverKey = policy.fenceKeys?.server ?? 0
+            post(.poolChanged(pool.id, policy))
             if isElsewhere { post(.poolReconnectRequested(pool.id)) }
         }
+        openKeptPools()
         for group in groups.values {
             reconfigure(group)
             closeIfUnused(group)
@@ -158,6 +178,7 @@ extension Broker {
     private func closePool(_ key: PoolKey, _ pool: Pool) {
         pools[key] = nil
         pool.isClosed = true
+        startupForgets(key)
         post(.poolClosed(pool.id))
         for client in clients.all where client.pool === pool && client.server == nil {
             refuse(

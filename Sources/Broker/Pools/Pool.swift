@@ -39,13 +39,22 @@ final class Pool {
     var acceptedProfiles: Set<ProfileID> = []
     /// Clients whose login waits for `baseParameters`.
     var awaitingParameters: [ClientSession] = []
-    var lastFailure: ConnectFailure?
+    /// The database has dblink, whose named connections are ended when a connection is cleaned.
+    var hasLinks = false
+    /// What clients with this startup profile are told that resets a setting.
+    var startupValues: [ProfileID: StartupValues] = [:]
+    /// Why the last attempt to connect failed; nil once one has succeeded.
+    private(set) var lastFailure: ConnectFailure?
+    /// When the first of the failures came that no success has followed.
+    private(set) var failingSince: Instant?
     /// No server has answered while a login waited: until one does, logins do not wait.
     var hasGivenUpLearning = false
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
     var isClosed = false
+    /// The same number for pools of the same host and port.
+    var serverKey: UInt32 = 0
     /// The scheduler wants to know which of its leases rest.
     var areLeasesWatched = false
 
@@ -83,6 +92,16 @@ final class Pool {
     /// Never reached, for a reason that waiting cannot mend: a login is answered with it, as
     /// PostgreSQL itself would.
     var isKnownToBeUnusable: Bool { baseParameters == nil && lastFailure?.kind == .permanent }
+
+    func connectFailed(_ failure: ConnectFailure, _ now: Instant) {
+        lastFailure = failure
+        failingSince = failingSince ?? now
+    }
+
+    func connectSucceeded() {
+        lastFailure = nil
+        failingSince = nil
+    }
 
     static let learnedLimit = 512
 

@@ -5,14 +5,14 @@ import PostgresWire
 extension Broker {
     func follow(_ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession) {
         server.parameters = server.parameters.changing(step.changedParameters)
-        client.told = server.parameters
+        client.told = server.parameters.changing(step.restoredParameters)
         // What an explicit lease sets ends with it.
         guard server.pool.mode.pooling != .session, server.explicit == nil else { return }
         let wasInForce = server.profile == client.profile
         let isFollowed = followProfile(step, server, client)
         // What was asked behind it may have changed something, too: then it is cleaned away.
         if isFollowed, wasInForce, step.queries == 1, !server.stream.isOwing,
-            case .set? = step.followedSetting
+            step.followedSetting != nil
         {
             claimSetting(server, client)
         }
@@ -32,34 +32,33 @@ extension Broker {
         }
         let startup = profiles.entries(of: client.startupProfile)
         var entries = profiles.entries(of: client.profile)
-        // Whatever else the step tells of was asked behind the setting.
-        var resetName: String?
-        switch step.followedSetting {
-        case .set(let name, let value):
+        // What else the step tells of was asked behind the setting.
+        if case .set(let name, let value)? = step.followedSetting {
             // One that is reported may differ from what was written, and still be what it was.
             let reported = server.parameters.value(of: CanonicalParameter.canonicalName(name))
             entries.removeAll { $0.name == name }
             entries.append(ProfileEntry(name: name, value: reported ?? value))
-        case .reset(let name):
-            entries.removeAll { $0.name == name }
-            entries += startup.filter { $0.name == name }
-            resetName = name
-        case .resetAll, nil: break
         }
-        switch step.reset {
-        case .none, .one: break
-        case .perhapsAll:
-            // Of those that are reported the server says whether they went back.
-            entries = entries.filter { isTracked($0.name) } + startup.filter { !isTracked($0.name) }
-        case .all: entries = startup
+        for reset in step.resets {
+            switch reset {
+            case .one(let name):
+                entries.removeAll { $0.name == name }
+                entries += startup.filter { $0.name == name }
+            case .all:
+                entries = startup
+            // Of those that are reported the server says whether they went back; the others stay.
+            case .unknown:
+                break
+            }
         }
         for (name, value) in tracked {
             let key = name.lowercased()
+            let wasReset = step.resets.contains { $0 == .unknown || $0.covers(key) }
             entries.removeAll { $0.name == key }
             // The client's own default is that of its startup packet.
-            if step.sessionWasReset || key == resetName,
-                value == server.pool.baseParameters?.value(of: name)
-            {
+            if step.restoredParameters.contains(where: { $0.name == name }) {
+                entries += startup.filter { $0.name == key }
+            } else if wasReset, value == server.pool.baseParameters?.value(of: name) {
                 entries += startup.filter { $0.name == key }
             } else {
                 entries.append(ProfileEntry(name: key, value: value))

@@ -1,5 +1,4 @@
 import LeaseCore
-import LibPQ
 import LibUV
 import Logging
 import PostgresWire
@@ -23,10 +22,11 @@ extension Broker {
             client: client.id, pool: pool.id, group: group.id, owner: client.ownerKey,
             profile: client.profile, requiresProfile: pool.mode.pooling == .session,
             deadline: deadline ?? Instant(nanoseconds: .max), since: client.requestedAt,
-            useSince: client.useSince, peer: client.process?.id)
+            useSince: client.useSince, peer: client.process?.confinedID)
         if let call = client.call {
             request.owner.thread = call.thread
-            request.wantsHandOut = call.terms.isDirect && settings.directLease == .sameUID
+            request.wantsHandOut =
+                call.terms.isDirect && settings.directLease == .sameUID && isTrusted(client)
         }
         post(leaseRequested: request)
     }
@@ -76,6 +76,8 @@ extension Broker {
         server.wasWarnedAbout = false
         server.bytesInLease = 0
         server.transactionsInLease = 0
+        server.resets = ServerConnection.Resets()
+        server.hasLostProfile = false
         server.stream.beginLease()
         server.pool.statistics.assignments += 1
         let waitTime = waited.wholeNanoseconds
@@ -102,16 +104,19 @@ extension Broker {
     /// Puts the client's profile in force: in one write with its first message if this pool has accepted
     /// the profile before, else alone, so that nothing runs under other settings than it asked for.
     private func preparePrelude(_ server: ServerConnection, _ client: ClientSession) {
-        let sql = profiles.setup(from: server.profile, to: client.profile)
+        let setup = profiles.setup(from: server.profile, to: client.profile)
+        let isAccepted =
+            server.pool.acceptedProfiles.contains(client.profile)
+            || client.profile == .serverDefault
+        let mustRunConnectQuery = setup.reset != nil && server.pool.entry.connectQuery != nil
+        guard isAccepted, !setup.mustBeAwaited, !mustRunConnectQuery else {
+            putProfileInForce(server, client)
+            return
+        }
         profiles.retain(client.profile)
         server.pendingProfile = client.profile
-        if server.pool.acceptedProfiles.contains(client.profile) || client.profile == .serverDefault
-        {
-            server.stream.ask(.profile, sql, into: &server.prelude)
-        } else {
-            server.holdsClientBytes = true
-            ask(server, .profile, sql)
-        }
+        server.attempts = 0
+        server.stream.ask(.profile, setup.inOneText, into: &server.prelude)
     }
 
     /// Puts the client's profile in force before anything else happens on the server.
@@ -119,22 +124,27 @@ extension Broker {
         profiles.retain(client.profile)
         server.pendingProfile = client.profile
         server.holdsClientBytes = true
-        ask(server, .profile, profiles.setup(from: server.profile, to: client.profile))
+        server.attempts = 0
+        sendProfile(server, client.profile)
+    }
+
+    private func sendProfile(_ server: ServerConnection, _ profile: ProfileID) {
+        let setup = profiles.setup(from: server.profile, to: profile)
+        ask(server, .profile, setup.texts(connectQuery: server.pool.entry.connectQuery))
     }
 
     func profileAnswered(_ server: ServerConnection, _ error: PgError?) {
         guard let profile = server.pendingProfile else {
             preconditionFailure("a profile was answered that was not sent")
         }
-        server.pendingProfile = nil
         let wasHeld = server.holdsClientBytes
-        server.holdsClientBytes = false
-        if var error {
-            profiles.release(profile)
-            error.severity = .fatal
-            if let client = server.client { refuse(client, error) }
+        if let error {
+            profileFailed(server, profile, error, wasHeld: wasHeld)
             return
         }
+        server.pendingProfile = nil
+        server.holdsClientBytes = false
+        server.attempts = 0
         profiles.release(server.profile)
         server.profile = profile
         server.pool.accept(profile)
@@ -147,6 +157,37 @@ extension Broker {
             return
         }
         if server.stream.isQuiet { answerLease(server, client, call) }
+    }
+
+    /// The client is refused, if its own settings are the reason; what cut the broker's query short is none of
+    /// its business.
+    private func profileFailed(
+        _ server: ServerConnection, _ profile: ProfileID, _ error: PgError, wasHeld: Bool
+    ) {
+        if wasHeld, server.client != nil, server.stream.isQuiet, mayTryAgain(server, error) {
+            retryProfile(server, profile)
+            return
+        }
+        server.pendingProfile = nil
+        server.holdsClientBytes = false
+        profiles.release(profile)
+        // How much of it is in force is not known.
+        server.stream.leaveUnknown()
+        guard let client = server.client else { return }
+        if error.sqlState == .queryCanceled {
+            serverEnded(server, "its settings could not be put in force: \(error.message)")
+            return
+        }
+        var error = error
+        error.severity = .fatal
+        refuse(client, error)
+    }
+
+    private func retryProfile(_ server: ServerConnection, _ profile: ProfileID) {
+        let setup = profiles.setup(from: server.profile, to: profile)
+        let texts = setup.texts(connectQuery: server.pool.entry.connectQuery)
+        // A part that failed has left its transaction open.
+        ask(server, .profile, server.stream.status == .idle ? texts : ["ROLLBACK"] + texts)
     }
 
     /// The client learns values that differ from what it was told before.
@@ -187,7 +228,7 @@ extension Broker {
             if server.stream.status == .idle {
                 finishLease(server)
             } else {
-                ask(server, .rollback, "ROLLBACK")
+                ask(server, .rollback, ["ROLLBACK"])
             }
         }
     }
@@ -206,7 +247,7 @@ extension Broker {
     func finishLease(_ server: ServerConnection) {
         var condition = server.stream.conditionOnReturn
         // Even a DISCARD ALL of the client's own may have something behind it.
-        if server.explicit != nil, condition == .clean { condition = .dirty }
+        if server.explicit != nil || server.mustReset, condition == .clean { condition = .dirty }
         if var orphan = server.orphan.take() {
             orphan.releaseAll(in: &statements)
             // What ran when its client vanished may have left anything.
@@ -231,6 +272,7 @@ extension Broker {
         server.holdsClientBytes = false
         server.stream.isDraining = false
         server.lastUsed = now
+        dropCancel(of: server, isClosing: condition == .broken)
         post(leaseReturned: server.id, condition, profile: server.profile)
     }
 
@@ -294,40 +336,4 @@ extension Broker {
 
     /// How long a server may take to end what a vanished client left running.
     static let drainTimeout = Duration.seconds(10)
-
-    // MARK: Cancelling
-
-    /// Cancels what the server runs, on a worker thread: PQcancel blocks. The server serves nobody else before
-    /// it is done.
-    func sendCancel(_ server: ServerConnection, then completion: @escaping () -> Void) {
-        if server.cancelHandle == nil {
-            server.cancelHandle = server.connection?.makeCancelHandle()
-        }
-        guard let handle = server.cancelHandle else {
-            completion()
-            return
-        }
-        counters.cancels += 1
-        server.cancelsInFlight += 1
-        let id = server.id
-        post(.cancelStarted(id))
-        do throws(UVError) {
-            let work: @Sendable () -> Result<Void, CancelError> = { handle.request() }
-            try loop.submit(work) { [weak self] result in
-                guard let self else { return }
-                self.server(id)?.cancelsInFlight -= 1
-                if case .failure(let error) = result {
-                    self.logger.warning(
-                        "cancel request failed",
-                        metadata: ["server.id": "\(id)", "reason": "\(error.message)"])
-                }
-                self.post(.cancelFinished(id))
-                completion()
-            }
-        } catch {
-            server.cancelsInFlight -= 1
-            post(.cancelFinished(id))
-            completion()
-        }
-    }
 }

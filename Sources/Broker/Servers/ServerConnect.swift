@@ -24,8 +24,7 @@ extension Broker {
         do throws(ConnectionStringError) {
             plan = try ConnectPlan(parameters: connectParameters(pool, profile))
         } catch {
-            connectFailed(
-                server, ConnectFailure(kind: .permanent, error: Self.badParameters(error.message)))
+            connectFailed(server, Self.badParameters(error.message))
             return
         }
         resolve(plan, from: 0, answers: [], for: id)
@@ -40,14 +39,8 @@ extension Broker {
             return
         }
         let lookup = plan.lookups[index]
-        do throws(UVError) {
-            try loop.resolve(host: lookup.host, port: lookup.port) { [weak self] result in
-                guard let self else { return }
-                let addresses = (try? result.get())?.map(\.host) ?? []
-                self.resolve(plan, from: index + 1, answers: answers + [addresses], for: id)
-            }
-        } catch {
-            resolve(plan, from: index + 1, answers: answers + [[]], for: id)
+        lookUp(NameLookups.Name(host: lookup.host, port: lookup.port)) { [weak self] addresses in
+            self?.resolve(plan, from: index + 1, answers: answers + [addresses], for: id)
         }
     }
 
@@ -72,8 +65,7 @@ extension Broker {
     }
 
     /// Watches the socket that libpq uses now: it may be another one after each step.
-    private func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress)
-    {
+    func watchConnect(_ server: ServerConnection, for progress: PostgresConnection.Progress) {
         guard let connection = server.connection, connection.descriptor >= 0 else {
             connectFailed(server, failure(of: server))
             return
@@ -87,13 +79,11 @@ extension Broker {
         watcher.watch(progress == .writing ? .writable : .readable)
     }
 
-    func continueConnect(_ server: ServerConnection) {
-        guard let connection = server.connection else { return }
-        // libpq closes a socket by itself when it goes to the next address, and the next one may get
-        // the same number: no watcher outlives a step.
-        server.watcher?.close()
-        server.watcher = nil
-        let progress = connection.poll()
+    /// libpq has made a step (`continueConnect`).
+    func advanced(
+        _ server: ServerConnection, _ connection: PostgresConnection,
+        _ progress: PostgresConnection.Progress
+    ) {
         switch progress {
         case .reading, .writing: watchConnect(server, for: progress)
         case .connected: connected(server, connection)
@@ -112,7 +102,7 @@ extension Broker {
         server.watcher?.watch(.readable)
         if let query = server.pool.entry.connectQuery, !query.isEmpty {
             server.phase = .preparing
-            ask(server, .connect, query)
+            ask(server, .connect, [query])
             return
         }
         admit(server)
@@ -123,17 +113,13 @@ extension Broker {
         server.phase = .ready
         server.connectDeadline = nil
         let pool = server.pool
+        // What connect_query changed is what its clients are told.
+        server.parameters = pool.parameters(
+            for: server.startupProfile, reported: server.parameters)
         pool.hasGivenUpLearning = false
         pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
-        if pool.lastFailure != nil {
-            pool.lastFailure = nil
-            note(.connectRecovered, .notice, "PostgreSQL can be reached again", pool: pool)
-            logger.notice(
-                "server reachable again",
-                metadata: [
-                    "database": "\(pool.database)", "user": "\(pool.user)",
-                ])
-        }
+        let lastFailure = pool.lastFailure
+        pool.connectSucceeded()
         logger.debug(
             "server connected",
             metadata: [
@@ -145,6 +131,7 @@ extension Broker {
         pool.awaitingParameters = []
         for client in waiting { finishLogin(client) }
         post(.serverConnected(server.id))
+        if let lastFailure { noteRecovery(of: pool, from: lastFailure) }
     }
 
     private func learnParameters(of server: ServerConnection, _ connection: PostgresConnection) {
@@ -166,53 +153,13 @@ extension Broker {
         counters.connectFailures.count(ConnectFailureClass(failure))
         // What a session client itself asked for in its startup packet concerns nobody else.
         if server.startupProfile == .serverDefault || failure.kind != .permanent {
-            server.pool.lastFailure = failure
+            server.pool.connectFailed(failure, now)
         }
         release(server)
         let waiting = server.pool.awaitingParameters
         server.pool.awaitingParameters = []
         for client in waiting { finishLogin(client) }
         post(.serverConnectFailed(server.id, failure))
-    }
-
-    private func failure(of server: ServerConnection) -> ConnectFailure {
-        guard let failure = server.connection?.failure else {
-            return ConnectFailure(
-                kind: .transient,
-                error: .error(.connectionNotEstablished, "no descriptor is left for a connection"))
-        }
-        let kind: ConnectFailure.Kind
-        switch failure.sqlState.map({ $0.prefix(2) }) {
-        case "53": kind = .saturated
-        case "28", "3D", "42", "22": kind = .permanent
-        default: kind = .transient
-        }
-        let state =
-            kind == .transient
-            ? SQLState.connectionNotEstablished
-            : failure.sqlState.flatMap(SQLState.init(rawValue:)) ?? .connectionNotEstablished
-        return ConnectFailure(
-            kind: kind,
-            error: PgError(
-                sqlState: state, message: failure.message, detail: failure.detail,
-                hint: failure.hint))
-    }
-
-    /// The server took too long to let us in.
-    func connectTimedOut(_ server: ServerConnection) {
-        let seconds = settings.serverConnectTimeout.map(Self.seconds) ?? ""
-        connectFailed(
-            server,
-            ConnectFailure(
-                kind: .transient,
-                error: .error(
-                    .connectionNotEstablished, "the server did not answer within \(seconds)",
-                    hint: "server_connect_timeout is the limit; is the server's host up?")))
-    }
-
-    private static func badParameters(_ message: String) -> PgError {
-        .error(
-            .connectionNotEstablished, message, hint: "Check this database's line in [databases].")
     }
 
     // MARK: Parameters
@@ -261,9 +208,10 @@ extension Broker {
         server.phase = .closed
         server.watcher?.close()
         server.watcher = nil
-        server.connection?.close(sendTerminate: isClean)
+        server.connection?.close(sendTerminate: isClean, isShared: server.wasHandedOut)
         server.connection = nil
         server.stream.releaseAll(in: &statements)
+        server.cleaning = nil
         server.orphan?.releaseAll(in: &statements)
         server.orphan = nil
         profiles.release(server.profile)

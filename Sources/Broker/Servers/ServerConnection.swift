@@ -22,6 +22,14 @@ final class ServerConnection: FileWatcherDelegate {
         case closed
     }
 
+    struct Resets {
+        var final: [SettingsReset] = []
+        /// In a transaction that may be rolled back.
+        var open: [SettingsReset] = []
+
+        var isEmpty: Bool { final.isEmpty && open.isEmpty }
+    }
+
     var phase = Phase.connecting
     var connection: PostgresConnection?
     var watcher: FileWatcher?
@@ -34,6 +42,14 @@ final class ServerConnection: FileWatcherDelegate {
     /// reference.
     var profileToRestore: ProfileID?
     var holdsClientBytes = false
+    /// A client reset what `connect_query` put in force: the connection is cleaned although nothing is left.
+    var mustReset = false
+    /// Settings that the client reset in this lease, while its startup values are not in force again.
+    var resets = Resets()
+    /// The client was told its startup values, and the server has its own in force.
+    var hasLostProfile = false
+    /// How often the broker's own query was cut short and sent again.
+    var attempts = 0
     var parameters = ParameterSet([])
     /// The beginning of a message that must be seen whole.
     var carry: [UInt8] = []
@@ -50,6 +66,8 @@ final class ServerConnection: FileWatcherDelegate {
     var explicit: ExplicitLease?
     /// The client has the descriptor: nothing is read or written here.
     var isDirect = false
+    /// Some client had the descriptor once, and may have kept a copy.
+    var wasHandedOut = false
     /// A client had the descriptor, or its lease was taken away: what was left is not known yet.
     var isUnknown = false
     /// Ended in the middle of something: so many more cancels may be needed until it is over.
@@ -70,6 +88,8 @@ final class ServerConnection: FileWatcherDelegate {
     /// A transaction block was open in this lease.
     var hadTransaction = false
     var drainDeadline: Instant?
+    /// What was sent to clean it.
+    var cleaning: Cleaning?
     /// A check or reset query must be answered by then.
     var resetDeadline: Instant?
     var wasWarnedAbout = false
@@ -86,6 +106,12 @@ final class ServerConnection: FileWatcherDelegate {
     /// It was told to end, and its place is counted until it has.
     var farewell: Farewell?
     var connectDeadline: Instant?
+    /// Of the socket with that number.
+    var loginWatch = ServerLoginWatch()
+    var loginSocket: UInt64 = 0
+    /// The rest of a message of its login may have come by then; and how often it had not.
+    var loginLookAt: Instant?
+    var loginLooks = 0
     let openedAt: Instant
     var connectedAt: Instant?
     var lastUsed: Instant

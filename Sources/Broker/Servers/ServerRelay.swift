@@ -143,8 +143,17 @@ extension Broker {
             {
                 follow(step, server, client)
             }
-            // Not into the middle of a message that is on its way.
-            if client.told !== server.parameters, !server.stream.passing.isHalfPassed {
+            if hasNews, !step.restoredParameters.isEmpty { server.hasLostProfile = true }
+            if (hasNews && (step.sessionWasReset || !step.openResets.isEmpty))
+                || !server.resets.isEmpty,
+                restoreStartup(step, server, client)
+            {
+                return
+            }
+            // Not into the middle of a message that is on its way, nor what is about to be changed.
+            if client.told !== server.parameters, !server.stream.passing.isHalfPassed,
+                server.profile == client.profile, !server.hasLostProfile
+            {
                 tellNews(client, server)
             }
             if client.awaitsQuiet, !server.stream.isOwing || server.stream.isReadingRows {
@@ -159,7 +168,7 @@ extension Broker {
             }
         }
         if hasNews, let answer = step.brokerAnswer, answer.query != .profile {
-            brokerAnswered(server, answer.query, answer.error)
+            brokerAnswered(server, answer)
             return
         }
         // What the client asked for goes out only now: its lease has not begun to be of use.
@@ -250,53 +259,30 @@ extension Broker {
 
     // MARK: The broker's own queries
 
-    func ask(_ server: ServerConnection, _ query: BrokerQuery, _ sql: String) {
+    func ask(_ server: ServerConnection, _ query: BrokerQuery, _ texts: [String], probe: Int? = nil)
+    {
         var bytes: [UInt8] = []
-        server.stream.ask(query, sql, into: &bytes)
+        server.stream.ask(query, texts, probe: probe, into: &bytes)
         if !bytes.withUnsafeBytes({ send($0, to: server) }) {
             serverEnded(server, "the server closed the connection")
         }
     }
 
-    private func brokerAnswered(_ server: ServerConnection, _ query: BrokerQuery, _ error: PgError?)
-    {
+    private func brokerAnswered(_ server: ServerConnection, _ answer: BrokerAnswer) {
         server.resetDeadline = nil
-        switch query {
-        case .connect: connectQueryAnswered(server, error)
+        switch answer.query {
+        case .connect: connectQueryAnswered(server, answer.error)
         case .profile: preconditionFailure("a profile is answered before what it precedes")
+        case .restore: restoreAnswered(server, answer.error)
         case .check:
             server.lastUsed = now
-            post(error == nil ? .validationSucceeded(server.id) : .validationFailed(server.id))
-        case .reset:
-            server.lastUsed = now
-            if let error {
-                logger.warning(
-                    "server_reset_query failed",
-                    metadata: [
-                        "server.id": "\(server.id)", "sqlstate": "\(error.sqlState.rawValue)",
-                        "reason": "\(error.message)",
-                    ])
-            }
-            guard error == nil, server.stream.status == .idle else {
-                post(.resetFailed(server.id))
-                return
-            }
-            resetDone(server)
+            let isGood = answer.error == nil && server.stream.status == .idle
+            post(isGood ? .validationSucceeded(server.id) : .validationFailed(server.id))
+        case .reset: resetAnswered(server, answer)
         case .rollback:
             // Behind a direct lease the reset follows, behind another one its end does.
             if server.isLeased { finishLease(server) } else { reset(server) }
         }
-    }
-
-    /// The session is as new, but for this profile if it was put in force again.
-    func resetDone(_ server: ServerConnection, with restored: ProfileID? = nil) {
-        let profile = restored ?? server.startupProfile
-        server.lastUsed = now
-        profiles.retain(profile)
-        profiles.release(server.profile)
-        server.profile = profile
-        server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
-        post(.resetSucceeded(server.id, profile: profile))
     }
 
     private func connectQueryAnswered(_ server: ServerConnection, _ error: PgError?) {

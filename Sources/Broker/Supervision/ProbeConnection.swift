@@ -11,6 +11,8 @@ package enum ProbeError: Error, Equatable {
     case passwordRequested
     /// What came is not PostgreSQL's protocol.
     case notPostgres(reason: String)
+    /// Something that speaks PostgreSQL's protocol answers, but no broker.
+    case notBroker(reason: String)
 }
 
 /// Where a probe connects to.
@@ -101,7 +103,7 @@ package struct ProbeConnection: ~Copyable {
         try? send(message)
     }
 
-    private static func error(_ body: [UInt8]) -> PgError {
+    static func error(_ body: [UInt8]) -> PgError {
         body.withUnsafeBytes { ErrorFields(body: $0)?.pgError }
             ?? .fatal(.protocolViolation, "an error without a text")
     }
@@ -114,7 +116,7 @@ package struct ProbeConnection: ~Copyable {
         return String(decoding: body[6..<6 + length], as: UTF8.self)
     }
 
-    private borrowing func send(_ bytes: [UInt8]) throws(ProbeError) {
+    borrowing func send(_ bytes: [UInt8]) throws(ProbeError) {
         var sent = 0
         while sent < bytes.count {
             let count = bytes.withUnsafeBytes { bytes in
@@ -131,7 +133,7 @@ package struct ProbeConnection: ~Copyable {
         }
     }
 
-    private mutating func receive() throws(ProbeError) -> (kind: BackendKind, body: [UInt8]) {
+    mutating func receive() throws(ProbeError) -> (kind: BackendKind, body: [UInt8]) {
         while true {
             if received.count >= MessageHeader.size {
                 let header = received.withUnsafeBytes { MessageHeader($0, at: 0) }

@@ -117,7 +117,11 @@ public enum LeaseError: Error, Sendable, CustomStringConvertible {
 extension LeaseError.Exhaustion {
     fileprivate var sentence: String {
         let attempts = attempts == 1 ? "one attempt" : "\(attempts) attempts"
-        var text = "no connection after \(waited) (\(attempts)): \(message)"
+        // A request that was not to wait has not waited, whatever its way there and back took.
+        var text =
+            waited < .milliseconds(100)
+            ? "no connection at once (\(attempts)): \(message)"
+            : "no connection after \(waited) (\(attempts)): \(message)"
         if let detail { text += "; \(detail)" }
         if let hint { text += "; hint: \(hint)" }
         return text

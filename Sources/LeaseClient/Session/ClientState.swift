@@ -1,4 +1,5 @@
 import LibPQ
+import PostgresWire
 import Synchronization
 
 /// What a client owns in one process: its connections that are at rest, and the slots that bound
@@ -210,7 +211,12 @@ final class ClientState: Sendable {
                 waited: waited, attempts: 1, holders: holders,
                 message: "all \(configuration.maximumConnections) connections of this client are "
                     + "in use",
-                detail: "Held by: " + holders.map(\.description).joined(separator: ", "),
+                detail: HolderList.line(
+                    holders.map {
+                        HolderText(
+                            .process(Int64($0.processID)), program: $0.program,
+                            heldFor: $0.heldFor, activity: $0.activity, purpose: $0.purpose)
+                    }),
                 hint: "Raise maximumConnections, or hold leases for a shorter time.",
                 isLocal: true))
     }

@@ -233,7 +233,10 @@ extension LeaseError {
     /// Why no connection to the broker came about.
     init(connecting failure: ConnectionFailure) {
         guard let state = failure.sqlState else {
-            self = .brokerAway(reason: failure.message)
+            self =
+                LeaseError.isPermissionDenied(failure.message)
+                ? .refused(.socketForbidden(failure.message))
+                : .brokerAway(reason: failure.message)
             return
         }
         // Starting, stopping, full: all of which pass.
@@ -245,5 +248,23 @@ extension LeaseError {
             PostgresError(
                 severity: failure.severity ?? "FATAL", sqlState: state, message: failure.message,
                 detail: failure.detail, hint: failure.hint))
+    }
+}
+
+extension LeaseError {
+    /// Of the socket's file or its folder: asking again does not help.
+    fileprivate static func isPermissionDenied(_ message: String) -> Bool {
+        message.contains("on socket \"") && message.hasSuffix("failed: Permission denied")
+    }
+}
+
+extension PostgresError {
+    /// Nobody answered with an error: the kernel did not let this process near the socket.
+    fileprivate static func socketForbidden(_ message: String) -> PostgresError {
+        PostgresError(
+            severity: "FATAL", sqlState: SQLState.invalidAuthorization.rawValue, message: message,
+            hint:
+                "This user may not use the broker's socket: see unix_socket_mode and unix_socket_group in the broker's configuration, and the mode of the socket's folder."
+        )
     }
 }

@@ -73,19 +73,14 @@ package struct ProfileTable {
 
     package func entries(of id: ProfileID) -> [ProfileEntry] { records[id]?.entries ?? [] }
 
-    /// The statements that put `target` in force on a connection where `current` is.
-    package func setup(from current: ProfileID, to target: ProfileID) -> String {
-        var statements = current == .serverDefault ? [] : ["RESET ALL"]
-        for entry in entries(of: target) {
-            let value = quotedLiteral(entry.value)
-            if SessionSetting.quotedLists.contains(entry.name) {
-                // SET would take the whole list for one quoted name.
-                let name = quotedLiteral(entry.name)
-                statements.append("SELECT pg_catalog.set_config(\(name), \(value), false)")
-            } else {
-                statements.append("SET \(quotedIdentifier(entry.name)) TO \(value)")
-            }
-        }
-        return statements.joined(separator: ";")
+    /// What puts `target` in force on a connection where `current` is.
+    package func setup(from current: ProfileID, to target: ProfileID) -> ProfileSetup {
+        ProfileSetup(
+            from: current == .serverDefault ? nil : entries(of: current), to: entries(of: target))
+    }
+
+    /// Time-outs are in force with the profile, so what the broker asks is better protected from them.
+    package func hasTimeouts(_ id: ProfileID) -> Bool {
+        entries(of: id).contains { ProfileSetup.timeouts.contains($0.name) }
     }
 }

@@ -17,6 +17,9 @@ package struct ClientStream {
     /// Lease commands that the client prepared by the extended protocol.
     var leases: LeaseStatements?
 
+    /// What is reported of its startup settings: what a RESET goes back to. nil: the server's own.
+    package var startupValues: StartupValues?
+
     package init() {}
 
     /// The client's batch ends: what was skipped up to here is, and portals are gone.
@@ -89,4 +92,13 @@ package struct RelayMode: Equatable, Sendable {
         if pooling == .statement { mode.pooling = .transaction }
         return mode
     }
+}
+
+/// Values of a client's startup settings as the server reports them. Shared by all with the same profile.
+package final class StartupValues: Sendable {
+    private let values: [(name: String, value: String)]
+
+    package init(_ values: [(name: String, value: String)]) { self.values = values }
+
+    func value(of name: String) -> String? { values.first { $0.name == name }?.value }
 }

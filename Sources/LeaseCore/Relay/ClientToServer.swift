@@ -232,10 +232,12 @@ package struct ClientTurn {
         client.endUnnamed()
         server.hasUnnamed = false
         var entry = Outstanding(.query, .client)
+        var resets: [SettingsReset?]?
         if mode.pooling != .session {
             if isScanned {
                 let text = queryText(body(message))
                 let taint = SessionTaint.inText(text)
+                resets = SettingsReset.statements(of: text)
                 if !noteSetting(text, taint, &entry, &server) {
                     server.taint.formUnion(taint)
                     entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
@@ -253,7 +255,7 @@ package struct ClientTurn {
                 server.taint.insert(.other)
             }
         }
-        server.push(entry)
+        server.push(entry, resets: resets)
         pass(message, &client, &toServer)
         return true
     }
@@ -270,15 +272,13 @@ package struct ClientTurn {
         else { return false }
         let isAlone = server.runsNextAlone
         switch setting {
-        case .resetAll:
-            if isAlone { entry.reset = .all }
+        case .resetAll, .reset:
             return false
-        case .reset:
-            entry.reset = .one
         case .set:
-            if isAlone { server.taint.insert(.unclaimedSetting) }
+            break
         }
         guard isAlone else { return false }
+        server.taint.insert(.unclaimedSetting)
         entry.isSetting = true
         server.pendingSetting = (setting, isDone: false)
         return true
@@ -305,7 +305,11 @@ package struct ClientTurn {
         if server.boundLocalSet {
             entry.setsLocally = message.available > 0 && input[message.bodyStart] == 0
         }
-        server.push(entry)
+        if let reset = server.boundReset, message.available > 0, input[message.bodyStart] == 0 {
+            server.push(entry, resets: [reset])
+        } else {
+            server.push(entry)
+        }
         pass(message, &client, &toServer)
     }
 

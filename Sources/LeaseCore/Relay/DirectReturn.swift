@@ -32,18 +32,22 @@ package struct DirectReturn {
     package private(set) var hasDroppedStatements = false
     /// It is clean, and the set-up is in force.
     package private(set) var isSetUp = false
+    /// The text of the reset that asks for something found it.
+    package private(set) var hasFound = false
     /// What the server reported since its state is known.
     package private(set) var parameters: [(name: String, value: String)] = []
 
     private let nonce: UInt64
-    private let reset: String?
-    private let setup: String?
+    private let reset: [String]
+    private let probe: Int?
+    private let setup: [String]
     private var attempt = 0
     private var pattern: [UInt8] = []
     private var phase = Phase.seeking
     private var passing = 0
     private var sawError = false
     private var hasResetFailed = false
+    private var hasSetupFailed = false
 
     /// After so many marked queries without an answer the connection is given up: a late cancel
     /// fails one, a transaction another, a batch without its Sync a third.
@@ -53,16 +57,19 @@ package struct DirectReturn {
     /// A longer message is passed over unread.
     private static let wholeLimit = 1 << 16
 
-    /// `nonce` must be one that the client cannot foresee. `reset` cleans the session; `setup` is what is
-    /// wanted in force in a clean one.
-    package init(nonce: UInt64, reset: String? = nil, setup: String? = nil) {
+    /// `nonce` must be one that the client cannot foresee. The texts of `reset` clean the session, that at
+    /// `probe` asks whether something is there; those of `setup` are what is wanted in force in a clean one.
+    package init(
+        nonce: UInt64, reset: [String] = [], probe: Int? = nil, setup: [String] = []
+    ) {
         self.nonce = nonce
         self.reset = reset
-        self.setup = reset == nil ? nil : setup
+        self.probe = probe
+        self.setup = reset.isEmpty ? [] : setup
     }
 
     /// Queries behind the marked one's Sync.
-    private var followers: Int { (reset == nil ? 0 : 1) + (setup == nil ? 0 : 1) }
+    private var followers: Int { reset.count + setup.count }
 
     // MARK: To the server
 
@@ -87,8 +94,8 @@ package struct DirectReturn {
                 + " OPERATOR(pg_catalog.||) pg_catalog.now()::pg_catalog.text)"
                 + "::pg_catalog.int4::pg_catalog.text END")
         bytes.appendSync()
-        if let reset { bytes.appendQuery(reset) }
-        if let setup { bytes.appendQuery(setup) }
+        for text in reset { bytes.appendQuery(text) }
+        for text in setup { bytes.appendQuery(text) }
     }
 
     // MARK: From the server
@@ -104,6 +111,8 @@ package struct DirectReturn {
                 passing = 0
                 sawError = false
                 hasResetFailed = false
+                hasSetupFailed = false
+                hasFound = false
                 phase = .ending(answers: 2 + followers)
             }
         }
@@ -166,6 +175,7 @@ package struct DirectReturn {
             }
         case .commandComplete where !isSeeking:
             if CommandTagKind.of(body) == .discardAll { hasDroppedStatements = true }
+            if isAnswer(of: probe), isTag(body, "SELECT 1") { hasFound = true }
         default: break
         }
         return nil
@@ -180,16 +190,26 @@ package struct DirectReturn {
         guard case .ending(let answers) = phase else {
             return tryAgain(status, &bytes)
         }
-        if reset != nil, answers == followers { hasResetFailed = sawError || status != .idle }
+        if answers <= setup.count {
+            hasSetupFailed = hasSetupFailed || sawError
+        } else if answers <= followers {
+            hasResetFailed = hasResetFailed || sawError || status != .idle
+        }
         if answers > 1 {
             // Each answer's error is its own: that of the marked query is none of the reset.
             sawError = false
             phase = .ending(answers: answers - 1)
             return nil
         }
-        guard reset != nil, !hasResetFailed, status == .idle else { return .settled(status) }
-        isSetUp = setup != nil && !sawError
+        guard !reset.isEmpty, !hasResetFailed, status == .idle else { return .settled(status) }
+        isSetUp = !setup.isEmpty && !hasSetupFailed
         return .clean
+    }
+
+    /// What comes now answers this text of the reset.
+    private func isAnswer(of text: Int?) -> Bool {
+        guard let text, case .ending(let answers) = phase else { return false }
+        return answers == followers - text
     }
 
     /// A batch ended without the marker. The marked query may have failed, or was skipped, or this
@@ -198,8 +218,8 @@ package struct DirectReturn {
         _ status: TransactionStatus, _ bytes: inout [UInt8]
     ) -> Outcome? {
         guard sawError || attempt == 1 else { return nil }
-        // In a transaction the set-up fails as well.
-        guard attempt < Self.attempts + (setup == nil ? 0 : 2) else {
+        // In a transaction each of the texts fails.
+        guard attempt < Self.attempts + max(0, 2 * followers - 2) else {
             return .broken("it answers with errors only")
         }
         if status != .idle { bytes.appendQuery("ROLLBACK") }

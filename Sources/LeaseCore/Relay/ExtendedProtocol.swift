@@ -163,20 +163,32 @@ extension ClientTurn {
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         if name.isEmpty {
             parseUnnamedAgain(&client, &server, &toServer)
-            if portal.isEmpty { server.boundLocalSet = server.unnamedIsLocalSet }
+            if portal.isEmpty {
+                server.boundLocalSet = server.unnamedIsLocalSet
+                server.boundReset = Self.reset(by: client.unnamed)
+            }
         } else if mode.tracksStatements, let id = client.statements.value(for: key) {
             prepare(id, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
-            if portal.isEmpty { server.boundLocalSet = statements.isTransactionLocalSet(id) }
+            if portal.isEmpty {
+                server.boundLocalSet = statements.isTransactionLocalSet(id)
+                server.boundReset = Self.reset(by: statements.body(of: id))
+            }
             server.push(Outstanding(.bind, about: id))
             renamed(message, name, statements.name(of: id), &client, &toServer)
             return .done
         } else if portal.isEmpty {
             server.boundLocalSet = false
+            server.boundReset = nil
         }
         server.push(Outstanding(.bind, .client))
         pass(message, &client, &toServer)
         return .done
+    }
+
+    /// What the statement with this body of a Parse puts back.
+    private static func reset(by body: borrowing [UInt8]) -> SettingsReset? {
+        body.withUnsafeBytes { SettingsReset.statement(statementText($0)) }
     }
 
     // MARK: Describe and Close

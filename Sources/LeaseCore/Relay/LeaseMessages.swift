@@ -290,7 +290,7 @@ extension ClientTurn {
 }
 
 /// The counted fields at the end of a Bind.
-private struct BindFields {
+struct BindFields {
     private let body: UnsafeRawBufferPointer
     private var offset: Int
 

@@ -1,3 +1,5 @@
+package import PostgresWire
+
 /// One answer that a server owes, in the order in which it will come.
 ///
 /// Trivial on purpose: it is copied for every message. What must be undone if the server skips the message
@@ -27,8 +29,8 @@ package struct Outstanding: Equatable, Sendable {
     package var setsLocally = false
     /// It is `ServerStream.pendingSetting`.
     package var isSetting = false
-    /// What its tag RESET means.
-    package var reset = SettingsReset.perhapsAll
+    /// Front of `ServerStream.resets` belongs to this one.
+    var hasResets = false
     /// It is about the unnamed statement, and leaves it in doubt if the server skips it.
     package var isAboutUnnamed = false
     /// The client ended a copy behind this, before it was known whether the server copies.
@@ -59,14 +61,6 @@ package struct Outstanding: Equatable, Sendable {
     }
 }
 
-/// How many settings went back to the server's defaults.
-package enum SettingsReset: Int, Sendable {
-    case none, one
-    /// Not known: one or all, for good or until a rollback.
-    case perhapsAll
-    case all
-}
-
 /// What a message changed in the bookkeeping at the moment it was sent, to be put back if the
 /// server skips it or refuses it.
 package enum Undo: Sendable {
@@ -88,7 +82,20 @@ package enum Undo: Sendable {
     case duplicate([UInt8])
 }
 
-/// What the broker itself asked a server, by a simple query of its own.
+/// What the broker itself asked a server, by simple queries of its own.
 package enum BrokerQuery: Sendable {
     case profile, reset, check, rollback, connect
+    /// A client's startup settings, which it has reset within its lease.
+    case restore
+}
+
+/// The answer to what the broker itself asked.
+package struct BrokerAnswer {
+    package let query: BrokerQuery
+    /// By which text failed, from 0 on.
+    package let errors: [(text: Int, error: PgError)]
+    /// The text that asked for something found it.
+    package let hasFound: Bool
+
+    package var error: PgError? { errors.first?.error }
 }

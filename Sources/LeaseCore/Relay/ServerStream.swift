@@ -45,9 +45,25 @@ package struct ServerStream {
     package var tally = Tally()
     /// The client is gone: answers are read and thrown away until none is owed.
     package var isDraining = false
-    /// Which query of the broker's own is at the front of `outstanding`, and its error so far.
+    /// What the broker itself has asked, and the answers so far.
     package internal(set) var brokerQuery: BrokerQuery?
-    var brokerError: PgError?
+    var brokerTexts = BrokerTexts()
+    /// For each entry with `hasResets`, in the same order: what its statements put back (see `SettingsReset`).
+    var resets = Deque<[SettingsReset?]>()
+    /// What was bound last puts this back.
+    var boundReset: SettingsReset?
+    /// What the client has put back since its transaction began, and how many of that it knows of.
+    var pendingResets: [SettingsReset] = []
+    var reportedResets = 0
+
+    struct BrokerTexts {
+        var count = 0
+        var answered = 0
+        /// The text whose tag SELECT 1 means that it found what it asks for.
+        var probe: Int?
+        var hasFound = false
+        var errors: [(text: Int, error: PgError)] = []
+    }
 
     package struct Tally: Equatable, Sendable {
         /// Parse messages of clients, and those that the server was sent.
@@ -91,6 +107,16 @@ package struct ServerStream {
         copy = .none
         ignoredSyncs = 0
         pendingSetting = nil
+        boundReset = nil
+        forgetResets()
+    }
+
+    /// What is in force on this connection is not known: it is cleaned on return.
+    package mutating func leaveUnknown() { taint.insert(.other) }
+
+    /// Nothing is owed, and no batch is half sent: a query of the broker's own may come between.
+    package var isBetweenBatches: Bool {
+        isQuiet && !isBatchOpen && !isSkippingToSync && copy == .none && brokerQuery == nil
     }
 
     /// An explicit lease begins: what it leaves is never looked for, the connection is cleaned anyway.
@@ -113,6 +139,7 @@ package struct ServerStream {
         isSuspect = false
         isAnsweredByPassing = false
         isDraining = false
+        forgetResets()
         if hasDroppedStatements {
             prepared.forgetAll(in: &statements)
         } else {
@@ -131,13 +158,36 @@ package struct ServerStream {
 
     /// Queues a simple query of the broker's own, and writes it. One at a time.
     package mutating func ask(_ query: BrokerQuery, _ sql: String, into bytes: inout [UInt8]) {
+        ask(query, [sql], into: &bytes)
+    }
+
+    /// Queues several, answered as one; that at `probe` asks whether something is there.
+    package mutating func ask(
+        _ query: BrokerQuery, _ texts: [String], probe: Int? = nil, into bytes: inout [UInt8]
+    ) {
         precondition(brokerQuery == nil, "two queries of the broker's own at once")
+        precondition(!texts.isEmpty, "a query of the broker's own without a text")
         brokerQuery = query
-        brokerError = nil
-        push(Outstanding(.query, .broker))
-        bytes.appendQuery(sql)
+        brokerTexts = BrokerTexts()
+        brokerTexts.count = texts.count
+        brokerTexts.probe = probe
+        for sql in texts {
+            push(Outstanding(.query, .broker))
+            bytes.appendQuery(sql)
+        }
         // A simple query destroys the unnamed statement.
         hasUnnamed = false
+    }
+
+    /// One of the broker's texts is answered; the whole answer if it was the last.
+    mutating func brokerTextIsDone() -> BrokerAnswer? {
+        brokerTexts.answered += 1
+        guard brokerTexts.answered >= brokerTexts.count, let query = brokerQuery else { return nil }
+        let answer = BrokerAnswer(
+            query: query, errors: brokerTexts.errors, hasFound: brokerTexts.hasFound)
+        brokerQuery = nil
+        brokerTexts = BrokerTexts()
+        return answer
     }
 
     mutating func push(_ entry: Outstanding) {
@@ -148,6 +198,30 @@ package struct ServerStream {
         }
         count(entry)
         outstanding.append(entry)
+    }
+
+    /// The entry's statements put settings back; nil: nobody can tell which.
+    mutating func push(_ entry: Outstanding, resets statements: [SettingsReset?]?) {
+        var entry = entry
+        entry.hasResets = statements?.isEmpty == false
+        push(entry)
+        if let statements, entry.hasResets { resets.append(statements) }
+    }
+
+    /// A statement of the first entry has set something, or put it back; which is nil for a setting.
+    mutating func settingIsAnswered(_ head: Outstanding?, isReset: Bool) {
+        guard head?.hasResets == true, !resets.isEmpty else {
+            if isReset { pendingResets.append(.unknown) }
+            return
+        }
+        guard let reset = resets[0].isEmpty ? .unknown : resets[0].removeFirst() else { return }
+        pendingResets.append(reset)
+    }
+
+    mutating func forgetResets() {
+        guard !pendingResets.isEmpty else { return }
+        pendingResets = []
+        reportedResets = 0
     }
 
     private mutating func count(_ entry: Outstanding) {
@@ -182,7 +256,9 @@ package struct ServerStream {
 
     /// The server has answered the first entry: what it changed holds.
     mutating func popFirst(statements: inout StatementTable) {
-        guard outstanding.removeFirst().hasUndo else { return }
+        let entry = outstanding.removeFirst()
+        if entry.hasResets { resets.removeFirst() }
+        guard entry.hasUndo else { return }
         switch undo.removeFirst() {
         case .clientClosed(_, let id), .serverClosed(let id):
             // The reference was kept for the undo.
@@ -206,6 +282,11 @@ package struct ServerStream {
             revert(undo[index], client: &client, statements: &statements)
         }
         undo.removeSubrange(undoBefore..<undoBefore + undoCount)
+        if !resets.isEmpty {
+            let before = outstanding[..<range.lowerBound].count(where: \.hasResets)
+            let count = outstanding[range].count(where: \.hasResets)
+            resets.removeSubrange(before..<before + count)
+        }
         let hasDroppedUnnamed = outstanding[range].contains(where: \.isAboutUnnamed)
         let hasDroppedItsParse = outstanding[range].contains(where: \.isParseOfUnnamed)
         outstanding.removeSubrange(range)
@@ -308,6 +389,7 @@ package struct ServerStream {
             }
         }
         undo.removeAll()
+        resets.removeAll()
         outstanding.removeAll()
     }
 }

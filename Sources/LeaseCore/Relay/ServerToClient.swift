@@ -14,12 +14,15 @@ package struct ServerStep {
 
     private final class News {
         var broken: String?
-        var brokerAnswer: (query: BrokerQuery, error: PgError?)?
+        var brokerAnswer: BrokerAnswer?
         var fatal: PgError?
         var changedParameters: [(name: String, value: String)] = []
         var brokerParameters: [(name: String, value: String)] = []
         var followedSetting: SessionSetting?
-        var reset = SettingsReset.none
+        var resets: [SettingsReset] = []
+        var freshResets: [SettingsReset] = []
+        var openResets: [SettingsReset] = []
+        var restoredParameters: [(name: String, value: String)] = []
     }
 
     /// Something besides counts.
@@ -39,7 +42,7 @@ package struct ServerStep {
         set { newsToChange().broken = newValue }
     }
     /// The broker's own query has its answer; an error if it failed.
-    package var brokerAnswer: (query: BrokerQuery, error: PgError?)? {
+    package var brokerAnswer: BrokerAnswer? {
         get { news?.brokerAnswer }
         set { newsToChange().brokerAnswer = newValue }
     }
@@ -63,12 +66,28 @@ package struct ServerStep {
         get { news?.followedSetting }
         set { newsToChange().followedSetting = newValue }
     }
-    /// DISCARD ALL or RESET: settings of the session are back at its defaults.
-    package var reset: SettingsReset {
-        get { news?.reset ?? .none }
-        set { newsToChange().reset = newValue }
+    /// What DISCARD ALL and RESET put back to the session's defaults for good, in their order.
+    package var resets: [SettingsReset] {
+        get { news?.resets ?? [] }
+        set { newsToChange().resets = newValue }
     }
-    package var sessionWasReset: Bool { reset != .none }
+    /// The last of them, of which nothing was told while their transaction was open.
+    package var freshResets: [SettingsReset] {
+        get { news?.freshResets ?? [] }
+        set { newsToChange().freshResets = newValue }
+    }
+    /// The same in a transaction that goes on: it may still be rolled back.
+    package var openResets: [SettingsReset] {
+        get { news?.openResets ?? [] }
+        set { newsToChange().openResets = newValue }
+    }
+    /// Values that the client was told instead of those that the server reported: its own defaults are those
+    /// of its startup packet.
+    package var restoredParameters: [(name: String, value: String)] {
+        get { news?.restoredParameters ?? [] }
+        set { newsToChange().restoredParameters = newValue }
+    }
+    package var sessionWasReset: Bool { !resets.isEmpty }
 }
 
 /// One turn of the relay from a server to the client that holds it.
@@ -179,17 +198,41 @@ package struct ServerTurn {
         case .errorResponse:
             failed(range, head, &client, &server, &statements, &toClient)
         case .parameterStatus:
-            relay(range, if: isForClient, &server, &toClient)
-            guard let parameter = ParameterStatusBody(body: body(range)) else { return }
-            if head?.audience == .broker {
-                step.brokerParameters.append((parameter.name, parameter.value))
-            } else {
-                step.changedParameters.append((parameter.name, parameter.value))
-            }
+            parameterStatus(range, head, isForClient, client, &server, &toClient)
         case .noticeResponse, .notificationResponse:
             relay(range, if: isForClient, &server, &toClient)
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"
+        }
+    }
+
+    private mutating func parameterStatus(
+        _ range: Range<Int>, _ head: Outstanding?, _ isForClient: Bool, _ client: ClientStream,
+        _ server: inout ServerStream, _ toClient: inout RelayOutput
+    ) {
+        guard let parameter = ParameterStatusBody(body: body(range)) else {
+            relay(range, if: isForClient, &server, &toClient)
+            return
+        }
+        guard head?.audience != .broker else {
+            relay(range, if: isForClient, &server, &toClient)
+            step.brokerParameters.append((parameter.name, parameter.value))
+            return
+        }
+        step.changedParameters.append((parameter.name, parameter.value))
+        let name = parameter.name.lowercased()
+        // Of this message: what is set behind an earlier one is what it is.
+        let resets = server.pendingResets[server.reportedResets...]
+        guard isForClient, !resets.isEmpty, resets.contains(where: { $0.covers(name) }),
+            let own = client.startupValues?.value(of: parameter.name)
+        else {
+            relay(range, if: isForClient, &server, &toClient)
+            return
+        }
+        relay(range, if: false, &server, &toClient)
+        step.restoredParameters.append((parameter.name, own))
+        toClient.inject(after: input) {
+            $0.appendParameterStatus(name: parameter.name, value: own)
         }
     }
 
@@ -242,7 +285,12 @@ package struct ServerTurn {
         if kind == .deallocateAll || kind == .discardAll { server.forgetPrepared(in: &statements) }
         if kind == .discardAll { server.hasUnnamed = false }
         // What the broker itself sets (a profile, a reset) is what is meant to be there.
-        guard head?.audience != .broker else { return }
+        guard head?.audience != .broker else {
+            if server.brokerTexts.probe == server.brokerTexts.answered, isTag(tag, "SELECT 1") {
+                server.brokerTexts.hasFound = true
+            }
+            return
+        }
         let taint = SessionTaint.ofCommandTag(tag)
         let isFollowed = head?.isSetting == true && server.settingIsDone()
         if !taint.isEmpty, head?.setsLocally != true, !isFollowed { server.taint.formUnion(taint) }
@@ -253,12 +301,17 @@ package struct ServerTurn {
             server.forgetNames(of: &client, statements: &statements)
             // What was sent behind it has left its mark already, and may still have its effect.
             if !server.isFollowedByMore { server.taint = [] }
-            step.reset = .all
+            server.pendingResets.append(.all)
         case .reset:
             server.taint.insert(.settings)
-            let reset = head?.reset ?? .perhapsAll
-            if reset.rawValue > step.reset.rawValue { step.reset = reset }
-        case .other, .begin, .commit, .rollback, .set, .prepare, .deallocate, .listen:
+            server.settingIsAnswered(head, isReset: true)
+        case .set:
+            if head?.hasResets == true { server.settingIsAnswered(head, isReset: false) }
+        case .commit:
+            confirmResets(&server)
+        case .rollback:
+            server.forgetResets()
+        case .other, .begin, .prepare, .deallocate, .listen:
             break
         }
     }
@@ -287,14 +340,12 @@ package struct ServerTurn {
             return
         }
         if head.audience == .broker {
-            let query = server.brokerQuery!
-            step.brokerAnswer = (query, server.brokerError)
-            server.brokerQuery = nil
-            server.brokerError = nil
+            step.brokerAnswer = server.brokerTextIsDone()
         } else {
             step.queries += 1
             if head.isSetting { step.followedSetting = server.takeSetting() }
             if status == .idle { step.transactions += 1 }
+            if !server.pendingResets.isEmpty { reportResets(&server) }
             // A transaction block in a statement pool: the shell answers this one, with an error.
             let isRefused =
                 mode.pooling == .statement && status != .idle && server.outstanding.count == 1
@@ -303,6 +354,21 @@ package struct ServerTurn {
             server.answeredByBroker = false
         }
         pop(&server, &statements, &toClient)
+    }
+
+    private mutating func confirmResets(_ server: inout ServerStream) {
+        step.resets += server.pendingResets
+        step.freshResets += server.pendingResets[server.reportedResets...]
+        server.forgetResets()
+    }
+
+    private mutating func reportResets(_ server: inout ServerStream) {
+        if server.status == .idle {
+            confirmResets(&server)
+        } else {
+            step.openResets += server.pendingResets[server.reportedResets...]
+            server.reportedResets = server.pendingResets.count
+        }
     }
 
     private mutating func failed(
@@ -321,9 +387,11 @@ package struct ServerTurn {
         server.copyFailed(head)
         if head?.isSetting == true { server.settingFailed() }
         if let head, head.audience == .broker, head.kind == .query {
-            server.brokerError = server.brokerError ?? fields.pgError
+            server.brokerTexts.errors.append((server.brokerTexts.answered, fields.pgError))
             return
         }
+        // What was put back in a transaction is back as it was.
+        server.forgetResets()
         if let stale = head?.statement, fields.sqlState == .featureNotSupported {
             // "cached plan must not change result type": who prepares the text again gets a new one.
             statements.retire(stale)

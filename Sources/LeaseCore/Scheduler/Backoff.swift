@@ -6,10 +6,13 @@ struct Backoff {
     /// No attempt before this moment.
     private(set) var until = Instant.zero
     private(set) var failure: ConnectFailure?
-    private var failedAt = Instant.zero
+    private(set) var failedAt = Instant.zero
 
     @inline(__always)
     var isQuiet: Bool { attempts == 0 }
+
+    /// The last failure was that PostgreSQL is full.
+    var isSaturated: Bool { failure?.kind == .saturated }
 
     func allowsAttempt(_ now: Instant) -> Bool { attempts == 0 || until <= now }
 

@@ -21,6 +21,8 @@ extension Scheduler {
                 request, .connectFailed(failure), waiting: pools[pool].queue.count, now, &effects)
             return
         }
+        doubtFailure(pool, now)
+        if isFenced(pool) { doubtFences(pool, now) }
         if let limit = policy.maxWaiting, waiters.count >= limit {
             let waiting = pools[pool].queue.count
             refuse(request, .queueFull(limit: limit), waiting: waiting, now, &effects)

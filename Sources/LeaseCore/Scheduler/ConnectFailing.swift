@@ -11,15 +11,15 @@ extension Scheduler {
             rejectAll(pool, .connectFailed(failure), requiring: profile, now, &effects)
             return
         }
+        let fencePause =
+            failure.kind == .saturated ? fenceIn(pool, failure, begunAt: begun, now) : nil
         if pools[pool].startup != nil {
             startupFailed(pool, failure, now, &effects)
         } else if pools[pool].backoff.knowsAlready(attemptBegunAt: begun) {
             pools[pool].backoff.update(failure)
             reportFailure(pool, failure, now, &effects)
         } else {
-            let policy = pools[pool].limits.policy
-            let pause = pools[pool].backoff.nextPause(
-                minimum: policy.retryMinimum, maximum: policy.retryMaximum, using: &random)
+            let pause = fencePause ?? usualPause(pool)
             pools[pool].backoff.fail(failure, now: now, pause: pause)
             reportFailure(pool, failure, now, &effects)
         }
@@ -39,7 +39,7 @@ extension Scheduler {
     private func isAboutProfile(_ failure: ConnectFailure, _ profile: ProfileID) -> Bool {
         if profile == .serverDefault { return false }
         let code = failure.error.sqlState.rawValue
-        return !code.hasPrefix("28") && !code.hasPrefix("3D")
+        return code.hasPrefix("22") || code.hasPrefix("42")
     }
 
     private mutating func startupFailed(
@@ -55,12 +55,16 @@ extension Scheduler {
             return
         }
         pools[pool].startup = nil
-        let policy = pools[pool].limits.policy
-        let usual = pools[pool].backoff.nextPause(
-            minimum: policy.retryMinimum, maximum: policy.retryMaximum, using: &random)
+        let usual = usualPause(pool)
         pools[pool].backoff.fail(failure, now: now, pause: usual)
         reportFailure(pool, failure, now, &effects)
         effects.append(.poolStartFailed(pools[pool].id, failure, attempts: attempts))
+    }
+
+    private mutating func usualPause(_ pool: Int) -> Int64 {
+        let policy = pools[pool].limits.policy
+        return pools[pool].backoff.nextPause(
+            minimum: policy.retryMinimum, maximum: policy.retryMaximum, using: &random)
     }
 
     private func reportFailure(
@@ -77,14 +81,33 @@ extension Scheduler {
     }
 
     /// The failure that new requests are answered with at once: waiting cannot mend it, nothing
-    /// else can serve them, and it is not yet time for another attempt.
+    /// else can serve them, and it was seen a moment ago.
     func permanentFailure(_ pool: Int, _ now: Instant) -> ConnectFailure? {
-        guard !pools[pool].backoff.isQuiet, let failure = pools[pool].backoff.failure,
-            failure.kind == .permanent, pools[pool].counts.connected == 0,
-            !pools[pool].backoff.allowsAttempt(now)
+        guard let failure = lastingFailure(pool), !pools[pool].backoff.allowsAttempt(now),
+            !isDoubtful(pool, now)
         else { return nil }
         return failure
     }
+
+    /// It may have been mended meanwhile: a client that comes a moment after the last attempt has
+    /// another one made, whatever the pause.
+    mutating func doubtFailure(_ pool: Int, _ now: Instant) {
+        if lastingFailure(pool) != nil, isDoubtful(pool, now) { pools[pool].backoff.cutShort() }
+    }
+
+    private func lastingFailure(_ pool: Int) -> ConnectFailure? {
+        guard let failure = pools[pool].backoff.failure, failure.kind == .permanent,
+            pools[pool].counts.connected == 0, pools[pool].startup == nil
+        else { return nil }
+        return failure
+    }
+
+    private func isDoubtful(_ pool: Int, _ now: Instant) -> Bool {
+        now >= pools[pool].backoff.failedAt.adding(Self.certainty)
+    }
+
+    /// A second: nobody types faster, and a server can bear one attempt.
+    private static let certainty: Int64 = 1_000_000_000
 
     mutating func announcePhase(_ pool: Int, _ effects: inout [SchedulerEffect]) {
         let phase = currentPhase(pool)

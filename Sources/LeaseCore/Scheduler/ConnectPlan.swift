@@ -58,7 +58,7 @@ extension Scheduler {
         guard attempts < connectLimit(pool, now) else { return false }
         let capacity = capacity(pool, waiter, now)
         let need = waiters.slots[waiter].need
-        let fullNow = fullBounds(pool, capacity: capacity, afterClosing: nil)
+        let fullNow = fullBounds(pool, capacity: capacity, afterClosing: nil, now)
         if fullNow.isEmpty {
             let profile = need.requiresProfile ? need.profile : .serverDefault
             let server = open(pool, profile, now, &effects)
@@ -68,7 +68,7 @@ extension Scheduler {
         }
         // It is held back until the room is there: others must not be served first by then.
         if !fullNow.isDisjoint(with: .shared) { setHeldBack(pool, true) }
-        let full = fullBounds(pool, capacity: capacity, afterClosing: plan.awaitingClose)
+        let full = fullBounds(pool, capacity: capacity, afterClosing: plan.awaitingClose, now)
         if !full.isEmpty, !makeRoom(pool, full, for: need, now, &effects) { return false }
         plan.awaitingClose += 1
         note(waiter, in: &plan)
@@ -124,15 +124,26 @@ extension Scheduler {
 
     /// How many connects may be in progress at once: one while it is not known to work.
     func connectLimit(_ pool: Int, _ now: Instant) -> Int {
-        guard pools[pool].givesOut, pools[pool].backoff.allowsAttempt(now) else { return 0 }
-        if pools[pool].startup != nil || !pools[pool].backoff.isQuiet { return 1 }
+        guard pools[pool].givesOut, mayAttempt(pool, now) else { return 0 }
+        if pools[pool].startup != nil || !pools[pool].backoff.isQuiet || isFenced(pool) {
+            return 1
+        }
         return pools[pool].limits.connectParallelism
     }
 
+    /// Whether the pool's own failures let it try again. When PostgreSQL was full, its fences say it.
+    func mayAttempt(_ pool: Int, _ now: Instant) -> Bool {
+        if pools[pool].backoff.allowsAttempt(now) { return true }
+        return pools[pool].startup == nil && pools[pool].backoff.isSaturated
+    }
+
     /// The bounds that one more connection would exceed: now, or once those that are closing are
-    /// gone and `afterClosing` others were opened in their place.
-    func fullBounds(_ pool: Int, capacity: Int, afterClosing: Int?) -> BoundSet {
-        var full: BoundSet = []
+    /// gone and `afterClosing` others were opened in their place. With `now`, one attempt beyond what
+    /// PostgreSQL last had room for may be due.
+    func fullBounds(
+        _ pool: Int, capacity: Int, afterClosing: Int?, _ now: Instant? = nil
+    ) -> BoundSet {
+        var full = fullFences(pool, afterClosing: afterClosing, now)
         let policy = pools[pool].limits.policy
         let counts = pools[pool].counts
         let own = ConnectionTally(total: counts.total, closing: counts.closing)
@@ -163,8 +174,7 @@ extension Scheduler {
     }
 
     @inline(__always)
-    private static func isFull(_ tally: ConnectionTally, _ most: Int?, _ afterClosing: Int?) -> Bool
-    {
+    static func isFull(_ tally: ConnectionTally, _ most: Int?, _ afterClosing: Int?) -> Bool {
         guard let most else { return false }
         guard let afterClosing else { return tally.total >= most }
         return tally.staying + afterClosing >= most
@@ -189,7 +199,8 @@ extension Scheduler {
         let wanted = wantedMinimum(pool)
         while pools[pool].counts.staying < wanted {
             guard pools[pool].counts.connecting < connectLimit(pool, now) else { return }
-            let full = fullBounds(pool, capacity: pools[pool].limits.size, afterClosing: nil)
+            let full = fullBounds(
+                pool, capacity: pools[pool].limits.size, afterClosing: nil, now)
             if full.contains(.pool) { return }
             if !full.isEmpty || waitersNeedBounds(of: pool) {
                 setHeldBack(pool, true)
@@ -208,7 +219,7 @@ extension Scheduler {
             guard pools[other].isHeldBack, pools[other].queue.count > 0 else {
                 continue
             }
-            if policy.maxServerConnections != nil { return true }
+            if policy.maxServerConnections != nil || shareFence(pool, other) { return true }
             if limits.maxDatabaseConnections != nil,
                 pools[other].databaseTally == pools[pool].databaseTally
             {

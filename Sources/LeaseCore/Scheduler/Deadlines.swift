@@ -63,15 +63,24 @@ extension Scheduler {
     @inline(__always)
     mutating func armPool(_ pool: Int, _ now: Instant) {
         let token = DeadlineToken(.pool, pool)
-        let isPausing = !pools[pool].backoff.allowsAttempt(now) && pools[pool].givesOut
-        let isWanted =
-            isPausing
+        let isWanting =
+            pools[pool].givesOut
             && (pools[pool].queue.count > 0
                 || pools[pool].counts.staying < wantedMinimum(pool))
-        if isWanted {
-            deadlines.set(token, at: pools[pool].backoff.until)
+        if isWanting, let next = pauseEnd(pool, now) {
+            deadlines.set(token, at: next)
         } else {
             deadlines.remove(token)
         }
+    }
+
+    /// When the pool's pause between attempts to connect ends; nil: it does not pause.
+    private func pauseEnd(_ pool: Int, _ now: Instant) -> Instant? {
+        var end = isFenced(pool) ? fencePause(pool, now) : nil
+        if !mayAttempt(pool, now) {
+            let until = pools[pool].backoff.until
+            end = max(end ?? until, until)
+        }
+        return end
     }
 }

@@ -7,6 +7,7 @@ extension Scheduler {
         _ pool: Int, _ full: BoundSet, for need: ServerNeed, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
+        guard allowsReplacing(pool, full, now) else { return false }
         if let victim = leastUseful(for: pool, sharing: full, need, now) {
             evict(victim, for: pool, need, now, &effects)
             return true
@@ -14,7 +15,7 @@ extension Scheduler {
         // No single connection is under all of them: one for each bound, if each has one.
         if full.contains(.pool) { return false }
         var victims: [Int] = []
-        for bound in [BoundSet.database, .user, .broker] where full.contains(bound) {
+        for bound in BoundSet.eachShared where full.contains(bound) {
             guard let victim = leastUseful(for: pool, sharing: bound, need, now) else {
                 return false
             }
@@ -125,7 +126,11 @@ extension Scheduler {
         if full.contains(.database), pools[pool].databaseTally != pools[other].databaseTally {
             return false
         }
-        return !full.contains(.user) || pools[pool].userTally == pools[other].userTally
+        if full.contains(.user), pools[pool].userTally != pools[other].userTally { return false }
+        return FenceScope.allCases.allSatisfy { scope in
+            !full.contains(BoundSet(scope))
+                || pools[pool].fences[scope] == pools[other].fences[scope]
+        }
     }
 
     /// A connection of this pool just became free: whether a waiter of a pool that is held back by
@@ -141,9 +146,11 @@ extension Scheduler {
             let there = pools[other].counts.staying
             guard there == 0 || there + 1 < staying else { continue }
             let full = fullBounds(
-                other, capacity: pools[other].limits.size, afterClosing: 0)
+                other, capacity: pools[other].limits.size, afterClosing: 0, now)
             let connects = pools[other].counts.connecting
-            if !full.isEmpty, shares(full, other, own), connects < connectLimit(other, now) {
+            if !full.isEmpty, shares(full, other, own), allowsReplacing(other, full, now),
+                connects < connectLimit(other, now)
+            {
                 return true
             }
         }

@@ -46,6 +46,8 @@ package struct PoolPolicy: Equatable, Sendable {
     package var maxDatabaseConnections: Int?
     package var userKey: UInt32 = 0
     package var maxUserConnections: Int?
+    /// Which limits of PostgreSQL's own it shares with other pools; nil: none.
+    package var fenceKeys: FenceKeys?
 
     package init(size: Int) { self.size = size }
 }

@@ -62,6 +62,8 @@ struct Pool {
     /// Where its connections are counted for the bounds it shares.
     var databaseTally: Int
     var userTally: Int
+    /// What PostgreSQL itself may limit.
+    var fences: FencePlaces
     /// A bound that it shares keeps it from opening what it wants to open.
     var isHeldBack = false
     /// While all pools are settled: since when its oldest waiter waits; nil: it had its turn.

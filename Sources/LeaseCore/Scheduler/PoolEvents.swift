@@ -7,7 +7,8 @@ extension Scheduler {
         var pool = Pool(
             id: id, limits: PoolLimits(policy), unusedGuarantee: groups.guarantees,
             databaseTally: bounds.databases.index(of: policy.databaseKey),
-            userTally: bounds.users.index(of: policy.userKey))
+            userTally: bounds.users.index(of: policy.userKey),
+            fences: bounds.fences.places(of: policy.fenceKeys, in: id))
         pool.startup = startup.map(StartupProgress.init(schedule:))
         let index = pools.insert(pool)
         announcePhase(index, &effects)
@@ -62,6 +63,15 @@ extension Scheduler {
         bounds.users.tallies[user].closing += counts.closing
         pools[pool].databaseTally = database
         pools[pool].userTally = user
+        let fences = bounds.fences.places(of: policy.fenceKeys, in: pools[pool].id)
+        for scope in FenceScope.allCases {
+            let old = pools[pool].fences[scope]
+            bounds.fences[old].tally.total -= counts.total
+            bounds.fences[old].tally.closing -= counts.closing
+            bounds.fences[fences[scope]].tally.total += counts.total
+            bounds.fences[fences[scope]].tally.closing += counts.closing
+        }
+        pools[pool].fences = fences
     }
 
     mutating func closePool(
@@ -94,6 +104,7 @@ extension Scheduler {
         guard let pool = poolIndex(id), !pools[pool].isClosed else { return }
         pools[pool].isPaused = false
         pools[pool].backoff.cutShort()
+        cutShortFences(pool)
         announcePhase(pool, &effects)
         settle(pool, now, &effects)
     }
@@ -107,6 +118,7 @@ extension Scheduler {
             servers.slots[index].closeWhenFree = .reconnect
         }
         pools[pool].backoff.cutShort()
+        cutShortFences(pool)
         settleAll(now, &effects)
     }
 

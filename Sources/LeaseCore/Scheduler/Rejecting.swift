@@ -50,7 +50,7 @@ extension Scheduler {
         if account.isAtCap(), let cap = account.policy.maxLeases {
             return .deadline(.groupLeases(cap))
         }
-        if let failure = pools[pool].backoff.failure,
+        if let failure = pools[pool].backoff.failure ?? fenceFailure(pool),
             counts.connected == 0 || !isFull(pool, counts)
         {
             return .connectFailed(failure)

@@ -121,7 +121,8 @@ package struct LeaseRequest: Sendable {
 
 /// Which process holds or wants a lease, and which of its threads, when the client said so.
 package struct OwnerKey: Hashable, Sendable {
-    /// 0 when the client came over TCP and is not known.
+    /// As the shell counts processes, for the system's numbers come again; 0 when the client came over TCP and
+    /// is not known.
     package var processID: Int32
     package var thread: UInt64?
 
@@ -145,7 +146,7 @@ package struct ConnectFailure: Equatable, Sendable {
     package enum Kind: Equatable, Sendable {
         /// Refused, unreachable, timed out, starting up, shutting down: trying again may help.
         case transient
-        /// "Too many connections": the server is there, but full.
+        /// "Too many connections": the server is there, but full (`scope` says of what).
         case saturated
         /// Password, no such database or role: waiting cannot mend it.
         case permanent
@@ -154,9 +155,12 @@ package struct ConnectFailure: Equatable, Sendable {
     package var kind: Kind
     /// What a waiter is told: the server's own code and words where there are any.
     package var error: PgError
+    /// Of a saturated one: what has no room.
+    package var scope: FenceScope
 
-    package init(kind: Kind, error: PgError) {
+    package init(kind: Kind, error: PgError, scope: FenceScope = .server) {
         self.kind = kind
         self.error = error
+        self.scope = scope
     }
 }

@@ -116,6 +116,7 @@ extension Scheduler {
         var databases = Array(
             repeating: ConnectionTally(), count: bounds.databases.tallies.count)
         var users = Array(repeating: ConnectionTally(), count: bounds.users.tallies.count)
+        var fences = Array(repeating: ConnectionTally(), count: bounds.fences.count)
         for pool in pools.live.map({ pools[$0] }) {
             all.total += pool.counts.total
             all.closing += pool.counts.closing
@@ -123,6 +124,13 @@ extension Scheduler {
             databases[pool.databaseTally].closing += pool.counts.closing
             users[pool.userTally].total += pool.counts.total
             users[pool.userTally].closing += pool.counts.closing
+            for scope in FenceScope.allCases {
+                fences[pool.fences[scope]].total += pool.counts.total
+                fences[pool.fences[scope]].closing += pool.counts.closing
+            }
+        }
+        for (place, tally) in fences.enumerated() {
+            try demand(tally == bounds.fences[place].tally, "servers under a fence miscounted")
         }
         try demand(all == bounds.broker, "servers of the broker miscounted")
         try demand(databases == bounds.databases.tallies, "servers by database miscounted")

@@ -13,6 +13,8 @@ package struct PoolSummary: Equatable, Sendable {
     package var size: Int
     package var reserveSize: Int
     package var isHeldBack: Bool
+    /// PostgreSQL has refused a connection for want of room: no more than there are.
+    package var isFenced: Bool
     /// Connections that serve only the process that they were handed to.
     package var confined: Int { counts.confined }
     /// Until when none is handed out, after one was closed because its process was another; nil: it
@@ -97,7 +99,8 @@ extension Scheduler {
             oldestWaiter: oldestWaiter(index), connectFailures: pool.backoff.attempts,
             lastFailure: pool.backoff.failure, nextAttempt: failed ? pool.backoff.until : nil,
             size: pool.limits.size, reserveSize: pool.limits.policy.reserveSize,
-            isHeldBack: pool.isHeldBack, handsOutAgainAt: pool.contention.until)
+            isHeldBack: pool.isHeldBack, isFenced: isFenced(index),
+            handsOutAgainAt: pool.contention.until)
     }
 
     package var poolSummaries: [PoolSummary] {

@@ -13,6 +13,8 @@ extension Scheduler {
         case .idle, .validating, .leased, .resetting, .cancelling:
             illegal("serverConnected", index)
         }
+        servers.slots[index].hasPlace = true
+        passFences(index, begunAt: servers.slots[index].connectedAt)
         servers.slots[index].connectedAt = now
         servers.slots[index].jitter = random.nanoseconds(in: 900...1100)
         setLifetime(index)

@@ -50,6 +50,9 @@ extension Scheduler {
         change(&bounds.broker)
         change(&bounds.databases.tallies[pools[pool].databaseTally])
         change(&bounds.users.tallies[pools[pool].userTally])
+        for scope in FenceScope.allCases {
+            change(&bounds.fences[pools[pool].fences[scope]].tally)
+        }
     }
 
     private static func isLegal(_ from: ServerState, _ to: ServerState) -> Bool {

@@ -24,6 +24,8 @@ struct ServerSlot {
     var since = Instant.zero
     /// When opening began, then when it was opened.
     var connectedAt = Instant.zero
+    /// PostgreSQL let it in: it takes a place there until it is gone.
+    var hasPlace = false
     /// Per mille of `lifetime` and `idleTimeout` that are this connection's: 900 to 1100.
     var jitter: Int64 = 1000
     var expiresAt = Instant.endOfTime

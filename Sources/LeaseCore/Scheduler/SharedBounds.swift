@@ -29,7 +29,17 @@ struct BoundSet: OptionSet {
     static let user = BoundSet(rawValue: 4)
     static let broker = BoundSet(rawValue: 8)
 
-    static let shared: BoundSet = [.database, .user, .broker]
+    /// Limits of PostgreSQL's own, see `Fence`.
+    static let serverFence = BoundSet(rawValue: 16)
+    static let databaseFence = BoundSet(rawValue: 32)
+    static let roleFence = BoundSet(rawValue: 64)
+
+    static let fences: BoundSet = [.serverFence, .databaseFence, .roleFence]
+    static let shared: BoundSet = [.database, .user, .broker, .fences]
+    /// Each bound that pools share, by itself.
+    static let eachShared: [BoundSet] = [
+        .database, .user, .broker, .serverFence, .databaseFence, .roleFence,
+    ]
 }
 
 /// The tallies of every bound that several pools are under.
@@ -37,4 +47,5 @@ struct SharedBounds {
     var broker = ConnectionTally()
     var databases = KeyedTallies()
     var users = KeyedTallies()
+    var fences = FenceTable()
 }

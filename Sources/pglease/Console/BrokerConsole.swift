@@ -41,9 +41,13 @@ final class BrokerConsole: Sendable {
         var unknown: Set<Question> = []
     }
 
+    /// Looks for the broker; says where it looked when there is none.
     init(_ options: BrokerAddressOptions, program: String) throws {
-        place = try options.place()
-        user = options.userName
+        let environment = try ProcessEnvironment.read()
+        let search = try options.findBroker(environment)
+        guard let found = search.found else { throw ConsoleReport.refuse(search) }
+        place = found.place
+        user = options.userName(environment)
         self.program = program
         timeout = .seconds(options.timeout)
     }
@@ -107,11 +111,20 @@ final class BrokerConsole: Sendable {
                     ("client_encoding", "UTF8"),
                 ], wakeup: Wakeup(), patience: patience)
         } catch let failure as ConnectionFailure {
+            if failure.raw.contains("no password supplied") { throw passwordNeeded }
             if failure.sqlState == nil { throw .noAnswer(reason(failure)) }
             throw .refused(failure.message, hint: failure.hint)
         } catch {
             throw .noAnswer("no answer in time")
         }
+    }
+
+    private var passwordNeeded: ConsoleFailure {
+        .refused(
+            "it asks user \"\(user)\" for a password",
+            hint:
+                "Set PGPASSWORD, or write \(place.host):\(place.port):pglease:\(user):PASSWORD into the passfile (~/.pgpass, or PGPASSFILE; mode 0600)."
+        )
     }
 
     /// libpq repeats the address, which is said anyway.

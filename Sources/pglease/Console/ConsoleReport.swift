@@ -20,6 +20,20 @@ enum ConsoleReport {
         return ExitCode(failure.status)
     }
 
+    /// There is no broker to ask.
+    static func refuse(_ search: BrokerSearch) -> ExitCode {
+        if let (place, text) = search.refusal {
+            Output.error("pglease: the broker at \(place.address) says no: \(clean(text))")
+            return ExitCode(1)
+        }
+        Output.error("pglease: no broker answers:")
+        for line in search.searched { Output.error("  \(clean(line))") }
+        Output.error(
+            "Is it running there? --host and --port, --config or PGLEASE_CONFIG, PGHOST and PGPORT say where to ask."
+        )
+        return ExitCode(2)
+    }
+
     static func clean(_ text: String) -> String {
         DisplayText.clean(text)
     }

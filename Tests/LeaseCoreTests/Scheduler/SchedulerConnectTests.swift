@@ -1,4 +1,5 @@
 import LeaseCore
+import PostgresWire
 import Testing
 
 /// When connections are opened, and what a failure means.
@@ -114,6 +115,41 @@ struct SchedulerConnectTests {
         }
         #expect(opened(harness.request(4)).count <= 1)
         #expect(harness.scheduler.waitingCount == 1)
+    }
+
+    @Test func whatMayHaveBeenMendedIsTriedAgainByWhoComesLater() {
+        var harness = SchedulerHarness()
+        harness.open { policy in
+            policy.retryMinimum = .seconds(15)
+            policy.retryMaximum = .seconds(60)
+        }
+        var orders = harness.request(1)
+        harness.send(.serverConnectFailed(opened(orders)[0], Failures.password))
+        harness.send(.serverClosed(opened(orders)[0]))
+        harness.advance(.milliseconds(900))
+        #expect(rejected(harness.request(2)).count == 1)
+        harness.advance(.milliseconds(100))
+        orders = harness.request(3)
+        #expect(opened(orders).count == 1)
+        // Those who come meanwhile wait for this attempt.
+        #expect(harness.request(4).isEmpty)
+        let effects = harness.send(.serverConnectFailed(opened(orders)[0], Failures.password))
+        #expect(rejected(effects).count == 2)
+        harness.send(.serverClosed(opened(orders)[0]))
+        harness.advance(.seconds(1))
+        #expect(grantOrder(harness.connect(harness.request(5))) == [5])
+    }
+
+    @Test func aFailureOfTheBrokersOwnMakingIsNotTheProfiles() {
+        var harness = SchedulerHarness()
+        harness.open()
+        let orders = harness.request(1, profile: 5, requires: true)
+        harness.request(2, profile: 6, requires: true)
+        let noTLS = ConnectFailure(
+            kind: .permanent,
+            error: .fatal(SQLState(rawValue: "08001"), "server does not support SSL"))
+        #expect(rejected(harness.send(.serverConnectFailed(opened(orders)[0], noTLS))).count == 2)
+        #expect(harness.pool().phase == .failing)
     }
 
     @Test func aPermanentFailureLeavesWaitersToConnectionsThatWork() {

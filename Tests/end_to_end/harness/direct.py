@@ -5,6 +5,7 @@ import ast
 import json
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -151,16 +152,15 @@ class Peer:
     """Another process that does as it is told: `do` runs Python there, where `address` is the
     broker's, `wire` and `direct` are these modules, and names stay from one call to the next."""
 
-    def __init__(self, address, uid=None):
+    def __init__(self, address, uid=None, number=None):
         here = str(Path(__file__).resolve().parents[1])
+        command = [sys.executable, "-c", SOURCE.format(here=here, uid=uid)]
+        if number:
+            command = [sys.executable, f"{here}/harness/numbered.py", str(number)] + command
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SOURCE.format(here=here, uid=uid)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.pid = number or self.process.pid
         self.do("address = %r" % (address,))
-
-    @property
-    def pid(self):
-        return self.process.pid
 
     def start(self, source):
         self.process.stdin.write(json.dumps(source) + "\n")
@@ -185,13 +185,58 @@ class Peer:
 
     def kill(self):
         """As kill -9 does."""
-        self.process.kill()
+        if self.process.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
         self.process.wait()
+
+    def fork(self, folder):
+        """A child of it, with copies of all that it has."""
+        return Forked(self, f"{folder}/forked")
 
     def close(self):
         self.kill()
         self.process.stdin.close()
         self.process.stdout.close()
+
+
+class Forked(Peer):
+    """The child of a peer, which goes on without it."""
+
+    def __init__(self, parent, path):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            os.chmod(path, 0o777)
+            listener.listen()
+            parent.do(f"direct.fork_to({path!r}, globals())")
+            self.socket, _ = listener.accept()
+        os.unlink(path)
+        self.lines = self.socket.makefile("r")
+
+    def start(self, source):
+        self.socket.sendall((json.dumps(source) + "\n").encode())
+
+    def answer(self):
+        answer = json.loads(self.lines.readline())
+        if "failed" in answer:
+            raise Failed(answer["failed"])
+        return answer["value"]
+
+    def close(self):
+        """It ends when nobody asks it any more."""
+        self.lines.close()
+        self.socket.close()
+
+
+def fork_to(path, scope):
+    if os.fork() != 0:
+        return
+    os.setsid()
+    os.close(0)
+    os.close(1)
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(path)
+        answer_all(one.makefile("r"), one.makefile("w"), scope)
+    os._exit(0)
 
 
 def serve(uid=None):
@@ -200,13 +245,16 @@ def serve(uid=None):
         os.setgroups([])
         os.setgid(uid)
         os.setuid(uid)
-    scope = {"wire": wire, "direct": sys.modules[__name__], "os": os}
-    for line in sys.stdin:
+    answer_all(sys.stdin, sys.stdout, {"wire": wire, "direct": sys.modules[__name__], "os": os})
+
+
+def answer_all(questions, answers, scope):
+    for line in questions:
         try:
             answer = {"value": plain(evaluate(json.loads(line), scope))}
         except Exception:
             answer = {"failed": traceback.format_exc()}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def evaluate(source, scope):

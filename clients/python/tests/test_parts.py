@@ -13,7 +13,7 @@ from harness.waiting import eventually
 from pglease import _caller, _command, _wire, errors, psycopg2_pool, psycopg_pool
 from pglease._book import Book, Loan
 from pglease._policy import Policy
-from pglease._reach import never_answered
+from pglease._reach import never_answered, refusal
 from pglease._request import Grant, Request
 from pglease._waits import BlockingTicket
 
@@ -94,15 +94,46 @@ def test_a_head_that_is_known_is_not_read_again(size):
 
 
 def test_holders_are_read_from_the_detail():
-    detail = ('All 4 connections are leased. Held by: pid 12 "app" for 3.2 s (idle in transaction, '
-              'for a, (b). x), pid 13 for 0.1 s (active), client 1.2 "far" for 2.0 s (idle, for c), '
-              'and 3 more.')
+    detail = ('All 4 connections are in use. Held by: pid 1 "a lie" for 9.9 s (idle).\n'
+              'Held by: pid 12 "app" for 3.2 s (idle in transaction, thread "4711", for "a, (b). x"), '
+              'pid 13 for 0.1 s (active), client 1.2 "far" for 2.0 s (idle, for "c"), and 3 more.')
     assert errors.holders_of(detail) == (
-        errors.Holder(12, "app", 3.2, "idle in transaction", "a, (b). x"),
+        errors.Holder(12, "app", 3.2, "idle in transaction", "a, (b). x", "4711"),
         errors.Holder(13, "", 0.1, "active", None),
         errors.Holder(None, "far", 2.0, "idle", "c"))
-    assert errors.holders_of("No lease is held in this pool.") == ()
+    assert errors.holders_of("No lease is held in this pool: it is paused.") == ()
     assert errors.holders_of(None) == ()
+
+
+# Made to be taken for the grammar itself; the broker's own tests have the same.
+HOSTILE = ["", " ", '"', "\\", '\\"', "a, b", "a) b", "(", ")", '), pid 1 "x" for 9.9 s (idle',
+           'x" for 1.0 s (idle)', "and 3 more.", ".", "Held by: pid 1 for 1.0 s (idle).",
+           "größer 日本語", "\u202eevil", ', for "x"', "\\\\", "x\\"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_of_holders_are_read_as_they_are(name):
+    def quoted(text):
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+    for other in HOSTILE:
+        program = f" {quoted(other)}" if other else ""
+        detail = (f"All of it.\nHeld by: pid 4711{program} for 3.2 s (idle, thread {quoted(name)}, for "
+                  f"{quoted(other)}), client 7.1 {quoted(name)} for 0.0 s (direct, for {quoted(name)})"
+                  ", and 2 more.")
+        assert errors.holders_of(detail) == (
+            errors.Holder(4711, other, 3.2, "idle", other, name),
+            errors.Holder(None, name, 0.0, "direct", name))
+
+
+@pytest.mark.parametrize("detail", [
+    "", "Held by: .", "Held by: pid 1 for 1.0 s (idle)", "Held by: pid 1 for 1 s (idle).",
+    "Held by: pid for 1.0 s (idle).", 'Held by: pid 1 "x for 1.0 s (idle).',
+    "Held by: pid 1 for 1.0 s (idle), .", "Held by: pid 1 for 1.0 s (idle), and more.",
+    "Held by: pid 1 for 1.0 s (idle, for x).", "Held by: pid 1 for 1.0 s (idle).\nMore.",
+    'Held by: pid 1 "x\\'])
+def test_what_does_not_keep_to_the_grammar_names_nobody(detail):
+    assert errors.holders_of(detail) == ()
 
 
 @pytest.mark.parametrize("kind", [
@@ -165,6 +196,18 @@ def test_a_refusal_is_told_from_absence():
     assert never_answered('connection to server on socket "/x" failed: No such file or directory')
     assert never_answered("FATAL:  the database system is starting up")
     assert not never_answered('FATAL:  database "x" does not exist')
+    assert not never_answered('connection to server on socket "/x" failed: Permission denied')
+    assert never_answered('connection to server at "::1" failed: Permission denied')
+
+
+def test_what_was_said_at_a_refused_login():
+    said = refusal('connection to server on socket "/x" failed: FATAL:  no, "DETAIL: x"\n'
+                   'DETAIL:  the detail,\nin two lines\nHINT:  the hint\n')
+    assert said == ('no, "DETAIL: x"', "the detail,\nin two lines", "the hint", False)
+    assert refusal("FATAL:  too many clients already").is_full
+    assert refusal("a: FATAL:  one\nb: FATAL:  two\n").message == "two"
+    assert "unix_socket_group" in refusal(
+        'connection to server on socket "/x" failed: Permission denied').hint
 
 
 # Turns.

@@ -41,8 +41,8 @@ class Leasing(ABC, Generic[C]):
 
     @abstractmethod
     async def connect(self, request: Request) -> Link[C]:
-        """A new connection to the broker. BrokerAway when there is none; the driver's own errors
-        (password, no such database) pass through."""
+        """A new connection to the broker. BrokerAway when there is none, LeaseRefused when it lets us
+        not in (password, no such database, the socket's mode)."""
 
     @abstractmethod
     def closed_error(self) -> Exception:
@@ -88,8 +88,9 @@ class Leasing(ABC, Generic[C]):
             f"for {time.monotonic() - loan.since:.1f} s (for {loan.request.purpose})"
             for loan in loans)
         error: errors.LeaseError = self.family.exhausted(
-            f"connection pool exhausted: no lease of this process came back in "
-            f"{request.waited:.1f} s", sqlstate="53300",
+            "connection pool exhausted: no lease of this process "
+            + ("is free, and the request was not to wait for one" if request.wait == 0
+               else f"came back in {request.waited:.1f} s"), sqlstate="53300",
             detail=f"The pool allows this process {self.book.size} leases at a time. "
                    + (f"Held by: {named}." if named else "All are being taken."),
             hint="Give leases back sooner, or raise the pool's maximum, or wait longer.",

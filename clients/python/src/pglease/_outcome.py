@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Generic, NamedTuple, Optional, TypeVar
 
 from . import errors
+from ._reach import never_answered, refusal
 from ._wire import Fields
 
 E = TypeVar("E", bound=errors.LeaseError, covariant=True)
@@ -76,6 +77,16 @@ class Family(Generic[E]):
             hint = "Is the pool's address that of a pglease broker? PostgreSQL knows no LEASE."
         return kind(fields.message, sqlstate=fields.code, detail=fields.detail, hint=hint,
                     waited=waited, holders=errors.holders_of(fields.detail))
+
+    def unreached(self, text: str, waited: Optional[float] = None) -> E:
+        """The typed error of a connect that failed with this text of libpq's."""
+        if never_answered(text):
+            return self.away(text.strip().partition("\n")[0], waited)
+        said = refusal(text)
+        kind = self.exhausted if said.is_full else self.refused
+        return kind(f"the pglease broker refuses the connection: {said.message}",
+                    sqlstate="53300" if said.is_full else None, detail=said.detail, hint=said.hint,
+                    waited=waited)
 
     def away(self, reason: str, waited: Optional[float] = None) -> E:
         return self.broker_away(

@@ -10,11 +10,10 @@ import psycopg2
 import psycopg2.extensions as ext
 import psycopg2.pool
 
-from ._leasing import Leasing, first_line
+from ._leasing import Leasing
 from ._outcome import Family
 from ._policy import Policy
 from ._psycopg2_link import Psycopg2Link, leasable
-from ._reach import never_answered
 from ._request import Request
 from ._waits import Blocking
 
@@ -50,9 +49,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         try:
             connection = psycopg2.connect(connection_factory=leasable(self._factory), **keywords)
         except psycopg2.OperationalError as error:
-            if never_answered(str(error)):
-                raise self.family.away(first_line(str(error)), request.waited) from error
-            raise
+            raise self.family.unreached(str(error), request.waited) from error
         if not isinstance(connection, ext.connection):
             raise TypeError("connection_factory must make psycopg2 connections")
         return Psycopg2Link(connection, self.waits)

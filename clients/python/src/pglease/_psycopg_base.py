@@ -75,8 +75,7 @@ class PoolBase:
         loan = self._leasing.loan_of(conn)
         return loan.grant if loan else None
 
-    def resize(self, min_size: int, max_size: Optional[int] = None) -> None:
-        """Changes how many leases this process may have at a time."""
+    def _resize(self, min_size: int, max_size: Optional[int]) -> None:
         self._min_size, self._max_size = _checked(min_size, max_size)
         self._leasing.book.resize(self._max_size)
 

@@ -11,12 +11,11 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from .errors import LeaseError
-from ._leasing import Leasing, first_line
+from ._leasing import Leasing
 from ._link import log
 from ._outcome import Family
 from ._policy import Policy
 from ._psycopg_link import AnyConnection, Callback, PsycopgLink, leasable, settled
-from ._reach import never_answered
 from ._request import Request
 from ._waits import Waits
 
@@ -49,9 +48,7 @@ class PsycopgLeasing(Leasing[Any]):
         try:
             connection = await settled(self._connection_class.connect(conninfo, **keywords))
         except psycopg.OperationalError as error:
-            if never_answered(str(error)):
-                raise self.family.away(first_line(str(error)), request.waited) from error
-            raise
+            raise self.family.unreached(str(error), request.waited) from error
         # So that neither `with connection` nor the end of the program treats it as a lone one.
         connection._pool = None
         self.opened += 1

@@ -24,6 +24,7 @@ class Holder(NamedTuple):
     seconds: float
     activity: str
     purpose: Optional[str]
+    thread: Optional[str] = None  # as it was said with the lease
 
 
 class LeaseError(Exception):
@@ -94,21 +95,36 @@ class LeaseRefused(LeaseError):
     """Any other refusal, with the server's or the broker's own code."""
 
 
-# pid 12 "app" for 3.2 s (idle in transaction, for backfill.pendingJobs), client 1.2 for …
-# A purpose may hold anything: it ends where the next holder begins, or the sentence does.
-_WHO = r"(?:pid (\d+)|client [\d.]+)"
+# The grammar is documented in docs/error-details.md.
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _HOLDER = re.compile(
-    _WHO + r' ?(?:"([^"]*)" )?for ([\d.]+) s \((.*?)\)'
-    r"(?=, (?:pid|client) [\d.]+ |, and \d+ more\.?$|\.?$)")
+    rf"(?:pid ([0-9]+)|client [0-9]+(?:\.[0-9]+)?)(?: {_QUOTED})? for ([0-9]+\.[0-9]) s "
+    rf"\(([^,)]*)(?:, thread {_QUOTED})?(?:, for {_QUOTED})?\)")
+_HEADING = "Held by: "
+_MORE = re.compile(r"(?:, and [0-9]+ more)?\.")
 
 
 def holders_of(detail: Optional[str]) -> tuple[Holder, ...]:
-    """The holders that the DETAIL of an exhaustion error names."""
-    found = []
-    for pid, program, seconds, state in _HOLDER.findall(detail or ""):
-        activity, _, purpose = state.partition(", for ")
-        if state.startswith("for "):
-            activity, purpose = "", state[4:]
-        found.append(Holder(int(pid) if pid else None, program, float(seconds), activity,
-                            purpose or None))
-    return tuple(found)
+    """The holders that the DETAIL of an exhaustion error names: in its last line. What does not keep
+    to the grammar names none."""
+    line = (detail or "").rpartition("\n")[2]
+    if not line.startswith(_HEADING):
+        return ()
+    found: list[Holder] = []
+    offset = len(_HEADING)
+    while one := _HOLDER.match(line, offset):
+        pid, program, seconds, activity, thread, purpose = one.groups()
+        found.append(Holder(
+            int(pid) if pid else None, _plain(program) or "", float(seconds), activity,
+            _plain(purpose), _plain(thread)))
+        offset = one.end()
+        if _MORE.fullmatch(line, offset):
+            return tuple(found)
+        if not line.startswith(", ", offset):
+            break
+        offset += 2
+    return ()
+
+
+def _plain(quoted: Optional[str]) -> Optional[str]:
+    return None if quoted is None else re.sub(r"\\(.)", r"\1", quoted)

@@ -167,6 +167,10 @@ class ConnectionPool(PoolBase, Generic[CT]):
         for link in self._leasing.book.take_all_idle():
             run(self._leasing.end(link))
 
+    def resize(self, min_size: int, max_size: Optional[int] = None) -> None:
+        """Changes how many leases this process may have at a time."""
+        self._resize(min_size, max_size)
+
     @staticmethod
     def check_connection(conn: CT) -> None:
         """For `check=`: asks the server a question that costs it next to nothing."""
@@ -286,6 +290,10 @@ class AsyncConnectionPool(PoolBase, Generic[ACT]):
         """Closes the idle connections: the next leases use new ones."""
         for link in self._leasing.book.take_all_idle():
             await self._leasing.end(link)
+
+    async def resize(self, min_size: int, max_size: Optional[int] = None) -> None:
+        """Changes how many leases this process may have at a time."""
+        self._resize(min_size, max_size)
 
     @staticmethod
     async def check_connection(conn: ACT) -> None:
