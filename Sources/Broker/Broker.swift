@@ -154,6 +154,7 @@ package final class Broker {
         startedAt = Instant(nanoseconds: loop.now)
         scheduler = Scheduler(policy: BrokerPolicy(), seed: UInt64.random(in: .min ... .max))
         readBuffer = .allocate(byteCount: Broker.readSize, alignment: 16)
+        statements.memory.limit = settings.maxStatementMemory
         scheduler.handle(
             .policyChanged(Self.brokerPolicy(options.configuration.configuration.settings)),
             now: startedAt, into: &effects)

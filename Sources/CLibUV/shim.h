@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -22,6 +23,12 @@ static inline int pglease_so_peerpidfd(void) {
 #else
     return 77;
 #endif
+}
+
+/* Whether a pidfd lies in a file system of its own (Linux 6.9), where processes have inodes. */
+static inline int pglease_is_pidfs(int descriptor) {
+    struct statfs status;
+    return fstatfs(descriptor, &status) == 0 && status.f_type == 0x50494446;
 }
 
 /* accept4(2) and struct ucred are there only with _GNU_SOURCE, which the module that owns

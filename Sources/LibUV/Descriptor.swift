@@ -93,6 +93,15 @@ package enum Descriptor {
         _ = Glibc.shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
+    /// Whether nothing can be sent to the peer any more (POLLHUP, POLLERR): it has closed its socket, not
+    /// only its writing side. Over TCP that is known after a first attempt.
+    package static func isHungUp(_ descriptor: Int32) -> Bool {
+        var query = pollfd(fd: descriptor, events: 0, revents: 0)
+        // SAFETY: the kernel writes the one `revents`.
+        guard unsafe poll(&query, 1, 0) > 0 else { return false }
+        return query.revents & Int16(POLLHUP | POLLERR) != 0
+    }
+
     package static func isUnixSocket(_ descriptor: Int32) -> Bool {
         var domain: Int32 = 0
         return getOption(descriptor, SOL_SOCKET, SO_DOMAIN, &domain) && domain == AF_UNIX

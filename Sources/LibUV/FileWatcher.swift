@@ -1,6 +1,6 @@
 import CLibUV
 
-/// What a descriptor is ready for (UV_READABLE, UV_WRITABLE, UV_DISCONNECT).
+/// What a descriptor is ready for (UV_READABLE, UV_WRITABLE, UV_DISCONNECT, UV_PRIORITIZED).
 @frozen public struct FileEvents: OptionSet, Sendable {
     public let rawValue: Int32
 
@@ -11,10 +11,14 @@ import CLibUV
     @inlinable public static var readable: FileEvents { FileEvents(rawValue: 1) }
     @inlinable public static var writable: FileEvents { FileEvents(rawValue: 2) }
     @inlinable public static var disconnect: FileEvents { FileEvents(rawValue: 4) }
+    /// Both directions are closed. The kernel reports that whatever is asked for; urgent data, which is what
+    /// is asked for here, does not occur.
+    @inlinable public static var hangUp: FileEvents { FileEvents(rawValue: 8) }
 
     /// There may be something to read: bytes, or the end of them.
     @inlinable public var mayRead: Bool { rawValue & 5 != 0 }
     @inlinable public var mayWrite: Bool { rawValue & 2 != 0 }
+    @inlinable public var isHungUp: Bool { rawValue & 8 != 0 }
 }
 
 /// Who is told that a watched descriptor is ready.

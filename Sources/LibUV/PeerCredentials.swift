@@ -26,19 +26,23 @@ package struct PeerCredentials: Equatable, Sendable {
     private static func process(
         _ credentials: pglease_credentials, connectedTo descriptor: Int32
     ) -> ProcessIdentity? {
-        let processID = credentials.process_id
-        guard processID > 0 else { return nil }
+        guard credentials.process_id > 0 else { return nil }
         var process: Int32 = -1
         let isKnown = Descriptor.getOption(
             descriptor, SOL_SOCKET, pglease_so_peerpidfd(), &process)
         let error = errno
         defer { if isKnown { Descriptor.close(process) } }
-        // Before Linux 6.5, or without a descriptor to spare, the number alone must do: nobody else has it
-        // yet, unless the peer has ended since it connected.
         if !isKnown, error == ESRCH || error == EINVAL { return nil }
-        let startTime = ProcessIdentity.startTime(of: processID)
-        if isKnown, ProcessDescriptor.hasEnded(process) { return nil }
+        let mark: UInt64?
+        if isKnown, ProcessDescriptor.haveInodes {
+            mark = ProcessDescriptor.inode(of: process)
+        } else {
+            // Before Linux 6.5, or without a descriptor to spare, the number alone must do: nobody else has it
+            // yet, unless the peer has ended since it connected.
+            mark = ProcessIdentity.mark(of: credentials.process_id)
+            if isKnown, ProcessDescriptor.hasEnded(process) { return nil }
+        }
         return ProcessIdentity(
-            processID: processID, userID: credentials.user_id, startTime: startTime ?? 0)
+            processID: credentials.process_id, userID: credentials.user_id, mark: mark ?? 0)
     }
 }

@@ -23,9 +23,8 @@ package final class PeerProcess: FileWatcherDelegate {
         guard process.processID > 0, process.isCertain else { throw .impossible }
         let descriptor = pglease_pidfd_open(process.processID)
         guard descriptor >= 0 else { throw errno == ESRCH ? .ended : .impossible }
-        // Read behind it: a process that has the number now, and began before, had it then.
-        let startTime = ProcessIdentity.startTime(of: process.processID)
-        guard startTime == process.startTime, !ProcessDescriptor.hasEnded(descriptor) else {
+        // Looked at behind it: a process that has the number now, and is not new, had it then.
+        guard process.isStillThere, !ProcessDescriptor.hasEnded(descriptor) else {
             Descriptor.close(descriptor)
             throw .ended
         }

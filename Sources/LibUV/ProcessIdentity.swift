@@ -1,29 +1,39 @@
 import CLibUV
 import Glibc
 
-/// One process of this machine, and no other that gets its number later: the number comes again, together
-/// with the time of the start it does not.
+/// One process of this machine, and no other that gets its number later.
 package struct ProcessIdentity: Hashable, Sendable {
     package let processID: Int32
     /// Of its socket: a process that changes it is another one.
     package let userID: UInt32
-    /// In clock ticks since the machine started; 0: it could not be read, and it is not known for sure that two
-    /// are the same.
-    package let startTime: UInt64
+    /// What the number has not got: see `mark(of:)`. 0: it is not known, nor whether two are the same.
+    package let mark: UInt64
 
-    package init(processID: Int32, userID: UInt32, startTime: UInt64) {
+    package init(processID: Int32, userID: UInt32, mark: UInt64) {
         self.processID = processID
         self.userID = userID
-        self.startTime = startTime
+        self.mark = mark
     }
 
-    package var isCertain: Bool { startTime != 0 }
+    package var isCertain: Bool { mark != 0 }
+
+    /// Whether the number is still its own.
+    package var isStillThere: Bool { isCertain && ProcessIdentity.mark(of: processID) == mark }
 }
 
 extension ProcessIdentity {
-    /// When the process of this number started, which need not be the one that is meant. Nil: there is none, or
-    /// /proc hides it. Waits for nothing.
-    package static func startTime(of processID: Int32) -> UInt64? {
+    /// What tells the process that has this number now from others that had it: since Linux 6.9 the inode of
+    /// its pidfd, before that the time of its start. nil: there is none, or it cannot be looked at.
+    package static func mark(of processID: Int32) -> UInt64? {
+        guard ProcessDescriptor.haveInodes else { return startTime(of: processID) }
+        let descriptor = pglease_pidfd_open(processID)
+        guard descriptor >= 0 else { return nil }
+        defer { Descriptor.close(descriptor) }
+        return ProcessDescriptor.inode(of: descriptor)
+    }
+
+    /// In clock ticks since the machine started. Waits for nothing.
+    static func startTime(of processID: Int32) -> UInt64? {
         let descriptor = unsafe open("/proc/\(processID)/stat", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { Descriptor.close(descriptor) }
@@ -52,5 +62,19 @@ enum ProcessDescriptor {
     static func hasEnded(_ descriptor: Int32) -> Bool {
         var one = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
         return unsafe poll(&one, 1, 0) == 1
+    }
+
+    /// Each process has a number of its own for its descriptors, which is not given again.
+    static let haveInodes: Bool = {
+        let descriptor = pglease_pidfd_open(getpid())
+        guard descriptor >= 0 else { return false }
+        defer { Descriptor.close(descriptor) }
+        return pglease_is_pidfs(descriptor) != 0
+    }()
+
+    static func inode(of descriptor: Int32) -> UInt64? {
+        var status = stat()
+        // SAFETY: fstat fills the structure, or leaves it.
+        return unsafe fstat(descriptor, &status) == 0 ? UInt64(status.st_ino) : nil
     }
 }

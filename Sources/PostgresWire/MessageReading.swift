@@ -10,6 +10,14 @@ package func cString(in bytes: UnsafeRawBufferPointer, from offset: Int) -> Rang
     return nil
 }
 
+/// The same; where the bytes may end early, up to their end.
+func cString(
+    in bytes: UnsafeRawBufferPointer, from offset: Int, mayEndEarly: Bool
+) -> Range<Int>? {
+    if let range = cString(in: bytes, from: offset) { return range }
+    return mayEndEarly && offset <= bytes.count ? offset..<bytes.count : nil
+}
+
 /// The text at a range of a message. Bytes that are not UTF-8 (the server's encoding may be
 /// another) are repaired.
 func text(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>) -> String {
@@ -26,17 +34,28 @@ package struct ErrorFields: Equatable, Sendable {
     package var position: Int?
 
     /// Reads the body; nil when it is cut off or has no SQLSTATE.
-    package init?(body: UnsafeRawBufferPointer) {
+    package init?(body: UnsafeRawBufferPointer) { self.init(body, mayEndEarly: false) }
+
+    /// Reads the beginning of a body, as far as it is there; nil when that has no SQLSTATE. PostgreSQL
+    /// sends severity and SQLSTATE in front of everything that can be long.
+    package init?(prefix: UnsafeRawBufferPointer) { self.init(prefix, mayEndEarly: true) }
+
+    private init?(_ body: UnsafeRawBufferPointer, mayEndEarly: Bool) {
         var severity: PgError.Severity?
         var localizedSeverity: PgError.Severity?
         var state: SQLState?
         message = ""
         var offset = 0
         while true {
-            guard offset < body.count else { return nil }
+            guard offset < body.count else {
+                if mayEndEarly { break }
+                return nil
+            }
             let code = body[offset]
             if code == 0 { break }
-            guard let range = cString(in: body, from: offset + 1) else { return nil }
+            guard let range = cString(in: body, from: offset + 1, mayEndEarly: mayEndEarly) else {
+                return nil
+            }
             switch Unicode.Scalar(code) {
             case "S": localizedSeverity = PgError.Severity(rawValue: text(body, range))
             case "V": severity = PgError.Severity(rawValue: text(body, range))
@@ -55,6 +74,21 @@ package struct ErrorFields: Equatable, Sendable {
         sqlState = state
     }
 
+    /// Whether a NoticeResponse says that the server ends this connection: PostgreSQL announces a crash
+    /// of another backend and an immediate shutdown by a warning of class 57P0 and no error.
+    package static func announcesEnd(notice body: UnsafeRawBufferPointer) -> Bool {
+        var offset = 0
+        while offset < body.count, body[offset] != 0,
+            let range = cString(in: body, from: offset + 1)
+        {
+            if body[offset] == UInt8(ascii: "C") {
+                return body[range].starts(with: [0x35, 0x37, 0x50, 0x30])
+            }
+            offset = range.upperBound + 1
+        }
+        return false
+    }
+
     package var pgError: PgError {
         PgError(
             severity: severity, sqlState: sqlState, message: message, detail: detail, hint: hint,
@@ -68,9 +102,15 @@ package struct ParameterStatusBody: Equatable, Sendable {
     package var value: String
 
     /// Reads the body; nil when it is cut off.
-    package init?(body: UnsafeRawBufferPointer) {
+    package init?(body: UnsafeRawBufferPointer) { self.init(body, mayEndEarly: false) }
+
+    /// Reads the beginning of a body: the value as far as it is there; nil when the name is cut off.
+    package init?(prefix: UnsafeRawBufferPointer) { self.init(prefix, mayEndEarly: true) }
+
+    private init?(_ body: UnsafeRawBufferPointer, mayEndEarly: Bool) {
         guard let nameRange = cString(in: body, from: 0),
-            let valueRange = cString(in: body, from: nameRange.upperBound + 1)
+            let valueRange = cString(
+                in: body, from: nameRange.upperBound + 1, mayEndEarly: mayEndEarly)
         else { return nil }
         name = text(body, nameRange)
         value = text(body, valueRange)

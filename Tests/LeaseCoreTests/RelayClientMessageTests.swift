@@ -171,13 +171,14 @@ import Testing
             var relay = RelayFixture(.transaction, maxMessageSize: 1 << 30)
             var bytes = [kind.rawValue]
             bytes.appendInteger(UInt32(1 << 29))
-            bytes += Array(repeating: 65, count: 200_000)
+            bytes += Array(repeating: 65, count: 1_100_000)
             #expect(relay.send(bytes).isMalformed, "\(kind)")
         }
     }
 
     @Test func aNamedStatementThatIsTooLongIsRefused() {
         var relay = RelayFixture()
+        relay.statements.memory.limit = 1 << 24
         var bytes = [FrontendKind.parse.rawValue]
         bytes.appendInteger(UInt32(1 << 25))
         bytes += Array("s1\0".utf8)

@@ -355,7 +355,9 @@ package struct RelayBackend {
         case let start where start.hasPrefix("rows"):
             return rows(Int(words[1])!, last, limit: limit, sent: sent)
         case let start where start.hasPrefix("fail"):
-            throw Failure(state: .internalError, message: "failed \(last)")
+            // One that does not fit into what is read of an error.
+            let rest = words[1] == "long" ? String(repeating: " so long", count: 2_200) : ""
+            throw Failure(state: .internalError, message: "failed \(last)\(rest)")
         case let start where start.hasPrefix("insert"):
             inserts.append(last)
             output.appendCommandComplete("INSERT 0 1")

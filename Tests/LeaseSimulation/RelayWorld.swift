@@ -40,6 +40,8 @@ struct RelayWorld {
         var restored = "0"
         /// Half a message is left on it, in either direction: nobody can say what comes of that.
         var isTorn = false
+        /// It said what nobody asked for.
+        var isLying = false
         /// Errors that its client has not read, and a cancel under way: with three it may be given up.
         var errorsLeft = 0
         var isFree: Bool { !isLeased && !isResetting }
@@ -73,6 +75,9 @@ struct RelayWorld {
         var received: [UInt8] = []
         var sawFault = false
         var everSawFault = false
+        /// Its last bytes end with Terminate, and the relay has read that.
+        var isLeaving = false
+        var hasSaidGoodbye = false
         var groups = 0
     }
 
@@ -160,11 +165,12 @@ struct RelayWorld {
         case 50..<80: grant()
         case 80..<110: if let server { deliver(to: server) }
         case 110..<150: if let server { work(server) }
-        case 150..<197: if let server { answer(from: server) }
+        case 150..<196: if let server { answer(from: server) }
         case 197 where hasFaults && !winding:
             kill(servers.indices.randomElement(using: &random)!)
         case 198 where hasFaults && !winding: abandon(client)
         case 199: giveUpTorn()
+        case 196 where hasFaults && !winding: if let server { lie(from: server) }
         default: break
         }
         if let violation { throw Violation(description: violation) }

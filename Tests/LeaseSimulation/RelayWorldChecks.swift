@@ -27,7 +27,7 @@ extension RelayWorld {
         for (index, client) in clients.enumerated() {
             let mine = committed.filter { $0.hasPrefix("c\(index).") }
             let direct = client.program.committed
-            if !hasFaults, mine != direct, !client.isGone {
+            if !hasFaults, mine != direct, !client.isGone || client.hasSaidGoodbye {
                 throw Violation(
                     description: "client \(index) committed \(mine.sorted()), directly it would"
                         + " be \(direct.sorted())")

@@ -4,7 +4,7 @@ import PostgresWire
 /// What clients do, and what they make of their answers.
 extension RelayWorld {
     mutating func act(_ index: Int, winding: Bool) {
-        guard !clients[index].isGone else { return }
+        guard !clients[index].isGone, !clients[index].hasSaidGoodbye else { return }
         if clients[index].group == nil {
             if !winding, actDirectly(index) { return }
             // Who was told in an answer that it has lost its lease need not be in one.
@@ -25,6 +25,7 @@ extension RelayWorld {
             clients[index].part = 0
             clients[index].sent = []
             clients[index].unsent = group.parts[0].bytes
+            if !winding { mayLeave(index) }
             note("client \(index): \(group.parts.map { RelayTranscript.ofClient($0.bytes) })")
         }
         nextPart(index)
@@ -35,6 +36,7 @@ extension RelayWorld {
         clients[index].sent += unsent.prefix(count)
         receive(Array(unsent.prefix(count)), from: index)
         settle(index)
+        endIfDone(index)
     }
 
     private mutating func nextPart(_ index: Int) {
@@ -48,6 +50,7 @@ extension RelayWorld {
         else { return }
         clients[index].part += 1
         clients[index].unsent = group.parts[clients[index].part].bytes
+        mayLeave(index)
     }
 
     /// What the client has received, without what may come at any time.

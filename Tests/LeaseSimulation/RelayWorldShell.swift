@@ -11,6 +11,11 @@ extension RelayWorld {
     }
 
     mutating func resume(_ index: Int) {
+        resumeOnly(index)
+        endIfDone(index)
+    }
+
+    private mutating func resumeOnly(_ index: Int) {
         while !clients[index].isGone, clients[index].call == nil,
             !clients[index].pending.isEmpty
         {
@@ -50,7 +55,10 @@ extension RelayWorld {
         toClient.reset()
         clients[index].pending.removeFirst(step.consumed)
         switch step.verdict {
-        case .more, .terminate: break
+        case .more: break
+        case .terminate:
+            clients[index].hasSaidGoodbye = true
+            clients[index].pending = []
         case .needsLease: clients[index].isWaiting = true
         case .awaitsQuiet: clients[index].awaitsQuiet = true
         case .lease(let command, let form): carryOut(command, form, for: index)
@@ -274,6 +282,7 @@ extension RelayWorld {
             answerLease(of: index)
             resumeIfAwaited(index)
             settle(index)
+            endIfDone(index)
         }
     }
 
@@ -289,9 +298,13 @@ extension RelayWorld {
 
     private mutating func note(_ step: ServerStep, _ server: Int) {
         if let broken = step.broken {
-            if !servers[server].stream.isSuspect {
+            if !servers[server].stream.isSuspect, !servers[server].isLying {
                 violation = "server \(server) broke the protocol: \(broken)"
             }
+            serverEnded(server)
+            return
+        }
+        if servers[server].stream.isEnding, servers[server].stream.passing.bytesLeft == 0 {
             serverEnded(server)
             return
         }
@@ -305,6 +318,11 @@ extension RelayWorld {
         follow(step, server)
         guard let answer = step.brokerAnswer else {
             if servers[server].isLeased { endLeaseIfOver(server) }
+            return
+        }
+        let stream = servers[server].stream
+        if answer.query != .profile, !stream.isQuiet || stream.isMidMessage {
+            serverEnded(server)
             return
         }
         switch answer.query {
@@ -378,6 +396,7 @@ extension RelayWorld {
         clients[index].received += bytes
         resume(index)
         settle(index)
+        endIfDone(index)
     }
 
     /// The connection is closed, and another one takes its slot.

@@ -172,26 +172,25 @@ struct FileWatcherTests {
             posix_spawn_file_actions_destroy(&actions)
             try #require(spawned == 0)
             var exits = 0
-            let startTime = try #require(ProcessIdentity.startTime(of: child))
-            func watch(startTime: UInt64) throws(PeerProcessError) -> PeerProcess {
+            let mark = try #require(ProcessIdentity.mark(of: child))
+            func watch(mark: UInt64) throws(PeerProcessError) -> PeerProcess {
                 try PeerProcess(
-                    loop: loop,
-                    ProcessIdentity(processID: child, userID: getuid(), startTime: startTime)
+                    loop: loop, ProcessIdentity(processID: child, userID: getuid(), mark: mark)
                 ) { exits += 1 }
             }
-            let process = try watch(startTime: startTime)
+            let process = try watch(mark: mark)
             // Another process with the same number, and one that nobody knows.
-            #expect(throws: PeerProcessError.ended) { try watch(startTime: startTime + 1) }
-            #expect(throws: PeerProcessError.impossible) { try watch(startTime: 0) }
+            #expect(throws: PeerProcessError.ended) { try watch(mark: mark + 1) }
+            #expect(throws: PeerProcessError.impossible) { try watch(mark: 0) }
             loop.runNoWait()
             #expect(exits == 0)
             kill(child, SIGKILL)
             loop.run()
             #expect(exits == 1)
-            #expect(throws: PeerProcessError.ended) { try watch(startTime: startTime) }
+            #expect(throws: PeerProcessError.ended) { try watch(mark: mark) }
             #expect(waitpid(child, nil, 0) == child)
-            #expect(throws: PeerProcessError.ended) { try watch(startTime: startTime) }
-            #expect(ProcessIdentity.startTime(of: child) == nil)
+            #expect(throws: PeerProcessError.ended) { try watch(mark: mark) }
+            #expect(ProcessIdentity.mark(of: child) == nil)
             process.close()
         }
     }

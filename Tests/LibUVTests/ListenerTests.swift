@@ -83,11 +83,10 @@ struct ListenerTests {
             #expect(credentials?.processID == getpid())
             #expect(credentials?.userID == getuid())
             #expect(credentials?.groupID == getgid())
-            let startTime = try #require(ProcessIdentity.startTime(of: getpid()))
+            let mark = try #require(ProcessIdentity.mark(of: getpid()))
             #expect(
                 credentials?.process
-                    == ProcessIdentity(
-                        processID: getpid(), userID: getuid(), startTime: startTime))
+                    == ProcessIdentity(processID: getpid(), userID: getuid(), mark: mark))
             #expect(Descriptor.isUnixSocket(host.accepted[0]))
             #expect(read(from: host.accepted[0]).0 == .wouldBlock)
             #expect(fcntl(host.accepted[0], F_GETFD) == FD_CLOEXEC)

@@ -26,16 +26,29 @@ struct ProcessIdentityTests {
 
     @Test("The same number at another time, or of another user, is another process")
     func equality() {
-        let one = ProcessIdentity(processID: 17, userID: 1, startTime: 4711)
-        #expect(one == ProcessIdentity(processID: 17, userID: 1, startTime: 4711))
-        #expect(one != ProcessIdentity(processID: 17, userID: 1, startTime: 4712))
-        #expect(one != ProcessIdentity(processID: 17, userID: 2, startTime: 4711))
-        #expect(one.isCertain && !ProcessIdentity(processID: 17, userID: 1, startTime: 0).isCertain)
+        let one = ProcessIdentity(processID: 17, userID: 1, mark: 4711)
+        #expect(one == ProcessIdentity(processID: 17, userID: 1, mark: 4711))
+        #expect(one != ProcessIdentity(processID: 17, userID: 1, mark: 4712))
+        #expect(one != ProcessIdentity(processID: 17, userID: 2, mark: 4711))
+        #expect(one.isCertain && !ProcessIdentity(processID: 17, userID: 1, mark: 0).isCertain)
     }
 
-    @Test("There is no process of a number that was never given out")
-    func nobody() {
+    @Test("A process keeps its mark, and no other has it")
+    func marks() throws {
+        let own = try #require(ProcessIdentity.mark(of: getpid()))
+        #expect(ProcessIdentity.mark(of: getpid()) == own)
+        #expect(ProcessIdentity.mark(of: getppid()) != own)
+        #expect(ProcessIdentity.mark(of: 0x3FFF_FFFF) == nil)
+        #expect(ProcessIdentity(processID: getpid(), userID: getuid(), mark: own).isStillThere)
+        #expect(!ProcessIdentity(processID: getpid(), userID: getuid(), mark: own + 1).isStillThere)
+        #expect(!ProcessIdentity(processID: getpid(), userID: getuid(), mark: 0).isStillThere)
+    }
+
+    @Test("The time of the start, for kernels before 6.9")
+    func startTimes() throws {
+        let own = try #require(ProcessIdentity.startTime(of: getpid()))
+        #expect(ProcessIdentity.startTime(of: getpid()) == own)
+        #expect(try #require(ProcessIdentity.startTime(of: getppid())) <= own)
         #expect(ProcessIdentity.startTime(of: 0x3FFF_FFFF) == nil)
-        #expect(ProcessIdentity.startTime(of: getpid()) == ProcessIdentity.startTime(of: getpid()))
     }
 }

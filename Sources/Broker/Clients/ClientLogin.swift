@@ -343,7 +343,7 @@ extension Broker {
             logger.info("client logged in", metadata: describe(client))
         }
         bytes.withUnsafeBytes { send($0, to: client) }
-        if !client.pending.isEmpty { queueToResume(client) }
+        if !client.pending.isEmpty || client.goodbye != nil { queueToResume(client) }
     }
 
     func registerCancelKey(_ client: ClientSession) {

@@ -9,6 +9,11 @@ extension Broker {
     // MARK: From the client
 
     func receive(from client: ClientSession) {
+        if client.goodbye != nil {
+            // Nothing more is read: the socket hung up, or did not take an answer.
+            close(client, because: "client closed the connection")
+            return
+        }
         // A server that does not take what it is sent stops the source; so does a client that has
         // sent enough to wait with.
         if mustPause(client) {
@@ -30,7 +35,7 @@ extension Broker {
         case .wouldBlock:
             return
         case .closed:
-            close(client, because: "client closed the connection")
+            inputEnded(client)
         case .failed(let code):
             close(client, because: "reading from the client failed (errno \(code))")
         }
@@ -59,6 +64,11 @@ extension Broker {
     func watchForMessages(_ client: ClientSession) {
         guard let watcher = client.watcher, client.phase != .closed else { return }
         var events: FileEvents = mustPause(client) ? .disconnect : .readable
+        switch client.goodbye {
+        case .said: events = []
+        case .halfClosed: events = .hangUp
+        case nil: break
+        }
         if !client.outbound.isEmpty { events.insert(.writable) }
         watcher.watch(events)
     }
@@ -88,6 +98,7 @@ extension Broker {
         }
         // It may have been paused while it waited.
         watchForMessages(client)
+        endIfDone(client)
     }
 
     func queueToResume(_ client: ClientSession) {
@@ -177,7 +188,7 @@ extension Broker {
                 client.awaitsQuiet = true
                 return offset
             case .terminate:
-                close(client, because: "client said goodbye")
+                saidGoodbye(client)
                 return bytes.count
             case .malformed(let error):
                 counters.protocolErrors += 1
@@ -369,13 +380,7 @@ extension Broker {
         withdraw(client)
         abandonLease(of: client)
         bytes.withUnsafeBytes { send($0, to: client) }
-        if client.outbound.isEmpty {
-            close(client, because: error.message)
-        } else {
-            client.phase = .closing
-            client.pending = []
-            watchForMessages(client)
-        }
+        end(client, because: error.message)
     }
 
     func close(_ client: ClientSession, because reason: String) {

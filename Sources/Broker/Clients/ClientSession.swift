@@ -37,6 +37,9 @@ final class ClientSession: FileWatcherDelegate {
     /// The client has not taken `outbound` since then.
     var stalledSince: Instant?
 
+    /// It has sent its last; see `Goodbye`.
+    var goodbye: Goodbye?
+
     var login: ClientLogin?
     var console: ConsoleSession?
     var pool: Pool?
@@ -145,7 +148,7 @@ final class ClientSession: FileWatcherDelegate {
 
     func fileReady(_ events: FileEvents, error: UVError?) {
         if events.mayWrite { broker.flush(self) }
-        if phase != .closed, events.mayRead { broker.receive(from: self) }
+        if phase != .closed, events.mayRead || events.isHungUp { broker.receive(from: self) }
         // An error ends the watch (a reset, with its last words still unread): go on to the end.
         if error != nil, phase != .closed { watcher?.watch(.readable) }
     }

@@ -18,6 +18,13 @@ package enum AuthType: String, SettingChoice {
     case md5
 }
 
+/// `client_gone`: what becomes of what a client sent before it left.
+package enum ClientGone: String, SettingChoice {
+    /// It is run if the client said goodbye, or closed its writing side only.
+    case finish
+    case cancel
+}
+
 /// `direct_lease`: who may be handed the server connection itself.
 package enum DirectLease: String, SettingChoice {
     case off

@@ -128,6 +128,11 @@ extension Settings {
             "A client that reads nothing for so long while an answer waits for it is closed. 0 is "
                 + "off."),
         SettingDescription(
+            "client_gone", \.clientGone, .choice,
+            "What a client that says goodbye (Terminate, or its writing side closed) sent before: "
+                + "finish runs it, as PostgreSQL does; cancel ends it at once, as it always does for "
+                + "a client that is gone without a goodbye."),
+        SettingDescription(
             "direct_lease", \.directLease, .choice,
             DirectLease.rule),
     ]

@@ -107,6 +107,10 @@ extension Settings {
         SettingDescription(
             "max_packet_size", \.maxPacketSize, .integer(1024...2_147_483_647),
             "Longest message in bytes; a longer one ends that session."),
+        SettingDescription(
+            "max_statement_memory", \.maxStatementMemory, .integer(0...1_099_511_627_776),
+            "Bytes of prepared statements kept for all clients together, so that each is known on "
+                + "every server connection. One of up to 64 KB is always kept."),
     ]
 
     static let logSettings: [SettingDescription] = [

@@ -52,6 +52,7 @@ package struct Settings: Equatable, Sendable {
     package var clientLoginTimeout: Duration? = .seconds(10)
     package var clientIdleTimeout: Duration?
     package var clientWriteTimeout: Duration? = .seconds(300)
+    package var clientGone = ClientGone.finish
     package var directLease = DirectLease.sameUID
 
     // Connections to the server.
@@ -100,6 +101,7 @@ package struct Settings: Equatable, Sendable {
     package var trackExtraParameters: [String] = ["IntervalStyle"]
     package var applicationNameAddHost = false
     package var maxPacketSize = 2_147_483_647
+    package var maxStatementMemory = 268_435_456
 
     // Log.
 

@@ -69,7 +69,7 @@ extension Broker {
             leaseAnswer(server, call, kind: "relay").withUnsafeBytes { send($0, to: client) }
         }
         counters.explicitLeases += 1
-        if !client.pending.isEmpty { queueToResume(client) }
+        if !client.pending.isEmpty || client.goodbye != nil { queueToResume(client) }
     }
 
     func leaseAnswer(_ server: ServerConnection, _ call: LeaseCall, kind: String) -> [UInt8] {
@@ -94,7 +94,7 @@ extension Broker {
         guard let call = client.call else { return }
         client.call = nil
         answer(error, call.form, to: client)
-        if !client.pending.isEmpty { queueToResume(client) }
+        if !client.pending.isEmpty || client.goodbye != nil { queueToResume(client) }
     }
 
     /// Answers a lease command with an error.

@@ -13,9 +13,7 @@ struct ProcessFacts: Equatable, Sendable {
     static func read(_ process: ProcessIdentity) -> ProcessFacts? {
         let facts = read(process.processID)
         // Another one may have the number by now.
-        guard process.isCertain else { return facts }
-        let startTime = ProcessIdentity.startTime(of: process.processID)
-        return startTime == process.startTime ? facts : nil
+        return process.isStillThere || !process.isCertain ? facts : nil
     }
 
     static func read(_ processID: Int32) -> ProcessFacts? {

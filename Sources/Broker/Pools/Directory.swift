@@ -140,6 +140,7 @@ extension Broker {
     /// Brings all pools to what the configuration says now.
     func reconfigurePools() {
         post(.policyChanged(Self.brokerPolicy(settings)))
+        statements.memory.limit = settings.maxStatementMemory
         for (key, pool) in pools {
             guard let entry = configuration.database(named: key.database),
                 entry.forcedUser == nil || entry.forcedUser == key.user

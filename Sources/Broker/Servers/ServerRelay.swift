@@ -75,6 +75,7 @@ extension Broker {
             }
             toClient.reset()
             note(step, server, client)
+            endIfDone(client)
         } else if server.returning != nil {
             regain(server, bytes)
         } else if server.isUnknown {
@@ -90,11 +91,25 @@ extension Broker {
             keepRest(of: bytes, from: step.consumed, server)
             if server.isLeased { server.orphan = stream }
             if isIdle {
-                server.fatal = step.fatal ?? server.fatal
-                serverEnded(server, "the server spoke while nothing was asked")
-                return
+                heardWhileIdle(step, server)
+            } else {
+                note(step, server, nil)
             }
-            note(step, server, nil)
+        }
+    }
+
+    /// A notice and a parameter's new value may come at any time (a reload of PostgreSQL's configuration):
+    /// whole, they change nothing for the next lease. Whatever else an idle connection says ends it.
+    private func heardWhileIdle(_ step: ServerStep, _ server: ServerConnection) {
+        server.fatal = step.fatal ?? server.fatal
+        guard step.broken == nil, step.fatal == nil, !step.hasNotified, server.stream.isQuiet,
+            !server.stream.isMidMessage
+        else {
+            serverEnded(server, step.broken ?? "the server spoke while nothing was asked")
+            return
+        }
+        if !step.changedParameters.isEmpty {
+            server.parameters = server.parameters.changing(step.changedParameters)
         }
     }
 
@@ -110,7 +125,12 @@ extension Broker {
         _ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession?
     ) {
         let hasNews = step.hasNews
-        if hasNews, let fatal = step.fatal { server.fatal = fatal }
+        if hasNews, let fatal = step.fatal {
+            server.fatal = fatal
+        } else if step.queries > 0, server.fatal != nil, !server.stream.isEnding {
+            // It has gone on since.
+            server.fatal = nil
+        }
         if hasNews, let broken = step.broken {
             logger.warning(
                 "server broke the protocol",
@@ -118,8 +138,15 @@ extension Broker {
             serverEnded(server, broken)
             return
         }
+        if server.stream.isEnding, server.stream.passing.bytesLeft == 0 {
+            serverEnded(server, "the server ended the connection")
+            return
+        }
         if hasNews, !step.brokerParameters.isEmpty {
             server.parameters = server.parameters.changing(step.brokerParameters)
+        }
+        if hasNews, client == nil, !step.changedParameters.isEmpty {
+            server.parameters = server.parameters.changing(step.changedParameters)
         }
         if step.queries > 0 {
             count(step, server)
@@ -168,6 +195,12 @@ extension Broker {
             }
         }
         if hasNews, let answer = step.brokerAnswer, answer.query != .profile {
+            // Behind what is put back in a lease its client goes on.
+            let isAlone = server.stream.isQuiet && !server.stream.isMidMessage
+            guard isAlone || answer.query == .restore else {
+                serverEnded(server, "the server said more than it was asked")
+                return
+            }
             brokerAnswered(server, answer)
             return
         }
@@ -368,6 +401,8 @@ extension Broker {
                 fatal.severity = .fatal
                 if outcome == .ends {
                     close(client, because: "its server was lost in the middle of a message")
+                } else if server.stream.hasToldItsEnd {
+                    end(client, because: server.fatal?.message ?? reason)
                 } else {
                     refuse(client, fatal)
                 }
@@ -380,11 +415,15 @@ extension Broker {
     }
 
     private func lostError(_ server: ServerConnection, _ reason: String) -> PgError {
-        .error(
+        let state = server.fatal.map { " with SQLSTATE \($0.sqlState.rawValue)" } ?? ""
+        let isSession = server.pool.mode.pooling == .session
+        return .error(
             .connectionFailure, "server connection lost: \(server.fatal?.message ?? reason)",
             detail:
                 "Server process \(server.backendProcessID) of database \"\(server.pool.database)\""
-                + " ended while this client held it; its transaction was rolled back unless a COMMIT was under way.",
-            hint: "The session goes on: run the transaction again.")
+                + " ended\(state) while this client held it; its transaction was rolled back unless a COMMIT was under way.",
+            hint: isSession
+                ? "The session has ended with its server connection: connect again."
+                : "The session goes on: run the transaction again.")
     }
 }

@@ -25,7 +25,7 @@ package enum BrokerPing {
         }
     }
 
-    static func append(_ answer: Answer, to bytes: inout [UInt8]) {
+    package static func append(_ answer: Answer, to bytes: inout [UInt8]) {
         bytes.appendAuthenticationOk()
         bytes.appendParameterStatus(name: versionName, value: answer.version)
         bytes.appendParameterStatus(

@@ -52,7 +52,7 @@ extension ClientTurn {
                 }
                 if let refusal {
                     refuse(message, with: refusal, &client, &toClient)
-                } else if isAwaitedWhole(message) {
+                } else if isAwaitedWhole(message, statements) {
                     return step(.more)
                 } else {
                     return step(.needsLease)
@@ -76,16 +76,16 @@ extension ClientTurn {
 
     /// With a lease this message would only be waited for: a slow sender must not hold a server
     /// meanwhile, nor queue for one with every piece.
-    private func isAwaitedWhole(_ message: Message) -> Bool {
+    private func isAwaitedWhole(
+        _ message: Message, _ statements: borrowing StatementTable
+    ) -> Bool {
         guard !message.isWhole, mode.pooling != .session else { return false }
         switch message.kind {
         case .query: return message.header.bodyLength <= Self.scanLimit
         case .parse:
             guard message.available > 0 else { return true }
-            let isNamed = body(message)[0] != 0
-            // An unnamed statement that is too long to be kept passes as it comes.
-            let limit = isNamed && mode.tracksStatements ? Self.statementLimit : Self.unnamedLimit
-            return message.header.bodyLength <= limit
+            // One that is too long to be kept passes as it comes, if it passes at all.
+            return statements.memory.mayKeep(message.header.bodyLength)
         case .describe, .close: return true
         default: return false
         }

@@ -12,8 +12,10 @@ package struct ClientStream {
     /// Named statements of the extended protocol, in pools where they follow the client.
     package var statements = ByteTable<StatementID>()
     /// Body of the last unnamed Parse (text, NUL, types): the statement lives until the next one,
-    /// also when the server changes. Empty: none.
-    package var unnamed: [UInt8] = []
+    /// also when the server changes. Empty: none. `StatementMemory` counts it.
+    package private(set) var unnamed: [UInt8] = []
+    /// Length of an unnamed statement that was too long to be kept: it is lost with its lease.
+    package internal(set) var unnamedNotKept = 0
     /// Lease commands that the client prepared by the extended protocol.
     var leases: LeaseStatements?
 
@@ -29,8 +31,8 @@ package struct ClientStream {
     }
 
     /// A simple query destroys the unnamed statement.
-    mutating func endUnnamed() {
-        if !unnamed.isEmpty { unnamed = [] }
+    mutating func endUnnamed(in table: inout StatementTable) {
+        forgetUnnamed(in: &table)
         if leases != nil { leases?.statements[[]] = nil }
     }
 
@@ -49,8 +51,33 @@ package struct ClientStream {
     package mutating func releaseAll(in table: inout StatementTable) {
         statements.forEachValue { table.release($0) }
         statements.removeAll()
+        forgetUnnamed(in: &table)
+    }
+
+    /// Keeps the unnamed statement with this body, in place of the one before.
+    mutating func keepUnnamed(
+        _ body: UnsafeRawBufferPointer, in table: inout StatementTable
+    ) {
+        unnamedNotKept = 0
+        table.memory.release(unnamed.count)
+        table.memory.take(body.count)
+        // A short one must not hold the place of a long one.
+        if unnamed.capacity > max(Self.unnamedCapacity, 2 * body.count) {
+            unnamed = Array(body)
+        } else {
+            unnamed.removeAll(keepingCapacity: true)
+            unnamed.append(contentsOf: body)
+        }
+    }
+
+    mutating func forgetUnnamed(in table: inout StatementTable) {
+        unnamedNotKept = 0
+        guard !unnamed.isEmpty else { return }
+        table.memory.release(unnamed.count)
         unnamed = []
     }
+
+    private static let unnamedCapacity = 1024
 
     /// All names are gone, as after DEALLOCATE ALL and DISCARD ALL.
     mutating func forgetStatements(in table: inout StatementTable) {

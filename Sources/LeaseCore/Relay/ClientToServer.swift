@@ -33,12 +33,10 @@ package struct ClientTurn {
 
     /// Texts over this are not scanned: they count as leaving something behind.
     static let scanLimit = 16_384
-    /// An unnamed statement over this is not kept beyond its lease.
-    static let unnamedLimit = 65_536
-    /// The names of a message must end by then.
-    static let nameLimit = 16_384
-    /// A named statement over this is refused.
-    static let statementLimit = 1 << 24
+    /// The same for the text of a Parse, which is looked at once for all its executions.
+    static let parseScanLimit = 1 << 20
+    /// The names of a message must end by then. PostgreSQL looks at the first 63 bytes of one.
+    static let nameLimit = 1 << 20
 
     package init(_ input: UnsafeRawBufferPointer, mode: RelayMode) {
         self.input = input
@@ -229,7 +227,7 @@ package struct ClientTurn {
     ) -> Bool {
         let isScanned = mode.pooling != .session && message.header.bodyLength <= Self.scanLimit
         if isScanned, !message.isWhole { return false }
-        client.endUnnamed()
+        client.endUnnamed(in: &statements)
         server.hasUnnamed = false
         var entry = Outstanding(.query, .client)
         var resets: [SettingsReset?]?

@@ -49,7 +49,7 @@ extension ClientTurn {
             return mustEnd(message) ? .refused(Self.malformed("Parse")) : .incomplete
         }
         if name.isEmpty {
-            if !message.isWhole, message.header.bodyLength <= Self.unnamedLimit {
+            if !message.isWhole, statements.memory.mayKeep(message.header.bodyLength) {
                 return .incomplete
             }
             parseUnnamed(message, &client, &server, &statements, &toServer)
@@ -61,8 +61,8 @@ extension ClientTurn {
             pass(message, &client, &toServer)
             return .done
         }
-        guard message.header.bodyLength <= Self.statementLimit else {
-            return .refused(Self.statementTooLong(message.header.bodyLength))
+        guard statements.memory.mayKeep(message.header.bodyLength) else {
+            return .refused(Self.statementTooLong(message.header.bodyLength, statements.memory))
         }
         guard message.isWhole else { return .incomplete }
         let key = UnsafeRawBufferPointer(rebasing: body[name])
@@ -94,8 +94,9 @@ extension ClientTurn {
     ) {
         server.hasUnnamed = true
         server.unnamedIsLocalSet = false
-        client.unnamed.removeAll(keepingCapacity: true)
-        guard message.isWhole, message.header.bodyLength <= Self.unnamedLimit else {
+        guard message.isWhole, statements.memory.mayKeep(message.header.bodyLength) else {
+            client.forgetUnnamed(in: &statements)
+            client.unnamedNotKept = message.header.bodyLength
             server.taint.insert(.other)
             server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
@@ -103,9 +104,13 @@ extension ClientTurn {
         }
         let definition = UnsafeRawBufferPointer(rebasing: body(message)[1...])
         let text = statementText(definition)
-        client.unnamed.append(contentsOf: definition)
-        server.taint.formUnion(SessionTaint.inText(text))
-        server.unnamedIsLocalSet = SessionTaint.isTransactionLocalSet(text)
+        client.keepUnnamed(definition, in: &statements)
+        if text.count <= Self.parseScanLimit {
+            server.taint.formUnion(SessionTaint.inText(text))
+            server.unnamedIsLocalSet = SessionTaint.isTransactionLocalSet(text)
+        } else {
+            server.taint.insert(.other)
+        }
         if mode.tracksStatements, let (name, id) = client.deallocated(by: text) {
             deallocate(name, id, &client, &server, &statements, &toServer)
             offset = message.bodyStart + message.available
@@ -228,7 +233,7 @@ extension ClientTurn {
         case .statement(let name):
             let key = UnsafeRawBufferPointer(rebasing: body(message)[name])
             if name.isEmpty {
-                client.unnamed = []
+                client.forgetUnnamed(in: &statements)
                 server.hasUnnamed = false
             } else if mode.tracksStatements, let id = client.statements.remove(key) {
                 // The server keeps it, for this client's next Parse of the same text and for others.
@@ -347,6 +352,10 @@ extension ClientTurn {
         let body = client.unnamed
         body.withUnsafeBytes {
             let text = statementText($0)
+            guard text.count <= Self.parseScanLimit else {
+                server.taint.insert(.other)
+                return
+            }
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedIsLocalSet = SessionTaint.isTransactionLocalSet(text)
         }
@@ -378,12 +387,12 @@ extension ClientTurn {
         offset = message.bodyStart + message.available
     }
 
-    private static func statementTooLong(_ length: Int) -> PgError {
+    private static func statementTooLong(_ length: Int, _ memory: StatementMemory) -> PgError {
         PgError(
             severity: .fatal, sqlState: .programLimitExceeded,
             message: "prepared statement of \(length) bytes is too long",
             detail:
-                "Named statements are kept, for every server; the limit is \(statementLimit) bytes.",
-            hint: "Use an unnamed statement or a simple query for a text of this size.")
+                "Named statements are kept, for every server: \(memory.used) bytes are, of \(memory.limit).",
+            hint: "Raise max_statement_memory, or use a simple query for a text of this size.")
     }
 }

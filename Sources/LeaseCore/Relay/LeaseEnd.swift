@@ -17,8 +17,8 @@ extension ServerStream {
 
     /// The same, of the client's message that is on its way.
     package func isLeaseOver(passing message: PassingMessage, _ mode: RelayMode) -> Bool {
-        guard outstanding.isEmpty, passing.bytesLeft == 0, !isSkippingToSync, !isBatchOpen,
-            !message.isHalfPassed
+        guard outstanding.isEmpty, passing.bytesLeft == 0, !isMidMessage, !isSkippingToSync,
+            !isBatchOpen, !message.isHalfPassed
         else { return false }
         if mode.isHeld { return false }
         switch mode.pooling {
@@ -30,7 +30,7 @@ extension ServerStream {
 
     /// How the connection comes back, once it is quiet and idle.
     package var conditionOnReturn: ServerCondition {
-        if isSuspect || !isQuiet || status != .idle { return .broken }
+        if isSuspect || isEnding || isMidMessage || !isQuiet || status != .idle { return .broken }
         return taint.isEmpty ? .clean : .dirty
     }
 
@@ -88,7 +88,7 @@ extension ServerStream {
         statements: inout StatementTable
     ) {
         dropOutstanding(0..<outstanding.count, client: &client, statements: &statements)
-        client.restore(before)
+        client.restore(before, in: &statements)
     }
 
     /// What must be sent so that the server comes to an end with what a vanished client left half
@@ -128,16 +128,20 @@ extension ClientStream {
         var passing: PassingMessage
         var isSkippingToSync: Bool
         var unnamed: [UInt8]
+        var unnamedNotKept: Int
     }
 
     package var position: Position {
-        Position(passing: passing, isSkippingToSync: isSkippingToSync, unnamed: unnamed)
+        Position(
+            passing: passing, isSkippingToSync: isSkippingToSync, unnamed: unnamed,
+            unnamedNotKept: unnamedNotKept)
     }
 
-    mutating func restore(_ position: Position) {
+    mutating func restore(_ position: Position, in table: inout StatementTable) {
         passing = position.passing
         isSkippingToSync = position.isSkippingToSync
-        unnamed = position.unnamed
+        position.unnamed.withUnsafeBytes { keepUnnamed($0, in: &table) }
+        unnamedNotKept = position.unnamedNotKept
     }
 }
 

@@ -81,13 +81,16 @@ extension ClientTurn {
         return .related
     }
 
+    /// A message about a lease command that is longer is not looked at whole: there is nothing to bind.
+    private static let leaseLimit = 16_384
+
     /// Whether a name that has no end yet may have one.
     private func mayEnd(_ message: Message) -> Bool {
         !message.isWhole && message.available <= Self.nameLimit
     }
 
     private func preparedMatch(_ message: Message, _ client: inout ClientStream) -> LeaseMatch {
-        guard message.header.bodyLength <= Self.nameLimit || message.kind == .bind else {
+        guard message.header.bodyLength <= Self.leaseLimit || message.kind == .bind else {
             return .unrelated
         }
         let body = body(message)
@@ -118,7 +121,7 @@ extension ClientTurn {
             }
         }
         // One so long is refused, and need not be looked at whole.
-        let isLong = message.header.bodyLength > Self.nameLimit
+        let isLong = message.header.bodyLength > Self.leaseLimit
         return message.isWhole || isLong ? .related : .incomplete
     }
 
@@ -133,7 +136,7 @@ extension ClientTurn {
         let body = body(message)
         switch message.kind {
         case .query:
-            return simpleLease(body, &client, status, &toClient)
+            return simpleLease(body, &client, status, &statements, &toClient)
         case .parse:
             parseLease(body, &client, &statements, &toClient)
         case .bind:
@@ -155,9 +158,9 @@ extension ClientTurn {
 
     private mutating func simpleLease(
         _ body: UnsafeRawBufferPointer, _ client: inout ClientStream, _ status: TransactionStatus,
-        _ toClient: inout RelayOutput
+        _ statements: inout StatementTable, _ toClient: inout RelayOutput
     ) -> LeaseProgress {
-        client.endUnnamed()
+        client.endUnnamed(in: &statements)
         switch LeaseCommand.read(body) {
         case .command(let command):
             return .command(command, .simple)
@@ -194,7 +197,7 @@ extension ClientTurn {
             leases.statements[Array(body[name])] = command
             client.leases = leases
             // A name stands for what it was given to last.
-            if name.isEmpty { client.unnamed = [] }
+            if name.isEmpty { client.forgetUnnamed(in: &statements) }
             let key = UnsafeRawBufferPointer(rebasing: body[name])
             if let id = client.statements.remove(key) { statements.release(id) }
             toClient.inject(after: input) { $0.appendParseComplete() }

@@ -45,6 +45,12 @@ package struct ServerStream {
     package var tally = Tally()
     /// The client is gone: answers are read and thrown away until none is owed.
     package var isDraining = false
+    /// The beginning of a message is there, too little of it to be dealt with.
+    package internal(set) var isMidMessage = false
+    /// The server said that it ends this connection: it serves nobody any more.
+    package internal(set) var isEnding = false
+    /// It said so to the client, in its own words.
+    package internal(set) var hasToldItsEnd = false
     /// What the broker itself has asked, and the answers so far.
     package internal(set) var brokerQuery: BrokerQuery?
     var brokerTexts = BrokerTexts()
@@ -109,6 +115,7 @@ package struct ServerStream {
         pendingSetting = nil
         boundReset = nil
         forgetResets()
+        hasToldItsEnd = false
     }
 
     /// What is in force on this connection is not known: it is cleaned on return.
@@ -140,6 +147,7 @@ package struct ServerStream {
         isAnsweredByPassing = false
         isDraining = false
         forgetResets()
+        isMidMessage = false
         if hasDroppedStatements {
             prepared.forgetAll(in: &statements)
         } else {
@@ -293,7 +301,7 @@ package struct ServerStream {
         // A later batch has settled it anew.
         guard hasDroppedUnnamed, !outstanding.contains(where: \.isAboutUnnamed) else { return }
         hasUnnamed = false
-        if hasDroppedItsParse { client.unnamed = [] }
+        if hasDroppedItsParse { client.forgetUnnamed(in: &statements) }
     }
 
     private mutating func revert(

@@ -16,6 +16,7 @@ package struct ServerStep {
         var broken: String?
         var brokerAnswer: BrokerAnswer?
         var fatal: PgError?
+        var hasNotified = false
         var changedParameters: [(name: String, value: String)] = []
         var brokerParameters: [(name: String, value: String)] = []
         var followedSetting: SessionSetting?
@@ -46,10 +47,16 @@ package struct ServerStep {
         get { news?.brokerAnswer }
         set { newsToChange().brokerAnswer = newValue }
     }
-    /// The server said why it is about to end the connection. Not passed on: the client is told when it has ended.
+    /// The server said why it is about to end the connection. Passed on only where the session is the
+    /// server's (`pool_mode = session`): else the client is told in the broker's words.
     package var fatal: PgError? {
         get { news?.fatal }
         set { newsToChange().fatal = newValue }
+    }
+    /// A notification came: the session listens.
+    package var hasNotified: Bool {
+        get { news?.hasNotified ?? false }
+        set { newsToChange().hasNotified = newValue }
     }
     /// Values that the client's own statements changed, as the server reported them.
     package var changedParameters: [(name: String, value: String)] {
@@ -99,8 +106,12 @@ package struct ServerTurn {
     var offset = 0
     var step = ServerStep()
 
-    /// A message that must be read whole and is longer than this passes unread, if it may.
-    static let wholeLimit = 1 << 20
+    /// PostgreSQL's tags and statuses are shorter by far.
+    static let shortLimit = 1 << 14
+    /// Of a longer error only so much is read: its severity and SQLSTATE stand in front.
+    static let errorPrefix = 1 << 14
+    /// Of a longer parameter only so much is read.
+    static let parameterLimit = 1 << 20
 
     package init(_ input: UnsafeRawBufferPointer, mode: RelayMode) {
         self.input = input
@@ -127,11 +138,15 @@ package struct ServerTurn {
             }
             let whole = MessageHeader.size + header.bodyLength
             let kind = BackendKind(rawValue: header.kind)
-            if needsWhole(kind), input.count - offset < whole {
-                if header.bodyLength <= Self.wholeLimit { break }
+            guard server.isOwed(kind) else {
+                step.broken = Self.unasked(kind)
+                break
+            }
+            guard let needed = needed(of: kind, header.bodyLength) else {
                 step.broken = "the server sent a message of type \(header.kind) that is too long"
                 break
             }
+            if input.count - offset - MessageHeader.size < needed { break }
             let end = min(offset + whole, input.count)
             message(kind, offset..<end, &client, &server, &statements, &toClient)
             server.passing.bytesLeft = offset + whole - end
@@ -140,16 +155,29 @@ package struct ServerTurn {
             if step.hasNews, step.broken != nil { break }
         }
         step.consumed = offset
+        server.isMidMessage = offset < input.count
+        if server.isMidMessage, step.broken == nil, server.passing.bytesLeft == 0 {
+            // Nothing that has begun like this can become an answer.
+            let kind = BackendKind(rawValue: input[offset])
+            if !server.isOwed(kind) { step.broken = Self.unasked(kind) }
+        }
         return step
     }
 
-    /// Those that decide something, all of them short.
+    /// How much of its body must be there before a message is dealt with; the rest passes by its
+    /// length. nil: PostgreSQL sends none that long.
     @inline(__always)
-    private func needsWhole(_ kind: BackendKind) -> Bool {
+    private func needed(of kind: BackendKind, _ length: Int) -> Int? {
         switch kind {
-        case .readyForQuery, .commandComplete, .errorResponse, .parameterStatus: true
-        default: false
+        case .readyForQuery, .commandComplete: length <= Self.shortLimit ? length : nil
+        case .errorResponse: min(length, Self.errorPrefix)
+        case .parameterStatus: min(length, Self.parameterLimit)
+        default: 0
         }
+    }
+
+    private static func unasked(_ kind: BackendKind) -> String {
+        "the server sent a message of type \(kind.rawValue) that nothing had asked for"
     }
 
     private mutating func passRest(_ server: inout ServerStream, _ toClient: inout RelayOutput) {
@@ -166,6 +194,8 @@ package struct ServerTurn {
     ) {
         let head = server.outstanding.first
         let isForClient = !server.isDraining && head?.audience != .broker
+        // It goes on: what was announced was not its end.
+        if server.hasToldItsEnd { takeBackEnd(kind, &server) }
         switch kind {
         case .dataRow, .copyData, .copyDone, .rowDescription, .noData, .parameterDescription,
             .functionCallResponse, .copyInResponse, .copyOutResponse, .copyBothResponse:
@@ -189,7 +219,7 @@ package struct ServerTurn {
         case .parseComplete, .bindComplete, .closeComplete:
             relay(range, if: isForClient, &server, &toClient)
             guard let head, head.isExtended else {
-                step.broken = "the server answered a message that was not sent"
+                step.broken = Self.unasked(kind)
                 return
             }
             pop(&server, &statements, &toClient)
@@ -199,8 +229,15 @@ package struct ServerTurn {
             failed(range, head, &client, &server, &statements, &toClient)
         case .parameterStatus:
             parameterStatus(range, head, isForClient, client, &server, &toClient)
-        case .noticeResponse, .notificationResponse:
+        case .noticeResponse:
             relay(range, if: isForClient, &server, &toClient)
+            if ErrorFields.announcesEnd(notice: body(range)) {
+                step.fatal = ErrorFields(prefix: body(range))?.pgError
+                server.hasToldItsEnd = isForClient
+            }
+        case .notificationResponse:
+            relay(range, if: isForClient, &server, &toClient)
+            step.hasNotified = true
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"
         }
@@ -210,7 +247,10 @@ package struct ServerTurn {
         _ range: Range<Int>, _ head: Outstanding?, _ isForClient: Bool, _ client: ClientStream,
         _ server: inout ServerStream, _ toClient: inout RelayOutput
     ) {
-        guard let parameter = ParameterStatusBody(body: body(range)) else {
+        let body = body(range)
+        let isWhole = body.count < Self.parameterLimit
+        let read = isWhole ? ParameterStatusBody(body: body) : ParameterStatusBody(prefix: body)
+        guard let parameter = read else {
             relay(range, if: isForClient, &server, &toClient)
             return
         }
@@ -335,7 +375,7 @@ package struct ServerTurn {
         }
         guard let head, !head.isExtended, head.audience != .synthesized else {
             // One more than was asked for: an answer was counted wrongly, or the server went mad.
-            if server.isSuspect || server.isDraining { return }
+            if server.isSuspect { return }
             step.broken = "the server was ready when nothing was asked"
             return
         }
@@ -376,12 +416,25 @@ package struct ServerTurn {
         _ server: inout ServerStream, _ statements: inout StatementTable,
         _ toClient: inout RelayOutput
     ) {
-        guard let fields = ErrorFields(body: body(range)) else {
+        let body = UnsafeRawBufferPointer(rebasing: body(range).prefix(Self.errorPrefix))
+        let isWhole = body.count < Self.errorPrefix
+        guard let fields = isWhole ? ErrorFields(body: body) : ErrorFields(prefix: body) else {
             step.broken = "the server sent an error that cannot be read"
             return
         }
+        server.passing.isDiscarded = true
         if fields.severity == .fatal || fields.severity == .panic {
             step.fatal = fields.pgError
+            server.isEnding = true
+            // A session is the server's own: its end is told in the server's own words.
+            if mode.pooling == .session, !server.isDraining {
+                relay(range, if: true, &server, &toClient)
+                server.hasToldItsEnd = true
+            }
+            return
+        }
+        guard head != nil || server.isSuspect else {
+            step.broken = "\(Self.unasked(.errorResponse)): \(fields.message)"
             return
         }
         server.copyFailed(head)
@@ -396,15 +449,15 @@ package struct ServerTurn {
             // "cached plan must not change result type": who prepares the text again gets a new one.
             statements.retire(stale)
         }
-        if !server.isDraining { passError(range, fields, &server, &toClient) }
+        if !server.isDraining { passError(range, fields, client, &server, &toClient) }
         server.answeredWithError = head != nil
         if head?.isExtended == true { server.skipToSync(client: &client, statements: &statements) }
     }
 
     /// An error that names our name for a statement is told with the client's.
     private func passError(
-        _ range: Range<Int>, _ fields: ErrorFields, _ server: inout ServerStream,
-        _ toClient: inout RelayOutput
+        _ range: Range<Int>, _ fields: ErrorFields, _ client: borrowing ClientStream,
+        _ server: inout ServerStream, _ toClient: inout RelayOutput
     ) {
         if fields.sqlState == .duplicatePreparedStatement,
             server.outstanding.first?.hasUndo == true,
@@ -414,8 +467,65 @@ package struct ServerTurn {
             error.message =
                 "prepared statement \"\(String(decoding: name, as: UTF8.self))\" already exists"
             toClient.inject(after: input) { $0.appendErrorResponse(error) }
+        } else if fields.sqlState == .invalidStatementName, client.unnamedNotKept > 0,
+            !fields.message.utf8.contains(UInt8(ascii: "\""))
+        {
+            var error = fields.pgError
+            error.detail =
+                "It had \(client.unnamedNotKept) bytes, more than max_statement_memory leaves: it was not kept for another server connection."
+            error.hint = "Raise max_statement_memory, or send Parse, Bind and Execute in one batch."
+            toClient.inject(after: input) { $0.appendErrorResponse(error) }
         } else {
-            toClient.pass(range, of: input)
+            relay(range, if: true, &server, &toClient)
+        }
+    }
+
+    /// What a server announces by a warning (a crash of another one, an immediate shutdown) is its end
+    /// only if nothing but its end follows.
+    private mutating func takeBackEnd(_ kind: BackendKind, _ server: inout ServerStream) {
+        switch kind {
+        case .noticeResponse, .notificationResponse, .parameterStatus: return
+        default:
+            if server.isEnding { return }
+            server.hasToldItsEnd = false
+            step.fatal = nil
+        }
+    }
+}
+
+extension ServerStream {
+    /// Whether this may come now: what a server says at any time, or the answer to what it was asked.
+    /// What it asks itself is for `ServerTurn.ready` and `failed` to say.
+    @inline(__always)
+    func isOwed(_ kind: BackendKind) -> Bool {
+        switch kind {
+        case .noticeResponse, .notificationResponse, .parameterStatus, .errorResponse,
+            .readyForQuery:
+            return true
+        default: break
+        }
+        // Answers may have been lost count of.
+        guard let head = outstanding.first?.kind else { return isSuspect }
+        return isSuspect || head.isAnswered(by: kind)
+    }
+}
+
+extension Outstanding.Kind {
+    /// Whether the message may be a part of the answer.
+    @inline(__always)
+    func isAnswered(by kind: BackendKind) -> Bool {
+        switch kind {
+        case .dataRow, .commandComplete, .emptyQueryResponse, .copyData, .copyDone,
+            .copyInResponse, .copyOutResponse, .copyBothResponse:
+            self == .query || self == .execute
+        case .rowDescription: self == .query || self == .describe
+        case .noData, .parameterDescription: self == .describe
+        case .portalSuspended: self == .execute
+        case .parseComplete: self == .parse
+        case .bindComplete: self == .bind
+        case .closeComplete: self == .close
+        case .functionCallResponse: self == .functionCall
+        default: true
         }
     }
 }

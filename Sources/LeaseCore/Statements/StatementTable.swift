@@ -28,6 +28,8 @@ package struct StatementTable {
     private var free: [UInt32] = []
     private var byBody = ByteTable<UInt32>()
     private var serial: UInt64 = 0
+    /// Of the bodies here, and of the unnamed statements that clients keep.
+    package var memory = StatementMemory()
 
     package init() {}
 
@@ -54,6 +56,7 @@ package struct StatementTable {
             entries.append(entry)
         }
         byBody.insert(slot, for: body)
+        memory.take(body.count)
         return StatementID(slot: slot)
     }
 
@@ -70,6 +73,7 @@ package struct StatementTable {
         if !entries[slot].isRetired {
             entries[slot].body.withUnsafeBytes { _ = byBody.remove($0) }
         }
+        memory.release(entries[slot].body.count)
         entries[slot] = Entry()
         free.append(id.slot)
     }

@@ -22,6 +22,7 @@ class Faucet:
         self.accepted_at = []
         self.links, self.stalled = [], False
         self.hanging = []
+        self.lies = []
         self.lock = threading.Lock()
         self.waker, self.wake_end = socket.socketpair()
         self.running = True
@@ -67,6 +68,11 @@ class Faucet:
         if cut:
             self.cut()
         self._wake()
+
+    def lie(self, marker, words):
+        """Once, behind the next answer that has `marker` in it and ends idle: these bytes, in one write."""
+        with self.lock:
+            self.lies.append((marker, words))
 
     def flow(self):
         with self.lock:
@@ -181,6 +187,12 @@ class Faucet:
         try:
             raw = source.recv(65536)
             if raw:
+                if raw.endswith(b"Z\0\0\0\5I"):
+                    for one in self.lies:
+                        if one[0] in raw:
+                            raw += one[1]
+                            self.lies.remove(one)
+                            break
                 sink.settimeout(5)
                 sink.sendall(raw)
                 return
