@@ -43,6 +43,7 @@ struct LeaseRequest: Sendable {
         guard case LeaseError.exhausted(var exhaustion) = error else { return error }
         exhaustion.waited = start.duration(to: .now)
         exhaustion.attempts = attempts
+        exhaustion.wait = wait
         return LeaseError.exhausted(exhaustion)
     }
 }

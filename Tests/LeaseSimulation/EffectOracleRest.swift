@@ -68,6 +68,7 @@ extension EffectOracle {
         let pending = own.count {
             $0.phase == .connecting || $0.phase == .validating || $0.phase == .closing
         }
+        let awaited = waiters.values.count { $0.request.pool == pool && mayAwaitOwn($0, now) }
         var unserved = 0
         for waiter in waiters.values
         where waiter.request.pool == pool && !mayAwaitOwn(waiter, now) {
@@ -85,9 +86,10 @@ extension EffectOracle {
                 }
             }
             // A cap or a guarantee may leave one place, and a connection for it is on its way.
+            // So is one that is cleaned for the process of a waiter that has the place.
             let isScarce = hasGuarantees || group.maxLeases != nil
             try require(
-                isProvidedFor || (isScarce && pending > 0),
+                isProvidedFor || (isScarce && pending + awaited > 0),
                 "client \(waiter.request.client) waits, there is room, none opened")
         }
         // One that may not use the reserve yet counts on a connection that closes: an attempt, too.

@@ -34,9 +34,12 @@ enum NameAdvice {
         ("groups", EntryKey<GroupEntry>.all.map(\.name)),
     ]
 
-    /// The name is a key of a line, or the end of exactly one setting's name.
+    /// The name is a key of a line, or lacks only the first word of exactly one setting's name.
     private static func exact(_ name: String, _ render: (String) -> String) -> String? {
-        let longer = Settings.all.map(\.name).filter { $0.hasSuffix("_\(name)") }
+        let longer = Settings.all.map(\.name).filter { setting in
+            setting.hasSuffix("_\(name)")
+                && !setting.dropLast(name.utf8.count + 1).contains("_")
+        }
         let general =
             longer.first { $0 == "default_\(name)" } ?? (longer.count == 1 ? longer[0] : nil)
         guard let section = sections.first(where: { $0.keys.contains(name) }) else {

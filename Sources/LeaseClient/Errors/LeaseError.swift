@@ -52,6 +52,8 @@ public enum LeaseError: Error, Sendable, CustomStringConvertible {
         public var hint: String?
         /// The limit is this client's own `maximumConnections`.
         public var isLocal: Bool
+        /// How long each attempt was to wait; nil when that was left to the broker.
+        public var wait: Duration?
     }
 
     public var description: String {
@@ -119,7 +121,7 @@ extension LeaseError.Exhaustion {
         let attempts = attempts == 1 ? "one attempt" : "\(attempts) attempts"
         // A request that was not to wait has not waited, whatever its way there and back took.
         var text =
-            waited < .milliseconds(100)
+            wait == .zero
             ? "no connection at once (\(attempts)): \(message)"
             : "no connection after \(waited) (\(attempts)): \(message)"
         if let detail { text += "; \(detail)" }

@@ -17,6 +17,11 @@ struct SchedulerSimulationTests {
         _ = try simulateScheduler(seed: 619, steps: 600)
     }
 
+    /// The same with a group's cap: the one that is cleaned will take its last place.
+    @Test func aCapBesideAConnectionThatIsCleaned() throws {
+        _ = try simulateScheduler(seed: 20174, steps: 300)
+    }
+
     @Test func theSameSeedIsTheSameRun() throws {
         var traces: [[String]] = [[], []]
         for run in traces.indices {
