@@ -103,7 +103,7 @@ struct RelayFixture {
         return input.withUnsafeBytes { raw in
             var turn = ClientTurn(raw, mode: mode)
             let step = turn.answerTransactionEnd(
-                &client, statements: statements, toClient: &toClient)
+                &client, statements: &statements, toClient: &toClient)
             let result = take(step, raw)
             return step.consumed > 0 ? result.toClient : nil
         }

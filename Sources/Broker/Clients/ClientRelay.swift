@@ -208,7 +208,7 @@ extension Broker {
         let input = UnsafeRawBufferPointer(rebasing: bytes)
         var turn = ClientTurn(input, mode: mode)
         let step = turn.answerTransactionEnd(
-            &client.stream, statements: statements, toClient: &toClient)
+            &client.stream, statements: &statements, toClient: &toClient)
         guard step.consumed > 0 else { return nil }
         client.refusal = nil
         withdraw(client)

@@ -13,25 +13,26 @@ extension ClientTurn {
     /// Answers what the input begins with, if that is a query, or a whole batch of the extended protocol,
     /// that only ends a transaction. Else nothing is consumed. The client must have no lease.
     package mutating func answerTransactionEnd(
-        _ client: inout ClientStream, statements: borrowing StatementTable,
+        _ client: inout ClientStream, statements: inout StatementTable,
         toClient: inout RelayOutput
     ) -> ClientStep {
         guard mode.pooling != .session, !client.isSkippingToSync, client.passing.bytesLeft == 0,
             case .message(let message) = nextMessage(), message.isWhole
         else { return ClientStep(consumed: 0, verdict: .more) }
         switch message.kind {
-        case .query: answerQuery(message, &client, &toClient)
-        case .parse, .bind: answerBatch(&client, statements, &toClient)
+        case .query: answerQuery(message, &client, &statements, &toClient)
+        case .parse, .bind: answerBatch(&client, &statements, &toClient)
         default: break
         }
         return ClientStep(consumed: offset, verdict: .more)
     }
 
     private mutating func answerQuery(
-        _ message: Message, _ client: inout ClientStream, _ toClient: inout RelayOutput
+        _ message: Message, _ client: inout ClientStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
     ) {
         guard let end = TransactionEnd.read(body(message)) else { return }
-        client.endUnnamed()
+        client.endUnnamed(in: &statements)
         toClient.inject(after: input) {
             $0.appendNoticeResponse(TransactionEnd.warning)
             $0.appendCommandComplete(end.commandTag)
@@ -43,7 +44,7 @@ extension ClientTurn {
     /// Parse of the unnamed statement, Bind, Describe, Execute, Close and Sync, as drivers send them: Parse,
     /// Describe and Close may be missing. Any other batch is a server's.
     private mutating func answerBatch(
-        _ client: inout ClientStream, _ statements: borrowing StatementTable,
+        _ client: inout ClientStream, _ statements: inout StatementTable,
         _ toClient: inout RelayOutput
     ) {
         var next = self
@@ -72,7 +73,9 @@ extension ClientTurn {
         }
         guard next.takeWhole(.sync) != nil else { return }
         answer.appendReadyForQuery(.idle)
-        if let definition { client.unnamed = definition }
+        if let definition {
+            definition.withUnsafeBytes { client.keepUnnamed($0, in: &statements) }
+        }
         client.endBatch()
         toClient.inject(after: input) { $0.append(contentsOf: answer) }
         offset = next.offset
