@@ -1,5 +1,5 @@
 import DequeModule
-package import PostgresWire
+import PostgresWire
 
 /// One turn of the relay from a server to the client that holds it.
 ///
