@@ -4,7 +4,7 @@ extension SessionTaint {
     /// connections of dblink.
     ///
     /// One pass, sixteen bytes at a time, that stops only at the pairs of bytes which each of these
-    /// has: `g_`, `t_`, `mp` and `&"`. What looks like code inside a string or a comment counts.
+    /// has: `g_`, `t_`, `k_`, `mp` and `&"`. What looks like code inside a string or a comment counts.
     package static func inText(_ sql: UnsafeRawBufferPointer) -> SessionTaint {
         var taint: SessionTaint = []
         let count = sql.count
@@ -135,7 +135,8 @@ private enum TextBlock {
         let first = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
         let second = sql.loadUnaligned(fromByteOffset: index + 1, as: SIMD16<UInt8>.self)
         let small = first | caseBit
-        let underscore = (second .== byte("_")) .& ((small .== byte("g")) .| (small .== byte("t")))
+        let begins = (small .== byte("g")) .| (small .== byte("t")) .| (small .== byte("k"))
+        let underscore = (second .== byte("_")) .& begins
         let temporary = (small .== byte("m")) .& ((second | caseBit) .== byte("p"))
         let escape = (first .== byte("&")) .& (second .== byte("\""))
         let found = underscore .| temporary .| escape
