@@ -79,9 +79,16 @@ extension GenerationalIdentity {
 /// server's own defaults.
 @frozen public struct ProfileID: Hashable, Sendable, CustomStringConvertible {
     public let rawValue: UInt32
+    /// Which of the profile's settings bear on what a statement means when it is parsed: the same number
+    /// for all profiles that differ in none of them. It travels with the profile, so that nothing is
+    /// looked up for a statement.
+    public let meaning: UInt32
 
     @inlinable
-    public init(_ rawValue: UInt32) { self.rawValue = rawValue }
+    public init(_ rawValue: UInt32, meaning: UInt32 = 0) {
+        self.rawValue = rawValue
+        self.meaning = meaning
+    }
 
     @inlinable
     public static var serverDefault: ProfileID { ProfileID(0) }

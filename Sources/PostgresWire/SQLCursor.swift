@@ -13,8 +13,11 @@ struct SQLCursor {
     @inline(__always)
     var byte: UInt8 { offset < bytes.count ? bytes[offset] : 0 }
 
+    /// The byte at an offset of the text, 0 at and behind the end.
+    func at(_ offset: Int) -> UInt8 { offset < bytes.count ? bytes[offset] : 0 }
+
     @inline(__always)
-    private func peek(_ distance: Int) -> UInt8 {
+    func peek(_ distance: Int) -> UInt8 {
         offset + distance < bytes.count ? bytes[offset + distance] : 0
     }
 

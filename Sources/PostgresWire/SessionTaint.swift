@@ -4,10 +4,10 @@
 /// tag or a text leaves it open, it counts as left behind. What a function does inside the server
 /// shows in neither, unless it is one of those known by name.
 @frozen public struct SessionTaint: OptionSet, Hashable, Sendable {
-    public let rawValue: UInt8
+    public let rawValue: UInt16
 
     @inlinable
-    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    public init(rawValue: UInt16) { self.rawValue = rawValue }
 
     // Public and inlinable as in MessageKind; the generic ones of SetAlgebra go through a witness table.
 
@@ -30,6 +30,30 @@
 
     /// A setting that is to follow its client, until it is known that it does.
     @inlinable public static var unclaimedSetting: SessionTaint { SessionTaint(rawValue: 128) }
+
+    /// Settings that bear on the meaning of no text (`ParseMeaning`).
+    @inlinable public static var harmlessSettings: SessionTaint { SessionTaint(rawValue: 256) }
+    /// Settings that end with the transaction. Nothing of them is left behind.
+    @inlinable public static var localSettings: SessionTaint { SessionTaint(rawValue: 512) }
+    /// An explicit lease was here: what it left is never looked for.
+    @inlinable public static var explicitLease: SessionTaint { SessionTaint(rawValue: 1024) }
+
+    /// Whether some setting may have been set for the session.
+    @inlinable
+    public var changesSettings: Bool {
+        rawValue & (SessionTaint.settings.rawValue | SessionTaint.harmlessSettings.rawValue) != 0
+    }
+
+    /// Whether a text that is parsed here may mean something else than in a session that has its client's
+    /// profile in force and nothing besides.
+    @inlinable
+    public var changesMeaning: Bool {
+        let mask =
+            SessionTaint.settings.rawValue | SessionTaint.temporaryObjects.rawValue
+            | SessionTaint.other.rawValue | SessionTaint.unclaimedSetting.rawValue
+            | SessionTaint.localSettings.rawValue
+        return rawValue & mask != 0
+    }
 
     @inlinable
     public mutating func subtractTaint(_ other: SessionTaint) {

@@ -63,7 +63,9 @@ extension SessionTaint {
     private static func aroundUnderscore(
         _ sql: UnsafeRawBufferPointer, _ index: Int
     ) -> SessionTaint {
-        if isWord(sql, from: index - 3, "set_config") { return .settings }
+        if isWord(sql, from: index - 3, "set_config") {
+            return callsHarmlessly(sql, from: index + 7) ? .harmlessSettings : .settings
+        }
         if matches(sql, at: index - 6, "dblink_connect") { return .other }
         guard startsWord(sql, at: index - 2), matches(sql, at: index - 2, "pg_") else { return [] }
         if matches(sql, at: index + 1, "temp") { return .temporaryObjects }
@@ -75,6 +77,31 @@ extension SessionTaint {
             return .advisoryLocks
         }
         return []
+    }
+
+    /// Whether the first argument behind `set_config` is the literal name of a harmless setting.
+    private static func callsHarmlessly(_ sql: UnsafeRawBufferPointer, from end: Int) -> Bool {
+        var index = end
+        func skipSpace() { while index < sql.count, isSpace(sql[index]) { index += 1 } }
+        skipSpace()
+        guard index < sql.count, sql[index] == UInt8(ascii: "(") else { return false }
+        index += 1
+        skipSpace()
+        guard index < sql.count, sql[index] == UInt8(ascii: "'") else { return false }
+        index += 1
+        let start = index
+        while index < sql.count, isIdentifierByte(sql[index]) || sql[index] == UInt8(ascii: ".") {
+            index += 1
+        }
+        guard index > start, index < sql.count, sql[index] == UInt8(ascii: "'") else {
+            return false
+        }
+        let nameEnd = index
+        index += 1
+        skipSpace()
+        guard index < sql.count, sql[index] == UInt8(ascii: ",") else { return false }
+        let name = String(decoding: sql[start..<nameEnd], as: UTF8.self)
+        return ParseMeaning.isHarmless(setting: name.lowercased())
     }
 
     /// Whether the 'm' at `index` is that of the word TEMP or TEMPORARY.

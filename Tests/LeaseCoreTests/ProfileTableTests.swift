@@ -124,3 +124,34 @@ import Testing
         #expect(setup(to: [("seed", "7")]).settings == ["SET \"seed\" TO '7'"])
     }
 }
+
+@Suite struct ProfileMeaningTests {
+    private func entry(_ name: String, _ value: String) -> ProfileEntry {
+        ProfileEntry(name: name, value: value)
+    }
+
+    @Test func profilesThatDifferInHarmlessSettingsMeanTheSame() {
+        var table = ProfileTable()
+        let plain = table.intern([entry("timezone", "UTC")])
+        let named = table.intern([entry("timezone", "UTC"), entry("application_name", "a")])
+        let other = table.intern([entry("timezone", "Asia/Tokyo"), entry("application_name", "a")])
+        let harmless = table.intern([entry("application_name", "a")])
+        #expect(plain != named)
+        #expect(plain.meaning == named.meaning)
+        #expect(other.meaning != plain.meaning)
+        #expect(harmless.meaning == ProfileID.serverDefault.meaning)
+        #expect(plain.meaning != 0)
+    }
+
+    @Test func aNumberOfSettingsThatAreGoneDoesNotComeAgain() {
+        var table = ProfileTable()
+        let first = table.intern([entry("timezone", "UTC")])
+        let second = table.intern([entry("timezone", "UTC"), entry("lock_timeout", "1")])
+        table.release(first)
+        let third = table.intern([entry("timezone", "UTC")])
+        #expect(third.meaning == first.meaning)
+        table.release(second)
+        table.release(third)
+        #expect(table.intern([entry("timezone", "UTC")]).meaning > first.meaning)
+    }
+}

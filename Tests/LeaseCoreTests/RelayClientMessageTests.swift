@@ -63,7 +63,7 @@ import Testing
         case (.clientSkips, "Sync"): return same
         case (.clientSkips, _): return []
         case (.serverSkips, _), (.session, "ParseNamed"), (.unprepared, "ParseNamed"): break
-        case (_, "ParseNamed"): return ["Parse(pglease_1,select 1)"]
+        case (_, "ParseNamed"): return ["Parse(pglease_1,select 1)", "Describe(S,pglease_1)"]
         // The unnamed statement of an earlier client is not this one's.
         case (.none, "Bind"), (.busy, "Bind"), (.copyIn, "Bind"), (.statement, "Bind"),
             (.unprepared, "Bind"):

@@ -30,6 +30,7 @@ struct RelayFixture {
 
     var mode = RelayMode(
         pooling: .transaction, maxPreparedStatements: 100, maxMessageSize: 1 << 28)
+    var environment = ParseEnvironment()
     var client = ClientStream()
     var server = ServerStream()
     var statements = StatementTable()
@@ -55,7 +56,7 @@ struct RelayFixture {
         let input = pending + bytes
         var result = FromClient()
         input.withUnsafeBytes { raw in
-            var turn = ClientTurn(raw, mode: mode)
+            var turn = ClientTurn(raw, mode: mode, environment: environment)
             let step = turn.run(
                 &client, &server, statements: &statements, toServer: &toServer,
                 toClient: &toClient)
@@ -187,7 +188,7 @@ struct RelayFixture {
             $0.appendSync()
         }
         answer {
-            $0.appendParseComplete()
+            $0.appendParsed()
             $0.appendReadyForQuery(.idle)
         }
     }
@@ -218,6 +219,13 @@ extension [UInt8] {
     mutating func appendRun(_ name: String) {
         appendBind(statement: name)
         appendExecute()
+    }
+
+    /// A named Parse and the broker's own question what it is are answered.
+    mutating func appendParsed(types: [UInt32] = [], columns: [ColumnDescription] = []) {
+        appendParseComplete()
+        appendParameterDescription(types)
+        if columns.isEmpty { appendNoData() } else { appendRowDescription(columns) }
     }
 
     mutating func appendFailure(_ state: SQLState = .syntaxError, _ text: String = "no") {

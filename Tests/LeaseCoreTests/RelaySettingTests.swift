@@ -65,7 +65,7 @@ import Testing
         }
         #expect(step.followedSetting == nil)
         relay.server.claimSetting()
-        #expect(relay.server.taint == .settings)
+        #expect(relay.server.taint == .harmlessSettings)
     }
 
     @Test func onlyTheFirstOfAPipelineFollows() {
@@ -77,7 +77,7 @@ import Testing
         #expect(done(&relay).followedSetting == .set(name: "a.b", value: "c"))
         #expect(done(&relay).followedSetting == nil)
         relay.server.claimSetting()
-        #expect(relay.server.taint == .settings)
+        #expect(relay.server.taint == .harmlessSettings)
     }
 
     @Test func oneBehindAnOpenBatchIsATaint() {
@@ -93,7 +93,7 @@ import Testing
         }
         relay.send { $0.appendQuery("set a.b = c") }
         #expect(done(&relay).followedSetting == nil)
-        #expect(relay.server.taint == .settings)
+        #expect(relay.server.taint == .harmlessSettings)
     }
 
     @Test func aSessionPoolReportsNothing() {

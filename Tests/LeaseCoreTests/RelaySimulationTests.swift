@@ -23,4 +23,12 @@ import Testing
     func seedsWithLeasesThatFoundSomething(_ seed: UInt64) {
         #expect(RelaySimulation.run(seed: seed, steps: 600) == nil)
     }
+
+    /// The world notices a statement that is shared by its text alone.
+    @Test func statementsSharedByTheirTextAloneAreNoticed() {
+        let found = (UInt64(1)...200).lazy.compactMap {
+            RelaySimulation.run(seed: $0, steps: 600, ignoresSettings: true)
+        }.first
+        #expect(found?.contains("sees meaning:") == true)
+    }
 }

@@ -44,15 +44,12 @@ import Testing
         #expect(balanced(relay))
     }
 
-    @Test func aParseThatTheServerHasAlreadyIsAnsweredByTheBroker() {
+    @Test func aParseIsTheServersAlsoIfItHasTheTextAlready() {
         var relay = RelayFixture()
         relay.prepare("s1", "select 1")
         relay.lease(relay.server)
         var other = ClientStream()
         swap(&relay.client, &other)
-        let alone = relay.send { $0.appendParse(name: "x", query: "select 1") }
-        #expect(alone.toServer.isEmpty)
-        #expect(alone.client == ["ParseComplete"])
         let inBatch = relay.send {
             $0.appendStatement("select 2")
             $0.appendParse(name: "y", query: "select 1")
@@ -62,12 +59,14 @@ import Testing
         #expect(inBatch.toClient.isEmpty)
         #expect(
             inBatch.server == [
-                "Parse(,select 2)", "Bind(,)", "Execute()", "Bind(,pglease_1)", "Execute()", "Sync",
+                "Parse(,select 2)", "Bind(,)", "Execute()", "Parse(pglease_2,select 1)",
+                "Describe(S,pglease_2)", "Bind(,pglease_2)", "Execute()", "Sync",
             ])
         let answer = relay.answer {
             $0.appendParseComplete()
             $0.appendBindComplete()
             $0.appendCommandComplete("SELECT 1")
+            $0.appendParsed()
             $0.appendBindComplete()
             $0.appendCommandComplete("SELECT 1")
             $0.appendReadyForQuery(.idle)
@@ -76,6 +75,21 @@ import Testing
             answer == [
                 "ParseComplete", "BindComplete", "C(SELECT 1)", "ParseComplete", "BindComplete",
                 "C(SELECT 1)", "Z(I)",
+            ])
+        // It means the same: it is one statement, and the server keeps the newer one.
+        #expect(relay.statements.count == 1)
+        #expect(relay.server.prepared.count == 1)
+        relay.lease(relay.server)
+        swap(&relay.client, &other)
+        #expect(relay.send { $0.appendRun("s1") }.server.first == "Bind(,pglease_2)")
+        relay.answer {
+            $0.appendBindComplete()
+            $0.appendCommandComplete("SELECT 1")
+        }
+        // The other one is dropped with what is prepared next.
+        #expect(
+            relay.send { $0.appendParse(name: "z", query: "select 3") }.server == [
+                "Close(S,pglease_1)", "Parse(pglease_3,select 3)", "Describe(S,pglease_3)",
             ])
         other.releaseAll(in: &relay.statements)
         #expect(balanced(relay))
@@ -116,7 +130,7 @@ import Testing
             #expect(result.server.contains("Close(S,pglease_\(number - 3))") == isFull)
             let answer = relay.answer {
                 if isFull { $0.appendCloseComplete() }
-                $0.appendParseComplete()
+                $0.appendParsed()
                 $0.appendBindComplete()
                 $0.appendCommandComplete("SELECT 1")
                 $0.appendReadyForQuery(.idle)
@@ -147,7 +161,7 @@ import Testing
             $0.appendSync()
         }
         let answer = relay.answer {
-            $0.appendParseComplete()
+            $0.appendParsed()
             $0.appendFailure(.invalidStatementName, "none")
             $0.appendReadyForQuery(.idle)
         }
@@ -197,8 +211,9 @@ import Testing
                 $0.appendParse(name: "mine", query: "select 2")
                 $0.appendSync()
             }
-            let again = "Parse(pglease_1,select 1)"
-            #expect(result.server == (isThere ? [again, "Sync"] : [again, again, "Sync"]))
+            let first = "Parse(pglease_1,select 1)"
+            let again = "Parse(pglease_1,select 2)"
+            #expect(result.server == (isThere ? [again, "Sync"] : [first, again, "Sync"]))
             let answer = relay.answer {
                 if !isThere { $0.appendParseComplete() }
                 $0.appendFailure(
@@ -288,13 +303,22 @@ import Testing
         relay.prepare("s1", "select 1")
         let result = relay.send {
             $0.appendCloseStatement(name: "s1")
-            $0.appendParse(name: "s1", query: "select 1")
             $0.appendSync()
         }
         #expect(result.server == ["Sync"])
+        #expect(relay.answer { $0.appendReadyForQuery(.idle) } == ["CloseComplete", "Z(I)"])
+        #expect(relay.server.prepared.count == 1)
+        #expect(balanced(relay))
+    }
+
+    @Test func closingWhatIsTheClientsAloneDropsIt() {
+        var relay = RelayFixture()
+        relay.prepare("s1", "select 'now'::date")
+        relay.send { $0.appendCloseStatement(name: "s1") }
+        #expect(relay.server.prepared.count == 0)
         #expect(
-            relay.answer { $0.appendReadyForQuery(.idle) }
-                == ["CloseComplete", "ParseComplete", "Z(I)"])
+            relay.send { $0.appendParse(name: "s2", query: "select 2") }.server.first
+                == "Close(S,pglease_1)")
         #expect(balanced(relay))
     }
 
@@ -348,8 +372,8 @@ import Testing
         #expect(relay.client.statements.isEmpty)
         #expect(relay.server.conditionOnReturn == .dirty)
         // Gone from the server or not: it is prepared anew.
-        let again = relay.send { $0.appendParse(name: "s2", query: "select 1") }
-        #expect(again.server == ["Close(S,pglease_1)", "Parse(pglease_1,select 1)"])
+        relay.prepare("s2", "select 1")
+        #expect(relay.send { $0.appendRun("s2") }.server.first == "Bind(,pglease_2)")
         #expect(balanced(relay))
     }
 
@@ -395,13 +419,12 @@ import Testing
         }
         #expect(
             result.server.dropFirst().prefix(3) == [
-                "Close(S,pglease_1)", "Parse(pglease_1,select 1)", "Sync",
+                "Parse(pglease_2,select 1)", "Describe(S,pglease_2)", "Sync",
             ])
         relay.answer {
             $0.appendCommandComplete(text)
             $0.appendReadyForQuery(.idle)
-            $0.appendCloseComplete()
-            $0.appendParseComplete()
+            $0.appendParsed()
             $0.appendReadyForQuery(.idle)
             $0.appendCommandComplete("SELECT 1")
             $0.appendReadyForQuery(.idle)
@@ -409,7 +432,7 @@ import Testing
         #expect(relay.client.statements.count == 1)
         #expect(relay.server.prepared.count == 1)
         #expect(relay.server.conditionOnReturn == .dirty)
-        #expect(relay.send { $0.appendBind(statement: "s2") }.server == ["Bind(,pglease_1)"])
+        #expect(relay.send { $0.appendBind(statement: "s2") }.server == ["Bind(,pglease_2)"])
         #expect(balanced(relay))
     }
 
@@ -426,15 +449,15 @@ import Testing
             $0.appendParse(name: "s2", query: "select 1")
             $0.appendSync()
         }
-        #expect(result.server == ["Close(S,pglease_1)", "Parse(pglease_1,select 1)", "Sync"])
+        #expect(
+            result.server == ["Parse(pglease_2,select 1)", "Describe(S,pglease_2)", "Sync"])
         let answer = relay.answer {
-            $0.appendCloseComplete()
             $0.appendFailure(.inFailedSqlTransaction, "aborted")
             $0.appendReadyForQuery(.failed)
         }
         #expect(answer == ["E(25P02,aborted)", "Z(E)"])
         #expect(relay.client.statements.count == 1)
-        #expect(relay.server.prepared.count == 0)
+        #expect(relay.server.prepared.count == 1)
         #expect(balanced(relay))
     }
 

@@ -7,7 +7,8 @@ package import PostgresWire
 /// `commit`, `rollback`, `set mark T`, `set local mark T`, `select set_config mark T`, `show mark`,
 /// `set profile T F`, `show profile`, `set followed = 'T'`, `show followed`, `reset all`, `copy in T`, `copy out N T`, `notice T`, `deallocate NAME`,
 /// `deallocate all`, `discard all`, `peek mark`, and nothing at all; and what the broker asks, in
-/// capitals. LEASE is known to it only if it stands for a broker, by `leases`.
+/// capitals. `means T` says what it meant when it was parsed: the settings and the schema of that moment;
+/// `execute NAME` runs a prepared statement. LEASE is known to it only if it stands for a broker, by `leases`.
 package struct RelayBackend {
     package var input: [UInt8] = []
     package var output: [UInt8] = []
@@ -25,12 +26,18 @@ package struct RelayBackend {
     /// An implicit or explicit transaction is under way.
     package private(set) var isInTransaction = false
     package internal(set) var prepared: [String: String] = [:]
+    /// What those that begin with `means` meant when they were parsed.
+    private var meanings: [String: String] = [:]
+    /// What DDL has made of the tables: every server of the world has the same.
+    package var schema = 0
+    /// What the statement that runs meant.
+    private var meaning: String?
     package internal(set) var mark: String?
     package private(set) var profile = "0"
     /// What `set followed = 'T'` sets.
     package private(set) var followed = "none"
     private var followedBefore = "none"
-    private var portals: [String: (text: String, sent: Int)] = [:]
+    private var portals: [String: (text: String, sent: Int, meaning: String?)] = [:]
     private var localMark: String?
     var markBefore: String?
     private var inserts: [String] = []
@@ -149,9 +156,10 @@ package struct RelayBackend {
                     beginCopy(isExtended: false)
                     return
                 }
-                if returnsRows(words) {
+                if returnsRows(try executed(words)) {
                     output.appendRowDescription([ColumnDescription(name: "value")])
                 }
+                meaning = meaningNow
                 try run(words, limit: 0, sent: 0, isAlone: statements.count == 1)
             }
         } catch {
@@ -203,6 +211,7 @@ package struct RelayBackend {
             }
             enter()
             prepared[name] = text
+            meanings[name] = meaningNow
             output.appendParseComplete()
         case .bind:
             let portal = Self.string(body, 0)
@@ -212,7 +221,7 @@ package struct RelayBackend {
                 throw Failure(state: .duplicateCursor, message: "cursor already exists")
             }
             enter()
-            portals[portal] = (text, 0)
+            portals[portal] = (text, 0, meanings[Self.string(body, 1)])
             output.appendBindComplete()
         case .describe:
             try describe(Self.string(Array(body.dropFirst()), 0), isPortal: body[0] == 80)
@@ -234,7 +243,20 @@ package struct RelayBackend {
                 : "prepared statement \"\(name)\" does not exist")
     }
 
-    private func portal(_ name: String) throws(Failure) -> (text: String, sent: Int) {
+    /// A Parse takes the settings of its moment along.
+    private var meaningNow: String {
+        "meaning:\(profile)/\(followed)/\(localMark ?? mark ?? "none")/\(schema)"
+    }
+
+    /// The statement itself, or the one that it executes.
+    private func executed(_ words: [Substring]) throws(Failure) -> [Substring] {
+        guard words.first == "execute" else { return words }
+        return try statement(String(words.last!)).split(separator: " ")
+    }
+
+    private func portal(
+        _ name: String
+    ) throws(Failure) -> (text: String, sent: Int, meaning: String?) {
         if let portal = portals[name] { return portal }
         throw Failure(
             state: .invalidCursorName, message: "portal \"\(name)\" does not exist")
@@ -246,14 +268,16 @@ package struct RelayBackend {
         enter()
         if !isPortal { output.appendParameterDescription([]) }
         if returnsRows(text.split(separator: " ")) {
-            output.appendRowDescription([ColumnDescription(name: "value")])
+            // Some changes show in it, others do not.
+            let column = text.hasPrefix("means") ? "value\(schema / 2)" : "value"
+            output.appendRowDescription([ColumnDescription(name: column)])
         } else {
             output.appendNoData()
         }
     }
 
     private mutating func execute(_ name: String, limit: Int) throws(Failure) {
-        let (text, sent) = try portal(name)
+        let (text, sent, itsMeaning) = try portal(name)
         try check(text)
         enter()
         let words = text.split(separator: " ")
@@ -263,6 +287,7 @@ package struct RelayBackend {
             executed.append(String(words.last!))
             beginCopy(isExtended: true)
         } else {
+            meaning = itsMeaning
             let isWhole = try run(words, limit: limit, sent: sent, isAlone: true)
             if !isWhole { portals[name]?.sent = sent + limit }
         }
@@ -271,7 +296,7 @@ package struct RelayBackend {
     // MARK: Statements
 
     private func returnsRows(_ words: [Substring]) -> Bool {
-        ["select", "SELECT", "rows", "show", "peek"].contains(words.first)
+        ["select", "SELECT", "rows", "show", "peek", "means"].contains(words.first)
     }
 
     /// What is refused before it runs.
@@ -289,6 +314,7 @@ package struct RelayBackend {
     private func isTorn(_ text: String) -> Bool {
         let words = text.split(separator: " ")
         switch words.first {
+        case "means", "execute": return words.count < 2
         case "rows", "set": return words.count < 3 || (words[0] == "rows" && Int(words[1]) == nil)
         case "copy":
             return words.count < 3
@@ -344,6 +370,11 @@ package struct RelayBackend {
             executed.append(last)
         }
         switch words.prefix(2).joined(separator: " ") {
+        case let start where start.hasPrefix("execute"):
+            let name = String(words.last!)
+            meaning = meanings[name] ?? meaning
+            return try run(executed(words), limit: limit, sent: sent, isAlone: isAlone)
+        case let start where start.hasPrefix("means"): row("\(meaning!)/\(last)", tag: "SELECT 1")
         case "select set_config":
             mark = last
             row(last, tag: "SELECT 1")

@@ -33,7 +33,8 @@ struct RelayProgram {
     private var tokens = 0
     var names: [String] = []
     private var nameCount = 0
-    private var texts: [String] = []
+    /// The schema when the client parsed a text of which it had no statement: none of them can mean less.
+    private(set) var parsedAt: [String: Int] = [:]
     /// The text that the client parsed last without a name, if it can be sure of it.
     var unnamed: String?
     var unnamedSent: String?
@@ -68,7 +69,9 @@ struct RelayProgram {
 
     /// After a fault nothing is known of what was left: the session begins anew.
     mutating func startOver(isHeld: Bool, isDirect: Bool) -> Group {
+        let schema = direct.schema
         direct = RelayBackend()
+        direct.schema = schema
         direct.leases = RelayBackendLeases(mode.pooling)
         direct.leases!.isHeld = isHeld
         direct.leases!.isDirect = isDirect
@@ -114,7 +117,10 @@ struct RelayProgram {
             let more = chance(70) ? 0 : Int.random(in: 1...4, using: &random)
             isPipelined = more > 0
             for _ in 0...more {
-                if chance(leasePercent / 2) {
+                if followsNames, chance(8), let name = executable(usable) {
+                    unnamed = nil
+                    all += bytes { $0.appendQuery("execute \(name)") }
+                } else if chance(leasePercent / 2) {
                     all += leaseCommand(among: &usable)
                 } else {
                     all += chance(40) ? simple() : batch(&usable, endsWithSync: true)
@@ -269,15 +275,33 @@ struct RelayProgram {
         // The same texts again, also of other clients: they share one statement.
         let shared = [
             "show mark", "show profile", "show followed", "", "rows 2 shared", "begin", "rollback",
+            "means a", "means b", "means a", "means b",
         ]
         var text = chance(40) ? shared.randomElement(using: &random)! : text()
         if mode.pooling == .statement, text == "begin" || text == "rollback" { text = "show mark" }
+        if text.hasPrefix("means"), !direct.prepared.values.contains(text), !isNew(text) {
+            parsedAt[text] = direct.schema
+        }
         ours.append(name)
         let parse = bytes { $0.appendParse(name: name, query: text) }
         // Whether a failed transaction refuses a Parse that nothing follows is not worth a turn to
         // the server: only in a pipeline could the broker not know that it has failed.
         return isPipelined || chance(70) ? parse + run(name) : parse
     }
+
+    /// Something that the client has, and that a simple query can execute.
+    private mutating func executable(_ usable: [String]) -> String? {
+        usable.filter {
+            let first = direct.prepared[$0]?.split(separator: " ").first
+            return first == "means" || first == "rows" || first == "show"
+        }.randomElement(using: &random)
+    }
+
+    /// Parsed in what is being made up.
+    private func isNew(_ text: String) -> Bool { parsedAt[text] == direct.schema }
+
+    /// DDL has changed what texts mean.
+    mutating func alter(_ schema: Int) { direct.schema = schema }
 
     private mutating func run(_ name: String) -> [UInt8] {
         let describes = chance(40)
@@ -293,7 +317,16 @@ struct RelayProgram {
     private mutating func drop(_ usable: inout [String], _ group: inout Group) -> Bool {
         unnamed = nil
         let text: String
-        switch Int.random(in: 0..<3, using: &random) {
+        switch Int.random(in: 0..<5, using: &random) {
+        case 3:
+            text = "select \(token()); deallocate all"
+            usable = []
+        case 4:
+            let name = usable.randomElement(using: &random)!
+            usable.removeAll { $0 == name }
+            text =
+                chance(50)
+                ? "deallocate \(name); select \(token())" : "fail \(token()); deallocate \(name)"
         case 0:
             text = "deallocate all"
             usable = []

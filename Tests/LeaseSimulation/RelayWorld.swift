@@ -96,6 +96,11 @@ struct RelayWorld {
     var violation: String?
     var trace: ((String) -> Void)?
     var faults = 0
+    /// How often DDL has changed what texts mean.
+    var schema = 0
+    /// Numbers of the settings that clients have in force, as the shell's profiles have them.
+    var settings: [String: UInt32] = [:]
+    var ignoresSettings = false
 
     init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
@@ -160,7 +165,7 @@ struct RelayWorld {
         let busy = servers.indices.filter { isBusy(servers[$0]) }
         let client = living.randomElement(using: &random)!
         let server = busy.randomElement(using: &random)
-        switch Int.random(in: 0..<200, using: &random) {
+        switch Int.random(in: 0...200, using: &random) {
         case 0..<50: act(client, winding: winding)
         case 50..<80: grant()
         case 80..<110: if let server { deliver(to: server) }
@@ -171,10 +176,19 @@ struct RelayWorld {
         case 198 where hasFaults && !winding: abandon(client)
         case 199: giveUpTorn()
         case 196 where hasFaults && !winding: if let server { lie(from: server) }
+        case 200 where !winding: alter()
         default: break
         }
         if let violation { throw Violation(description: violation) }
         try check()
+    }
+
+    /// DDL, by somebody else: it is there for all at once.
+    private mutating func alter() {
+        schema += 1
+        note("schema \(schema)")
+        for index in servers.indices { servers[index].backend.schema = schema }
+        for index in clients.indices { clients[index].program.alter(schema) }
     }
 
     private func isBusy(_ server: Server) -> Bool {
@@ -189,6 +203,7 @@ struct RelayWorld {
             Client(
                 program: RelayProgram(client: index, mode: mode, seed: random.next()),
                 profile: mode.pooling == .session ? "0" : "\(index % 3)"))
+        clients[index].program.alter(schema)
     }
 
     private mutating func grant() {

@@ -163,6 +163,7 @@ extension RelayWorld {
             {
                 violation = "client \(index) sees \(value), of a lease that is over"
             }
+            if value.hasPrefix("meaning:") { checkMeaning(index, value) }
             let isReset = clients[index].hasReset && value == "profile:0"
             if value.hasPrefix("profile:"), value != "profile:\(clients[index].profile)", !isReset {
                 violation = "client \(index) sees \(value), its own is \(clients[index].profile)"
@@ -173,6 +174,20 @@ extension RelayWorld {
             if value.first == "c", !value.hasPrefix("c\(index).") {
                 violation = "client \(index) was given \(value)"
             }
+        }
+    }
+
+    /// What a text meant when it was parsed is what this client's settings made of it, no earlier than its
+    /// own Parse.
+    private mutating func checkMeaning(_ index: Int, _ value: Substring) {
+        let parts = value.dropFirst("meaning:".count).split(separator: "/")
+        let isReset = clients[index].hasReset && parts[0] == "0"
+        let isOwn = parts[1...2].allSatisfy { $0 == "none" || $0.hasPrefix("c\(index).") }
+        let parsed = clients[index].program.parsedAt["means \(parts[4])"] ?? 0
+        if (parts[0] != clients[index].profile && !isReset) || !isOwn || Int(parts[3])! < parsed {
+            violation =
+                "client \(index) sees \(value), its profile is \(clients[index].profile), and it parsed"
+                + " at schema \(parsed)"
         }
     }
 
@@ -190,6 +205,7 @@ extension RelayWorld {
             case let followed where followed.hasPrefix("D(followed:"):
                 result.append("D(followed)")
             case let profile where profile.hasPrefix("D(profile:"): result.append("D(profile)")
+            case let meaning where meaning.hasPrefix("D(meaning:"): result.append("D(meaning)")
             case let taken where taken.hasPrefix("E(42P05"):
                 result.append("E(25P02,current transaction is aborted)")
             default: result.append(text)

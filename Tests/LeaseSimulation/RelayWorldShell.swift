@@ -75,7 +75,8 @@ extension RelayWorld {
         input.withUnsafeBytes { raw in
             if !prelude.isEmpty { toServer.inject(after: raw) { $0 += prelude } }
             servers[server].prelude = []
-            var turn = ClientTurn(raw, mode: relayMode(server))
+            var turn = ClientTurn(
+                raw, mode: relayMode(server), environment: environment(of: index))
             let step = turn.run(
                 &clients[index].stream, &servers[server].stream, statements: &statements,
                 toServer: &toServer, toClient: &toClient)
@@ -101,6 +102,15 @@ extension RelayWorld {
         if clients[index].server == server { endLeaseIfOver(server) }
     }
 
+    /// Clients with the same settings have the same number.
+    private mutating func environment(of index: Int) -> ParseEnvironment {
+        if ignoresSettings { return ParseEnvironment() }
+        let inForce = "\(clients[index].profile) \(clients[index].followed)"
+        let number = settings[inForce] ?? UInt32(settings.count)
+        settings[inForce] = number
+        return ParseEnvironment(settings: number)
+    }
+
     /// False if the server was dead before it took anything.
     mutating func write(_ bytes: [UInt8], to server: Int) -> Bool {
         if servers[server].backend.isDead { return servers[server].hasSent }
@@ -116,6 +126,8 @@ extension RelayWorld {
         let backend = servers[server].backend
         // What means nothing outside of a copy may still be on its way.
         let underWay = RelayTranscript.ofClient(backend.input + servers[server].wire)
+        let named = backend.prepared.count { !$0.key.isEmpty }
+        let prepared = servers[server].stream.prepared
         let isQuiet = underWay.allSatisfy { $0.hasPrefix("Copy") || $0 == "Flush" }
         if !backend.isDead,
             !isQuiet
@@ -123,8 +135,7 @@ extension RelayWorld {
                 || backend.isCopying || backend.hasPortals || backend.mark != nil
                 || backend.profile != servers[server].profile
                 || backend.followed != servers[server].followed
-                || backend.prepared.count(where: { !$0.key.isEmpty })
-                    != servers[server].stream.prepared.count
+                || named < prepared.count || named > prepared.count + prepared.supersededCount
         {
             violation = "server \(server) is not clean when client \(index) gets it: \(backend)"
         }
@@ -407,5 +418,6 @@ extension RelayWorld {
         }
         servers[server].stream.releaseAll(in: &statements)
         servers[server] = Server()
+        servers[server].backend.schema = schema
     }
 }

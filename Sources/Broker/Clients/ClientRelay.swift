@@ -244,7 +244,9 @@ extension Broker {
             toServer.inject(after: input) { $0.append(contentsOf: prelude) }
             server.prelude = []
         }
-        var turn = ClientTurn(input, mode: server.mode)
+        var turn = ClientTurn(
+            input, mode: server.mode,
+            environment: ParseEnvironment(pool: pool.id, settings: client.profile.meaning))
         let step = turn.run(
             &client.stream, &server.stream, statements: &statements, toServer: &toServer,
             toClient: &toClient)

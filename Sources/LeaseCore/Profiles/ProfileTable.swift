@@ -25,6 +25,7 @@ package struct ProfileTable {
     private var records: [ProfileID: Record] = [:]
     private var byEntries: [[ProfileEntry]: ProfileID] = [:]
     private var last: UInt32 = 0
+    private var meanings = ProfileMeanings()
 
     package init() {}
 
@@ -45,7 +46,7 @@ package struct ProfileTable {
             return id
         }
         last += 1
-        let id = ProfileID(last)
+        let id = ProfileID(last, meaning: meanings.intern(entries))
         records[id] = Record(entries: entries, references: 1)
         byEntries[entries] = id
         return id
@@ -66,6 +67,7 @@ package struct ProfileTable {
         if record.references == 0 {
             records[id] = nil
             byEntries[record.entries] = nil
+            meanings.release(record.entries)
         } else {
             records[id] = record
         }

@@ -112,10 +112,10 @@ extension ClientTurn {
     ) -> Bool {
         guard message.kind == .close, mode.tracksStatements,
             case .statement(let name) = target(of: message),
-            let id = client.statements.remove(
+            let statement = client.statements.remove(
                 UnsafeRawBufferPointer(rebasing: body(message)[name]))
         else { return false }
-        statements.release(id)
+        statements.release(statement.id)
         toClient.inject(after: input) { $0.appendCloseComplete() }
         offset = message.bodyStart + message.available
         return true

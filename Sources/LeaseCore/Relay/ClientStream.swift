@@ -10,7 +10,7 @@ package struct ClientStream {
     /// Its server died between two messages, with its transaction: the next batch is told.
     package var deferredError: PgError?
     /// Named statements of the extended protocol, in pools where they follow the client.
-    package var statements = ByteTable<StatementID>()
+    package var statements = ByteTable<ClientStatement>()
     /// Body of the last unnamed Parse (text, NUL, types): the statement lives until the next one,
     /// also when the server changes. Empty: none. `StatementMemory` counts it.
     package private(set) var unnamed: [UInt8] = []
@@ -49,7 +49,7 @@ package struct ClientStream {
 
     /// Lets go of what other tables count. Call once, when the session ends.
     package mutating func releaseAll(in table: inout StatementTable) {
-        statements.forEachValue { table.release($0) }
+        statements.forEachValue { table.release($0.id) }
         statements.removeAll()
         forgetUnnamed(in: &table)
     }
@@ -83,7 +83,7 @@ package struct ClientStream {
     mutating func forgetStatements(in table: inout StatementTable) {
         leases = nil
         guard !statements.isEmpty else { return }
-        statements.forEachValue { table.release($0) }
+        statements.forEachValue { table.release($0.id) }
         statements.removeAll()
     }
 }

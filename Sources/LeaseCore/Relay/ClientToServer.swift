@@ -29,6 +29,8 @@ package struct ClientStep {
 package struct ClientTurn {
     let input: UnsafeRawBufferPointer
     let mode: RelayMode
+    /// Where a Parse of this client's means what it means.
+    let environment: ParseEnvironment
     var offset = 0
 
     /// Texts over this are not scanned: they count as leaving something behind.
@@ -38,9 +40,13 @@ package struct ClientTurn {
     /// The names of a message must end by then. PostgreSQL looks at the first 63 bytes of one.
     static let nameLimit = 1 << 20
 
-    package init(_ input: UnsafeRawBufferPointer, mode: RelayMode) {
+    package init(
+        _ input: UnsafeRawBufferPointer, mode: RelayMode,
+        environment: ParseEnvironment = ParseEnvironment()
+    ) {
         self.input = input
         self.mode = mode
+        self.environment = environment
     }
 
     /// The message at `offset`, whose header is there and makes sense.
@@ -238,17 +244,31 @@ package struct ClientTurn {
                 resets = SettingsReset.statements(of: text)
                 if !noteSetting(text, taint, &entry, &server) {
                     server.taint.formUnion(taint)
-                    entry.setsLocally = SessionTaint.isTransactionLocalSet(text)
+                    entry.setScope = SetScope.of(text)
                 }
                 if mode.tracksStatements, server.status != .failed,
-                    let (name, id) = client.deallocated(by: text)
+                    let (name, statement) = client.deallocated(by: text)
                 {
                     name.withUnsafeBytes { _ = client.statements.remove($0) }
-                    server.push(.query, .synthesized, undo: .clientClosed(name, id))
+                    if statement.meaning == nil,
+                        let copy = server.prepared.remove(statement.id, in: &statements)
+                    {
+                        server.prepared.supersede(copy.name)
+                    }
+                    server.push(.query, .synthesized, undo: .clientClosed(name, statement))
                     offset = message.bodyStart + message.available
                     return true
                 }
                 if Self.mayDropAll(text) { server.prepared.doubtAll() }
+                // Without statements of its own it can only name what is not there.
+                let mayName =
+                    client.statements.isEmpty
+                    ? StatementReference.mayBegin(text) : StatementReference.mayOccur(in: text)
+                if mayName, mode.tracksStatements,
+                    queryWithNames(message, entry, resets, &client, &server, &statements, &toServer)
+                {
+                    return true
+                }
             } else {
                 server.taint.insert(.other)
             }
@@ -266,7 +286,7 @@ package struct ClientTurn {
     ) -> Bool {
         // What an explicit lease sets ends with it.
         guard !mode.isHeld,
-            let setting = SessionSetting.parse(text, callsSetConfig: taint.contains(.settings))
+            let setting = SessionSetting.parse(text, callsSetConfig: taint.changesSettings)
         else { return false }
         let isAlone = server.runsNextAlone
         switch setting {
@@ -300,8 +320,8 @@ package struct ClientTurn {
     ) {
         var entry = Outstanding(.execute, .client)
         // What is known of the text is known of the unnamed portal only.
-        if server.boundLocalSet {
-            entry.setsLocally = message.available > 0 && input[message.bodyStart] == 0
+        if !server.boundScope.isEmpty, message.available > 0, input[message.bodyStart] == 0 {
+            entry.setScope = server.boundScope
         }
         if let reset = server.boundReset, message.available > 0, input[message.bodyStart] == 0 {
             server.push(entry, resets: [reset])
@@ -358,11 +378,13 @@ package struct ClientTurn {
 
 extension ClientStream {
     /// The client's own statement that this text deallocates, if that is what it does.
-    func deallocated(by text: UnsafeRawBufferPointer) -> (name: [UInt8], id: StatementID)? {
+    func deallocated(
+        by text: UnsafeRawBufferPointer
+    ) -> (name: [UInt8], statement: ClientStatement)? {
         guard !statements.isEmpty, case .name(let name)? = DeallocateText.parse(text) else {
             return nil
         }
-        let id = name.withUnsafeBytes { statements.value(for: $0) }
-        return id.map { (name, $0) }
+        let statement = name.withUnsafeBytes { statements.value(for: $0) }
+        return statement.map { (name, $0) }
     }
 }

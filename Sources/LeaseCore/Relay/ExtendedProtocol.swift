@@ -69,22 +69,14 @@ extension ClientTurn {
         let definition = UnsafeRawBufferPointer(rebasing: body[(name.upperBound + 1)...])
         offset = message.bodyStart + message.available
         if let existing = client.statements.value(for: key) {
-            // PostgreSQL itself refuses it, in its turn: ask for what the server has already.
-            prepare(existing, &server, &statements, &toServer)
-            server.push(.parse, .client, undo: .duplicate(Array(key)))
-            injectParse(existing, statements, &toServer)
+            // PostgreSQL itself refuses it, in its turn, unless the text is wrong: ask for a name that the
+            // server has already.
+            let (_, taken) = prepare(existing, key, &client, &server, &statements, &toServer)
+            server.push(.parse, .client, undo: .told(Array(key)))
+            injectParse(taken, Array(definition), &toServer)
             return .done
         }
-        let id = statements.intern(definition)
-        client.statements.insert(id, for: key)
-        // It is for the server to say what a failed transaction refuses.
-        if server.status == .failed { server.prepared.doubt(id) }
-        if mustPrepare(id, &server, &statements, &toServer) {
-            server.push(.parse, .client, undo: .named(Array(key), id))
-            injectParse(id, statements, &toServer)
-        } else {
-            server.push(.parse, .synthesized, undo: .clientNamed(Array(key), id))
-        }
+        parseNamed(key, definition, &client, &server, &statements, &toServer)
         return .done
     }
 
@@ -93,7 +85,7 @@ extension ClientTurn {
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
     ) {
         server.hasUnnamed = true
-        server.unnamedIsLocalSet = false
+        server.unnamedScope = []
         guard message.isWhole, statements.memory.mayKeep(message.header.bodyLength) else {
             client.forgetUnnamed(in: &statements)
             client.unnamedNotKept = message.header.bodyLength
@@ -107,21 +99,27 @@ extension ClientTurn {
         client.keepUnnamed(definition, in: &statements)
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
-            server.unnamedIsLocalSet = SessionTaint.isTransactionLocalSet(text)
+            server.unnamedScope = SetScope.of(text)
         } else {
             server.taint.insert(.other)
         }
-        if mode.tracksStatements, let (name, id) = client.deallocated(by: text) {
-            deallocate(name, id, &client, &server, &statements, &toServer)
+        if mode.tracksStatements, let (name, statement) = client.deallocated(by: text) {
+            deallocate(name, statement, &client, &server, &statements, &toServer)
             offset = message.bodyStart + message.available
             return
         }
         if Self.mayDropAll(text) { server.prepared.doubtAll() }
+        if let body = withServersNames(definition, &client, &server, &statements, &toServer) {
+            server.push(Self.aboutUnnamed(.parse, .client))
+            injectParse([], body, &toServer)
+            offset = message.bodyStart + message.available
+            return
+        }
         server.push(Self.aboutUnnamed(.parse, .client))
         pass(message, &client, &toServer)
     }
 
-    private static func aboutUnnamed(
+    static func aboutUnnamed(
         _ kind: Outstanding.Kind, _ audience: Outstanding.Audience
     ) -> Outstanding {
         var entry = Outstanding(kind, audience)
@@ -138,19 +136,31 @@ extension ClientTurn {
     /// the statement that stands for it. Whether it is executed at all is not known here, so the
     /// connection is cleaned before the next lease.
     private mutating func deallocate(
-        _ name: [UInt8], _ id: StatementID, _ client: inout ClientStream,
+        _ name: [UInt8], _ statement: ClientStatement, _ client: inout ClientStream,
         _ server: inout ServerStream, _ statements: inout StatementTable,
         _ toServer: inout RelayOutput
     ) {
-        prepare(id, &server, &statements, &toServer)
-        name.withUnsafeBytes { _ = client.statements.remove($0) }
-        server.prepared.doubt(id)
-        server.taint.insert(.preparedStatements)
-        server.push(.parse, .client, undo: .clientClosed(name, id))
-        let statement = String(decoding: statements.name(of: id), as: UTF8.self)
-        toServer.inject(after: input) {
-            $0.appendParse(name: "", query: "DEALLOCATE \(statement)", parameterTypes: [])
+        let (_, serversName) = name.withUnsafeBytes {
+            prepare(statement, $0, &client, &server, &statements, &toServer)
         }
+        let last = name.withUnsafeBytes { client.statements.value(for: $0) } ?? statement
+        forget(name, last, &client, &server)
+        server.push(.parse, .client, undo: .clientClosed(name, last))
+        toServer.inject(after: input) {
+            $0.appendParse(
+                name: "", query: "DEALLOCATE " + String(decoding: serversName, as: UTF8.self),
+                parameterTypes: [])
+        }
+    }
+
+    /// The name is the client's no more, and the server may drop what stands for it.
+    private func forget(
+        _ name: [UInt8], _ statement: ClientStatement, _ client: inout ClientStream,
+        _ server: inout ServerStream
+    ) {
+        name.withUnsafeBytes { _ = client.statements.remove($0) }
+        server.prepared.doubt(statement.id)
+        server.taint.insert(.preparedStatements)
     }
 
     // MARK: Bind
@@ -167,24 +177,37 @@ extension ClientTurn {
         }
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         if name.isEmpty {
-            parseUnnamedAgain(&client, &server, &toServer)
+            parseUnnamedAgain(&client, &server, &statements, &toServer)
             if portal.isEmpty {
-                server.boundLocalSet = server.unnamedIsLocalSet
+                server.boundScope = server.unnamedScope
                 server.boundReset = Self.reset(by: client.unnamed)
             }
-        } else if mode.tracksStatements, let id = client.statements.value(for: key) {
-            prepare(id, &server, &statements, &toServer)
+        } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
+            let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
             if portal.isEmpty {
-                server.boundLocalSet = statements.isTransactionLocalSet(id)
+                server.boundScope = statements.setScope(of: id)
                 server.boundReset = Self.reset(by: statements.body(of: id))
             }
-            server.push(Outstanding(.bind, about: id))
-            renamed(message, name, statements.name(of: id), &client, &toServer)
+            if statements.namesOthers(id),
+                let (dropped, victim) = statements.body(of: id).withUnsafeBytes({
+                    client.deallocated(by: statementText($0))
+                })
+            {
+                // As with an unnamed DEALLOCATE.
+                forget(dropped, victim, &client, &server)
+                server.push(.bind, .client, undo: .clientClosed(dropped, victim))
+            } else {
+                server.push(Outstanding(.bind, .client))
+            }
+            renamed(message, name, newName, &client, &toServer)
             return .done
-        } else if portal.isEmpty {
-            server.boundLocalSet = false
-            server.boundReset = nil
+        } else {
+            if portal.isEmpty {
+                server.boundScope = []
+                server.boundReset = nil
+            }
+            if refuseOurName(message, name, .bind, &client, &server, &toServer) { return .done }
         }
         server.push(Outstanding(.bind, .client))
         pass(message, &client, &toServer)
@@ -209,11 +232,14 @@ extension ClientTurn {
         case .statement(let name):
             let key = UnsafeRawBufferPointer(rebasing: body(message)[name])
             if name.isEmpty {
-                parseUnnamedAgain(&client, &server, &toServer)
-            } else if mode.tracksStatements, let id = client.statements.value(for: key) {
-                prepare(id, &server, &statements, &toServer)
-                server.push(Outstanding(.describe, about: id))
-                renamed(message, name, statements.name(of: id), &client, &toServer)
+                parseUnnamedAgain(&client, &server, &statements, &toServer)
+            } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
+                let (_, newName) = prepare(
+                    statement, key, &client, &server, &statements, &toServer)
+                server.push(Outstanding(.describe, .client))
+                renamed(message, name, newName, &client, &toServer)
+                return .done
+            } else if refuseOurName(message, name, .describe, &client, &server, &toServer) {
                 return .done
             }
         }
@@ -235,10 +261,17 @@ extension ClientTurn {
             if name.isEmpty {
                 client.forgetUnnamed(in: &statements)
                 server.hasUnnamed = false
-            } else if mode.tracksStatements, let id = client.statements.remove(key) {
-                // The server keeps it, for this client's next Parse of the same text and for others.
-                server.push(.close, .synthesized, undo: .clientClosed(Array(key), id))
+            } else if mode.tracksStatements, let statement = client.statements.remove(key) {
+                // What is shared stays on the server, for this client's next Parse and for others.
+                if statement.meaning == nil,
+                    let copy = server.prepared.remove(statement.id, in: &statements)
+                {
+                    server.prepared.supersede(copy.name)
+                }
+                server.push(.close, .synthesized, undo: .clientClosed(Array(key), statement))
                 offset = message.bodyStart + message.available
+                return .done
+            } else if refuseOurName(message, name, .close, &client, &server, &toServer) {
                 return .done
             }
         }
@@ -271,105 +304,8 @@ extension ClientTurn {
         }
     }
 
-    // MARK: What servers are told first
-
-    /// Makes sure that the server has the statement when what follows arrives.
-    private func prepare(
-        _ id: StatementID, _ server: inout ServerStream, _ statements: inout StatementTable,
-        _ toServer: inout RelayOutput
-    ) {
-        guard mustPrepare(id, &server, &statements, &toServer) else { return }
-        server.push(.parse, .broker, undo: .serverPrepared(id))
-        injectParse(id, statements, &toServer)
-    }
-
-    /// True if a Parse of it must come next, for which the way is clear then.
-    ///
-    /// Whether a Parse of an earlier batch that has no answer yet will succeed is not known, nor what
-    /// a DEALLOCATE leaves: then the server drops it first, which is no error if it has none.
-    private func mustPrepare(
-        _ id: StatementID, _ server: inout ServerStream, _ statements: inout StatementTable,
-        _ toServer: inout RelayOutput
-    ) -> Bool {
-        var presence = server.prepared.use(id, batch: server.batch)
-        if presence == .absent, server.mayStillHave(id) { presence = .inDoubt }
-        switch presence {
-        case .there: return false
-        case .absent: makeRoom(&server, &statements, &toServer)
-        case .inDoubt:
-            server.push(.close, .broker, undo: .serverDropped(id))
-            let name = statements.name(of: id)
-            toServer.inject(after: input) { $0.appendCloseStatement(name: name) }
-        }
-        server.prepared.sent(id, batch: server.batch, in: &statements)
-        return true
-    }
-
-    private func makeRoom(
-        _ server: inout ServerStream, _ statements: inout StatementTable,
-        _ toServer: inout RelayOutput
-    ) {
-        while server.prepared.count >= mode.maxPreparedStatements,
-            let oldest = server.prepared.leastRecentlyUsed
-        {
-            // The undo's reference, let go of when the server has answered.
-            statements.retain(oldest)
-            server.prepared.remove(oldest, in: &statements)
-            server.push(.close, .broker, undo: .serverClosed(oldest))
-            let name = statements.name(of: oldest)
-            toServer.inject(after: input) { $0.appendCloseStatement(name: name) }
-        }
-    }
-
-    private func injectParse(
-        _ id: StatementID, _ statements: borrowing StatementTable, _ toServer: inout RelayOutput
-    ) {
-        let name = statements.name(of: id)
-        let body = statements.body(of: id)
-        toServer.inject(after: input) {
-            $0.appendMessage(kind: FrontendKind.parse.rawValue) {
-                $0.append(contentsOf: name)
-                $0.append(0)
-                $0.append(contentsOf: body)
-            }
-        }
-    }
-
-    /// The unnamed statement lives until the next one, also on another server than it was parsed on.
-    /// Without one, what an earlier client left on this server must not take its place.
-    private func parseUnnamedAgain(
-        _ client: inout ClientStream, _ server: inout ServerStream, _ toServer: inout RelayOutput
-    ) {
-        guard !server.hasUnnamed || server.isUnnamedInDoubt else { return }
-        server.hasUnnamed = true
-        server.batchOfUnnamed = server.batch
-        server.unnamedIsLocalSet = false
-        guard !client.unnamed.isEmpty else {
-            server.push(Self.aboutUnnamed(.close, .broker))
-            toServer.inject(after: input) { $0.appendCloseStatement(name: "") }
-            return
-        }
-        let body = client.unnamed
-        body.withUnsafeBytes {
-            let text = statementText($0)
-            guard text.count <= Self.parseScanLimit else {
-                server.taint.insert(.other)
-                return
-            }
-            server.taint.formUnion(SessionTaint.inText(text))
-            server.unnamedIsLocalSet = SessionTaint.isTransactionLocalSet(text)
-        }
-        server.push(Self.aboutUnnamed(.parse, .broker))
-        toServer.inject(after: input) {
-            $0.appendMessage(kind: FrontendKind.parse.rawValue) {
-                $0.append(0)
-                $0.append(contentsOf: body)
-            }
-        }
-    }
-
     /// Passes the message on with another statement name at `name` of its body.
-    private mutating func renamed(
+    mutating func renamed(
         _ message: Message, _ name: Range<Int>, _ newName: [UInt8], _ client: inout ClientStream,
         _ toServer: inout RelayOutput
     ) {

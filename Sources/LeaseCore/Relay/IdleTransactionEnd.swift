@@ -103,10 +103,10 @@ extension ClientTurn {
         var bound = definition ?? client.unnamed
         if !name.isEmpty {
             let key = UnsafeRawBufferPointer(rebasing: body[name])
-            guard mode.tracksStatements, let id = client.statements.value(for: key) else {
+            guard mode.tracksStatements, let statement = client.statements.value(for: key) else {
                 return nil
             }
-            bound = statements.body(of: id)
+            bound = statements.body(of: statement.id)
         }
         // Text, its end, and a count of types, which must be 0.
         guard bound.suffix(3).elementsEqual([0, 0, 0]) else { return nil }

@@ -199,7 +199,7 @@ extension ClientTurn {
             // A name stands for what it was given to last.
             if name.isEmpty { client.forgetUnnamed(in: &statements) }
             let key = UnsafeRawBufferPointer(rebasing: body[name])
-            if let id = client.statements.remove(key) { statements.release(id) }
+            if let statement = client.statements.remove(key) { statements.release(statement.id) }
             toClient.inject(after: input) { $0.appendParseComplete() }
         case .other:
             preconditionFailure("a Parse was taken for one of a lease command")

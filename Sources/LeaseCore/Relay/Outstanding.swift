@@ -23,10 +23,8 @@ package struct Outstanding: Equatable, Sendable {
     package var audience: Audience
     /// Front of `ServerStream.undo` belongs to this one.
     package var hasUndo = false
-    /// The named statement that it is about.
-    var statement: StatementID?
-    /// Its tag SET leaves nothing behind (SET LOCAL and the like).
-    package var setsLocally = false
+    /// What its tag SET reaches.
+    package var setScope: SetScope = []
     /// It is `ServerStream.pendingSetting`.
     package var isSetting = false
     /// Front of `ServerStream.resets` belongs to this one.
@@ -41,13 +39,11 @@ package struct Outstanding: Equatable, Sendable {
         self.audience = audience
     }
 
-    init(_ kind: Kind, about statement: StatementID) {
-        self.init(kind, .client)
-        self.statement = statement
-    }
-
     /// The client gave the unnamed statement a new text.
     var isParseOfUnnamed: Bool { isAboutUnnamed && kind == .parse && audience == .client }
+
+    /// The broker has asked what a statement is.
+    var isOwnDescribe: Bool { audience == .broker && kind == .describe }
 
     /// A copy from the client may begin with its answer.
     var mayCopy: Bool { audience == .client && (kind == .execute || kind == .query) }
@@ -64,22 +60,44 @@ package struct Outstanding: Equatable, Sendable {
 /// What a message changed in the bookkeeping at the moment it was sent, to be put back if the
 /// server skips it or refuses it.
 package enum Undo: Sendable {
-    /// The client gave this name to this statement.
-    case clientNamed([UInt8], StatementID)
     /// The client closed it.
-    case clientClosed([UInt8], StatementID)
+    case clientClosed([UInt8], ClientStatement)
     /// The server was told to prepare it.
     case serverPrepared(StatementID)
     /// Both, by one Parse of the client that was passed on.
     case named([UInt8], StatementID)
+    /// The server was told to describe what the client gave this name to: what it says is learnt.
+    case described([UInt8], StatementID)
     /// The server was told to drop it.
-    case serverClosed(StatementID)
+    case serverClosed(StatementID, PreparedSet.Copy)
+    /// The server was told to drop what nobody uses under this name.
+    case supersededClosed([UInt8])
+    /// A simple query that names the client's statements.
+    case query(QueryNames)
     /// The server was told to drop it, to be told it again: whether it had it was in doubt.
     case serverDropped(StatementID)
     /// Nothing any more.
     case nothing
     /// Nothing; the client's name, for the error that the server will answer with.
-    case duplicate([UInt8])
+    case told([UInt8])
+}
+
+/// The names of prepared statements in a simple query that was passed on with the broker's in their place.
+package struct QueryNames: Sendable {
+    struct Change: Sendable {
+        var ours: [UInt8]
+        var theirs: [UInt8]
+        /// Characters of the passed text in front of it, and by how many it is longer.
+        var start: Int
+        var growth: Int
+    }
+
+    var changes: [Change] = []
+    /// For each DEALLOCATE that is to come: what the client had under that name. It is the client's no more
+    /// for what is sent behind the query, and comes back if the query ends before it.
+    var dropped: [(name: [UInt8], statement: ClientStatement)?] = []
+    /// The same, of a DEALLOCATE ALL or a DISCARD ALL.
+    var droppedByAll: [(name: [UInt8], statement: ClientStatement)] = []
 }
 
 /// What the broker itself asked a server, by simple queries of its own.

@@ -36,9 +36,16 @@ package struct ServerStream {
     var batchOfUnnamed: UInt64 = 0
     /// The first of `outstanding` is answered by the message on its way, once that has passed.
     var isAnsweredByPassing = false
-    /// The statement bound last is a SET LOCAL, so the tag of the Execute leaves nothing behind.
-    var boundLocalSet = false
-    var unnamedIsLocalSet = false
+    /// What a SET reaches that was bound last, and the unnamed statement, if it is one.
+    var boundScope: SetScope = []
+    var unnamedScope: SetScope = []
+    /// A name of the broker's kind that the client used last, though it gave it to nothing.
+    var unknownName: [UInt8] = []
+    /// What the server has said so far of the statement that the broker asked about.
+    var description: [UInt8] = []
+    /// The server's error for what the broker sent in front of a simple query, which stands for the
+    /// query's own. The whole message.
+    var errorInFront: [UInt8] = []
     /// What the query at the front of the client's sets, and whether the server has done it.
     var pendingSetting: (setting: SessionSetting, isDone: Bool)?
     /// Messages of this lease, as the console counts them.
@@ -96,6 +103,10 @@ package struct ServerStream {
     /// A transaction is open, or will be: a batch without its Sync is one.
     package var isBusy: Bool { isOwing || isBatchOpen || status != .idle }
 
+    /// The broker has asked what a statement is, and the answer is to come.
+    @inline(__always)
+    var isDescribing: Bool { outstanding.first?.isOwnDescribe == true }
+
     /// The server waits for rows of the client's.
     package var isReadingRows: Bool { copy == .into }
 
@@ -108,7 +119,7 @@ package struct ServerStream {
         taint = .nothing
         isSuspect = false
         hasUnnamed = false
-        boundLocalSet = false
+        boundScope = []
         isDraining = false
         copy = .none
         ignoredSyncs = 0
@@ -116,6 +127,8 @@ package struct ServerStream {
         boundReset = nil
         forgetResets()
         hasToldItsEnd = false
+        description = []
+        errorInFront = []
     }
 
     /// What is in force on this connection is not known: it is cleaned on return.
@@ -127,7 +140,7 @@ package struct ServerStream {
     }
 
     /// An explicit lease begins: what it leaves is never looked for, the connection is cleaned anyway.
-    package mutating func hold() { taint.insert(.other) }
+    package mutating func hold() { taint.insert(.explicitLease) }
 
     /// The connection is back from a client that had it directly, or whose lease was taken away, in
     /// this state of its transaction. Nothing is owed any more.
@@ -252,6 +265,15 @@ package struct ServerStream {
         undo.append(step)
     }
 
+    mutating func push(
+        _ entry: Outstanding, undo step: Undo, resets statements: [SettingsReset?]?
+    ) {
+        var entry = entry
+        entry.hasUndo = true
+        push(entry, resets: statements)
+        undo.append(step)
+    }
+
     /// What the broker did about the unnamed statement in an earlier batch has no answer yet: an
     /// error may have skipped it.
     var isUnnamedInDoubt: Bool {
@@ -268,14 +290,16 @@ package struct ServerStream {
         if entry.hasResets { resets.removeFirst() }
         guard entry.hasUndo else { return }
         switch undo.removeFirst() {
-        case .clientClosed(_, let id), .serverClosed(let id):
-            // The reference was kept for the undo.
-            statements.release(id)
+        // The reference was kept for the undo.
+        case .clientClosed(_, let statement): statements.release(statement.id)
+        case .serverClosed(let id, _): statements.release(id)
         case .serverPrepared(let id), .named(_, let id):
             prepared.arrived(id)
         case .serverDropped(let id):
             prepared.dropped(id)
-        case .clientNamed, .duplicate, .nothing:
+        case .query(let names):
+            assert(names.droppedByAll.isEmpty && names.dropped.allSatisfy { $0 == nil })
+        case .described, .supersededClosed, .told, .nothing:
             break
         }
     }
@@ -308,29 +332,33 @@ package struct ServerStream {
         _ step: Undo, client: inout ClientStream, statements: inout StatementTable
     ) {
         switch step {
-        case .clientNamed(let name, let id):
-            unname(name, id, client: &client, statements: &statements)
         case .serverPrepared(let id):
             prepared.missed(id, in: &statements)
         case .named(let name, let id):
             prepared.missed(id, in: &statements)
             unname(name, id, client: &client, statements: &statements)
-        case .clientClosed(let name, let id):
-            rename(name, id, client: &client, statements: &statements)
-        case .serverClosed(let id):
-            prepared.add(id, in: &statements)
+        case .clientClosed(let name, let statement):
+            rename(name, statement, client: &client, statements: &statements)
+        case .serverClosed(let id, let copy):
+            prepared.add(id, copy, in: &statements)
             statements.release(id)
-        case .serverDropped, .duplicate, .nothing:
+        case .supersededClosed(let name):
+            prepared.supersede(name)
+        case .described:
+            description = []
+        case .query(let names):
+            restore(names, client: &client, statements: &statements)
+        case .serverDropped, .told, .nothing:
             break
         }
     }
 
-    private func unname(
+    func unname(
         _ name: [UInt8], _ id: StatementID, client: inout ClientStream,
         statements: inout StatementTable
     ) {
         name.withUnsafeBytes { key in
-            if client.statements.value(for: key) == id {
+            if client.statements.value(for: key)?.id == id {
                 client.statements.remove(key)
                 statements.release(id)
             }
@@ -338,52 +366,62 @@ package struct ServerStream {
     }
 
     /// Gives the name back to the client; the undo's reference becomes the name's.
-    private func rename(
-        _ name: [UInt8], _ id: StatementID, client: inout ClientStream,
+    func rename(
+        _ name: [UInt8], _ statement: ClientStatement, client: inout ClientStream,
         statements: inout StatementTable
     ) {
         name.withUnsafeBytes { key in
             if client.statements.value(for: key) == nil {
-                client.statements.insert(id, for: key)
+                client.statements.insert(statement, for: key)
             } else {
-                statements.release(id)
+                statements.release(statement.id)
             }
         }
     }
 
-    /// It was told to drop this one, and has not answered.
-    func mayStillHave(_ id: StatementID) -> Bool {
-        undo.contains { if case .serverClosed(id) = $0 { true } else { false } }
+    /// It was told to drop what goes by this name, and has not answered.
+    func mayStillHave(_ name: [UInt8]) -> Bool {
+        undo.contains {
+            switch $0 {
+            case .serverClosed(_, let copy): copy.name == name
+            case .supersededClosed(name): true
+            default: false
+            }
+        }
     }
 
     /// The server has dropped everything: whether a Close sent since is skipped is all the same.
     mutating func forgetPrepared(in statements: inout StatementTable) {
         prepared.forgetAll(in: &statements)
         for index in undo.indices {
-            guard case .serverClosed(let id) = undo[index] else { continue }
-            statements.release(id)
+            switch undo[index] {
+            case .serverClosed(let id, _): statements.release(id)
+            case .supersededClosed: break
+            default: continue
+            }
             undo[index] = .nothing
         }
     }
 
     /// The client's names are gone, but for those that it gave since.
     mutating func forgetNames(of client: inout ClientStream, statements: inout StatementTable) {
-        var since: [(name: [UInt8], id: StatementID)] = []
-        for step in undo {
-            switch step {
-            case .clientNamed(let name, let id), .named(let name, let id):
-                guard name.withUnsafeBytes({ client.statements.value(for: $0) }) == id else {
-                    break
-                }
-                statements.retain(id)
-                since.append((name, id))
-            case .clientClosed, .serverPrepared, .serverClosed, .serverDropped, .duplicate,
-                .nothing:
-                break
-            }
+        if outstanding.first?.hasUndo == true, case .query? = undo.first {
+            // They went when it was sent.
+            deallocatedAll(statements: &statements)
+            client.leases = nil
+            return
+        }
+        var since: [(name: [UInt8], statement: ClientStatement)] = []
+        for case .named(let name, let id) in undo {
+            let statement = name.withUnsafeBytes { client.statements.value(for: $0) }
+            guard let statement, statement.id == id else { continue }
+            statements.retain(id)
+            since.append((name, statement))
         }
         client.forgetStatements(in: &statements)
-        for (name, id) in since { rename(name, id, client: &client, statements: &statements) }
+        for (name, statement) in since {
+            rename(name, statement, client: &client, statements: &statements)
+        }
     }
 
     /// Lets go of what other tables count. Call once, when the connection is closed.
@@ -391,9 +429,12 @@ package struct ServerStream {
         prepared.removeAll(in: &table)
         for step in undo {
             switch step {
-            case .clientClosed(_, let id), .serverClosed(let id):
-                table.release(id)
-            case .clientNamed, .serverPrepared, .serverDropped, .named, .duplicate, .nothing: break
+            case .clientClosed(_, let statement): table.release(statement.id)
+            case .serverClosed(let id, _): table.release(id)
+            case .query(let names): names.release(in: &table)
+            case .serverPrepared, .serverDropped, .supersededClosed, .named, .described, .told,
+                .nothing:
+                break
             }
         }
         undo.removeAll()

@@ -31,7 +31,7 @@ package struct ServerTurn {
         while offset < input.count {
             if server.passing.bytesLeft > 0 {
                 passRest(&server, &toClient)
-                popIfPassed(&server, &statements, &toClient)
+                popIfPassed(&client, &server, &statements, &toClient)
                 continue
             }
             guard input.count - offset >= MessageHeader.size else { break }
@@ -55,7 +55,9 @@ package struct ServerTurn {
             message(kind, offset..<end, &client, &server, &statements, &toClient)
             server.passing.bytesLeft = offset + whole - end
             offset = end
-            if server.isAnsweredByPassing { popIfPassed(&server, &statements, &toClient) }
+            if server.isAnsweredByPassing {
+                popIfPassed(&client, &server, &statements, &toClient)
+            }
             if step.hasNews, step.broken != nil { break }
         }
         step.consumed = offset
@@ -86,7 +88,11 @@ package struct ServerTurn {
 
     private mutating func passRest(_ server: inout ServerStream, _ toClient: inout RelayOutput) {
         let count = min(server.passing.bytesLeft, input.count - offset)
-        if !server.passing.isDiscarded { toClient.pass(offset..<offset + count, of: input) }
+        if !server.passing.isDiscarded {
+            toClient.pass(offset..<offset + count, of: input)
+        } else if server.isDescribing {
+            server.description += input[offset..<offset + count]
+        }
         server.passing.bytesLeft -= count
         offset += count
     }
@@ -107,6 +113,9 @@ package struct ServerTurn {
             switch kind {
             case .rowDescription, .noData:
                 server.isAnsweredByPassing = head?.kind == .describe
+                if head?.isOwnDescribe == true { server.description += body(range) }
+            case .parameterDescription:
+                if head?.isOwnDescribe == true { server.description += body(range) }
             case .copyInResponse: server.copyInBegan()
             case .copyOutResponse: server.copy = .out
             case .copyBothResponse: server.copy = .both
@@ -128,13 +137,18 @@ package struct ServerTurn {
             }
             pop(&server, &statements, &toClient)
         case .readyForQuery:
-            ready(range, head, &server, &statements, &toClient)
+            ready(range, head, &client, &server, &statements, &toClient)
         case .errorResponse:
             failed(range, head, &client, &server, &statements, &toClient)
         case .parameterStatus:
             parameterStatus(range, head, isForClient, client, &server, &toClient)
         case .noticeResponse:
-            relay(range, if: isForClient, &server, &toClient)
+            if isForClient, let changed = withClientsNames(range, client, server) {
+                server.passing.isDiscarded = false
+                toClient.inject(after: input) { $0.append(contentsOf: changed) }
+            } else {
+                relay(range, if: isForClient, &server, &toClient)
+            }
             if ErrorFields.announcesEnd(notice: body(range)) {
                 step.fatal = ErrorFields(prefix: body(range))?.pgError
                 server.hasToldItsEnd = isForClient
@@ -205,12 +219,13 @@ package struct ServerTurn {
 
     /// Nothing of ours may come into the middle of a message.
     private mutating func popIfPassed(
-        _ server: inout ServerStream, _ statements: inout StatementTable,
-        _ toClient: inout RelayOutput
+        _ client: inout ClientStream, _ server: inout ServerStream,
+        _ statements: inout StatementTable, _ toClient: inout RelayOutput
     ) {
         guard server.passing.bytesLeft == 0 else { return }
         if server.isAnsweredByPassing {
             server.isAnsweredByPassing = false
+            if server.isDescribing { server.learn(client: &client, statements: &statements) }
             pop(&server, &statements, &toClient)
         } else {
             server.answerSynthesized(
@@ -237,14 +252,18 @@ package struct ServerTurn {
         }
         let taint = SessionTaint.ofCommandTag(tag)
         let isFollowed = head?.isSetting == true && server.settingIsDone()
-        if !taint.isEmpty, head?.setsLocally != true, !isFollowed { server.taint.formUnion(taint) }
+        if !taint.isEmpty, !isFollowed {
+            server.taint.formUnion(
+                head.map { Self.taint(taint, within: $0.setScope) } ?? taint)
+        }
         switch kind {
         case .deallocateAll:
             server.forgetNames(of: &client, statements: &statements)
         case .discardAll:
             server.forgetNames(of: &client, statements: &statements)
             // What was sent behind it has left its mark already, and may still have its effect.
-            if !server.isFollowedByMore { server.taint = [] }
+            // In an explicit lease they are the server's defaults now, not those of the client.
+            if !server.isFollowedByMore { server.taint = mode.isHeld ? .settings : [] }
             server.pendingResets.append(.all)
         case .reset:
             server.taint.insert(.settings)
@@ -255,14 +274,24 @@ package struct ServerTurn {
             confirmResets(&server)
         case .rollback:
             server.forgetResets()
-        case .other, .begin, .prepare, .deallocate, .listen:
+        case .deallocate:
+            server.deallocated(statements: &statements)
+        case .other, .begin, .prepare, .listen:
             break
         }
     }
 
+    /// What a tag leaves behind, if it is that of a SET which reaches so far.
+    private static func taint(_ taint: SessionTaint, within scope: SetScope) -> SessionTaint {
+        if scope.isEmpty || taint != .settings { return taint }
+        if scope.contains(.local) { return scope.contains(.harmless) ? [] : .localSettings }
+        return .harmlessSettings
+    }
+
     private mutating func ready(
-        _ range: Range<Int>, _ head: Outstanding?, _ server: inout ServerStream,
-        _ statements: inout StatementTable, _ toClient: inout RelayOutput
+        _ range: Range<Int>, _ head: Outstanding?, _ client: inout ClientStream,
+        _ server: inout ServerStream, _ statements: inout StatementTable,
+        _ toClient: inout RelayOutput
     ) {
         guard let status = TransactionStatus(rawValue: body(range).first ?? 0) else {
             step.broken = "the server reported an unknown transaction status"
@@ -270,6 +299,7 @@ package struct ServerTurn {
         }
         server.status = status
         server.copy = .none
+        if status == .idle { server.taint.subtractTaint(.localSettings) }
         if head == nil, server.isSuspect, server.isSkippingToSync {
             // The copy failed before the server read a Sync that was counted as ignored.
             server.isSkippingToSync = false
@@ -283,11 +313,15 @@ package struct ServerTurn {
             step.broken = "the server was ready when nothing was asked"
             return
         }
-        if head.audience == .broker {
+        if head.audience == .broker, head.kind == .sync {
+            // It ends what the broker sent in front of a query.
+        } else if head.audience == .broker {
             step.brokerAnswer = server.brokerTextIsDone()
         } else {
             step.queries += 1
             if head.isSetting { step.followedSetting = server.takeSetting() }
+            if !server.errorInFront.isEmpty { server.errorInFront = [] }
+            if head.hasUndo { server.endQuery(client: &client, statements: &statements) }
             if status == .idle { step.transactions += 1 }
             if !server.pendingResets.isEmpty { reportResets(&server) }
             // A transaction block in a statement pool: the shell answers this one, with an error.
@@ -349,28 +383,28 @@ package struct ServerTurn {
         }
         // What was put back in a transaction is back as it was.
         server.forgetResets()
-        if let stale = head?.statement, fields.sqlState == .featureNotSupported {
-            // "cached plan must not change result type": who prepares the text again gets a new one.
-            statements.retire(stale)
+        if let head, head.audience == .broker,
+            server.outstanding.first(where: { $0.kind == .sync })?.audience == .broker
+        {
+            server.errorInFront = Array(input[range])
+            server.skipToSync(client: &client, statements: &statements)
+            return
         }
         if !server.isDraining { passError(range, fields, client, &server, &toClient) }
         server.answeredWithError = head != nil
         if head?.isExtended == true { server.skipToSync(client: &client, statements: &statements) }
     }
 
-    /// An error that names our name for a statement is told with the client's.
+    /// An error that names our name for a statement is told with the client's; one of what the broker sent in
+    /// front of a query stands for the query's own.
     private func passError(
-        _ range: Range<Int>, _ fields: ErrorFields, _ client: borrowing ClientStream,
+        _ range: Range<Int>, _ fields: ErrorFields, _ client: ClientStream,
         _ server: inout ServerStream, _ toClient: inout RelayOutput
     ) {
-        if fields.sqlState == .duplicatePreparedStatement,
-            server.outstanding.first?.hasUndo == true,
-            case .duplicate(let name)? = server.undo.first
-        {
-            var error = fields.pgError
-            error.message =
-                "prepared statement \"\(String(decoding: name, as: UTF8.self))\" already exists"
-            toClient.inject(after: input) { $0.appendErrorResponse(error) }
+        if !server.errorInFront.isEmpty, server.outstanding.first?.kind == .query {
+            let error = server.errorInFront
+            server.errorInFront = []
+            toClient.inject(after: input) { $0.append(contentsOf: error) }
         } else if fields.sqlState == .invalidStatementName, client.unnamedNotKept > 0,
             !fields.message.utf8.contains(UInt8(ascii: "\""))
         {
@@ -379,6 +413,8 @@ package struct ServerTurn {
                 "It had \(client.unnamedNotKept) bytes, more than max_statement_memory leaves: it was not kept for another server connection."
             error.hint = "Raise max_statement_memory, or send Parse, Bind and Execute in one batch."
             toClient.inject(after: input) { $0.appendErrorResponse(error) }
+        } else if let changed = withClientsNames(range, client, server) {
+            toClient.inject(after: input) { $0.append(contentsOf: changed) }
         } else {
             relay(range, if: true, &server, &toClient)
         }

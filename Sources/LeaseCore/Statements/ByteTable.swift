@@ -54,6 +54,16 @@ package struct ByteTable<Value> {
         for entry in entries.values { body(entry.value) }
     }
 
+    /// Calls `body` with each key and its value, in no order.
+    package func eachEntry(_ body: ([UInt8], Value) -> Void) {
+        for entry in entries.values { body(entry.key, entry.value) }
+    }
+
+    /// The key of the first value of which this is true, in no order.
+    package func key(where isWanted: (Value) -> Bool) -> [UInt8]? {
+        entries.values.first { isWanted($0.value) }?.key
+    }
+
     /// Entries behind a removed one may be there only because it was: they move up.
     private mutating func closeGap(after removed: UInt64) {
         var position = removed &+ 1

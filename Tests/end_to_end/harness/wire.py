@@ -325,6 +325,12 @@ class Refused(Exception):
         self.error, self.code, self.fields = error, error.code, error.fields
 
 
+def told(messages):
+    """What a client was told, to compare two connections: errors without the source file they name."""
+    return [(one.kind, {key: text for key, text in one.fields.items() if key not in "FLR"})
+            if one.kind in "EN" else (one.kind, one.body) for one in messages]
+
+
 def rows_of(messages):
     for one in messages:
         if one.kind == "E":
