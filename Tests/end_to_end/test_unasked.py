@@ -88,8 +88,8 @@ def test_behind_the_brokers_own_query(lying, liar, what):
     broker = lying({"server_reset_query_always": 1})
     with broker.wire() as one, broker.wire() as next_one:
         before = pid(one)
-        # The first reset's answer passed already, or is the one that is followed by words.
-        liar.lie(b"DISCARD ALL\0", WORDS[what])
+        # The tag of the last text that cleans a connection.
+        liar.lie(b"SELECT 0\0", WORDS[what])
         assert wire.kinds(one.query("SELECT 1")) == "TDCZ"
         eventually(lambda: not liar.lies)
         assert pid(next_one) != before
@@ -152,7 +152,7 @@ def test_a_notice_or_parameter_does_not_end_an_idle_connection(lying, liar, what
     broker = lying({"server_reset_query_always": 1})
     with broker.wire() as one, broker.wire() as next_one:
         before = pid(one)
-        liar.lie(b"DISCARD ALL\0", ASYNCHRONOUS[what])
+        liar.lie(b"SELECT 0\0", ASYNCHRONOUS[what])
         one.query("SELECT 1")
         eventually(lambda: not liar.lies)
         assert pid(next_one) == before

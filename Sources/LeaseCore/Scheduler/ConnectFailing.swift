@@ -38,8 +38,8 @@ extension Scheduler {
     /// The server refused what this client's startup parameters ask for, not the pool as such.
     private func isAboutProfile(_ failure: ConnectFailure, _ profile: ProfileID) -> Bool {
         if profile == .serverDefault { return false }
-        let code = failure.error.sqlState.rawValue
-        return code.hasPrefix("22") || code.hasPrefix("42")
+        // 25 and 55: a setting that cannot be changed, or not there.
+        return ["22", "25", "42", "55"].contains(failure.error.sqlState.rawValue.prefix(2))
     }
 
     private mutating func startupFailed(
