@@ -107,8 +107,10 @@ def secured(postgres):
 
 
 def dump(tool, host, port, *words, user="app", options=""):
+    # The schema is named: pg_dump looks names up after a RESET of search_path, which goes back to what
+    # PGOPTIONS say, on a connection of its own as through the broker.
     done = subprocess.run(
-        [tool("pg_dump"), "-h", str(host), "-p", str(port), "-U", user, "-t", "secured", *words,
+        [tool("pg_dump"), "-h", str(host), "-p", str(port), "-U", user, "-t", "public.secured", *words,
          "app"], capture_output=True, text=True, timeout=60,
         env=os.environ | {"PGOPTIONS": options})
     return done.returncode, re.sub(r"restrict \w+", "restrict", done.stdout), done.stderr
@@ -125,7 +127,7 @@ def test_pg_dump_through_a_transaction_pool_with_its_settings_as_options(
     options = "-c search_path= -c row_security=off"
     through = dump(tool, transaction_broker.socket_folder, transaction_broker.port,
                    options=options)
-    assert through == dump(tool, postgres.host, postgres.port)
+    assert through == dump(tool, postgres.host, postgres.port, options=options)
     code, text, error = dump(tool, transaction_broker.socket_folder, transaction_broker.port,
                              user="other", options=options)
     assert code == 1 and "row-level security" in error
