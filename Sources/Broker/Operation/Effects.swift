@@ -28,8 +28,8 @@ extension Broker {
         case .poolLocked(let lock): poolLocked(lock)
         case .reserveLent(let pool, let client, let reserve, let alreadyLent):
             reserveLent(pool, to: client, outOf: reserve, alreadyLent: alreadyLent)
-        case .poolRelieved(let pool, let duration, let lent, let rejected):
-            poolRelieved(pool, after: duration, lent: lent, rejected: rejected)
+        case .poolRelieved(let pool, let group, let duration, let lent, let rejected):
+            poolRelieved(pool, group, after: duration, lent: lent, rejected: rejected)
         }
     }
 
@@ -124,7 +124,7 @@ extension Broker {
         client.isWaiting = false
         counters.rejectionsByCause.count(RejectionCause(rejection.cause))
         guard let pool = client.pool else { return }
-        let error = rejectionError(rejection, pool, hasOwnDeadline: client.call?.terms.wait != nil)
+        let error = rejectionError(rejection, pool, of: client)
         noteRejection(rejection, error, of: client)
         if settings.logPoolerErrors {
             logger.warning(
@@ -164,7 +164,7 @@ extension Broker {
     }
 
     private func rejectionError(
-        _ rejection: Rejection, _ pool: Pool, hasOwnDeadline: Bool
+        _ rejection: Rejection, _ pool: Pool, of client: ClientSession
     ) -> PgError {
         let waited = Self.seconds(rejection.waited)
         let name = "\"\(pool.database)\" (user \"\(pool.user)\")"
@@ -173,9 +173,10 @@ extension Broker {
             return .error(
                 .tooManyConnections, "no server connection became free within \(waited)",
                 detail:
-                    "\(Self.describe(limit, name)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))\(rejection.suspectsLock ? Self.suspicion : "")",
-                hint:
-                    "Shorten the transactions of the holders, or raise the limit or \(hasOwnDeadline ? "WAIT" : "query_wait_timeout")."
+                    "\(describe(limit, pool, client)) Waited \(waited) at place \(rejection.place) of \(rejection.waiting). \(holders(of: pool))\(rejection.suspectsLock ? Self.suspicion : "")",
+                hint: rejection.suspectsLock
+                    ? Self.adviceOnLocks
+                    : "Shorten the transactions of the holders, or raise the limit or \(client.call?.terms.wait != nil ? "WAIT" : "query_wait_timeout")."
             )
         case .queueFull(let limit):
             return .error(
@@ -210,17 +211,31 @@ extension Broker {
         }
     }
 
-    private static func describe(_ limit: WaitLimit, _ name: String) -> String {
+    private func describe(_ limit: WaitLimit, _ pool: Pool, _ client: ClientSession) -> String {
+        let name = "\"\(pool.database)\" (user \"\(pool.user)\")"
         switch limit {
-        case .poolSize(let size): "All \(size) connections of pool \(name) are in use (pool_size)."
-        case .databaseConnections(let limit): "max_db_connections is \(limit)."
-        case .userConnections(let limit): "max_user_connections is \(limit)."
-        case .serverConnections(let limit): "max_server_connections is \(limit)."
-        case .groupLeases(let limit): "max_leases of this client's group is \(limit)."
+        case .poolSize(let size):
+            return
+                "All \(size) connections of pool \(name) are in use (pool_size)\(lent(leases(in: pool) - size))."
+        case .databaseConnections(let limit): return "max_db_connections is \(limit)."
+        case .userConnections(let limit): return "max_user_connections is \(limit)."
+        case .serverConnections(let limit): return "max_server_connections is \(limit)."
+        case .groupLeases(let limit):
+            let held = client.group.map { scheduler.leases(of: $0.id) } ?? 0
+            return "max_leases of this client's group is \(limit)\(lent(held - limit))."
         case .groupGuarantees:
-            "The free connections of pool \(name) are kept for other groups (min_leases)."
-        case .connecting: "Pool \(name) has room, but no connection was ready in time."
+            return "The free connections of pool \(name) are kept for other groups (min_leases)."
+        case .connecting: return "Pool \(name) has room, but no connection was ready in time."
         }
+    }
+
+    private func leases(in pool: Pool) -> Int {
+        scheduler.summary(of: pool.id)?.counts.leased ?? 0
+    }
+
+    /// What is held beyond a limit, to relieve a lock.
+    private func lent(_ count: Int) -> String {
+        count > 0 ? ", and \(count) more leases are lent out of reserve_pool_size" : ""
     }
 
     /// Who has held the longest, for errors and notices.
