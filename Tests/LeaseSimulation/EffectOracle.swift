@@ -53,7 +53,7 @@ package struct EffectOracle {
     var gonePeers: Set<PeerID> = []
     /// Whom a pool's reserve was lent to, and the pools that are being relieved of a lock.
     var lentTo: [PoolID: ClientID] = [:]
-    var lockedPools: Set<PoolID> = []
+    var locked: [PoolID: LockModel] = [:]
     var watchedPools: Set<PoolID> = []
     /// When a pool last took an idle connection from one process for another.
     private var takenAt: [PoolID: Instant] = [:]
@@ -180,8 +180,10 @@ package struct EffectOracle {
             try require(watchedPools.remove(pool) != nil, "\(effect): is not watched")
         case .poolLocked(let lock): try locked(lock)
         case .reserveLent(let pool, let client, _, _): try lent(pool, client, now)
-        case .poolRelieved(let pool, _, _, _):
-            try require(lockedPools.remove(pool) != nil, "\(effect): was not locked")
+        case .poolRelieved(let pool, let group, _, _, _):
+            try require(
+                locked[pool]?.group == group && locked.removeValue(forKey: pool) != nil,
+                "\(effect): was not locked")
         case .poolPhaseChanged(let pool, _), .connectFailed(let pool, _, _, _):
             try require(pools[pool] != nil, "\(effect): no such pool")
         }
@@ -256,10 +258,7 @@ package struct EffectOracle {
         }
         // While a lock is relieved, those who hold something come first.
         let isRelief =
-            lockedPools.contains(request.pool)
-            && servers.values.contains {
-                $0.pool == request.pool && $0.lease?.owner.processID == request.owner.processID
-            }
+            locked[request.pool].map { holdsOne(request, request.pool, $0) } ?? false
         try require(isRelief || passedOver <= validating, "\(what): passes over \(passedOver)")
         if isLent { lentTo[request.pool] = nil }
         lastLease = lease.rawValue

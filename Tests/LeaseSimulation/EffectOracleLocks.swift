@@ -1,11 +1,17 @@
 import LeaseCore
 
+/// A lock that is being relieved.
+struct LockModel {
+    /// The group whose cap it is about; nil: the pool's size.
+    var group: GroupID?
+}
+
 /// What the scheduler may say and do about pools whose leases wait for each other.
 extension EffectOracle {
     mutating func locked(_ lock: PoolLock) throws(Violation) {
         try require(pools[lock.pool] != nil, "\(lock.pool) is locked, and does not exist")
         try checkCycle(lock)
-        lockedPools.insert(lock.pool)
+        locked[lock.pool] = LockModel(group: lock.group)
     }
 
     /// Every lease that it is about is named, and its holder waits: the thread, if it is certain.
@@ -28,6 +34,15 @@ extension EffectOracle {
         }
     }
 
+    /// Whether the request's process holds one of the leases that wait for each other.
+    func holdsOne(_ request: LeaseRequest, _ pool: PoolID, _ lock: LockModel) -> Bool {
+        servers.values.contains { model in
+            guard let lease = model.lease else { return false }
+            let isMeant = lock.group.map { $0 == lease.group } ?? (model.pool == pool)
+            return isMeant && lease.owner.processID == request.owner.processID
+        }
+    }
+
     func holdsCertainly(_ holder: OwnerKey, _ waiter: OwnerKey) -> Bool {
         holder.thread != nil && holder == waiter
     }
@@ -39,13 +54,15 @@ extension EffectOracle {
             throw Violation("the reserve of \(pool) is lent to \(client), who does not wait")
         }
         let what = "the reserve of \(pool), lent to \(client)"
-        try require(lockedPools.contains(pool), "\(what): is not locked")
+        guard let lock = locked[pool] else { throw Violation("\(what): is not locked") }
         let leases = servers.values.filter { $0.pool == pool && $0.phase == .leased }
         let most = model.policy.size + model.policy.reserveSize
         try require(leases.count < most, "\(what): is spent")
         try require(
-            leases.contains { $0.lease!.owner.processID == waiter.request.owner.processID },
-            "\(what): its process holds nothing")
+            holdsOne(waiter.request, pool, lock), "\(what): its process holds nothing")
+        if let group = lock.group {
+            try require(waiter.request.group == group, "\(what): is not of \(group)")
+        }
         lentTo[pool] = client
         try require(
             mayLease(waiter.request, now, isLent: true), "\(what): over a cap or a guarantee")

@@ -189,7 +189,7 @@ extension EffectOracle {
     }
 
     /// Whether the pool's size, the group's cap and other groups' guarantees allow this lease.
-    /// `isLent`: to relieve a lock, the reserve is its.
+    /// `isLent`: to relieve a lock, the reserve is its, also beyond the group's cap.
     func mayLease(_ request: LeaseRequest, _ now: Instant, isLent: Bool = false) -> Bool {
         guard let pool = pools[request.pool], !pool.isPaused, !pool.isClosed else { return false }
         let mayUseReserve = isEntitledToReserve(request, now) || isLent
@@ -206,7 +206,10 @@ extension EffectOracle {
                 leasedHere[lease.group, default: 0] += 1
             }
         }
-        if let cap = groups[request.group]!.maxLeases, leasedByGroup >= cap { return false }
+        let loans = isLent ? pool.policy.reserveSize : 0
+        if let cap = groups[request.group]!.maxLeases, leasedByGroup >= cap + loans {
+            return false
+        }
         if leased >= capacity { return false }
         if leasedHere[request.group, default: 0] < groups[request.group]!.minLeases { return true }
         var kept = 0

@@ -24,6 +24,14 @@ package struct ReliefSetting {
     package var processes = 4
     /// Between a thread's chains, on average.
     package var pause = Duration.milliseconds(20)
+    /// Between a lease and the next one that is nested in it, at most; evenly spread.
+    package var levelPause = Duration.zero
+    /// Every thread takes one chain, all at once, and no more.
+    package var isBurst = false
+    /// The cap of the group that all of them are in.
+    package var cap: Int?
+    /// Whether a new session of a `fresh` process is tried with a statement of its own.
+    package var triesSessions = true
     package var threadsPerProcess = 8
     package var connections = 10
     package var deadline = Duration.seconds(5)
@@ -46,6 +54,8 @@ package struct ReliefResult: Equatable {
     package var deadlineRejections = 0
     package var mostLeased = 0
     package var longestLock = Duration.zero
+    /// When the last chain came to its end, from the beginning.
+    package var took = Duration.zero
 
     package var errors: Int { lockRejections + deadlineRejections }
 

@@ -65,6 +65,7 @@ package struct ReliefTrial {
     /// When the lock of a process' own pool is free.
     private var poolFreeAt: [Int32: Instant] = [:]
     private var isWatched = false
+    private let began = Instant(nanoseconds: 1_000_000_000)
     private var result = ReliefResult()
 
     package init(_ setting: ReliefSetting, seed: UInt64) {
@@ -75,7 +76,7 @@ package struct ReliefTrial {
 
     package mutating func run(for duration: Duration) -> ReliefResult {
         let end = now + duration
-        send(.groupOpened(GroupID(0), GroupPolicy()))
+        send(.groupOpened(GroupID(0), GroupPolicy(maxLeases: setting.cap)))
         var policy = PoolPolicy(size: setting.connections)
         policy.reserveSize = setting.reserve
         policy.notifyAfter = nil
@@ -106,7 +107,8 @@ package struct ReliefTrial {
         workers.append(Worker(process: process, thread: thread, isNewcomer: isNew))
         let worker = workers.count - 1
         workers[worker].isShort = isNew && isLikely(setting.shortPerCent)
-        timeline.add(.begins(worker), at: moment ?? after(setting.pause))
+        let begins = setting.isBurst ? after(.microseconds(200)) : after(setting.pause)
+        timeline.add(.begins(worker), at: moment ?? begins)
     }
 
     private mutating func planNewcomers(until end: Instant) {
@@ -136,6 +138,15 @@ package struct ReliefTrial {
         return now.advanced(by: Int64(pause))
     }
 
+    /// A thread whose next step is one more lease thinks before that.
+    private mutating func beforeNextLevel(_ worker: Int) -> Instant {
+        let moment = after(.microseconds(500))
+        guard case .open = workers[worker].script.last else { return moment }
+        let longest = setting.levelPause.wholeNanoseconds
+        guard longest > 0 else { return moment }
+        return moment.advanced(by: Int64.random(in: 0...longest, using: &random))
+    }
+
     // MARK: Threads
 
     private mutating func act(_ action: Action) {
@@ -154,7 +165,7 @@ package struct ReliefTrial {
             if isOpening {
                 timeline.add(.works(worker, chain: chain), at: after(.microseconds(200)))
             } else {
-                timeline.add(.goesOn(worker, chain: chain), at: after(.microseconds(500)))
+                timeline.add(.goesOn(worker, chain: chain), at: beforeNextLevel(worker))
             }
         case .works(let worker, let chain) where workers[worker].chain == chain:
             work(worker)
@@ -185,7 +196,8 @@ package struct ReliefTrial {
         case .close: giveBack(worker)
         case nil:
             if !workers[worker].hasFailed { result.chains += 1 }
-            if !workers[worker].isNewcomer {
+            result.took = now - began
+            if !workers[worker].isNewcomer, !setting.isBurst {
                 timeline.add(.begins(worker), at: after(setting.pause))
             }
         }
@@ -204,7 +216,7 @@ package struct ReliefTrial {
                 moment = moment + Self.loginTime
                 poolFreeAt[process] = moment
             }
-            workers[worker].isTrying = true
+            workers[worker].isTrying = setting.triesSessions
         }
         workers[worker].session = session
         timeline.add(.requests(worker, chain: workers[worker].chain), at: moment)
@@ -307,7 +319,7 @@ package struct ReliefTrial {
         case .unwatchLeases: isWatched = false
         case .poolLocked: result.locks += 1
         case .reserveLent: result.lent += 1
-        case .poolRelieved(_, let after, _, _):
+        case .poolRelieved(_, _, let after, _, _):
             result.longestLock = max(result.longestLock, after)
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
             .poolPaused:

@@ -58,9 +58,11 @@ extension Broker {
         logger.info("a connection of the reserve is lent to end a pool lock", metadata: metadata)
     }
 
-    func poolRelieved(_ id: PoolID, after: Duration, lent: Int, rejected: Int) {
+    func poolRelieved(
+        _ id: PoolID, _ group: GroupID?, after: Duration, lent: Int, rejected: Int
+    ) {
         guard let pool = poolsByID[id] else { return }
-        noteLockIsOver(pool, after: after, lent: lent, rejected: rejected)
+        noteLockIsOver(pool, group, after: after, lent: lent, rejected: rejected)
         logger.notice(
             "pool lock is over",
             metadata: [
@@ -79,10 +81,18 @@ extension Broker {
         return .error(
             .deadlockDetected,
             "pool lock: every lease of \(what) is held by somebody who waits for one more",
-            detail: "\(describe(lock)) Waited \(Self.seconds(waited)).\n\(holders(of: pool))",
-            hint: lock.group == nil
-                ? "Return one lease before asking for the next, or raise reserve_pool_size (all of it is lent) or the pool's size."
-                : "Return one lease before asking for the next, or raise max_leases of the group.")
+            detail:
+                "\(Self.count(lock)) \(describe(lock)) Waited \(Self.seconds(waited)).\n\(holders(of: pool))",
+            hint: Self.adviceOnLocks)
+    }
+
+    /// With so many connections one thread can always go on.
+    static let adviceOnLocks =
+        "Return one lease before asking for the next, or raise reserve_pool_size: threads × (leases nested in each − 1) + 1 connections, with pool_size (or the group's max_leases), never lock."
+
+    /// How many leases are held, in truth.
+    private static func count(_ lock: PoolLock) -> String {
+        lock.links.count == 1 ? "1 lease is held." : "\(lock.links.count) leases are held."
     }
 
     /// The cycle, in words.

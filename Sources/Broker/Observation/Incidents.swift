@@ -61,8 +61,10 @@ extension Broker {
             cause: grade.rawValue, pool: pool)
     }
 
-    func noteLockIsOver(_ pool: Pool, after: Duration, lent: Int, rejected: Int) {
-        lockNumbers.end(.pool(pool.id))
+    func noteLockIsOver(
+        _ pool: Pool, _ group: GroupID?, after: Duration, lent: Int, rejected: Int
+    ) {
+        lockNumbers.end(group.map(LockNumbers.Subject.group) ?? .pool(pool.id))
         note(
             .poolLockOver, .notice,
             "pool lock is over after \(Self.seconds(after)): \(lent) connections of the reserve were lent, \(rejected) waiters had 40P01",

@@ -28,8 +28,8 @@ extension Broker {
         case .poolLocked(let lock): poolLocked(lock)
         case .reserveLent(let pool, let client, let reserve, let alreadyLent):
             reserveLent(pool, to: client, outOf: reserve, alreadyLent: alreadyLent)
-        case .poolRelieved(let pool, let duration, let lent, let rejected):
-            poolRelieved(pool, after: duration, lent: lent, rejected: rejected)
+        case .poolRelieved(let pool, let group, let duration, let lent, let rejected):
+            poolRelieved(pool, group, after: duration, lent: lent, rejected: rejected)
         }
     }
 
@@ -124,7 +124,7 @@ extension Broker {
         client.isWaiting = false
         counters.rejectionsByCause.count(RejectionCause(rejection.cause))
         guard let pool = client.pool else { return }
-        let error = rejectionError(rejection, pool, wait: client.call?.terms.wait)
+        let error = rejectionError(rejection, pool, of: client)
         noteRejection(rejection, error, of: client)
         if settings.logPoolerErrors {
             logger.warning(
@@ -164,9 +164,9 @@ extension Broker {
     }
 
     private func rejectionError(
-        _ rejection: Rejection, _ pool: Pool, wait: Duration?
+        _ rejection: Rejection, _ pool: Pool, of client: ClientSession
     ) -> PgError {
-        let hasOwnDeadline = wait != nil
+        let wait = client.call?.terms.wait
         let isImpatient = wait == .zero
         let waited = Self.seconds(rejection.waited)
         let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
@@ -178,11 +178,8 @@ extension Broker {
                     ? "no server connection is free, and the request was not to wait for one"
                     : "no server connection became free within \(waited)",
                 detail:
-                    "\(Self.describe(limit, name))\(isImpatient ? "" : " Waited \(waited) at place \(rejection.place) of \(rejection.waiting).")\(rejection.suspectsLock ? Self.suspicion : "")\n\(holders(of: pool))",
-                hint:
-                    isImpatient
-                    ? "WAIT says how long to wait; without it query_wait_timeout does."
-                    : "Shorten the transactions of the holders, or raise the limit or \(hasOwnDeadline ? "WAIT" : "query_wait_timeout")."
+                    "\(describe(limit, pool, client))\(isImpatient ? "" : " Waited \(waited) at place \(rejection.place) of \(rejection.waiting).")\(rejection.suspectsLock ? Self.suspicion : "")\n\(holders(of: pool))",
+                hint: Self.adviceToWaiter(isLocked: rejection.suspectsLock, wait: wait)
             )
         case .queueFull(let limit):
             return .error(
@@ -217,17 +214,38 @@ extension Broker {
         }
     }
 
-    private static func describe(_ limit: WaitLimit, _ name: String) -> String {
+    private static func adviceToWaiter(isLocked: Bool, wait: Duration?) -> String {
+        if isLocked { return adviceOnLocks }
+        if wait == .zero { return "WAIT says how long to wait; without it query_wait_timeout does." }
+        let deadline = wait == nil ? "query_wait_timeout" : "WAIT"
+        return "Shorten the transactions of the holders, or raise the limit or \(deadline)."
+    }
+
+    private func describe(_ limit: WaitLimit, _ pool: Pool, _ client: ClientSession) -> String {
+        let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
         switch limit {
-        case .poolSize(let size): "All \(size) connections of pool \(name) are in use (pool_size)."
-        case .databaseConnections(let limit): "max_db_connections is \(limit)."
-        case .userConnections(let limit): "max_user_connections is \(limit)."
-        case .serverConnections(let limit): "max_server_connections is \(limit)."
-        case .groupLeases(let limit): "max_leases of this client's group is \(limit)."
+        case .poolSize(let size):
+            return
+                "All \(size) connections of pool \(name) are in use (pool_size)\(lent(leases(in: pool) - size))."
+        case .databaseConnections(let limit): return "max_db_connections is \(limit)."
+        case .userConnections(let limit): return "max_user_connections is \(limit)."
+        case .serverConnections(let limit): return "max_server_connections is \(limit)."
+        case .groupLeases(let limit):
+            let held = client.group.map { scheduler.leases(of: $0.id) } ?? 0
+            return "max_leases of this client's group is \(limit)\(lent(held - limit))."
         case .groupGuarantees:
-            "The free connections of pool \(name) are kept for other groups (min_leases)."
-        case .connecting: "Pool \(name) has room, but no connection was ready in time."
+            return "The free connections of pool \(name) are kept for other groups (min_leases)."
+        case .connecting: return "Pool \(name) has room, but no connection was ready in time."
         }
+    }
+
+    private func leases(in pool: Pool) -> Int {
+        scheduler.summary(of: pool.id)?.counts.leased ?? 0
+    }
+
+    /// What is held beyond a limit, to relieve a lock.
+    private func lent(_ count: Int) -> String {
+        count > 0 ? ", and \(count) more leases are lent out of reserve_pool_size" : ""
     }
 
     /// Who has held the longest, for errors and notices.

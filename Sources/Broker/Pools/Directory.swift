@@ -193,9 +193,13 @@ extension Broker {
 
     // MARK: Groups
 
+    /// By its name; without one, by what the kernel calls its program, which is known at once.
     func group(for client: ClientSession) -> ClientGroup {
+        let name =
+            client.applicationName.isEmpty
+            ? client.process?.name ?? "" : client.applicationName
         let assignment = configuration.group(
-            forApplication: client.applicationName, database: client.database)
+            forApplication: name, database: client.database)
         return groups[assignment.name]
             ?? openGroup(assignment.name, Self.policy(of: assignment.entry))
     }

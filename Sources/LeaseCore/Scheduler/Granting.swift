@@ -64,15 +64,18 @@ extension Scheduler {
     }
 
     /// Whether the group's cap, the other groups' guarantees and the pool's size allow one more
-    /// lease, besides those that the plan foresees.
+    /// lease, besides those that the plan foresees. `overCap`: by how much a loan may exceed the cap.
     @inline(__always)
-    func mayLease(_ pool: Int, _ queue: Int, capacity: Int, _ plan: ConnectPlan) -> Bool {
+    func mayLease(
+        _ pool: Int, _ queue: Int, capacity: Int, _ plan: ConnectPlan, overCap: Int = 0
+    ) -> Bool {
         let group = pools[pool].queue.queues[queue].group
         let isPlanned =
             plan.planned > 0 && pools[pool].queue.queues[queue].plannedIn == plan.number
         let plannedHere = isPlanned ? pools[pool].queue.queues[queue].planned : 0
         let leases = pools[pool].counts.leased + plan.planned
-        guard leases < capacity, !groups[group].isAtCap(planned: plannedHere) else { return false }
+        guard leases < capacity, !groups[group].isAtCap(planned: plannedHere - overCap)
+        else { return false }
         let kept = pools[pool].unusedGuarantee - plan.guaranteed
         if kept <= 0 { return true }
         let own = groups[group].unusedGuarantee(

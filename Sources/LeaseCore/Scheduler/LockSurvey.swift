@@ -9,10 +9,43 @@ struct LockSurvey {
     /// By pool slot and by group number.
     fileprivate(set) var pools: [Bool]
     fileprivate(set) var groups: [Bool]
-    /// Waiters by process, of processes that hold something.
-    fileprivate var waiters: [Int32: [Int]] = [:]
+    /// By process, of processes that hold something.
+    fileprivate var waiting: [Int32: WaitingProcess] = [:]
     /// Uses of sessions that somebody who waits seems to be nested in.
     fileprivate var waitedFor: Set<SessionUse> = []
+
+    func isLocked(_ scope: LockScope) -> Bool {
+        scope.group.map { groups[$0] } ?? pools[scope.pool]
+    }
+}
+
+/// Who waits of one process, by the queue that they wait in.
+private struct WaitingProcess {
+    struct Queue {
+        let pool: Int
+        let group: Int
+        /// The newest request, and the newest one of a thread that is not known.
+        var newest = Instant(nanoseconds: .min)
+        var newestOfUnknown = Instant(nanoseconds: .min)
+    }
+
+    var queues: [Queue] = []
+    /// Indices of `queues`.
+    var queuesOfThread: [UInt64: [Int]] = [:]
+
+    /// Waiters of one queue come together.
+    mutating func add(_ slot: Waiter, group: Int) {
+        if queues.last.map({ $0.pool != slot.pool || $0.group != group }) ?? true {
+            queues.append(Queue(pool: slot.pool, group: group))
+        }
+        let index = queues.count - 1
+        queues[index].newest = max(queues[index].newest, slot.since)
+        if let thread = slot.owner.thread {
+            queuesOfThread[thread, default: []].append(index)
+        } else {
+            queues[index].newestOfUnknown = max(queues[index].newestOfUnknown, slot.since)
+        }
+    }
 }
 
 extension OwnerKey {
@@ -32,11 +65,29 @@ extension OwnerKey {
 }
 
 extension Scheduler {
-    /// How sure it is that this pool is locked; nil: somebody can go on.
-    func lockGrade(of pool: Int, _ now: Instant) -> PoolLock.Grade? {
-        guard isJammed(pool, now) else { return nil }
-        if survey(.certain, now).pools[pool] { return .certain }
-        return survey(.suspected, now).pools[pool] ? .suspected : nil
+    /// What of this pool is locked, and how sure that is; nil: somebody can go on.
+    func lockIn(_ pool: Int, _ now: Instant) -> (scope: LockScope, grade: PoolLock.Grade)? {
+        let scopes = jammedScopes(pool, now)
+        if scopes.isEmpty { return nil }
+        for grade in [PoolLock.Grade.certain, .suspected] {
+            let survey = survey(grade, now)
+            if let scope = scopes.first(where: survey.isLocked) { return (scope, grade) }
+        }
+        return nil
+    }
+
+    /// The pool, if all of it is leased; else groups that wait in it at their cap.
+    func jammedScopes(_ pool: Int, _ now: Instant) -> [LockScope] {
+        guard pools[pool].givesOut, pools[pool].queue.count > 0 else { return [] }
+        var capped = pools[pool].queue.queues.compactMap { queue -> LockScope? in
+            guard queue.count > 0, groups[queue.group].isAtCap(), groups[queue.group].leases > 0
+            else { return nil }
+            return LockScope(pool: pool, group: queue.group)
+        }
+        guard isJammed(pool, now) else { return capped }
+        // A group that is being relieved takes more of the pool than its cap allows: that goes on.
+        capped.removeAll { pools[pool].lock.since == nil || $0.group != pools[pool].lock.group }
+        return capped + [LockScope(pool: pool, group: nil)]
     }
 
     func survey(_ grade: PoolLock.Grade, _ now: Instant) -> LockSurvey {
@@ -51,10 +102,10 @@ extension Scheduler {
         }
         for pool in pools.live where pools[pool].queue.count > 0 {
             forEachWaiter(of: pool) { waiter in
-                let process = waiters.slots[waiter].owner.processID
-                if holders.contains(process) {
-                    survey.waiters[process, default: []].append(waiter)
-                }
+                let slot = waiters.slots[waiter]
+                guard holders.contains(slot.owner.processID) else { return }
+                survey.waiting[slot.owner.processID, default: WaitingProcess()].add(
+                    slot, group: pools[pool].queue.queues[slot.queue].group)
             }
         }
         var isSettled = false
@@ -78,11 +129,11 @@ extension Scheduler {
     private func waitedFor() -> Set<SessionUse> {
         var found: Set<SessionUse> = []
         for pool in pools.live where pools[pool].lock.since != nil {
-            let ties = guessTies(pool)
-            forEachWaiter(of: pool) { waiter in
+            let still = standstill(LockScope(pool: pool, group: pools[pool].lock.group))
+            for waiter in still.waiters {
                 let slot = waiters.slots[waiter]
                 let use = SessionUse(client: slot.client, since: slot.useSince)
-                if let parent = ties.parents[use] { found.insert(parent) }
+                if let parent = still.ties.parents[use] { found.insert(parent) }
             }
         }
         return found
@@ -132,25 +183,23 @@ extension Scheduler {
     /// Whether whoever holds this lease waits for ever, if the survey is right so far.
     private func isBlocked(_ server: Int, by survey: LockSurvey) -> Bool {
         let lease = servers.slots[server].lease!
-        let rests = restingLeases.since(server, lease.id)
-        guard let waiting = survey.waiters[lease.owner.processID] else { return false }
-        var waitsItself = false
-        var mayWait = false
-        for waiter in waiting {
-            let owner = waiters.slots[waiter].owner
-            if owner.isSameThread(as: lease.owner) {
-                // A thread that waits twice goes on with either.
-                if !isStuck(waiter, in: survey) { return false }
-                waitsItself = true
-            } else if !mayWait, let rests, waiters.slots[waiter].since >= rests,
-                owner.mayBeSameThread(as: lease.owner)
-            {
-                // Its thread was heard of before it asked for one more.
-                mayWait = isStuck(waiter, in: survey)
-            }
+        guard let waiting = survey.waiting[lease.owner.processID] else { return false }
+        if lease.owner.processID != 0, let thread = lease.owner.thread,
+            let own = waiting.queuesOfThread[thread]
+        {
+            // A thread that waits twice goes on with either.
+            return own.allSatisfy { isStuck(waiting.queues[$0], in: survey) }
         }
-        if waitsItself { return true }
-        guard survey.grade == .suspected, mayWait, let since = rests else { return false }
+        guard survey.grade == .suspected, let since = restingLeases.since(server, lease.id) else {
+            return false
+        }
+        // Its thread was heard of before it asked for one more.
+        let mayWait = waiting.queues.contains { queue in
+            let isAnyones = lease.owner.thread == nil || lease.owner.processID == 0
+            let newest = isAnyones ? queue.newest : queue.newestOfUnknown
+            return newest >= since && isStuck(queue, in: survey)
+        }
+        guard mayWait else { return false }
         if survey.waitedFor.contains(SessionUse(client: lease.client, since: lease.useSince)) {
             return true
         }
@@ -158,47 +207,64 @@ extension Scheduler {
         return survey.restedBefore.nanoseconds(since: since) >= delay
     }
 
-    private func isStuck(_ waiter: Int, in survey: LockSurvey) -> Bool {
-        let pool = waiters.slots[waiter].pool
-        if survey.pools[pool] { return true }
-        return survey.groups[pools[pool].queue.queues[waiters.slots[waiter].queue].group]
+    private func isStuck(_ queue: WaitingProcess.Queue, in survey: LockSurvey) -> Bool {
+        survey.pools[queue.pool] || survey.groups[queue.group]
     }
 
     /// What the shell needs to say who waits for whom.
-    func describeLock(
-        _ pool: Int, _ grade: PoolLock.Grade, group: Int? = nil
-    ) -> PoolLock {
-        var links: [PoolLock.Link] = []
-        for index in servers.slots.indices where servers.slots[index].state == .leased {
+    func describeLock(_ scope: LockScope, _ grade: PoolLock.Grade) -> PoolLock {
+        let meant = servers.slots.indices.filter { isMeant($0, by: scope) }
+        let requests = newestRequests(
+            of: Set(meant.map { servers.slots[$0].lease!.owner.processID }))
+        let links = meant.map { index in
             let slot = servers.slots[index]
-            let isMeant = group.map { self.group(ofLeaseOn: index) == $0 } ?? (slot.pool == pool)
-            guard isMeant, let lease = slot.lease else { continue }
-            links.append(
-                PoolLock.Link(
-                    lease: lease.id, server: servers.id(index), holder: lease.client,
-                    owner: lease.owner, heldSince: slot.since, waitsAs: request(of: lease.owner)))
+            let lease = slot.lease!
+            return PoolLock.Link(
+                lease: lease.id, server: servers.id(index), holder: lease.client,
+                owner: lease.owner, heldSince: slot.since,
+                waitsAs: requests.request(of: lease.owner))
         }
         return PoolLock(
-            pool: pools[pool].id, grade: grade, group: group.map { GroupID(UInt32($0)) },
-            links: links)
+            pool: pools[scope.pool].id, grade: grade,
+            group: scope.group.map { GroupID(UInt32($0)) }, links: links)
     }
 
-    /// What this owner waits with: its own request, else the newest one that may be its.
-    private func request(of owner: OwnerKey) -> ClientID? {
-        var found: ClientID?
-        var isOwn = false
-        var newest = Instant(nanoseconds: .min)
+    private func newestRequests(of processes: Set<Int32>) -> NewestRequests {
+        var requests = NewestRequests()
         for pool in pools.live where pools[pool].queue.count > 0 {
             forEachWaiter(of: pool) { waiter in
                 let slot = waiters.slots[waiter]
-                let same = slot.owner.isSameThread(as: owner)
-                guard same || (!isOwn && slot.owner.mayBeSameThread(as: owner)) else { return }
-                guard (same && !isOwn) || slot.since >= newest else { return }
-                found = slot.client
-                isOwn = same
-                newest = slot.since
+                guard processes.contains(slot.owner.processID) else { return }
+                requests.add(slot)
             }
         }
-        return found
+        return requests
+    }
+}
+
+/// The newest requests of processes and of their threads.
+private struct NewestRequests {
+    typealias Request = (client: ClientID, since: Instant)
+
+    private var ofOwner: [OwnerKey: Request] = [:]
+    private var ofProcess: [Int32: Request] = [:]
+
+    mutating func add(_ slot: Waiter) {
+        let request = (slot.client, slot.since)
+        if ofOwner[slot.owner].map({ $0.since <= slot.since }) ?? true {
+            ofOwner[slot.owner] = request
+        }
+        let process = slot.owner.processID
+        if ofProcess[process].map({ $0.since <= slot.since }) ?? true {
+            ofProcess[process] = request
+        }
+    }
+
+    /// What this owner waits with: its own request, else the newest one that may be its.
+    func request(of owner: OwnerKey) -> ClientID? {
+        guard owner.thread != nil else { return ofProcess[owner.processID]?.client }
+        let own = owner.processID == 0 ? nil : ofOwner[owner]
+        let unknown = ofOwner[OwnerKey(processID: owner.processID)]
+        return (own ?? unknown ?? ofOwner[owner])?.client
     }
 }

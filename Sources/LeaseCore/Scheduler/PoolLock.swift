@@ -27,7 +27,15 @@ package struct PoolLock: Equatable, Sendable {
     package var links: [Link]
 }
 
-/// What a pool knows of its own lock.
+/// What the leases that wait for each other have used up: all of a pool, or what a group's cap leaves
+/// its clients.
+struct LockScope: Equatable {
+    var pool: Int
+    /// nil: it is the pool's size.
+    var group: Int?
+}
+
+/// What a pool knows of the lock among its leases. One at a time is relieved, as the reserve is one.
 struct LockState {
     /// The waiter that a connection of the reserve is on its way for, or -1.
     var favoured: Int32 = -1
@@ -36,8 +44,12 @@ struct LockState {
     /// Since when it is locked, not counting the moments in which somebody was just helped.
     var since: Instant?
     var grade = PoolLock.Grade.suspected
+    /// The group whose cap it is about; nil: the pool's size.
+    var group: Int?
     /// When it was last seen to be so.
     var seenAt = Instant.zero
+    /// What the last look saw: nil: nothing; else what `group` says.
+    var lastSeen: Int??
     /// What was done about it.
     var lent = 0
     var rejected = 0
@@ -46,6 +58,19 @@ struct LockState {
     var ties = ThreadTies()
     /// When a lease last came back.
     var returnedAt = Instant.zero
+    /// How its processes' threads pause between two leases; kept from one lock to the next.
+    var rhythms = ThreadRhythms()
+    /// No look at the waiters before this moment: the last one was at many.
+    var nextLook = Instant.zero
+
+    init() {}
+
+    /// After a lock: what was learnt of the processes, and what goes on, stays.
+    init(after lock: LockState) {
+        isWatched = lock.isWatched
+        rhythms = lock.rhythms
+        nextLook = lock.nextLook
+    }
 }
 
 /// Leases that rest, as the shell reported them, by server slot. Kept beside the slots, because

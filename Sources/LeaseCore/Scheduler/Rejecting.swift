@@ -18,9 +18,22 @@ extension Scheduler {
     ) {
         let pool = waiters.slots[waiter].pool
         let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
-        let isLocked = pools[pool].lock.since != nil && lockGrade(of: pool, now) != nil
+        let isLocked = isLocked(waiter, now)
         reject(
             waiter, deadlineCause(waiter, now), place: place, suspectsLock: isLocked, now, &effects)
+    }
+
+    /// Whether it is behind a lock now, or was when the last look was at many waiters.
+    private mutating func isLocked(_ waiter: Int, _ now: Instant) -> Bool {
+        let pool = waiters.slots[waiter].pool
+        guard pools[pool].lock.since != nil else { return false }
+        if pools[pool].lock.nextLook <= now {
+            noteLook(at: pool, now)
+            pools[pool].lock.lastSeen = lockIn(pool, now).map(\.scope.group)
+        }
+        guard let seen = pools[pool].lock.lastSeen else { return false }
+        return seen.map { $0 == pools[pool].queue.queues[waiters.slots[waiter].queue].group }
+            ?? true
     }
 
     /// Every waiter of the pool, or only those that need a connection with this profile.

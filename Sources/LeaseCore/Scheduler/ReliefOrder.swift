@@ -21,18 +21,20 @@ struct Claim {
     var isOfChain: Bool
     var useSince: Instant
     var since: Instant
+    /// Its process's threads pause for so long between two leases that a moment says nothing.
+    var isOfSlowProcess: Bool
 
     /// The thread that was helped goes first, until its leases are back: whoever else got a
     /// connection of the reserve would keep it, and wait for one more. Then who holds most: it is
     /// nearest to its end, and gives back most. Then the oldest where a pause says that it holds
     /// something, so that nobody waits too long; else the newest: in a locked process only the
-    /// thread that was let go last can come with a new request.
+    /// thread that was let go last can come with a new request, and who came first held nothing then.
     func comesBefore(_ other: Claim) -> Bool {
         if (evidence == .process) != (other.evidence == .process) { return evidence > .process }
         if isOfChain != other.isOfChain { return isOfChain }
         if held != other.held { return held > other.held }
         if evidence != other.evidence { return evidence > other.evidence }
-        if evidence == .pause { return since < other.since }
+        if evidence == .pause, !isOfSlowProcess { return since < other.since }
         if useSince != other.useSince { return useSince > other.useSince }
         return since >= other.since
     }
@@ -62,86 +64,140 @@ struct Claim {
 /// chains a second with a reserve of 5, all of it out; 66 and 70 now.
 extension Scheduler {
     /// The first of the waiters that may have a lease within this capacity and may be a holder; or,
-    /// with `certainly`, is known or guessed to be one.
-    func firstToHelp(_ pool: Int, capacity: Int, certainly: Bool) -> Claim? {
-        let ties = guessTies(pool)
+    /// with `certainly`, is known or guessed to be one. `overCap`: how far it may exceed its group's cap.
+    func firstToHelp(
+        _ still: Standstill, capacity: Int, overCap: Int, certainly: Bool
+    ) -> Claim? {
+        let pool = still.scope.pool
         var chosen: Claim?
-        forEachWaiter(of: pool) { waiter in
-            let queue = waiters.slots[waiter].queue
-            guard mayLease(pool, queue, capacity: capacity, ConnectPlan(number: 0)),
-                let claim = claim(of: waiter, pool, ties),
-                !certainly || claim.evidence > .process
-            else { return }
+        var slow: [Int32: Bool] = [:]
+        var queue = -1
+        var mayHave = false
+        for waiter in still.waiters {
+            if waiters.slots[waiter].queue != queue {
+                queue = waiters.slots[waiter].queue
+                mayHave = mayLease(
+                    pool, queue, capacity: capacity, ConnectPlan(number: 0), overCap: overCap)
+            }
+            guard mayHave, var claim = claim(of: waiter, still) else { continue }
+            if certainly, claim.evidence == .process { continue }
+            let process = waiters.slots[waiter].owner.processID
+            claim.isOfSlowProcess = slow[process] ?? isSlow(process, still)
+            slow[process] = claim.isOfSlowProcess
             if chosen.map({ claim.comesBefore($0) }) ?? true { chosen = claim }
         }
         return chosen
     }
 
     /// nil: its thread holds nothing of the pool.
-    private func claim(of waiter: Int, _ pool: Int, _ ties: ThreadTies) -> Claim? {
+    private func claim(of waiter: Int, _ still: Standstill) -> Claim? {
         let slot = waiters.slots[waiter]
         let use = SessionUse(client: slot.client, since: slot.useSince)
-        let root = ties.root(of: use)
+        let root = still.ties.root(of: use)
         var claim = Claim(
-            waiter: waiter, evidence: .process, held: 0, root: root,
-            isOfChain: root == pools[pool].lock.chain?.root, useSince: slot.useSince,
-            since: slot.since)
-        var mayHold = claim.isOfChain
-        for server in servers.slots.indices
-        where servers.slots[server].pool == pool && servers.slots[server].state == .leased {
-            let lease = servers.slots[server].lease!
-            if lease.owner.isSameThread(as: slot.owner) {
-                claim.held += 1
-                claim.evidence = .thread
-            } else if lease.owner.mayBeSameThread(as: slot.owner) {
-                mayHold = mayHold || slot.since >= restingLeases.since(server, lease.id) ?? .zero
-            }
+            waiter: waiter, evidence: .process, held: still.leasesHeld(by: slot.owner), root: root,
+            isOfChain: root == pools[still.scope.pool].lock.chain?.root, useSince: slot.useSince,
+            since: slot.since, isOfSlowProcess: false)
+        if claim.held > 0 {
+            claim.evidence = .thread
+            return claim
         }
-        if claim.evidence == .thread { return claim }
         var present = use
-        while let parent = ties.parents[present] {
+        while let parent = still.ties.parents[present] {
             claim.held += 1
             claim.evidence = .pause
             present = parent
         }
-        return mayHold || claim.held > 0 ? claim : nil
+        return claim.held > 0 || claim.isOfChain || still.mayHold(slot) ? claim : nil
     }
 
-    /// How long nothing must have moved before this one is helped. Who was helped before may come
-    /// again in a moment, and the fewer connections of the reserve are left, the dearer is one that
-    /// goes to a thread which holds nothing: it is kept, and ends nothing.
-    func patience(_ claim: Claim, _ pool: Int) -> Int64 {
-        let lock = pools[pool].lock
-        let limits = pools[pool].limits
-        if claim.evidence == .thread || claim.isOfChain { return 0 }
-        let lent = pools[pool].counts.leased - limits.size
-        let isLast = lent >= limits.lockReserve - 1
-        if claim.evidence == .process { return (isLast ? 10 : 1) * limits.lockDelay }
-        if lent <= 0 { return lock.chain == nil ? 0 : limits.lockDelay / 5 }
-        return (isLast && claim.held < 2 ? 10 : 1) * limits.lockDelay
+    private func isSlow(_ process: Int32, _ still: Standstill) -> Bool {
+        patience(with: process, still) > 100_000_000
     }
 
-    /// Since when nothing has moved in a pool whose leases all rest.
-    func standsStillSince(_ pool: Int) -> Instant {
-        var last = pools[pool].lock.returnedAt
-        for server in servers.slots.indices where servers.slots[server].pool == pool {
-            guard let lease = servers.slots[server].lease else { continue }
-            last = max(last, servers.slots[server].since)
-            last = max(last, restingLeases.since(server, lease.id) ?? .zero)
+    /// How long after a thread was last heard of its next request may come; as long as too little is
+    /// known of its process: twice as long as any of the requests that have come took.
+    private func patience(with process: Int32, _ still: Standstill) -> Int64 {
+        if let learnt = pools[still.scope.pool].lock.rhythms[process]?.patience { return learnt }
+        let newest = still.processes[process]?.newestRequest ?? .zero
+        return min(1_000_000_000, 2 * newest.nanoseconds(since: still.movedAt))
+    }
+
+    /// When this one is helped, if nothing moves until then.
+    ///
+    /// A chain that was helped goes on at once. Another is helped when no thread of its process may
+    /// still come with the next request of the chain before, or with its own: such a request would be
+    /// taken for that of whoever was helped, and get what finishes one. The fewer connections of
+    /// the reserve are left, the dearer is one that goes to a thread which holds nothing.
+    func helpIsDue(_ claim: Claim, _ still: Standstill) -> Instant {
+        if claim.evidence == .thread { return .zero }
+        let scope = still.scope
+        let lock = pools[scope.pool].lock
+        let limits = pools[scope.pool].limits
+        let process = waiters.slots[claim.waiter].owner.processID
+        let learnt = lock.rhythms[process]?.patience
+        var due = Instant.zero
+        if let thinking = still.processes[process]?.thinkingSince {
+            due = thinking.adding(learnt ?? 10 * limits.lockDelay)
+        } else if learnt == nil {
+            due = still.movedAt.adding(patience(with: process, still))
         }
-        return last
+        let lent = lentNow(scope)
+        if claim.isOfChain { return learnt == nil ? .zero : due }
+        let isLast = lent >= limits.lockReserve - 1
+        var delay = limits.lockDelay
+        if claim.evidence == .process {
+            if isLast { delay *= 10 }
+        } else if lent <= 0 {
+            delay = lock.chain == nil ? 0 : delay / 5
+        } else {
+            if isLast, claim.held < 2 { delay *= 10 }
+            delay = max(delay, learnt ?? 0)
+        }
+        return max(due, still.movedAt.adding(delay))
+    }
+
+    /// How many connections are out beyond the pool's size, or leases beyond the group's cap.
+    func lentNow(_ scope: LockScope) -> Int {
+        let overSize = pools[scope.pool].counts.leased - pools[scope.pool].limits.size
+        guard let group = scope.group, let cap = groups[group].policy.maxLeases else {
+            return max(0, overSize)
+        }
+        return max(0, overSize, groups[group].leases - cap)
     }
 
     // MARK: What is learnt
 
     /// This waiter gets a lease because of this claim.
-    mutating func noteHelp(_ claim: Claim, _ pool: Int, isLent: Bool) {
+    mutating func noteHelp(_ claim: Claim, _ still: Standstill, isLent: Bool) {
         guard claim.evidence != .thread else { return }
+        let pool = still.scope.pool
         let slot = waiters.slots[claim.waiter]
         let use = SessionUse(client: slot.client, since: slot.useSince)
-        if let parent = guessTies(pool).parents[use] { pools[pool].lock.ties.tie(use, to: parent) }
-        guard isLent, pools[pool].lock.chain?.root != claim.root else { return }
-        pools[pool].lock.chain = HelpedChain(root: claim.root, isHelpedItself: claim.root == use)
+        if let parent = still.ties.parents[use] {
+            if claim.isOfChain, let rest = rest(of: parent, still) {
+                let sign = pools[pool].lock.ties.lastSign(
+                    of: parent, restingSince: rest, before: use.since)
+                pools[pool].lock.rhythms.note(
+                    use.since.nanoseconds(since: sign), of: slot.owner.processID)
+            }
+            pools[pool].lock.ties.tie(use, to: parent)
+        }
+        if claim.isOfChain {
+            pools[pool].lock.chain?.tip = use
+        } else if isLent {
+            pools[pool].lock.chain = HelpedChain(
+                root: claim.root, isHelpedItself: claim.root == use, tip: use)
+        }
+    }
+
+    private func rest(of use: SessionUse, _ still: Standstill) -> Instant? {
+        for server in still.leases {
+            let lease = servers.slots[server].lease!
+            guard lease.client == use.client, lease.useSince == use.since else { continue }
+            return restingLeases.since(server, lease.id)
+        }
+        return nil
     }
 
     /// While a pool is locked: a lease of it is back.
@@ -149,7 +205,7 @@ extension Scheduler {
         let use = SessionUse(client: lease.client, since: lease.useSince)
         pools[pool].lock.returnedAt = now
         pools[pool].lock.ties.leaseEnded(use, now)
-        if pools[pool].lock.chain == HelpedChain(root: use, isHelpedItself: false) {
+        if let chain = pools[pool].lock.chain, chain.root == use, !chain.isHelpedItself {
             pools[pool].lock.chain = nil
         }
     }

@@ -28,6 +28,8 @@ package struct Scheduler {
 
     /// Events for a connection that is gone, or that came too late to matter.
     package internal(set) var staleEvents: UInt64 = 0
+    /// Waiters that were visited to find out about locks and whom to help.
+    package internal(set) var lockVisits: UInt64 = 0
     /// Check every count after every event: for tests and simulation.
     package var checksInvariants = false
 

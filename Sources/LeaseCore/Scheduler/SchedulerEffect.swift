@@ -27,10 +27,11 @@ package enum SchedulerEffect: Equatable, Sendable {
     case unwatchLeases(PoolID)
     /// Its leases wait for each other: said once, and once more when it becomes certain.
     indirect case poolLocked(PoolLock)
-    /// This waiter is lent a connection of the reserve, before those who came earlier.
+    /// This waiter is lent a connection of the reserve, before those who came earlier. It may exceed
+    /// its group's cap.
     case reserveLent(PoolID, to: ClientID, outOf: Int, alreadyLent: Int)
-    /// The lock is over, and what was lent is back.
-    case poolRelieved(PoolID, after: Duration, lent: Int, rejected: Int)
+    /// The lock is over, and what was lent is back. `group`: it was one of this group's cap.
+    case poolRelieved(PoolID, group: GroupID?, after: Duration, lent: Int, rejected: Int)
 
     case poolPhaseChanged(PoolID, PoolPhase)
     /// Opening failed; the next try is after `retryIn` (nil: no retry until a client asks).

@@ -193,6 +193,11 @@ extension Scheduler {
         }
     }
 
+    /// Over all pools.
+    package func leases(of group: GroupID) -> Int {
+        groups.contains(group) ? groups[Int(group.rawValue)].leases : 0
+    }
+
     // MARK: Locks
 
     /// Pools whose leases wait for each other, until their relief is over, and groups at their cap whose
@@ -206,7 +211,9 @@ extension Scheduler {
             let pool = pools[index]
             guard let since = pool.lock.since else { return nil }
             return LockSummary(
-                lock: describeLock(index, pool.lock.grade), since: since, lent: pool.lock.lent,
+                lock: describeLock(
+                    LockScope(pool: index, group: pool.lock.group), pool.lock.grade),
+                since: since, lent: pool.lock.lent,
                 rejected: pool.lock.rejected, reserve: pool.limits.lockReserve)
         }
     }
@@ -218,10 +225,14 @@ extension Scheduler {
         guard mayBe else { return [] }
         let survey = survey(.certain, now)
         return survey.groups.indices.compactMap { group in
+            // Those that are being relieved are among the pools' locks.
             guard survey.groups[group],
+                !pools.live.contains(where: {
+                    pools[$0].lock.since != nil && pools[$0].lock.group == group
+                }),
                 let pool = pools.live.first(where: { waits(group, inPool: $0) })
             else { return nil }
-            let lock = describeLock(pool, .certain, group: group)
+            let lock = describeLock(LockScope(pool: pool, group: group), .certain)
             // It closed when the last of them asked.
             let asked = lock.links.compactMap { $0.waitsAs.flatMap(waiters.index) }
                 .map { waiters.slots[$0].since }

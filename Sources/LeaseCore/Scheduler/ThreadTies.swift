@@ -11,6 +11,8 @@ struct HelpedChain: Equatable {
     var root: SessionUse
     /// The root was helped itself: it may ask several times (a check, then its transaction).
     var isHelpedItself: Bool
+    /// The use of it that got a lease last.
+    var tip: SessionUse
 }
 
 /// What was seen of threads that did not say who they are, while their pool is locked: which use of
@@ -38,11 +40,16 @@ struct ThreadTies {
         if parents.values.contains(use) { parents = parents.filter { $0.value != use } }
     }
 
-    /// The last that was seen of this use's thread before a moment, if its lease rests since `rest`.
+    /// When something was seen of this use's thread, if its lease rests since `rest`; the last is last.
+    func signs(of use: SessionUse, restingSince rest: Instant) -> [Instant] {
+        guard let heard = heardOf[use], heard > rest else { return [rest] }
+        return [rest, heard]
+    }
+
+    /// The last of them before a moment.
     func lastSign(of use: SessionUse, restingSince rest: Instant, before moment: Instant) -> Instant
     {
-        guard let heard = heardOf[use], heard <= moment else { return rest }
-        return max(rest, heard)
+        signs(of: use, restingSince: rest).last { $0 <= moment } ?? rest
     }
 
     func root(of use: SessionUse) -> SessionUse {
@@ -56,41 +63,47 @@ extension Scheduler {
     /// Where threads are not known: which use of a session is nested in which one's resting lease.
     ///
     /// A thread that wants one more lease takes another session into use *after* its last lease
-    /// began to rest, and does so at once, while others come whenever they like. So a use that
+    /// began to rest, and mostly at once, while others come whenever they like. So a use that
     /// began before the rest is never nested in it, and the shortest pauses are tied first: each
-    /// use to one lease, each lease to one use.
-    func guessTies(_ pool: Int) -> ThreadTies {
-        let known = pools[pool].lock.ties
-        var ties = ThreadTies()
-        var resting: [RestingUse] = []
-        var asking: [(use: SessionUse, owner: OwnerKey)] = []
-        for server in servers.slots.indices where servers.slots[server].pool == pool {
-            guard let lease = servers.slots[server].lease else { continue }
-            let use = SessionUse(client: lease.client, since: lease.useSince)
-            asking.append((use, lease.owner))
-            if let since = restingLeases.since(server, lease.id) {
-                resting.append(RestingUse(use: use, owner: lease.owner, since: since))
+    /// use to one lease, each lease to one use. A lease that is left over is one whose thread has
+    /// not asked for another yet.
+    func guessTies(_ still: inout Standstill) {
+        let lock = pools[still.scope.pool].lock
+        let known = lock.ties
+        let resting = still.leases.compactMap { server -> RestingUse? in
+            let lease = servers.slots[server].lease!
+            return restingLeases.since(server, lease.id).map { since in
+                let use = SessionUse(client: lease.client, since: lease.useSince)
+                return RestingUse(use: use, owner: lease.owner, since: since)
             }
         }
-        if resting.isEmpty { return ties }
-        forEachWaiter(of: pool) { waiter in
-            let slot = waiters.slots[waiter]
-            asking.append((SessionUse(client: slot.client, since: slot.useSince), slot.owner))
-        }
+        guard let firstRest = resting.map(\.since).min() else { return }
+        let asking = usesBegun(since: firstRest, still)
+        var ties = ThreadTies()
         var taken: Set<SessionUse> = []
-        for (use, _) in asking {
-            guard let parent = known.parents[use] else { continue }
-            ties.tie(use, to: parent)
+        for asked in asking {
+            guard let parent = known.parents[asked.use] else { continue }
+            ties.tie(asked.use, to: parent)
             taken.insert(parent)
         }
         var pairs: [(pause: Int64, use: SessionUse, parent: SessionUse)] = []
-        for (use, owner) in asking where known.parents[use] == nil {
-            for parent in resting where !taken.contains(parent.use) {
-                guard parent.mayHaveAsked(as: use, owner) else { continue }
-                let sign = known.lastSign(
-                    of: parent.use, restingSince: parent.since, before: use.since)
-                let pause = use.since.nanoseconds - sign.nanoseconds
-                if pause <= longestPauseBeforeAsking { pairs.append((pause, use, parent.use)) }
+        for parent in resting where !taken.contains(parent.use) {
+            let longest = longestPause(before: parent, lock)
+            // Of those that came at once after it, the other leases take one each at most.
+            for moment in known.signs(of: parent.use, restingSince: parent.since) {
+                var left = resting.count
+                var index = asking.firstIndex(since: moment)
+                while left > 0, index < asking.count {
+                    let asked = asking[index]
+                    index += 1
+                    let pause = asked.use.since.nanoseconds - moment.nanoseconds
+                    if pause > longest { break }
+                    guard ties.parents[asked.use] == nil,
+                        parent.mayHaveAsked(as: asked.use, asked.owner)
+                    else { continue }
+                    pairs.append((pause, asked.use, parent.use))
+                    left -= 1
+                }
             }
         }
         pairs.sort { $0.pause < $1.pause }
@@ -98,11 +111,40 @@ extension Scheduler {
             ties.tie(pair.use, to: pair.parent)
             taken.insert(pair.parent)
         }
-        return ties
+        still.ties = ties
+        for parent in resting where parent.owner.thread == nil && !taken.contains(parent.use) {
+            let sign = known.signs(of: parent.use, restingSince: parent.since).last!
+            let process = parent.owner.processID
+            let others = still.processes[process]!.thinkingSince ?? .zero
+            still.processes[process]!.thinkingSince = max(others, sign)
+        }
     }
 
-    /// Threads of a busy process take turns, also at the lock of their pool of sessions.
-    private var longestPauseBeforeAsking: Int64 { 50_000_000 }
+    /// Uses of sessions that may be nested in a lease that rests since then, the oldest first.
+    private func usesBegun(since first: Instant, _ still: Standstill) -> [AskingUse] {
+        var asking: [AskingUse] = []
+        for server in still.leases {
+            let lease = servers.slots[server].lease!
+            guard lease.useSince >= first else { continue }
+            let use = SessionUse(client: lease.client, since: lease.useSince)
+            asking.append(AskingUse(use: use, owner: lease.owner))
+        }
+        for waiter in still.waiters {
+            let slot = waiters.slots[waiter]
+            guard slot.useSince >= first else { continue }
+            let use = SessionUse(client: slot.client, since: slot.useSince)
+            asking.append(AskingUse(use: use, owner: slot.owner))
+        }
+        asking.sort { $0.use.since < $1.use.since }
+        return asking
+    }
+
+    /// Threads of a busy process take turns, also at the lock of their pool of sessions. Nobody but the
+    /// thread that was helped last can go on, so its next request may come as late as it likes.
+    private func longestPause(before parent: RestingUse, _ lock: LockState) -> Int64 {
+        if lock.chain?.tip == parent.use { return 2_000_000_000 }
+        return max(50_000_000, lock.rhythms[parent.owner.processID]?.patience ?? 500_000_000)
+    }
 }
 
 /// A lease that rests, with the use that holds it.
@@ -114,5 +156,24 @@ private struct RestingUse {
     func mayHaveAsked(as other: SessionUse, _ otherOwner: OwnerKey) -> Bool {
         guard other.since >= since, other.client != use.client else { return false }
         return otherOwner.mayBeSameThread(as: owner) && !otherOwner.isSameThread(as: owner)
+    }
+}
+
+/// A use of a session that a lease is held or asked for with.
+private struct AskingUse {
+    let use: SessionUse
+    let owner: OwnerKey
+}
+
+extension [AskingUse] {
+    /// The first that began then or later; they are in order.
+    fileprivate func firstIndex(since moment: Instant) -> Int {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle].use.since < moment { low = middle + 1 } else { high = middle }
+        }
+        return low
     }
 }

@@ -48,7 +48,7 @@ struct SchedulerReliefTests {
         harness.giveBack(opened(effects)[0])
         #expect(grantOrder(harness.giveBack(servers[1])) == [3])
         let relieved = harness.advance(.seconds(2)).compactMap { effect -> Int? in
-            if case .poolRelieved(_, _, let lent, _) = effect { lent } else { nil }
+            if case .poolRelieved(_, _, _, let lent, _) = effect { lent } else { nil }
         }
         #expect(relieved == [1])
         #expect(harness.pool().counts.staying == 2)
@@ -180,9 +180,9 @@ struct SchedulerReliefTests {
         #expect(Self.lock(in: effects)?.grade == .certain)
     }
 
-    @Test func aGroupThatWaitsForItselfUnderItsCapGetsTheError() {
+    @Test func aGroupThatWaitsForItselfUnderItsCapGetsTheErrorIfThereIsNoReserve() {
         var (harness, _) = Self.leased(
-            by: [Self.thread(1), Self.thread(2)], reserve: 3, groups: [GroupPolicy(maxLeases: 2)])
+            by: [Self.thread(1), Self.thread(2)], reserve: 0, groups: [GroupPolicy(maxLeases: 2)])
         harness.request(3, owner: Self.thread(1))
         let rejections = rejected(harness.request(4, owner: Self.thread(2)))
         guard case .poolLock(let lock) = rejections[Self.client(4)]?.cause else {
