@@ -132,7 +132,7 @@ import Testing
                 $0.appendSync()
             }
             let step = relay.step {
-                $0.appendParseComplete()
+                if name.isEmpty { $0.appendParseComplete() } else { $0.appendParsed() }
                 $0.appendBindComplete()
                 $0.appendCommandComplete(text.hasPrefix("set") ? "SET" : "RESET")
                 $0.appendReadyForQuery(.idle)

@@ -43,6 +43,8 @@ struct RelayProgram {
     var leaseNames: [String] = []
     /// It has a lease of its own throughout what is being made up.
     var isSurelyHeld = false
+    /// How many of its named statements say what they meant when they were parsed.
+    private let meaningPercent: Int
     /// How much of what it does is about leases.
     private let leasePercent: Int
     /// What it set while it had one: gone with it.
@@ -54,6 +56,7 @@ struct RelayProgram {
         self.mode = mode
         direct = RelayBackend()
         direct.leases = RelayBackendLeases(mode.pooling)
+        meaningPercent = seed.isMultiple(of: 5) ? 80 : 0
         leasePercent = (seed / 8).isMultiple(of: 3) ? 2 : 20
         random = SeededGenerator(seed: seed &* 0x9E37_79B9 &+ UInt64(client))
     }
@@ -226,8 +229,8 @@ struct RelayProgram {
         // Names that this batch touches must not be used by the next of the same group.
         for _ in 0...Int.random(in: 0...3, using: &random) {
             switch Int.random(in: 0..<10, using: &random) {
-            case 0..<4: result += unnamedStatement()
-            case 4..<7: result += newStatement(&ours)
+            case 0..<4 where meaningPercent == 0: result += unnamedStatement()
+            case 0..<7: result += newStatement(&ours)
             case 7..<9:
                 if let name = (usable + ours).randomElement(using: &random) {
                     result += run(name)
@@ -278,6 +281,7 @@ struct RelayProgram {
             "means a", "means b", "means a", "means b",
         ]
         var text = chance(40) ? shared.randomElement(using: &random)! : text()
+        if chance(meaningPercent) { text = chance(70) ? "means a" : "means b" }
         if mode.pooling == .statement, text == "begin" || text == "rollback" { text = "show mark" }
         if text.hasPrefix("means"), !direct.prepared.values.contains(text), !isNew(text) {
             parsedAt[text] = direct.schema

@@ -43,6 +43,8 @@ package struct ServerStream {
     var unknownName: [UInt8] = []
     /// What the server has said so far of the statement that the broker asked about.
     var description: [UInt8] = []
+    /// Bytes of that which are on their way.
+    var descriptionLeft = 0
     /// The server's error for what the broker sent in front of a simple query, which stands for the
     /// query's own. The whole message.
     var errorInFront: [UInt8] = []
@@ -128,6 +130,7 @@ package struct ServerStream {
         forgetResets()
         hasToldItsEnd = false
         description = []
+        descriptionLeft = 0
         errorInFront = []
     }
 

@@ -90,8 +90,9 @@ package struct ServerTurn {
         let count = min(server.passing.bytesLeft, input.count - offset)
         if !server.passing.isDiscarded {
             toClient.pass(offset..<offset + count, of: input)
-        } else if server.isDescribing {
+        } else if server.descriptionLeft > 0 {
             server.description += input[offset..<offset + count]
+            server.descriptionLeft -= count
         }
         server.passing.bytesLeft -= count
         offset += count
@@ -113,9 +114,9 @@ package struct ServerTurn {
             switch kind {
             case .rowDescription, .noData:
                 server.isAnsweredByPassing = head?.kind == .describe
-                if head?.isOwnDescribe == true { server.description += body(range) }
+                if head?.isOwnDescribe == true { describe(range, &server) }
             case .parameterDescription:
-                if head?.isOwnDescribe == true { server.description += body(range) }
+                if head?.isOwnDescribe == true { describe(range, &server) }
             case .copyInResponse: server.copyInBegan()
             case .copyOutResponse: server.copy = .out
             case .copyBothResponse: server.copy = .both
@@ -195,7 +196,7 @@ package struct ServerTurn {
     }
 
     @inline(__always)
-    private func relay(
+    func relay(
         _ range: Range<Int>, if passes: Bool, _ server: inout ServerStream,
         _ toClient: inout RelayOutput
     ) {
@@ -386,38 +387,18 @@ package struct ServerTurn {
         if let head, head.audience == .broker,
             server.outstanding.first(where: { $0.kind == .sync })?.audience == .broker
         {
-            server.errorInFront = Array(input[range])
+            server.errorInFront = []
+            if isWhole {
+                server.errorInFront += input[range]
+            } else {
+                server.errorInFront.appendErrorResponse(fields.pgError)
+            }
             server.skipToSync(client: &client, statements: &statements)
             return
         }
         if !server.isDraining { passError(range, fields, client, &server, &toClient) }
         server.answeredWithError = head != nil
         if head?.isExtended == true { server.skipToSync(client: &client, statements: &statements) }
-    }
-
-    /// An error that names our name for a statement is told with the client's; one of what the broker sent in
-    /// front of a query stands for the query's own.
-    private func passError(
-        _ range: Range<Int>, _ fields: ErrorFields, _ client: ClientStream,
-        _ server: inout ServerStream, _ toClient: inout RelayOutput
-    ) {
-        if !server.errorInFront.isEmpty, server.outstanding.first?.kind == .query {
-            let error = server.errorInFront
-            server.errorInFront = []
-            toClient.inject(after: input) { $0.append(contentsOf: error) }
-        } else if fields.sqlState == .invalidStatementName, client.unnamedNotKept > 0,
-            !fields.message.utf8.contains(UInt8(ascii: "\""))
-        {
-            var error = fields.pgError
-            error.detail =
-                "It had \(client.unnamedNotKept) bytes, more than max_statement_memory leaves: it was not kept for another server connection."
-            error.hint = "Raise max_statement_memory, or send Parse, Bind and Execute in one batch."
-            toClient.inject(after: input) { $0.appendErrorResponse(error) }
-        } else if let changed = withClientsNames(range, client, server) {
-            toClient.inject(after: input) { $0.append(contentsOf: changed) }
-        } else {
-            relay(range, if: true, &server, &toClient)
-        }
     }
 
     /// What a server announces by a warning (a crash of another one, an immediate shutdown) is its end

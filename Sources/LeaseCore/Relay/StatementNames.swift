@@ -149,6 +149,47 @@ extension ClientTurn {
 }
 
 extension ServerTurn {
+    /// An error that names our name for a statement is told with the client's; one of what the broker sent in
+    /// front of a query stands for the query's own.
+    func passError(
+        _ range: Range<Int>, _ fields: ErrorFields, _ client: ClientStream,
+        _ server: inout ServerStream, _ toClient: inout RelayOutput
+    ) {
+        if !server.errorInFront.isEmpty, server.outstanding.first?.kind == .query {
+            let error = server.errorInFront
+            server.errorInFront = []
+            toClient.inject(after: input) { $0.append(contentsOf: error) }
+        } else if fields.sqlState == .invalidStatementName, client.unnamedNotKept > 0,
+            !fields.message.utf8.contains(UInt8(ascii: "\""))
+        {
+            var error = fields.pgError
+            error.detail =
+                "It had \(client.unnamedNotKept) bytes, more than max_statement_memory leaves: it was not kept for another server connection."
+            error.hint = "Raise max_statement_memory, or send Parse, Bind and Execute in one batch."
+            toClient.inject(after: input) { $0.appendErrorResponse(error) }
+        } else if let changed = withClientsNames(range, client, server) {
+            toClient.inject(after: input) { $0.append(contentsOf: changed) }
+        } else if fields.sqlState == .duplicatePreparedStatement,
+            server.outstanding.first?.hasUndo == true, case .told(let name)? = server.undo.first
+        {
+            // It is not whole.
+            var error = fields.pgError
+            error.message =
+                "prepared statement \"\(String(decoding: name, as: UTF8.self))\" already exists"
+            toClient.inject(after: input) { $0.appendErrorResponse(error) }
+        } else {
+            relay(range, if: true, &server, &toClient)
+        }
+    }
+
+    /// A part of what the broker itself has asked of a statement.
+    func describe(_ range: Range<Int>, _ server: inout ServerStream) {
+        let part = input[(range.lowerBound + MessageHeader.size)..<range.upperBound]
+        server.description += part
+        server.descriptionLeft =
+            MessageHeader(input, at: range.lowerBound).bodyLength - part.count
+    }
+
     /// The whole message at `range` as its client may read it; nil if it is that already, or is not whole.
     func withClientsNames(
         _ range: Range<Int>, _ client: ClientStream, _ server: ServerStream
