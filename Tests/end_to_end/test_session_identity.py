@@ -152,9 +152,9 @@ def test_connect_query_is_in_force_again_for_the_client_itself(limited, leave):
         assert one.rows(LIMITS) == [LIMITED]
 
 
+# A session pool's clients have their settings in the startup packet.
+@pytest.mark.parametrize("limited", ["transaction", "statement"], indirect=True)
 def test_a_profile_is_put_on_top_of_connect_query(limited):
-    if limited.settings["pool_mode"] == "session":
-        pytest.skip("its clients' settings are in the startup packet")
     for _ in range(2):
         with limited.wire(options="-c work_mem=5MB") as one, limited.wire() as other:
             for _ in range(2):
@@ -164,9 +164,8 @@ def test_a_profile_is_put_on_top_of_connect_query(limited):
 
 @pytest.mark.parametrize("leave", ["DISCARD ALL", "RESET ROLE", "SET ROLE NONE"])
 @pytest.mark.parametrize("kind", ["direct", "relay"])
-def test_connect_query_is_in_force_after_a_lease(make_broker, limited, leave, kind):
-    if limited.settings["pool_mode"] != "transaction":
-        pytest.skip("one way is enough")
+@pytest.mark.parametrize("limited", ["transaction"], indirect=True)
+def test_connect_query_is_in_force_after_a_lease(limited, leave, kind):
     with direct.connect(limited) as one:
         end = one.lease() if kind == "direct" else one
         if kind == "relay":
