@@ -216,7 +216,9 @@ extension Broker {
 
     private static func adviceToWaiter(isLocked: Bool, wait: Duration?) -> String {
         if isLocked { return adviceOnLocks }
-        if wait == .zero { return "WAIT says how long to wait; without it query_wait_timeout does." }
+        if wait == .zero {
+            return "WAIT says how long to wait; without it query_wait_timeout does."
+        }
         let deadline = wait == nil ? "query_wait_timeout" : "WAIT"
         return "Shorten the transactions of the holders, or raise the limit or \(deadline)."
     }
