@@ -13,7 +13,8 @@ private final class ScriptedServer {
     private(set) var received: [UInt8] = []
 
     init(_ name: String, answers: [[UInt8]]) {
-        path = "@pglease-probe-\(getpid())-\(name)"
+        // Cases of one test run at the same time.
+        path = "@pglease-probe-\(getpid())-\(name)-\(UInt32.random(in: .min ... .max))"
         self.answers = answers
         listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_un()
