@@ -148,6 +148,34 @@ import Testing
         #expect(extended.lease == .giveBack)
     }
 
+    /// Seed 11: rows that the server sends are nothing that a LEASE could disturb.
+    @Test(arguments: ["LEASE", "LEASE RETURN"]) func behindACopyOutItWaits(_ text: String) {
+        for isExtended in [false, true] {
+            var relay = RelayFixture()
+            relay.mode = text == "LEASE" ? relay.mode : relay.mode.held
+            relay.send { $0.appendQuery("copy t to stdout") }
+            relay.answer {
+                $0.appendMessage(kind: BackendKind.copyOutResponse.rawValue) { $0 += [0, 0, 0] }
+                $0.appendCopyData([1])
+            }
+            let early = relay.send {
+                if isExtended {
+                    $0.appendParse(name: "", query: text)
+                } else {
+                    $0.appendQuery(text)
+                }
+            }
+            #expect(early.awaitsQuiet && early.toServer.isEmpty)
+            relay.answer {
+                $0.appendCopyDone()
+                $0.appendCommandComplete("COPY 1")
+                $0.appendReadyForQuery(.idle)
+            }
+            let then = relay.send([])
+            #expect(isExtended ? then.client == ["ParseComplete"] : then.lease != nil)
+        }
+    }
+
     // MARK: In the middle of things
 
     @Test func inABatchItGoesToTheServer() {

@@ -93,7 +93,7 @@ package struct ClientTurn {
             case .incomplete: break loop
             case .related:
                 // In the middle of a batch or a copy PostgreSQL refuses it, in its turn.
-                if server.isBatchOpen || server.copy != .none {
+                if server.isBatchOpen || server.copy == .into || server.copy == .both {
                     if message.kind == .close { closeLease(message, &client) }
                     break
                 }
