@@ -82,33 +82,6 @@ import Testing
         }
     }
 
-    /// Seed 1507: a copy whose answers may have been lost count of is no reason to wait for a stray byte.
-    @Test func behindACopyThatFailedItBreaksTheServer() {
-        for (name, bytes) in Self.unasked where !["error", "ready"].contains(name) {
-            var relay = RelayFixture()
-            relay.send {
-                $0.appendStatement("copy t from stdin")
-                $0.appendSync()
-            }
-            relay.answer {
-                $0.appendParseComplete()
-                $0.appendBindComplete()
-                $0.appendMessage(kind: BackendKind.copyInResponse.rawValue) { $0 += [0, 0, 0] }
-            }
-            relay.send {
-                $0.appendCopyDone()
-                $0.appendSync()
-            }
-            let answer = message {
-                $0.appendFailure()
-                $0.appendReadyForQuery(.idle)
-            }
-            let (passed, step) = relay.answerBytes(answer + bytes)
-            #expect(passed == answer && relay.server.isSuspect, "\(name)")
-            #expect(step.broken != nil, "\(name)")
-        }
-    }
-
     /// PostgreSQL's own end, while nothing is asked: the connection serves nobody any more.
     @Test func aFatalErrorBehindAnAnswerEndsTheConnection() {
         for pooling in [RelayMode.Pooling.transaction, .session] {

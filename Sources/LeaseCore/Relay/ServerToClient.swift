@@ -425,8 +425,8 @@ extension ServerStream {
             return true
         default: break
         }
-        guard let head = outstanding.first?.kind else { return false }
         // Answers may have been lost count of.
+        guard let head = outstanding.first?.kind else { return isSuspect }
         return isSuspect || head.isAnswered(by: kind)
     }
 }
