@@ -83,6 +83,7 @@ struct SchedulerCappedReliefTests {
     @Test func aSuspectedLockIsSeenAndRelieved() {
         let owner = OwnerKey(processID: 1)
         var (harness, servers) = Self.capped(by: [owner, owner], size: 5, reserve: 1)
+        harness.advance(.milliseconds(1))
         let rest = harness.now
         harness.advance(.milliseconds(1))
         harness.request(3, owner: owner)
