@@ -11,7 +11,7 @@ struct LockSurvey {
     fileprivate(set) var groups: [Bool]
     /// By process, of processes that hold something.
     fileprivate var waiting: [Int32: WaitingProcess] = [:]
-    /// Uses of sessions that another one seems to be nested in.
+    /// Uses of sessions that somebody who waits seems to be nested in.
     fileprivate var waitedFor: Set<SessionUse> = []
 
     func isLocked(_ scope: LockScope) -> Bool {
@@ -125,13 +125,16 @@ extension Scheduler {
         return survey
     }
 
-    /// In pools that are being relieved: whoever holds a nested lease, or waits for one, is not thinking
-    /// in the outer one.
+    /// In pools that are being relieved.
     private func waitedFor() -> Set<SessionUse> {
         var found: Set<SessionUse> = []
         for pool in pools.live where pools[pool].lock.since != nil {
             let still = standstill(LockScope(pool: pool, group: pools[pool].lock.group))
-            found.formUnion(still.ties.parents.values)
+            for waiter in still.waiters {
+                let slot = waiters.slots[waiter]
+                let use = SessionUse(client: slot.client, since: slot.useSince)
+                if let parent = still.ties.parents[use] { found.insert(parent) }
+            }
         }
         return found
     }

@@ -84,14 +84,16 @@ struct SchedulerThreadTiesTests {
                 .leaseBecameIdle(connection, LeaseID(lease), since: pool.harness.now))
             pool.harness.advance(.milliseconds(2))
             pool.asks(client)
+            pool.harness.advance(.milliseconds(10))
             let effects = pool.harness.history
             #expect(Self.lent(effects).last == client)
             connection = opened(effects).last!
             pool.harness.send(.serverConnected(connection))
         }
         pool.harness.giveBack(connection)
-        let later = Self.lent(pool.harness.advance(.milliseconds(110)))
-        #expect(later.count == 1 && later != [first])
+        pool.harness.advance(.milliseconds(120))
+        let last = Self.lent(pool.harness.history).last!
+        #expect(last != first && last < 10)
     }
 
     @Test func whileTheHelpedThreadThinksNobodyElseIsHelped() {
@@ -171,8 +173,7 @@ struct SchedulerThreadTiesTests {
         pool.harness.advance(.milliseconds(80))
         // Whose it is cannot be known: it may be the next step of whoever was helped.
         pool.asks(3)
-        print("DBG", pool.harness.history, pool.harness.scheduler.serverSummaries.map { ($0.state, $0.lease?.lease, $0.lease?.client) }, pool.harness.advance(.milliseconds(2000)))
-        #expect(Self.lent(pool.harness.history).last == 3)
+        #expect(Self.lent(pool.harness.advance(.milliseconds(50))) == [3])
     }
 
     /// Chains three deep, of sessions that stay and of sessions like psycopg2's.
