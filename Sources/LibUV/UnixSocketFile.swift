@@ -1,3 +1,4 @@
+import CLibUV
 import Glibc
 
 /// The socket file of a Unix listener and the lock beside it (`<path>.lock`, as PostgreSQL has it).
