@@ -19,7 +19,9 @@ NOBODY = 65534
 
 @pytest.fixture
 def broker(make_broker):
-    return make_broker({"default_pool_size": 1, "reserve_pool_size": 0, "query_wait_timeout": 20})
+    # Who runs as another user has direct leases, too.
+    return make_broker({"default_pool_size": 1, "reserve_pool_size": 0, "query_wait_timeout": 20,
+                        "peer_map": f"{NOBODY}:app"})
 
 
 @pytest.fixture

@@ -85,9 +85,9 @@ def test_a_server_that_asks_for_too_many_iterations_is_refused(hostile, encrypte
     {"early": EARLY, "pieces": lambda message: [message[len(EARLY):]], "encrypted": True},
 ], ids=["33 bits", "blank", "MD5 first", "begun early", "begun early, TLS"])
 def test_a_server_that_plays_tricks_with_the_challenge_is_refused(hostile, named):
-    broker, server = hostile(**named, settings={"query_wait_timeout": 1})
+    # Where the trick comes before the challenge, the broker does not wait for that.
+    broker, _ = hostile(**named, settings={"query_wait_timeout": 1})
     one = ask(broker)
-    eventually(lambda: server.challenged)
     serves(broker)
     assert refusal(one)["C"] in ("08P01", "28000", "08001")
     serves(broker)
