@@ -221,6 +221,7 @@ package struct RelayBackend {
                 throw Failure(state: .duplicateCursor, message: "cursor already exists")
             }
             enter()
+            analyse(Self.string(body, 1))
             portals[portal] = (text, 0, meanings[Self.string(body, 1)])
             output.appendBindComplete()
         case .describe:
@@ -246,6 +247,15 @@ package struct RelayBackend {
     /// A Parse takes the settings of its moment along.
     private var meaningNow: String {
         "meaning:\(profile)/\(followed)/\(localMark ?? mark ?? "none")/\(schema)"
+    }
+
+    /// What a statement depends on may have changed: then it is analysed again, under the settings of now.
+    /// Not every change brings that about.
+    private mutating func analyse(_ name: String) {
+        guard let schema = meanings[name]?.split(separator: "/").last.flatMap({ Int($0) }),
+            schema / 2 != self.schema / 2
+        else { return }
+        meanings[name] = meaningNow
     }
 
     /// The statement itself, or the one that it executes.
@@ -372,6 +382,7 @@ package struct RelayBackend {
         switch words.prefix(2).joined(separator: " ") {
         case let start where start.hasPrefix("execute"):
             let name = String(words.last!)
+            analyse(name)
             meaning = meanings[name] ?? meaning
             return try run(executed(words), limit: limit, sent: sent, isAlone: isAlone)
         case let start where start.hasPrefix("means"): row("\(meaning!)/\(last)", tag: "SELECT 1")

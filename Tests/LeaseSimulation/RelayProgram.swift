@@ -43,7 +43,8 @@ struct RelayProgram {
     var leaseNames: [String] = []
     /// It has a lease of its own throughout what is being made up.
     var isSurelyHeld = false
-    /// How many of its named statements say what they meant when they were parsed.
+    /// How many of its named statements say what they meant when they were parsed. Then it keeps to a few
+    /// texts and settings, as other clients do, so that statements are shared.
     private let meaningPercent: Int
     /// How much of what it does is about leases.
     private let leasePercent: Int
@@ -56,7 +57,7 @@ struct RelayProgram {
         self.mode = mode
         direct = RelayBackend()
         direct.leases = RelayBackendLeases(mode.pooling)
-        meaningPercent = seed.isMultiple(of: 5) ? 80 : 0
+        meaningPercent = RelayWorld.sharesStatements(seed) ? 80 : 0
         leasePercent = (seed / 8).isMultiple(of: 3) ? 2 : 20
         random = SeededGenerator(seed: seed &* 0x9E37_79B9 &+ UInt64(client))
     }
@@ -179,7 +180,7 @@ struct RelayProgram {
     private mutating func text() -> String {
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<20: "select \(token())"
-        case 20..<26: "set followed = '\(token())'"
+        case 20..<26 where meaningPercent == 0: "set followed = '\(token())'"
         case 26..<29: "show followed"
         case 29: "reset all"
         case 30..<40: "rows \(Int.random(in: 0...9, using: &random)) \(token())"
@@ -207,7 +208,11 @@ struct RelayProgram {
         var text = text()
         if chance(15) { text += ";" + self.text() }
         // Those that follow stand alone.
-        if chance(20) {
+        if meaningPercent > 0, mode.pooling != .statement, chance(50) {
+            // What is left behind would be cleaned away, and the statements with it.
+            text = direct.status == .idle ? "begin" : "set local mark \(token())"
+        }
+        if meaningPercent == 0, chance(20) {
             let token = token()
             text = "set followed = '\(token)'"
             if isSurelyHeld { heldSettings.insert(token) }
@@ -230,6 +235,8 @@ struct RelayProgram {
         for _ in 0...Int.random(in: 0...3, using: &random) {
             switch Int.random(in: 0..<10, using: &random) {
             case 0..<4 where meaningPercent == 0: result += unnamedStatement()
+            case 2..<8 where meaningPercent > 0 && !usable.isEmpty:
+                result += run(usable.randomElement(using: &random)!)
             case 0..<7: result += newStatement(&ours)
             case 7..<9:
                 if let name = (usable + ours).randomElement(using: &random) {

@@ -101,25 +101,32 @@ struct RelayWorld {
     /// Numbers of the settings that clients have in force, as the shell's profiles have them.
     var settings: [String: UInt32] = [:]
     var ignoresSettings = false
+    /// How many sets of settings clients come with.
+    let profiles: Int
 
     init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
         let pooling: [RelayMode.Pooling] = [.transaction, .transaction, .statement, .session]
-        let bound = [0, 1, 2, 100].randomElement(using: &random)!
+        let isShared = Self.sharesStatements(seed)
+        let bound = (isShared ? [3, 100] : [0, 1, 2, 100]).randomElement(using: &random)!
         mode = RelayMode(
             pooling: pooling[Int(seed % 4)], maxPreparedStatements: bound, maxMessageSize: 1 << 20)
         hasFaults = (seed / 4).isMultiple(of: 2)
-        let count = Int.random(in: 1...5, using: &random)
+        let count = Int.random(in: isShared ? 3...5 : 1...5, using: &random)
+        profiles = isShared ? 2 : 3
         let serverCount =
             mode.pooling == .session ? count : Int.random(in: 1...3, using: &random)
         servers = (0..<serverCount).map { _ in Server() }
-        let mode = mode
+        let (mode, profiles) = (mode, profiles)
         clients = (0..<count).map { index in
             Client(
                 program: RelayProgram(client: index, mode: mode, seed: seed),
-                profile: mode.pooling == .session ? "0" : "\(index % 3)")
+                profile: mode.pooling == .session ? "0" : "\(index % profiles)")
         }
     }
+
+    /// Several clients with the same settings and the same few texts.
+    static func sharesStatements(_ seed: UInt64) -> Bool { seed.isMultiple(of: 5) }
 
     mutating func chance(_ percent: Int) -> Bool {
         Int.random(in: 0..<100, using: &random) < percent
@@ -202,7 +209,7 @@ struct RelayWorld {
         clients.append(
             Client(
                 program: RelayProgram(client: index, mode: mode, seed: random.next()),
-                profile: mode.pooling == .session ? "0" : "\(index % 3)"))
+                profile: mode.pooling == .session ? "0" : "\(index % profiles)"))
         clients[index].program.alter(schema)
     }
 

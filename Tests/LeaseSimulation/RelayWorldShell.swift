@@ -368,7 +368,11 @@ extension RelayWorld {
                     servers[server].followed = value
                 }
             }
-            if step.sessionWasReset { clients[index].followed = "none" }
+            if step.sessionWasReset {
+                clients[index].followed = "none"
+                // The lease goes on, until the rest of a message has come.
+                if servers[server].stream.isMidMessage { clients[index].hasReset = true }
+            }
         }
         guard step.sessionWasReset else { return }
         servers[server].profile = "0"

@@ -36,6 +36,8 @@ package struct ServerStream {
     var batchOfUnnamed: UInt64 = 0
     /// The first of `outstanding` is answered by the message on its way, once that has passed.
     var isAnsweredByPassing = false
+    /// This lease has had a DISCARD ALL: the settings are the server's defaults, not those of its client.
+    var hasDiscarded = false
     /// What a SET reaches that was bound last, and the unnamed statement, if it is one.
     var boundScope: SetScope = []
     var unnamedScope: SetScope = []
@@ -109,6 +111,11 @@ package struct ServerStream {
     @inline(__always)
     var isDescribing: Bool { outstanding.first?.isOwnDescribe == true }
 
+    /// What is parsed here may mean something else than where the client's profile is in force and nothing
+    /// besides.
+    @inline(__always)
+    var mayMeanOtherwise: Bool { hasDiscarded || taint.changesMeaning }
+
     /// The server waits for rows of the client's.
     package var isReadingRows: Bool { copy == .into }
 
@@ -129,6 +136,7 @@ package struct ServerStream {
         boundReset = nil
         forgetResets()
         hasToldItsEnd = false
+        hasDiscarded = false
         description = []
         descriptionLeft = 0
         errorInFront = []

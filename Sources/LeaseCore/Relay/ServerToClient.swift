@@ -263,8 +263,8 @@ package struct ServerTurn {
         case .discardAll:
             server.forgetNames(of: &client, statements: &statements)
             // What was sent behind it has left its mark already, and may still have its effect.
-            // In an explicit lease they are the server's defaults now, not those of the client.
-            if !server.isFollowedByMore { server.taint = mode.isHeld ? .settings : [] }
+            if !server.isFollowedByMore { server.taint = [] }
+            server.hasDiscarded = true
             server.pendingResets.append(.all)
         case .reset:
             server.taint.insert(.settings)

@@ -10,7 +10,7 @@ extension ClientTurn {
         _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
     ) {
-        let environment = server.taint.changesMeaning ? nil : environment
+        let environment = server.mayMeanOtherwise ? nil : environment
         // It will probably take the place of what is shared: nothing must go for it.
         let twin = environment.flatMap { statements.find(definition, in: $0) }
         let isOneMore = twin.map { server.prepared.contains($0) } != true
@@ -47,7 +47,7 @@ extension ClientTurn {
         _ toServer: inout RelayOutput
     ) -> (id: StatementID, name: [UInt8]) {
         if let meaning = statement.meaning,
-            meaning != environment.settings || server.taint.changesMeaning
+            meaning != environment.settings || server.mayMeanOtherwise
         {
             return prepareAlone(statement, key, &client, &server, &statements, &toServer)
         }
@@ -196,7 +196,7 @@ extension ServerStream {
         name.withUnsafeBytes { key in
             // What is sent behind it may have closed it, or may drop it.
             let own = client.statements.value(for: key)
-            let mayShare = own?.id == id && prepared.isSettled(id) && !taint.changesMeaning
+            let mayShare = own?.id == id && prepared.isSettled(id) && !mayMeanOtherwise
             guard let shared = statements.learn(id, meaning, mayShare: mayShare), let own,
                 let environment = statements.environment(of: shared)
             else { return }

@@ -1,0 +1,96 @@
+"""Nested leases whose threads think between the levels, from psycopg2's own pool: a pause is no lock."""
+
+import random
+import threading
+import time
+
+import psycopg2
+import pytest
+from psycopg2.pool import ThreadedConnectionPool
+
+from harness.waiting import eventually
+from test_lock_console import events
+from test_pool_locks import begin, no_lease_is_left, run_all
+
+pytestmark = pytest.mark.pglease_only
+
+DEPTH = 3
+
+
+def burst(broker, threads, longest):
+    """Every thread takes leases, each in the transaction of the one before, and thinks for up to so many seconds."""
+    pool = ThreadedConnectionPool(1, 100, broker.dsn())
+    together = threading.Barrier(threads)
+
+    def chain(number):
+        chance = random.Random(number)
+        together.wait(30)
+        held = []
+        try:
+            for level in range(DEPTH):
+                if level:
+                    time.sleep(chance.uniform(0, longest))
+                held.append(pool.getconn())
+                held[-1].cursor().execute("SELECT 1")
+        finally:
+            for conn in reversed(held):
+                conn.rollback()
+                pool.putconn(conn)
+
+    errors = run_all([lambda number=number: chain(number) for number in range(threads)])
+    pool.closeall()
+    return errors
+
+
+@pytest.mark.parametrize("threads, size, cap", [(11, 5, None), (14, 10, 9)])
+def test_one_chain_is_finished_before_another_is_helped(make_broker, threads, size, cap):
+    groups = {"any": f"match=* max_leases={cap}"} if cap else {}
+    broker = make_broker({"default_pool_size": size, "reserve_pool_size": 3,
+                          "query_wait_timeout": "30"}, groups=groups)
+    assert burst(broker, threads, 0.1) == [None] * threads
+    assert events(broker, "reserve_lent")
+    assert len(broker.console("SHOW SERVERS")) <= size + 3
+    assert no_lease_is_left(broker)
+
+
+def test_a_lock_of_a_cap_is_shown_named_and_relieved(make_broker):
+    broker = make_broker({"default_pool_size": 5, "reserve_pool_size": 2,
+                          "query_wait_timeout": "30"},
+                         groups={"any": "match=* max_leases=2"})
+    held = [begin(broker), begin(broker)]
+    third = begin(broker)
+    row = broker.console("SHOW LOCKS")[0]
+    assert (row["group"], row["grade"], row["reserve"]) == ("any", "suspected", "2")
+    assert int(row["lent"]) >= 1
+    assert events(broker, "pool_lock") and events(broker, "reserve_lent")
+    for conn in [third, *held]:
+        conn.rollback()
+    eventually(lambda: events(broker, "pool_lock_over"))
+    assert broker.console("SHOW LOCKS") == []
+
+
+@pytest.mark.parametrize("groups", [{}, {"any": "match=* max_leases=2"}])
+def test_the_error_counts_what_is_held_and_names_the_reserve(make_broker, groups):
+    broker = make_broker({"default_pool_size": 2 if not groups else 5, "reserve_pool_size": 1,
+                          "query_wait_timeout": "1"}, groups=groups)
+    held = [begin(broker), begin(broker)]
+    held.append(begin(broker))
+    with pytest.raises(psycopg2.errors.TooManyConnections) as caught:
+        begin(broker)
+    said = str(caught.value)
+    for words in ("1 more leases are lent out of reserve_pool_size", "pool lock is suspected",
+                  "reserve_pool_size: threads",
+                  "max_leases of this client's group is 2" if groups else "All 2 connections"):
+        assert words in said, said
+    assert "query_wait_timeout" not in said
+
+
+def test_a_client_without_a_name_is_of_its_programs_group(make_broker):
+    broker = make_broker({"default_pool_size": 2}, groups={"tests": "match=py* max_leases=1"})
+    with open("/proc/self/comm") as comm:
+        program = comm.read().strip()
+    nameless, named = begin(broker), psycopg2.connect(broker.dsn(application_name="named"))
+    named.cursor().execute("SELECT 1")
+    groups = {row["group"] for row in broker.console("SHOW LEASES")}
+    assert groups == {"tests" if program.startswith("py") else program, "named"}
+    nameless.rollback()
