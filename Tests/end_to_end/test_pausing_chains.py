@@ -3,7 +3,6 @@
 import os
 import random
 import threading
-import time
 
 import psycopg2
 import pytest
@@ -22,6 +21,7 @@ def burst(broker, threads, longest):
     """Every thread takes leases, each in the transaction of the one before, and thinks for up to so many seconds."""
     pool = ThreadedConnectionPool(1, 100, broker.dsn())
     together = threading.Barrier(threads)
+    thinking = threading.Event()  # never set: a thread thinks until its time is up
 
     def chain(number):
         chance = random.Random(number)
@@ -30,7 +30,7 @@ def burst(broker, threads, longest):
         try:
             for level in range(DEPTH):
                 if level:
-                    time.sleep(chance.uniform(0, longest))
+                    thinking.wait(chance.uniform(0, longest))
                 held.append(pool.getconn())
                 held[-1].cursor().execute("SELECT 1")
         finally:
