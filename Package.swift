@@ -85,11 +85,16 @@ let package = Package(
             swiftSettings: house
         ),
 
+        // The table of settings, behind file, environment, command line, SHOW CONFIG and reload.
+        // Pure: what it needs of the disk is handed in.
+        .target(
+            name: "BrokerConfiguration", dependencies: ["PostgresWire"], swiftSettings: house),
+
         // The shell: sockets to machines, effects to sockets.
         .target(
             name: "Broker",
             dependencies: [
-                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
+                "BrokerConfiguration", "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -99,7 +104,7 @@ let package = Package(
         .executableTarget(
             name: "pglease",
             dependencies: [
-                "Broker", "LibPQ", "LibUV", "OperatorTools",
+                "Broker", "BrokerConfiguration", "LibPQ", "LibUV", "OperatorTools",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -155,6 +160,11 @@ let package = Package(
         .testTarget(
             name: "OperatorToolsTests", dependencies: ["OperatorTools"], swiftSettings: house),
         .testTarget(
-            name: "BrokerTests", dependencies: ["Broker", "PostgresWire"], swiftSettings: house),
+            name: "BrokerConfigurationTests",
+            dependencies: ["BrokerConfiguration", "PostgresWire"],
+            swiftSettings: house),
+        .testTarget(
+            name: "BrokerTests", dependencies: ["Broker", "BrokerConfiguration", "PostgresWire"],
+            swiftSettings: house),
     ]
 )

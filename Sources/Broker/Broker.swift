@@ -1,3 +1,4 @@
+package import BrokerConfiguration
 import LeaseCore
 import LibPQ
 import LibUV

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Broker
+import BrokerConfiguration
 import PostgresWire
 
 /// Where the broker is that a command asks: the options of ping, stat, leases and top.

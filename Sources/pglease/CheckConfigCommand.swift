@@ -1,5 +1,6 @@
 import ArgumentParser
 import Broker
+import BrokerConfiguration
 
 /// `pglease check-config`: everything that is wrong with a configuration, or what it would run.
 struct CheckConfigCommand: ParsableCommand {

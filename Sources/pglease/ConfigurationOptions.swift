@@ -1,5 +1,6 @@
 import ArgumentParser
 import Broker
+import BrokerConfiguration
 
 /// Where a configuration comes from: the options that all commands share.
 struct ConfigurationOptions: ParsableArguments {
@@ -31,7 +32,8 @@ struct ConfigurationOptions: ParsableArguments {
         let named = environment["PGLEASE_CONFIG"].flatMap { $0.isEmpty ? nil : $0 }
         return ConfigurationSources(
             file: config ?? named, environment: environment, overrides: overrides,
-            databaseURL: databaseURL)
+            databaseURL: databaseURL, readFile: FileSystem.readBytes,
+            canUseFolder: FileSystem.canUseFolder)
     }
 }
 

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Broker
+import BrokerConfiguration
 
 /// The environment that this process was started with.
 enum ProcessEnvironment {
@@ -7,7 +8,7 @@ enum ProcessEnvironment {
     static func read() throws(ExitCode) -> [String: String] {
         let bytes: [UInt8]
         do throws(FileReadError) {
-            bytes = try ConfigurationFile.readBytes("/proc/self/environ")
+            bytes = try FileSystem.readBytes("/proc/self/environ")
         } catch {
             Output.error("pglease: /proc/self/environ: \(error.reason): is /proc mounted?")
             throw ExitCode(ExitStatus.operatingSystem)

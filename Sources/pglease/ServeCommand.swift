@@ -1,5 +1,6 @@
 import ArgumentParser
 import Broker
+import BrokerConfiguration
 import Glibc
 import Logging
 

@@ -73,6 +73,7 @@ struct PurityTests {
         arguments: [
             ("PostgresWire", ["Swift"]),
             ("LeaseCore", ["Swift", "PostgresWire", "DequeModule", "HeapModule"]),
+            ("BrokerConfiguration", ["Swift", "PostgresWire"]),
             ("OperatorTools", ["Swift"]),
         ] as [(String, Set<String>)])
     func pure(folder: String, allowed: Set<String>) throws {

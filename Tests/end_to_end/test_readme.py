@@ -151,7 +151,7 @@ def words_of(text):
 
 
 def test_who_gets_a_direct_lease_is_said_in_one_way():
-    source = (REPOSITORY / "Sources/Broker/Configuration/SettingChoices.swift").read_text()
+    source = (REPOSITORY / "Sources/BrokerConfiguration/Values/SettingChoices.swift").read_text()
     parts = re.search(r"static let rule =\n(.*?)\n}", source, re.DOTALL).group(1)
     rule = "".join(re.findall(r'"(.*)"', parts))
     assert rule.startswith("Who may have a direct lease")

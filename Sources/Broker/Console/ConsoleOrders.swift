@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import LeaseCore
 import Logging
 import PostgresWire

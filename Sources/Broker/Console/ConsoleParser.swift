@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import PostgresWire
 
 /// Understands one statement of the console.

@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import PostgresWire
 
 /// The protocol's side of one console client: what it may do, what it has prepared and bound, and whether an

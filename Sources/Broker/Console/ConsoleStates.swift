@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import LeaseCore
 
 /// pgbouncer's words for what a client does.

@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import PostgresWire
 
 /// What drivers ask and set by themselves when they connect, and what the console says to it.

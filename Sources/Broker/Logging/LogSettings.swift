@@ -1,3 +1,4 @@
+package import BrokerConfiguration
 import Logging
 
 /// The part of the configuration that says how lines look and which are made.

@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import PostgresWire
 
 /// Pools that exist before their first client, since the configuration says who uses them.

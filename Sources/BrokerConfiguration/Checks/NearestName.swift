@@ -1,6 +1,6 @@
 /// "did you mean": the known name that is fewest edits away.
-enum NearestName {
-    static func of(_ name: String, among known: some Sequence<String>) -> String? {
+package enum NearestName {
+    package static func of(_ name: String, among known: some Sequence<String>) -> String? {
         let lowered = Array(name.asciiLowercased.utf8.prefix(64))
         var best: (name: String, distance: Int)?
         for candidate in known {

@@ -1,4 +1,4 @@
-/// Values that one or two settings have to themselves.
+/// Syntaxes that belong to one or two settings, or to one key of a line.
 extension ValueSyntax where Value == String? {
     /// `unix_socket_dir`: a folder, `@name` for an abstract socket, "none", or "" to choose.
     static var socketFolder: Self {
@@ -101,5 +101,37 @@ extension ValueSyntax where Value == TLSProtocols {
         return versions[first...max(first, last)]
             .map { $0 == "TLSv1" ? "tlsv1.0" : $0.asciiLowercased }
             .joined(separator: ", ")
+    }
+}
+
+extension ValueSyntax where Value == MetricsAddress? {
+    /// `metrics_listen`: empty is nowhere.
+    static var metricsAddress: Self {
+        Self(
+            kind: .text,
+            parse: { text throws(SettingValueError) in
+                text.isEmpty ? nil : try MetricsAddress(text)
+            },
+            render: { $0?.text ?? "" })
+    }
+}
+
+extension ValueSyntax where Value == Secret? {
+    static var secret: Self {
+        Self(
+            kind: .text, parse: { $0.isEmpty ? nil : Secret($0) },
+            render: { $0 == nil ? "" : "***" })
+    }
+}
+
+extension ValueSyntax where Value == GlobPattern {
+    static var glob: Self {
+        Self(
+            kind: .text,
+            parse: { text throws(SettingValueError) in
+                guard !text.isEmpty else { throw SettingValueError("the pattern is empty") }
+                return GlobPattern(text)
+            },
+            render: { $0.text })
     }
 }

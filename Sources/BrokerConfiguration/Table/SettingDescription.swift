@@ -13,7 +13,7 @@ package struct SettingDescription: Sendable {
     package let pgbouncerDefaultText: String?
     package let summary: String
 
-    let assign: @Sendable (String, inout Settings) throws(SettingValueError) -> Void
+    package let assign: @Sendable (String, inout Settings) throws(SettingValueError) -> Void
     let text: @Sendable (Settings) -> String
 
     /// The value in force, as it would be written in the file.

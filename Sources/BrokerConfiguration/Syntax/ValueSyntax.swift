@@ -7,7 +7,7 @@ package struct SettingValueError: Error, Equatable {
     /// What to do instead, if there is more to say.
     package var advice: String?
 
-    init(_ reason: String, advice: String? = nil) {
+    package init(_ reason: String, advice: String? = nil) {
         self.reason = reason
         self.advice = advice
     }

@@ -1,7 +1,7 @@
 import PostgresWire
 import Testing
 
-@testable import Broker
+@testable import BrokerConfiguration
 
 @Suite struct ConfigurationValueTests {
     @Test(arguments: [

@@ -1,5 +1,3 @@
-import Glibc
-
 /// Where the Unix socket goes when nothing is configured.
 package enum SocketFolder {
     /// `sun_path` less its terminator.
@@ -36,16 +34,5 @@ package enum SocketFolder {
             ($0.hasPrefix("/") || $0.hasPrefix("@"))
                 && $0.utf8.count + longestFileName <= longestPath
         }
-    }
-
-    /// A folder that can be written, or one that can be made because its parent can.
-    static func canUse(_ folder: String) -> Bool {
-        if access(folder, F_OK) == 0 {
-            return access(folder, W_OK | X_OK) == 0
-        }
-        guard let slash = folder.lastIndex(of: "/"), slash != folder.startIndex else {
-            return false
-        }
-        return access(String(folder[..<slash]), W_OK | X_OK) == 0
     }
 }

@@ -12,19 +12,23 @@ package struct ConfigurationSources: Sendable {
     /// `--embedded`: a database is added afterwards, so none has to be named.
     package var databasesComeLater = false
 
-    package var readFile: @Sendable (String) throws(FileReadError) -> [UInt8] =
-        ConfigurationFile.readBytes
-    /// Whether a socket can be made in a folder.
-    package var canUseFolder: @Sendable (String) -> Bool = SocketFolder.canUse
+    /// Returns the bytes of a whole file.
+    package var readFile: @Sendable (String) throws(FileReadError) -> [UInt8]
+    /// Returns whether a socket can be made in a folder.
+    package var canUseFolder: @Sendable (String) -> Bool
 
     package init(
         file: String? = nil, environment: [String: String] = [:],
-        overrides: [SettingOverride] = [], databaseURL: String? = nil
+        overrides: [SettingOverride] = [], databaseURL: String? = nil,
+        readFile: @escaping @Sendable (String) throws(FileReadError) -> [UInt8],
+        canUseFolder: @escaping @Sendable (String) -> Bool
     ) {
         self.file = file
         self.environment = environment
         self.overrides = overrides
         self.databaseURL = databaseURL
+        self.readFile = readFile
+        self.canUseFolder = canUseFolder
     }
 }
 

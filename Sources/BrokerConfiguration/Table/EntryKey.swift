@@ -92,23 +92,3 @@ extension EntryKey where Entry == GroupEntry {
         EntryKey(plain: "max_leases", \.maxLeases, .limit(upTo: 100_000)),
     ]
 }
-
-extension ValueSyntax where Value == Secret? {
-    static var secret: Self {
-        Self(
-            kind: .text, parse: { $0.isEmpty ? nil : Secret($0) },
-            render: { $0 == nil ? "" : "***" })
-    }
-}
-
-extension ValueSyntax where Value == GlobPattern {
-    static var glob: Self {
-        Self(
-            kind: .text,
-            parse: { text throws(SettingValueError) in
-                guard !text.isEmpty else { throw SettingValueError("the pattern is empty") }
-                return GlobPattern(text)
-            },
-            render: { $0.text })
-    }
-}

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Broker
+@testable import BrokerConfiguration
 
 /// Configurations from texts instead of files.
 enum ConfigurationFixture {
@@ -18,17 +18,16 @@ enum ConfigurationFixture {
         _ contents: [String: [UInt8]], environment: [String: String] = [:], set: [String] = [],
         databaseURL: String? = nil
     ) -> ConfigurationSources {
-        var sources = ConfigurationSources(
+        ConfigurationSources(
             file: contents["pglease.ini"] == nil ? nil : "pglease.ini", environment: environment,
-            overrides: set.compactMap { SettingOverride(argument: $0) }, databaseURL: databaseURL)
-        sources.readFile = { path throws(FileReadError) in
-            guard let bytes = contents[path] else {
-                throw FileReadError("No such file or directory")
-            }
-            return bytes
-        }
-        sources.canUseFolder = { _ in false }
-        return sources
+            overrides: set.compactMap { SettingOverride(argument: $0) }, databaseURL: databaseURL,
+            readFile: { path throws(FileReadError) in
+                guard let bytes = contents[path] else {
+                    throw FileReadError("No such file or directory")
+                }
+                return bytes
+            },
+            canUseFolder: { _ in false })
     }
 
     /// The configuration of a text that must be right; `databases` is there to be a database.

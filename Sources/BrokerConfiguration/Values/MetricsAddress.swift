@@ -5,7 +5,7 @@ package enum MetricsAddress: Equatable, Sendable {
     case tcp(host: String, port: UInt16)
 
     /// Nobody is asked who he is there: only this machine's processes should reach it.
-    var isLocal: Bool {
+    package var isLocal: Bool {
         switch self {
         case .unix: true
         case .tcp(let host, _): host == "localhost" || host == "::1" || host.hasPrefix("127.")
@@ -42,32 +42,11 @@ extension MetricsAddress {
         self = .tcp(host: host == "*" ? "" : host, port: port)
     }
 
-    var text: String {
+    package var text: String {
         switch self {
         case .unix(let path): path
         case .tcp("", let port): "*:\(port)"
         case .tcp(let host, let port): host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
         }
     }
-}
-
-extension ValueSyntax where Value == MetricsAddress? {
-    static var metricsAddress: Self {
-        Self(
-            kind: .text,
-            parse: { text throws(SettingValueError) in
-                text.isEmpty ? nil : try MetricsAddress(text)
-            },
-            render: { $0?.text ?? "" })
-    }
-}
-
-extension Settings {
-    static let monitoringSettings: [SettingDescription] = [
-        SettingDescription(
-            "metrics_listen", \.metricsListen, .metricsAddress,
-            "Where HTTP is answered: /metrics for Prometheus, /healthz and /readyz for probes, "
-                + "/stats.json, and / for people. host:port, or the absolute path of a Unix "
-                + "socket; empty is nowhere. Nobody is asked for a password there.")
-    ]
 }

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Broker
+@testable import BrokerConfiguration
 
 private typealias Fixture = ConfigurationFixture
 
@@ -211,18 +211,5 @@ private typealias Fixture = ConfigurationFixture
         #expect(
             configuration.group(forApplication: "odd name", database: "app").entry?.minLeases == 1)
         #expect(configuration.group(forApplication: "", database: "app").name == "")
-    }
-
-    // MARK: Reading the disk
-
-    @Test func filesOfTheDisk() throws {
-        #expect(throws: FileReadError("No such file or directory")) {
-            try ConfigurationFile.readBytes("/nonexistent/pglease.ini")
-        }
-        #expect(throws: FileReadError("Is a directory")) { try ConfigurationFile.readBytes("/") }
-        #expect(throws: FileReadError("the file is larger than 16 MiB")) {
-            try ConfigurationFile.readBytes("/dev/zero")
-        }
-        #expect(try ConfigurationFile.readBytes("/dev/null").isEmpty)
     }
 }

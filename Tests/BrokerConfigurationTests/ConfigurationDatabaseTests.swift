@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Broker
+@testable import BrokerConfiguration
 
 private typealias Fixture = ConfigurationFixture
 

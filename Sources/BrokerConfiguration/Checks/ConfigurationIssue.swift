@@ -58,6 +58,11 @@ package struct ConfigurationError: Error, Equatable, CustomStringConvertible {
     /// What would have been warned about.
     package let warnings: [ConfigurationIssue]
 
+    package init(issues: [ConfigurationIssue], warnings: [ConfigurationIssue]) {
+        self.issues = issues
+        self.warnings = warnings
+    }
+
     package var description: String {
         issues.map(\.description).joined(separator: "\n")
     }

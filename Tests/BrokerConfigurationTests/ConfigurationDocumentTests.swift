@@ -1,7 +1,7 @@
-import Glibc
+import Foundation
 import Testing
 
-@testable import Broker
+@testable import BrokerConfiguration
 
 /// `config/pglease.ini` says what the table says.
 @Suite struct ConfigurationDocumentTests {
@@ -17,8 +17,7 @@ import Testing
     }
 
     private func text() throws -> String {
-        let bytes = try ConfigurationFile.readBytes(Self.path)
-        return try #require(String(validating: bytes, as: UTF8.self))
+        try String(contentsOfFile: Self.path, encoding: .utf8)
     }
 
     /// The ";name = value" lines of the main section, with the comment above each.

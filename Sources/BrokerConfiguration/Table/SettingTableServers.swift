@@ -136,6 +136,14 @@ extension Settings {
             "trace, debug, info, notice, warning, error or critical."),
     ]
 
+    static let monitoringSettings: [SettingDescription] = [
+        SettingDescription(
+            "metrics_listen", \.metricsListen, .metricsAddress,
+            "Where HTTP is answered: /metrics for Prometheus, /healthz and /readyz for probes, "
+                + "/stats.json, and / for people. host:port, or the absolute path of a Unix "
+                + "socket; empty is nowhere. Nobody is asked for a password there.")
+    ]
+
     static let networkSettings: [SettingDescription] = [
         SettingDescription(
             "sbuf_loopcnt", \.sbufLoopcnt, .limit(upTo: 1_000_000),

@@ -146,36 +146,3 @@ package struct Settings: Equatable, Sendable {
         }
     }
 }
-
-/// Whose defaults a configuration starts from: decided by the name of its main section.
-package enum ConfigurationFlavour: String, Equatable, Sendable {
-    case pglease, pgbouncer
-}
-
-/// `server_tls_protocols`: the span of TLS versions, in libpq's spelling.
-package struct TLSProtocols: Equatable, Sendable {
-    package var minimum: String
-    /// nil: no upper bound.
-    package var maximum: String?
-
-    package static let secure = TLSProtocols(minimum: "TLSv1.2", maximum: nil)
-}
-
-/// One pair of `peer_map`: a user of the operating system that may log in as a role.
-package struct PeerMapping: Equatable, Sendable {
-    /// A name of the operating system, a uid, or `*`.
-    package var systemUser: String
-    /// A role, or `*`.
-    package var role: String
-
-    package init(systemUser: String, role: String) {
-        self.systemUser = systemUser
-        self.role = role
-    }
-
-    /// `systemUser` is nil for a uid without a name, as in another container.
-    package func allows(systemUser: String?, userID: UInt32, role: String) -> Bool {
-        (self.systemUser == "*" || self.systemUser == systemUser || self.systemUser == "\(userID)")
-            && (self.role == "*" || self.role == role)
-    }
-}
