@@ -90,11 +90,26 @@ let package = Package(
         .target(
             name: "BrokerConfiguration", dependencies: ["PostgresWire"], swiftSettings: house),
 
+        // A client's connection that waits, for those outside the event loop: `pglease ping`, and the
+        // set-up of the private PostgreSQL.
+        .target(name: "PostgresProbe", dependencies: ["PostgresWire"], swiftSettings: house),
+
+        // The private PostgreSQL (--embedded): a child process and its folder.
+        .target(
+            name: "EmbeddedPostgres",
+            dependencies: [
+                "LibUV", "PostgresProbe", "PostgresWire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            swiftSettings: house
+        ),
+
         // The shell: sockets to machines, effects to sockets.
         .target(
             name: "Broker",
             dependencies: [
-                "BrokerConfiguration", "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
+                "BrokerConfiguration", "PostgresProbe", "PostgresWire", "LeaseCore", "LibUV",
+                "LibPQ", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -104,7 +119,8 @@ let package = Package(
         .executableTarget(
             name: "pglease",
             dependencies: [
-                "Broker", "BrokerConfiguration", "LibPQ", "LibUV", "OperatorTools",
+                "Broker", "BrokerConfiguration", "EmbeddedPostgres", "LibPQ", "LibUV",
+                "OperatorTools", "PostgresProbe",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -162,6 +178,16 @@ let package = Package(
         .testTarget(
             name: "BrokerConfigurationTests",
             dependencies: ["BrokerConfiguration", "PostgresWire"],
+            swiftSettings: house),
+        .testTarget(
+            name: "PostgresProbeTests", dependencies: ["PostgresProbe", "PostgresWire"],
+            swiftSettings: house),
+        .testTarget(
+            name: "EmbeddedPostgresTests",
+            dependencies: [
+                "EmbeddedPostgres", "PostgresProbe", "PostgresWire",
+                .product(name: "Logging", package: "swift-log"),
+            ],
             swiftSettings: house),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "BrokerConfiguration", "PostgresWire"],

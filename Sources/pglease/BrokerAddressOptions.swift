@@ -1,6 +1,8 @@
 import ArgumentParser
 import Broker
 import BrokerConfiguration
+import EmbeddedPostgres
+import PostgresProbe
 import PostgresWire
 
 /// Where the broker is that a command asks: the options of ping, stat, leases and top.

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Broker
 import BrokerConfiguration
+import PostgresProbe
 
 /// `pglease check-config`: everything that is wrong with a configuration, or what it would run.
 struct CheckConfigCommand: ParsableCommand {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Broker
+import EmbeddedPostgres
 
 /// The exit statuses, those of sysexits(3), in one place.
 enum ExitStatus {

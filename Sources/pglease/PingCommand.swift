@@ -1,6 +1,7 @@
 import ArgumentParser
 import Broker
 import Glibc
+import PostgresProbe
 
 /// `pglease ping`: whether a broker serves, in the same words as `/readyz`.
 struct PingCommand: ParsableCommand {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Broker
 import BrokerConfiguration
+import EmbeddedPostgres
 import Glibc
 import Logging
 
@@ -53,7 +54,7 @@ struct ServeCommand: ParsableCommand {
         let sink = LogSink(loaded.configuration.settings)
         let logger = sink.makeLogger()
 
-        var embedded: EmbeddedPostgres?
+        var embedded: EmbeddedServer?
         if isEmbedded {
             let instance = try startEmbedded(loaded, environment: environment, logger: logger)
             sources.databaseURL = instance.databaseURL
@@ -98,9 +99,9 @@ struct ServeCommand: ParsableCommand {
 
     private func startEmbedded(
         _ loaded: LoadedConfiguration, environment: [String: String], logger: Logger
-    ) throws -> EmbeddedPostgres {
+    ) throws -> EmbeddedServer {
         do throws(EmbeddedPostgresError) {
-            return try EmbeddedPostgres(
+            return try EmbeddedServer(
                 .init(
                     stateDirectory: loaded.configuration.settings.stateDir,
                     environment: environment, logger: logger))
@@ -112,7 +113,7 @@ struct ServeCommand: ParsableCommand {
 
     private func serve(
         _ loaded: LoadedConfiguration, _ sources: ConfigurationSources, _ sink: LogSink,
-        _ environment: [String: String], _ embedded: EmbeddedPostgres?
+        _ environment: [String: String], _ embedded: EmbeddedServer?
     ) throws -> Int32 {
         let logger = sink.makeLogger()
         var options = BrokerOptions(configuration: loaded, logger: logger) {
@@ -146,7 +147,7 @@ struct ServeCommand: ParsableCommand {
     }
 
     /// Ends the process without waiting for its threads.
-    private func leave(_ status: Int32, _ embedded: EmbeddedPostgres?) -> Never {
+    private func leave(_ status: Int32, _ embedded: EmbeddedServer?) -> Never {
         embedded?.stop()
         fflush(nil)
         _exit(embedded?.unexpectedEnd == nil ? status : ExitStatus.unavailable)
@@ -154,7 +155,7 @@ struct ServeCommand: ParsableCommand {
 
     /// Without its server the broker has nothing to lease: it tells its clients and ends, and the
     /// next start recovers the data.
-    private static func endWith(_ embedded: EmbeddedPostgres, _ logger: Logger) {
+    private static func endWith(_ embedded: EmbeddedServer, _ logger: Logger) {
         let logPath = embedded.logPath
         embedded.watch {
             logger.critical("the private PostgreSQL has ended", metadata: ["log": "\(logPath)"])

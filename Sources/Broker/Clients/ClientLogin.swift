@@ -2,6 +2,7 @@ import BrokerConfiguration
 import LeaseCore
 import LibUV
 import Logging
+import PostgresProbe
 import PostgresWire
 
 /// What is known of a client before it is logged in. Gone afterwards.

@@ -26,12 +26,12 @@ struct ProcessFacts: Equatable, Sendable {
 
     /// Waits for nothing: the kernel has it at hand. nil: there is none, or it is hidden.
     static func name(of processID: Int32) -> String? {
-        guard let text = TextFile.head("/proc/\(processID)/comm", bytes: 64) else { return nil }
+        guard let text = FileSystem.head("/proc/\(processID)/comm", bytes: 64) else { return nil }
         return plain(text.split(separator: "\n").first ?? "")
     }
 
     private static func commandLine(of processID: Int32) -> String? {
-        guard let text = TextFile.head("/proc/\(processID)/cmdline", bytes: bytesRead) else {
+        guard let text = FileSystem.head("/proc/\(processID)/cmdline", bytes: bytesRead) else {
             return nil
         }
         guard text.utf8.count >= bytesRead, let end = text.lastIndex(of: "\0") else { return text }

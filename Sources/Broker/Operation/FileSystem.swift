@@ -1,7 +1,8 @@
 package import BrokerConfiguration
 import Glibc
 
-/// The system calls that a configuration's sources are given: `BrokerConfiguration` itself makes none.
+/// What the broker reads of the disk by system calls. A configuration's sources are handed these:
+/// `BrokerConfiguration` itself makes none.
 package enum FileSystem {
     /// Returns a whole file of at most `ConfigurationFile.largestFile` bytes.
     @Sendable
@@ -24,6 +25,22 @@ package enum FileSystem {
             }
             bytes += chunk[..<count]
         }
+    }
+
+    /// Returns the text at the begin of a file: whole reads until there are `bytes` of it; nil when
+    /// it cannot be opened.
+    static func head(_ path: String, bytes limit: Int) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var all: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while all.count < limit {
+            let count = read(descriptor, &chunk, chunk.count)
+            if count > 0 { all += chunk[..<count] }
+            if count == 0 || (count < 0 && errno != EINTR) { break }
+        }
+        return String(decoding: all, as: UTF8.self)
     }
 
     private static func lastError() -> FileReadError {

@@ -1,4 +1,5 @@
 import Glibc
+import PostgresProbe
 
 /// Tells the service manager how the broker is, by systemd's notification protocol.
 ///

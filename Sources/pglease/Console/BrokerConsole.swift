@@ -2,6 +2,7 @@ import Broker
 import Glibc
 import LibPQ
 import OperatorTools
+import PostgresProbe
 import Synchronization
 
 /// Why the console did not answer.

@@ -1,12 +1,12 @@
 import Glibc
 
 /// A Unix socket's name in the kernel's form; one that begins with `@` is abstract.
-struct UnixSocketAddress {
+package struct UnixSocketAddress {
     private var address = sockaddr_un()
     private let length: socklen_t
 
     /// Nil when the name is empty or longer than the 107 bytes that fit.
-    init?(_ path: String) {
+    package init?(_ path: String) {
         var bytes = Array(path.utf8)
         guard !bytes.isEmpty, bytes.count < MemoryLayout.size(ofValue: address.sun_path) else {
             return nil
@@ -21,7 +21,7 @@ struct UnixSocketAddress {
     }
 
     /// For `connect(2)`, which sets errno.
-    func connect(_ descriptor: Int32) -> Int32 {
+    package func connect(_ descriptor: Int32) -> Int32 {
         withUnsafePointer(to: address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
                 Glibc.connect(descriptor, $0, length)

@@ -1,5 +1,5 @@
-import Broker
 import Glibc
+import PostgresProbe
 import PostgresWire
 import Testing
 
@@ -63,7 +63,7 @@ private final class ScriptedServer {
 }
 
 @Suite("Probe")
-struct SupervisionProbeTests {
+struct ProbeTests {
     private static var greeting: [UInt8] {
         var bytes: [UInt8] = []
         bytes.appendAuthenticationOk()

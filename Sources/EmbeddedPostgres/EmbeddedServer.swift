@@ -11,7 +11,7 @@ package import Logging
 /// and the server is not. Who may use which role is decided by the broker's own authentication.
 ///
 /// Start it on the main thread: the server ends with the thread that started it.
-package final class EmbeddedPostgres {
+package final class EmbeddedServer {
     /// What a start needs to know.
     package struct Options {
         /// `state_dir`; nil or empty: the default.

@@ -1,3 +1,4 @@
+import PostgresProbe
 import PostgresWire
 
 /// The roles of the private PostgreSQL: each user who starts the broker is a superuser of it and

@@ -1,6 +1,7 @@
-import Broker
+import EmbeddedPostgres
 import Glibc
 import Logging
+import PostgresProbe
 import PostgresWire
 import Synchronization
 import Testing
@@ -29,12 +30,12 @@ private final class ScratchFolder {
 
 /// Starts a server on a thread of its own, whose end is for the kernel what a broker's end is.
 private final class Starter {
-    private let start: () throws -> EmbeddedPostgres
-    private var result: Result<EmbeddedPostgres, any Error>?
+    private let start: () throws -> EmbeddedServer
+    private var result: Result<EmbeddedServer, any Error>?
 
-    init(_ start: @escaping () throws -> EmbeddedPostgres) { self.start = start }
+    init(_ start: @escaping () throws -> EmbeddedServer) { self.start = start }
 
-    func runOnThreadThatEnds() throws -> EmbeddedPostgres {
+    func runOnThreadThatEnds() throws -> EmbeddedServer {
         var thread = pthread_t()
         let status = pthread_create(
             &thread, nil,
@@ -51,21 +52,21 @@ private final class Starter {
 /// All tests start PostgreSQL from one thread: it ends with the thread that started it, and a test's
 /// thread is the same from begin to end of a synchronous test.
 @Suite("Private PostgreSQL", .serialized)
-struct EmbeddedTests {
+struct EmbeddedServerTests {
     private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     private static var environment: [String: String] {
         ["PATH": String(cString: getenv("PATH")), "HOME": "/nowhere"]
     }
 
-    private func start(in folder: ScratchFolder) throws -> EmbeddedPostgres {
-        try EmbeddedPostgres(
+    private func start(in folder: ScratchFolder) throws -> EmbeddedServer {
+        try EmbeddedServer(
             .init(
                 stateDirectory: folder.path, environment: Self.environment, logger: Self.quiet))
     }
 
     private func query(
-        _ sql: String, as user: String, of postgres: EmbeddedPostgres
+        _ sql: String, as user: String, of postgres: EmbeddedServer
     ) throws -> [String] {
         var connection = try ProbeConnection(
             to: .unix(path: postgres.stateFolder.socketFolder + "/.s.PGSQL.5432"),

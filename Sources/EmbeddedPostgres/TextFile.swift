@@ -12,14 +12,6 @@ enum TextFile {
         return read(descriptor, limit: maximumLength)
     }
 
-    /// Its first bytes; nil when it cannot be read.
-    static func head(_ path: String, bytes: Int) -> String? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { return nil }
-        defer { close(descriptor) }
-        return read(descriptor, limit: bytes)
-    }
-
     /// The last lines of a file that may be large.
     static func tail(_ path: String, lines: Int) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)

@@ -8,7 +8,7 @@ import PostgresWire
 ///     StartupMessage with _pq_.pglease_ping = 1
 ///     AuthenticationOk, ParameterStatus pglease_version, ParameterStatus pglease_state, ReadyForQuery; then it closes
 package enum BrokerPing {
-    static let question = "_pq_.pglease_ping"
+    package static let question = "_pq_.pglease_ping"
     static let versionName = "pglease_version"
     static let stateName = "pglease_state"
     static let readyState = "ready"
@@ -83,24 +83,4 @@ extension ProbeConnection {
     private static let passingStates: Set<SQLState> = [
         .tooManyConnections, .cannotConnectNow, .adminShutdown,
     ]
-}
-
-/// The broker's side.
-extension Broker {
-    /// Answers a ping and ends the connection. Who comes over TCP is nobody who may know names and
-    /// addresses: it is told the state only.
-    func answerPing(_ client: ClientSession) {
-        let reason = reasonNotReady()
-        let told = client.isUnix ? reason : reason.map { String($0.prefix { $0 != ":" }) }
-        var bytes: [UInt8] = []
-        BrokerPing.append(
-            BrokerPing.Answer(version: ProductVersion.text, reasonNotReady: told), to: &bytes)
-        bytes.withUnsafeBytes { send($0, to: client) }
-        if client.outbound.isEmpty {
-            close(client, because: "ping answered")
-        } else {
-            client.phase = .closing
-            watchForMessages(client)
-        }
-    }
 }
