@@ -90,6 +90,10 @@ let package = Package(
         .target(
             name: "BrokerConfiguration", dependencies: ["PostgresWire"], swiftSettings: house),
 
+        // Who may log in: the user list, SCRAM and SASLprep. Pure: the arithmetic is handed in.
+        .target(
+            name: "BrokerAuthentication", dependencies: ["PostgresWire"], swiftSettings: house),
+
         // A client's connection that waits, for those outside the event loop: `pglease ping`, and the
         // set-up of the private PostgreSQL.
         .target(name: "PostgresProbe", dependencies: ["PostgresWire"], swiftSettings: house),
@@ -108,8 +112,8 @@ let package = Package(
         .target(
             name: "Broker",
             dependencies: [
-                "BrokerConfiguration", "PostgresProbe", "PostgresWire", "LeaseCore", "LibUV",
-                "LibPQ", "StatusHTTP",
+                "BrokerAuthentication", "BrokerConfiguration", "PostgresProbe", "PostgresWire",
+                "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -178,6 +182,10 @@ let package = Package(
         .testTarget(
             name: "BrokerConfigurationTests",
             dependencies: ["BrokerConfiguration", "PostgresWire"],
+            swiftSettings: house),
+        .testTarget(
+            name: "BrokerAuthenticationTests",
+            dependencies: ["BrokerAuthentication", "PostgresWire"],
             swiftSettings: house),
         .testTarget(
             name: "PostgresProbeTests", dependencies: ["PostgresProbe", "PostgresWire"],

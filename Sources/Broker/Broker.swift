@@ -1,3 +1,4 @@
+import BrokerAuthentication
 package import BrokerConfiguration
 import LeaseCore
 import LibPQ

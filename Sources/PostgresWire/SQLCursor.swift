@@ -177,12 +177,12 @@ func lowercased(_ byte: UInt8) -> UInt8 {
 }
 
 @inline(__always)
-func isSpace(_ byte: UInt8) -> Bool {
+package func isSpace(_ byte: UInt8) -> Bool {
     byte == 32 || byte &- 9 < 5
 }
 
 @inline(__always)
-func isDigit(_ byte: UInt8) -> Bool {
+package func isDigit(_ byte: UInt8) -> Bool {
     byte &- UInt8(ascii: "0") < 10
 }
 

@@ -73,6 +73,7 @@ struct PurityTests {
         arguments: [
             ("PostgresWire", ["Swift"]),
             ("LeaseCore", ["Swift", "PostgresWire", "DequeModule", "HeapModule"]),
+            ("BrokerAuthentication", ["Swift", "PostgresWire"]),
             ("BrokerConfiguration", ["Swift", "PostgresWire"]),
             ("OperatorTools", ["Swift"]),
         ] as [(String, Set<String>)])

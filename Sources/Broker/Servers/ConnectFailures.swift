@@ -1,3 +1,4 @@
+import BrokerAuthentication
 import BrokerConfiguration
 import LeaseCore
 import LibPQ

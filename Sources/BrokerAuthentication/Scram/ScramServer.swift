@@ -1,3 +1,5 @@
+package import PostgresWire
+
 /// Why a SCRAM exchange ends.
 package enum ScramError: Error, Equatable, Sendable {
     /// The message does not follow the grammar of RFC 5802.

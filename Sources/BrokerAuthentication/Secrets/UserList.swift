@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// Why a userlist is refused, and where.
 package struct UserListError: Error, Equatable, Sendable {
     /// From 1.
@@ -17,14 +19,14 @@ package struct UserListError: Error, Equatable, Sendable {
 /// second field is ignored, as are lines that begin with ';' or '#'. Of a user that is listed
 /// twice, the last line counts.
 package struct UserList: Sendable {
-    package enum Secret: Equatable, Sendable {
+    package enum StoredSecret: Equatable, Sendable {
         case plain(String)
         /// "md5" and 32 hexadecimal digits.
         case md5(String)
         case scram(ScramSecret)
     }
 
-    private var secrets: [String: Secret] = [:]
+    private var secrets: [String: StoredSecret] = [:]
 
     /// A list without users.
     package init() {}
@@ -36,7 +38,7 @@ package struct UserList: Sendable {
         }
     }
 
-    package func secret(for user: String) -> Secret? { secrets[user] }
+    package func secret(for user: String) -> StoredSecret? { secrets[user] }
 
     package var users: [String] { secrets.keys.sorted() }
 
@@ -84,7 +86,7 @@ package struct UserList: Sendable {
 
     private static func secret(
         _ text: String, number: Int
-    ) throws(UserListError) -> Secret {
+    ) throws(UserListError) -> StoredSecret {
         if text.utf8.starts(with: "SCRAM-SHA-256$".utf8) {
             guard let secret = ScramSecret(parsing: text) else {
                 throw UserListError(line: number, reason: "the SCRAM secret is malformed")

@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// The arithmetic of SCRAM-SHA-256. It is injected: this module has no cryptography, and a password
 /// check should not have one of its own.
 package protocol ScramArithmetic: Sendable {

@@ -1,3 +1,4 @@
+import BrokerAuthentication
 import PostgresWire
 
 /// SHA-256 in its plainest form, so that SCRAM is tested without a C library. Not for use outside

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import PostgresWire
+@testable import BrokerAuthentication
 
 @Suite("SASLprep")
 struct SASLprepTests {

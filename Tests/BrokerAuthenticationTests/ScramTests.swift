@@ -1,3 +1,4 @@
+import BrokerAuthentication
 import PostgresWire
 import Testing
 
