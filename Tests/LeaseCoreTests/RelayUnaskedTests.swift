@@ -14,12 +14,7 @@ import Testing
         ("columns", message { $0.appendRowDescription([ColumnDescription(name: "a")]) }),
         ("ready", message { $0.appendReadyForQuery(.idle) }),
         ("parsed", message { $0.appendParseComplete() }),
-        (
-            "copy",
-            message {
-                $0.appendMessage(kind: BackendKind.copyInResponse.rawValue) { $0 += [0, 0, 0] }
-            }
-        ),
+        ("copy", message { $0.appendCopyIn() }),
         ("copy data", message { $0.appendCopyData([1]) }),
     ]
 
@@ -82,6 +77,86 @@ import Testing
         }
     }
 
+    /// Seeds 1507, 1587 and 2304: only a ReadyForQuery may come once too often behind a copy that failed.
+    @Test func behindACopyThatFailedItBreaksTheServer() {
+        for (name, bytes) in Self.unasked where name != "ready" {
+            var relay = RelayFixture()
+            relay.beginCopy()
+            relay.send {
+                $0.appendCopyDone()
+                $0.appendSync()
+            }
+            let answer = message {
+                $0.appendFailure()
+                $0.appendReadyForQuery(.idle)
+            }
+            let (passed, step) = relay.answerBytes(answer + bytes)
+            #expect(passed == answer && relay.server.isSuspect, "\(name)")
+            #expect(step.broken != nil, "\(name)")
+        }
+    }
+
+    /// A copy that fails by itself (a trigger does) before the server reads the Sync behind it: that one is
+    /// answered, too, and what was sent behind it has its own answers.
+    @Test func aSyncBehindACopyThatFailedEarlyIsNoAnswerToAQuery() {
+        let ready = message { $0.appendReadyForQuery(.idle) }
+        let answer = message {
+            $0.appendCommandComplete("SELECT 1")
+            $0.appendReadyForQuery(.idle)
+        }
+        for isBehindBatch in [false, true] {
+            var relay = RelayFixture()
+            relay.mode = relay.mode.held
+            relay.beginCopy()
+            relay.send {
+                $0.appendCopyDone()
+                $0.appendSync()
+                if isBehindBatch {
+                    $0.appendBind()
+                    $0.appendSync()
+                }
+                $0.appendQuery("select 1")
+            }
+            let batch = isBehindBatch ? message { $0.appendBindComplete() } + ready : []
+            let all = message { $0.appendFailure() } + ready + ready + batch + answer
+            let (passed, step) = relay.answerBytes(all)
+            #expect(passed == all && step.broken == nil)
+            #expect(relay.server.isQuiet && relay.server.isSuspect)
+        }
+    }
+
+    /// The end of a second copy, sent before the first has ended, is counted with the second.
+    @Test func theEndOfACopyBehindAnotherIsItsOwn() {
+        var relay = RelayFixture()
+        relay.beginCopy()
+        relay.send {
+            $0.appendCopyDone()
+            $0.appendSync()
+            $0.appendStatement("copy t from stdin")
+            $0.appendSync()
+            $0.appendCopyFail("no")
+            $0.appendSync()
+            $0.appendQuery("select 1")
+        }
+        let answer = message {
+            $0.appendCommandComplete("COPY 0")
+            $0.appendReadyForQuery(.idle)
+            $0.appendParseComplete()
+            $0.appendBindComplete()
+            $0.appendCopyIn()
+            $0.appendFailure()
+            $0.appendReadyForQuery(.idle)
+        }
+        _ = relay.answerBytes(answer)
+        #expect(relay.server.isOwing)
+        let (_, step) = relay.answerBytes(
+            message {
+                $0.appendCommandComplete("SELECT 1")
+                $0.appendReadyForQuery(.idle)
+            })
+        #expect(step.queries == 1 && step.broken == nil && relay.server.isQuiet)
+    }
+
     /// PostgreSQL's own end, while nothing is asked: the connection serves nobody any more.
     @Test func aFatalErrorBehindAnAnswerEndsTheConnection() {
         for pooling in [RelayMode.Pooling.transaction, .session] {
@@ -130,5 +205,26 @@ import Testing
             #expect(first + second == answer + notice)
             #expect(relay.isLeaseOver && relay.server.conditionOnReturn == .clean)
         }
+    }
+}
+
+extension RelayFixture {
+    /// The server takes rows, and a Sync was sent that it ignores.
+    fileprivate mutating func beginCopy() {
+        send {
+            $0.appendStatement("copy t from stdin")
+            $0.appendSync()
+        }
+        answer {
+            $0.appendParseComplete()
+            $0.appendBindComplete()
+            $0.appendCopyIn()
+        }
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func appendCopyIn() {
+        appendMessage(kind: BackendKind.copyInResponse.rawValue) { $0 += [0, 0, 0] }
     }
 }

@@ -309,7 +309,7 @@ extension RelayWorld {
 
     private mutating func note(_ step: ServerStep, _ server: Int) {
         if let broken = step.broken {
-            if !servers[server].stream.isSuspect, !servers[server].isLying {
+            if !servers[server].isLying {
                 violation = "server \(server) broke the protocol: \(broken)"
             }
             serverEnded(server)

@@ -344,7 +344,8 @@ package struct ClientTurn {
         if message.kind != .copyData {
             if server.copy == .into {
                 server.copy = .intoEnding
-            } else if server.copy == .none {
+            } else {
+                // Of a copy that has not begun, perhaps behind one that has not ended.
                 server.markCopyEnd()
             }
         }

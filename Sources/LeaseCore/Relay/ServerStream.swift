@@ -19,8 +19,10 @@ package struct ServerStream {
     package internal(set) var isBatchOpen = false
     /// State that this lease left, or may have left, in the session.
     package internal(set) var taint: SessionTaint = []
-    /// Answers may have been lost count of (see `copyInBegan`): the connection is closed on return.
+    /// More ReadyForQuery may come than are counted (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
+    /// The last that a suspect connection answered with was a ReadyForQuery.
+    var isReadyAgain = false
     package var prepared = PreparedSet()
     /// Counts what ends a batch: all of one is skipped together.
     var batch: UInt64 = 0
@@ -127,6 +129,7 @@ package struct ServerStream {
         assert(isQuiet && !isSkippingToSync && !isBatchOpen && brokerQuery == nil)
         taint = .nothing
         isSuspect = false
+        isReadyAgain = false
         hasUnnamed = false
         boundScope = []
         isDraining = false
@@ -168,6 +171,7 @@ package struct ServerStream {
         answeredWithError = false
         ignoredSyncs = 0
         isSuspect = false
+        isReadyAgain = false
         isAnsweredByPassing = false
         isDraining = false
         forgetResets()

@@ -120,6 +120,7 @@ package struct ServerTurn {
             case .copyInResponse: server.copyInBegan()
             case .copyOutResponse: server.copy = .out
             case .copyBothResponse: server.copy = .both
+            case .functionCallResponse: server.isReadyAgain = false
             default: break
             }
         case .commandComplete, .emptyQueryResponse, .portalSuspended:
@@ -129,6 +130,7 @@ package struct ServerTurn {
             }
             server.copy = .none
             server.ignoredSyncs = 0
+            server.isReadyAgain = false
             if head?.kind == .execute { pop(&server, &statements, &toClient) }
         case .parseComplete, .bindComplete, .closeComplete:
             relay(range, if: isForClient, &server, &toClient)
@@ -301,16 +303,18 @@ package struct ServerTurn {
         server.status = status
         server.copy = .none
         if status == .idle { server.taint.subtractTaint(.localSettings) }
-        if head == nil, server.isSuspect, server.isSkippingToSync {
+        if server.isSurplus(head) {
             // The copy failed before the server read a Sync that was counted as ignored.
-            server.isSkippingToSync = false
-            server.isBatchOpen = false
+            if head == nil, server.isSkippingToSync {
+                server.isSkippingToSync = false
+                server.isBatchOpen = false
+            }
+            server.isReadyAgain = true
             if !server.isDraining { toClient.pass(range, of: input) }
             return
         }
+        server.isReadyAgain = server.isSuspect
         guard let head, !head.isExtended, head.audience != .synthesized else {
-            // One more than was asked for: an answer was counted wrongly, or the server went mad.
-            if server.isSuspect { return }
             step.broken = "the server was ready when nothing was asked"
             return
         }
@@ -372,10 +376,11 @@ package struct ServerTurn {
             }
             return
         }
-        guard head != nil || server.isSuspect else {
+        guard head != nil else {
             step.broken = "\(Self.unasked(.errorResponse)): \(fields.message)"
             return
         }
+        server.isReadyAgain = false
         server.copyFailed(head)
         if head?.isSetting == true { server.settingFailed() }
         if let head, head.audience == .broker, head.kind == .query {
@@ -420,14 +425,21 @@ extension ServerStream {
     @inline(__always)
     func isOwed(_ kind: BackendKind) -> Bool {
         switch kind {
-        case .noticeResponse, .notificationResponse, .parameterStatus, .errorResponse,
-            .readyForQuery:
+        case .noticeResponse, .notificationResponse, .parameterStatus, .errorResponse:
             return true
-        default: break
+        case .readyForQuery:
+            return isSuspect || !outstanding.isEmpty
+        default:
+            return outstanding.first?.kind.isAnswered(by: kind) ?? false
         }
-        // Answers may have been lost count of.
-        guard let head = outstanding.first?.kind else { return isSuspect }
-        return isSuspect || head.isAnswered(by: kind)
+    }
+
+    /// The answer to one of the Syncs that were taken for ignored (see `copyInBegan`), and to nothing that is
+    /// outstanding: a query is answered by something else first.
+    func isSurplus(_ head: Outstanding?) -> Bool {
+        guard isSuspect else { return false }
+        guard let head else { return true }
+        return head.isExtended || (head.kind != .sync && isReadyAgain)
     }
 }
 
