@@ -450,6 +450,7 @@ package struct RelayBackend {
             output.appendCommandComplete("ROLLBACK")
         case "deallocate all":
             prepared = prepared.filter { $0.key.isEmpty }
+            leases?.statements = [:]
             output.appendCommandComplete("DEALLOCATE ALL")
         case "discard all":
             guard status == .idle, isAlone else {

@@ -288,7 +288,7 @@ struct RelayProgram {
             "means a", "means b", "means a", "means b",
         ]
         var text = chance(40) ? shared.randomElement(using: &random)! : text()
-        if chance(meaningPercent) { text = chance(70) ? "means a" : "means b" }
+        if chance(meaningPercent) { text = chance(90) ? "means a" : "means b" }
         if mode.pooling == .statement, text == "begin" || text == "rollback" { text = "show mark" }
         if text.hasPrefix("means"), !direct.prepared.values.contains(text), !isNew(text) {
             parsedAt[text] = direct.schema
