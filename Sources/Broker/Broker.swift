@@ -65,20 +65,19 @@ package final class Broker {
     var settings: Settings { loaded.configuration.settings }
     var userList: UserList?
 
-    // The core.
+    // The engine, and its outside.
 
-    var scheduler: Scheduler
-    var effects: [SchedulerEffect] = []
-    var isRunningEffects = false
-    var statements = StatementTable()
-    var profiles = ProfileTable()
-    var toServer = RelayOutput()
-    var toClient = RelayOutput()
+    let world = LoopWorld()
+    var engine: Engine
+    var isDealing = false
+    var clients: SlotTable<ClientID, ClientConnection> { world.clients }
+    var servers: SlotTable<ServerID, ServerConnection> { world.servers }
+    var scheduler: Scheduler {
+        _read { yield engine.scheduler }
+    }
 
-    // What it names by slot.
+    // What it names.
 
-    var clients = SlotTable<ClientSession>()
-    var servers = ServerTable()
     var pools: [PoolKey: Pool] = [:]
     var poolsByID: [PoolID: Pool] = [:]
     var lastPool: UInt32 = 0
@@ -97,6 +96,7 @@ package final class Broker {
     var userKeys: [String: UInt32] = [:]
     /// Servers, and databases and roles of servers.
     var serverKeys: [String: UInt32] = [:]
+    var clientCount = 0
     var clientsByDatabase: [String: Int] = [:]
     var clientsByUser: [String: Int] = [:]
 
@@ -105,17 +105,15 @@ package final class Broker {
     var listeners: [Listener] = []
     var timer: LoopTimer?
     var signals: [SignalWatcher] = []
-    /// Clients that may go on after the callback that is running.
-    var resumable: [ClientID] = []
     /// The next time that something outside the scheduler may have run out.
     var housekeepingAt: Instant?
     let readBuffer: UnsafeMutableRawPointer
     var counters = BrokerCounters()
     var events = EventRing()
     var lockNumbers = LockNumbers()
-    var cancels = CancelRequests()
     var lookups = NameLookups()
     var processLooks = ProcessLooks()
+    var lostProcesses: [ClientProcess] = []
     var proofs = ServerProofs()
     var history = StatisticsHistory()
     let monitoring = Monitoring()
@@ -154,12 +152,15 @@ package final class Broker {
         adoptedSockets = options.adoptedSockets
         loaded = options.configuration
         startedAt = Instant(nanoseconds: loop.now)
-        scheduler = Scheduler(policy: BrokerPolicy(), seed: UInt64.random(in: .min ... .max))
+        let settings = options.configuration.configuration.settings
+        engine = Engine(
+            world: world, settings: Self.engineSettings(settings),
+            policy: Self.brokerPolicy(settings), seed: UInt64.random(in: .min ... .max),
+            now: startedAt)
         readBuffer = .allocate(byteCount: Broker.readSize, alignment: 16)
-        statements.memory.limit = settings.maxStatementMemory
-        scheduler.handle(
-            .policyChanged(Self.brokerPolicy(options.configuration.configuration.settings)),
-            now: startedAt, into: &effects)
+        world.judgeDirectLease = { [unowned self] server, client in
+            self.reasonNotDirect(server, client)
+        }
     }
 
     deinit { readBuffer.deallocate() }
@@ -172,43 +173,26 @@ package final class Broker {
         return time
     }
 
-    // MARK: Events and effects
+    // MARK: The engine
 
-    /// Tells the scheduler, and carries out what it orders. Orders that come while orders are
-    /// carried out wait their turn.
+    /// Tells the scheduler of something.
     func post(_ event: SchedulerEvent) {
-        scheduler.handle(event, now: now, into: &effects)
-        runEffects()
+        engine.order(event, now: now)
+        dealWithNotices()
     }
 
-    func post(leaseRequested request: LeaseRequest) {
-        scheduler.handle(leaseRequested: request, now: now, into: &effects)
-        runEffects()
+    /// Deals with what the engine has to say, in its order. To be called after each call of it.
+    func dealWithNotices() {
+        guard !engine.notices.isEmpty || !lostProcesses.isEmpty, !isDealing else { return }
+        isDealing = true
+        repeat {
+            for notice in engine.takeNotices() { deal(with: notice) }
+        } while !engine.notices.isEmpty
+        isDealing = false
+        endLostProcesses()
     }
 
-    func post(leaseReturned server: ServerID, _ condition: ServerCondition, profile: ProfileID) {
-        scheduler.handle(
-            leaseReturned: server, condition, profile: profile, now: now, into: &effects)
-        runEffects()
-    }
-
-    private func runEffects() {
-        guard !isRunningEffects, !effects.isEmpty else { return }
-        isRunningEffects = true
-        var index = 0
-        while index < effects.count {
-            let effect = effects[index]
-            index += 1
-            run(effect)
-        }
-        effects.removeAll(keepingCapacity: true)
-        isRunningEffects = false
-    }
-
-    func server(_ id: ServerID) -> ServerConnection? {
-        guard let server = servers[id.slot], server.id == id else { return nil }
-        return server
-    }
+    func server(_ id: ServerID) -> ServerConnection? { world.servers[id] }
 
     /// Something outside the scheduler runs out then.
     func housekeeping(by deadline: Instant) {
@@ -218,8 +202,11 @@ package final class Broker {
 
     /// Runs before each wait of the loop: whoever may go on goes on, and the one timer is armed.
     func beforeWait() {
-        resumeClients()
-        var next = scheduler.nextDeadline
+        repeat {
+            engine.resumeClients(now: now)
+            dealWithNotices()
+        } while engine.hasResumable
+        var next = engine.nextDeadline
         if let housekeepingAt, next.map({ housekeepingAt < $0 }) ?? true { next = housekeepingAt }
         if !readable.isEmpty { next = now }
         if let next {
@@ -234,11 +221,25 @@ package final class Broker {
     func timerFired() {
         let now = now
         readOn()
-        if let deadline = scheduler.nextDeadline, deadline <= now { post(.deadlineReached) }
+        engine.timeReached(now)
+        dealWithNotices()
         if let housekeepingAt, housekeepingAt <= now {
             self.housekeepingAt = nil
             keepHouse(now)
         }
+    }
+
+    static func engineSettings(_ settings: Settings) -> EngineSettings {
+        var known = EngineSettings()
+        known.clientGone = settings.clientGone == .finish ? .finish : .cancel
+        known.serverResetQuery = settings.serverResetQuery
+        known.serverCheckQuery = settings.serverCheckQuery
+        known.serverConnectTimeout = settings.serverConnectTimeout
+        known.clientWriteTimeout = settings.clientWriteTimeout
+        known.trackedParameters = Set(settings.trackExtraParameters.map { $0.lowercased() })
+        known.statementMemory = settings.maxStatementMemory
+        known.directLeases = settings.directLease == .sameUID
+        return known
     }
 }
 

@@ -3,6 +3,8 @@
 public protocol GenerationalIdentity: Hashable, Sendable, CustomStringConvertible {
     var slot: UInt32 { get }
     var generation: UInt32 { get }
+
+    init(slot: UInt32, generation: UInt32)
 }
 
 extension GenerationalIdentity {
@@ -94,4 +96,16 @@ extension GenerationalIdentity {
     public static var serverDefault: ProfileID { ProfileID(0) }
 
     public var description: String { "profile \(rawValue)" }
+}
+
+/// Where the engine keeps a pool: sessions name it thus, so that nothing is looked up for a query.
+@frozen public struct PoolSlot: GenerationalIdentity {
+    public let slot: UInt32
+    public let generation: UInt32
+
+    @inlinable
+    public init(slot: UInt32, generation: UInt32) {
+        self.slot = slot
+        self.generation = generation
+    }
 }

@@ -77,25 +77,33 @@ package enum ParseMeaning {
 }
 
 /// How far a statement reaches that is a SET and nothing else.
-package struct SetScope: OptionSet, Hashable, Sendable {
-    package let rawValue: UInt8
+///
+/// Public and inlinable as `SessionTaint` is: the generic functions of `SetAlgebra` go through a witness table.
+@frozen public struct SetScope: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt8
 
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    @inlinable
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
 
+    @inlinable public static var nothing: SetScope { SetScope(rawValue: 0) }
     /// It ends with the transaction.
-    package static var local: SetScope { SetScope(rawValue: 1) }
+    @inlinable public static var local: SetScope { SetScope(rawValue: 1) }
     /// It bears on the meaning of no text (`ParseMeaning`).
-    package static var harmless: SetScope { SetScope(rawValue: 2) }
+    @inlinable public static var harmless: SetScope { SetScope(rawValue: 2) }
+
+    @inlinable public var isEmpty: Bool { rawValue == 0 }
+    @inlinable public var isLocal: Bool { rawValue & 1 != 0 }
+    @inlinable public var isHarmless: Bool { rawValue & 2 != 0 }
 
     /// The scope of a text that is one SET LOCAL, SET TRANSACTION or SET CONSTRAINTS, or one SET of a
     /// harmless name; nothing of all else.
     package static func of(_ sql: UnsafeRawBufferPointer) -> SetScope {
         var cursor = SQLCursor(sql)
         guard cursor.skipSpace(), lowercased(cursor.byte) == UInt8(ascii: "s"), cursor.take("set")
-        else { return [] }
-        var scope: SetScope = SessionTaint.isTransactionLocalSet(sql) ? .local : []
+        else { return .nothing }
+        let scope: SetScope = SessionTaint.isTransactionLocalSet(sql) ? .local : .nothing
         guard cursor.skipSpace() else { return scope }
-        if scope == .local, !cursor.take("local") { return [.local, .harmless] }
+        if scope.isLocal, !cursor.take("local") { return SetScope(rawValue: 3) }
         if scope.isEmpty, cursor.take("session") {}
         guard cursor.skipSpace(), let name = takeName(&cursor),
             ParseMeaning.isHarmless(setting: name)
@@ -104,10 +112,9 @@ package struct SetScope: OptionSet, Hashable, Sendable {
             // One statement only.
             while !cursor.isAtEnd, cursor.byte != UInt8(ascii: ";") { cursor.advance() }
             while isSpace(cursor.byte) || cursor.byte == UInt8(ascii: ";") { cursor.advance() }
-            guard cursor.isAtEnd else { return [] }
+            guard cursor.isAtEnd else { return .nothing }
         }
-        scope.insert(.harmless)
-        return scope
+        return SetScope(rawValue: scope.rawValue | SetScope.harmless.rawValue)
     }
 
     private static func takeName(_ cursor: inout SQLCursor) -> String? {

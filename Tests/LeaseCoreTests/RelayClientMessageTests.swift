@@ -227,6 +227,6 @@ import Testing
         }
         #expect(result.client == ["Z(I)"])
         #expect(result.isMore && relay.pending.isEmpty)
-        #expect(!relay.client.isSkippingToSync)
+        #expect(!relay.isSkippingToSync)
     }
 }

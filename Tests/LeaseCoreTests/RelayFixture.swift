@@ -31,9 +31,21 @@ struct RelayFixture {
     var mode = RelayMode(
         pooling: .transaction, maxPreparedStatements: 100, maxMessageSize: 1 << 28)
     var environment = ParseEnvironment()
-    var client = ClientStream()
-    var server = ServerStream()
-    var statements = StatementTable()
+    private let heldClient = Cell(ClientStream())
+    private let heldServer = Cell(ServerStream())
+    private let heldStatements = Cell(StatementTable())
+    var client: ClientStream {
+        _read { yield heldClient.value }
+        nonmutating _modify { yield &heldClient.value }
+    }
+    var server: ServerStream {
+        _read { yield heldServer.value }
+        nonmutating _modify { yield &heldServer.value }
+    }
+    var statements: StatementTable {
+        _read { yield heldStatements.value }
+        nonmutating _modify { yield &heldStatements.value }
+    }
     /// Of the client and of the server: what the last turn did not take.
     private(set) var pending: [UInt8] = []
     private(set) var carry: [UInt8] = []
@@ -148,6 +160,13 @@ struct RelayFixture {
     }
 
     var isLeaseOver: Bool { server.isLeaseOver(client, mode) }
+    var willAnswer: Bool { server.willAnswer(without: client.passing) }
+    var isEnding: Bool { server.isEnding }
+    var isQuiet: Bool { server.isQuiet }
+    var isSuspect: Bool { server.isSuspect }
+    var isOwing: Bool { server.isOwing }
+    var isReadingRows: Bool { server.isReadingRows }
+    var isSkippingToSync: Bool { client.isSkippingToSync }
 
     /// The server is gone.
     mutating func lose(isHeld: Bool = false) -> (outcome: SessionOutcome, client: [String]) {
@@ -167,12 +186,14 @@ struct RelayFixture {
 
     /// Another server takes the place of this one, which goes on living if it is kept.
     @discardableResult
-    mutating func lease(_ other: ServerStream = ServerStream()) -> ServerStream {
-        let before = server
-        server = other
+    mutating func lease(_ other: consuming ServerStream = ServerStream()) -> ServerStream {
+        let before = exchange(&server, with: other)
         server.beginLease()
         return before
     }
+
+    /// Somebody else gets the same server.
+    mutating func leaseAgain() { server.beginLease() }
 
     /// References left when everyone is gone.
     mutating func leftOver() -> Int {

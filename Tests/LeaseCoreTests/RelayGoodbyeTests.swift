@@ -58,13 +58,13 @@ import Testing
     @Test func aCopyWaitsForItsClient() {
         var relay = RelayFixture()
         relay.send { $0.appendQuery("copy t from stdin") }
-        #expect(relay.server.willAnswer(without: relay.client.passing))
+        #expect(relay.willAnswer)
         relay.answer {
             $0.appendMessage(kind: BackendKind.copyInResponse.rawValue) { $0 += [0, 0, 0] }
         }
-        #expect(!relay.server.willAnswer(without: relay.client.passing))
+        #expect(!relay.willAnswer)
         relay.send { $0.appendCopyDone() }
-        #expect(relay.server.willAnswer(without: relay.client.passing))
+        #expect(relay.willAnswer)
     }
 
     @Test func aRowOnItsWayIsAnsweredFor() {
@@ -75,6 +75,6 @@ import Testing
             $0.appendReadyForQuery(.idle)
             $0 += message { $0.appendNoticeResponse(.notice("mind")) }.prefix(9)
         }
-        #expect(relay.server.willAnswer(without: relay.client.passing))
+        #expect(relay.willAnswer)
     }
 }

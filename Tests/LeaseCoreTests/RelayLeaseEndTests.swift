@@ -375,7 +375,7 @@ import Testing
         let (bytes, step) = relay.answerBytes(message(drain.rest))
         #expect(bytes.isEmpty)
         #expect(step.broken == nil)
-        #expect(relay.server.isQuiet)
+        #expect(relay.isQuiet)
         #expect(relay.isLeaseOver)
         #expect(relay.leftOver() == 0)
     }

@@ -70,14 +70,18 @@ import Testing
     @Test(arguments: fronts) func itAwaitsQuiet(_ front: Front) {
         for command in Self.commands {
             for pooling in RelayLeaseMessageTests.poolings {
-                var relay = RelayFixture(pooling)
-                relay.mode = relay.mode.held
-                relay.send { $0.appendParse(name: "known", query: "LEASE") }
-                let sent = relay.send {
-                    front.sent(&$0)
-                    command(&$0)
-                    $0.appendQuery("behind")
+                func begin() -> (relay: RelayFixture, sent: RelayFixture.FromClient) {
+                    var relay = RelayFixture(pooling)
+                    relay.mode = relay.mode.held
+                    relay.send { $0.appendParse(name: "known", query: "LEASE") }
+                    let sent = relay.send {
+                        front.sent(&$0)
+                        command(&$0)
+                        $0.appendQuery("behind")
+                    }
+                    return (relay, sent)
                 }
+                var (relay, sent) = begin()
                 #expect(sent.awaitsQuiet)
                 #expect(sent.toServer == message(front.sent), "nothing of it, or behind it")
                 #expect(sent.toClient.isEmpty)
@@ -90,7 +94,7 @@ import Testing
                 let answers = message(front.answered)
                 for cut in [1, answers.count - 6] where cut > 0 {
                     // Asked again before the end, it still awaits.
-                    var early = relay
+                    var early = begin().relay
                     _ = early.answerBytes(Array(answers[..<cut]))
                     #expect(early.send([]).awaitsQuiet)
                 }
@@ -275,7 +279,7 @@ import Testing
         }
         #expect(sent.awaitsQuiet)
         relay.answer { $0 += Self.copyIn }
-        #expect(relay.server.isReadingRows, "the shell goes on when it sees this")
+        #expect(relay.isReadingRows, "the shell goes on when it sees this")
         #expect(relay.send([]).server == ["Query(LEASE)", "CopyDone"])
     }
 

@@ -86,7 +86,7 @@ import Testing
             let (passed, steps) = feed(&relay, words)
             #expect(passed == (pooling == .session ? words : []))
             #expect(steps.compactMap(\.fatal).first?.sqlState == .adminShutdown)
-            #expect(relay.server.isEnding)
+            #expect(relay.isEnding)
         }
     }
 

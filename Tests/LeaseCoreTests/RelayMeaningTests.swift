@@ -8,12 +8,12 @@ import Testing
     /// Two clients in turn on one server.
     private struct Pair {
         var relay = RelayFixture()
-        var other = ClientStream()
+        let other = Cell(ClientStream())
 
         /// The other client gets the server.
         mutating func turn(settings: UInt32 = 0) {
-            relay.lease(relay.server)
-            swap(&relay.client, &other)
+            relay.leaseAgain()
+            swap(&relay.client, &other.value)
             relay.environment = ParseEnvironment(settings: settings)
         }
 
@@ -53,8 +53,8 @@ import Testing
 
         /// Nothing is left when all are gone.
         func isBalanced() -> Bool {
-            var (relay, other) = (relay, other)
-            other.releaseAll(in: &relay.statements)
+            var relay = relay
+            other.value.releaseAll(in: &relay.statements)
             return relay.leftOver() == 0
         }
     }
@@ -97,7 +97,7 @@ import Testing
         pair.turn()
         pair.prepare()
         swap(&second, &pair.relay.server)
-        pair.relay.lease(pair.relay.server)
+        pair.relay.leaseAgain()
         #expect(
             pair.run() == ["Close(S,pglease_1)", "Parse(pglease_1,select 1)", "Bind(,pglease_1)"])
         #expect(pair.run() == ["Bind(,pglease_1)"])

@@ -178,7 +178,7 @@ import Testing
             $0.appendBindComplete()
             $0.appendCommandComplete("INSERT 0 1")
         }
-        #expect(!relay.server.isOwing)
+        #expect(!relay.isOwing)
         #expect(!relay.isLeaseOver)
         relay.send { $0.appendSync() }
         relay.answer { $0.appendReadyForQuery(.idle) }

@@ -15,7 +15,8 @@ import Testing
         var relay = RelayFixture()
         relay.prepare("s1", "select $1")
         let first = relay.lease()
-        #expect(first.prepared.count == 1)
+        let prepared = first.prepared.count
+        #expect(prepared == 1)
         let result = relay.send {
             $0.appendDescribe(statement: "s1")
             $0.appendBind(portal: "p", statement: "s1", texts: ["7"])
@@ -47,7 +48,7 @@ import Testing
     @Test func aParseIsTheServersAlsoIfItHasTheTextAlready() {
         var relay = RelayFixture()
         relay.prepare("s1", "select 1")
-        relay.lease(relay.server)
+        relay.leaseAgain()
         var other = ClientStream()
         swap(&relay.client, &other)
         let inBatch = relay.send {
@@ -79,7 +80,7 @@ import Testing
         // It means the same: it is one statement, and the server keeps the newer one.
         #expect(relay.statements.count == 1)
         #expect(relay.server.prepared.count == 1)
-        relay.lease(relay.server)
+        relay.leaseAgain()
         swap(&relay.client, &other)
         #expect(relay.send { $0.appendRun("s1") }.server.first == "Bind(,pglease_2)")
         relay.answer {
@@ -98,11 +99,11 @@ import Testing
     @Test func theSameNameOfTwoClientsIsTwoStatements() {
         var relay = RelayFixture()
         relay.prepare("s1", "select 1")
-        relay.lease(relay.server)
+        relay.leaseAgain()
         var first = ClientStream()
         swap(&relay.client, &first)
         relay.prepare("s1", "select 2")
-        relay.lease(relay.server)
+        relay.leaseAgain()
         #expect(relay.send { $0.appendRun("s1") }.server.first == "Bind(,pglease_2)")
         relay.answer {
             $0.appendBindComplete()
@@ -110,7 +111,7 @@ import Testing
         }
         relay.send { $0.appendSync() }
         relay.answer { $0.appendReadyForQuery(.idle) }
-        relay.lease(relay.server)
+        relay.leaseAgain()
         swap(&relay.client, &first)
         #expect(relay.send { $0.appendRun("s1") }.server.first == "Bind(,pglease_1)")
         first.releaseAll(in: &relay.statements)
@@ -206,7 +207,8 @@ import Testing
         for isThere in [true, false] {
             var relay = RelayFixture()
             relay.prepare("mine", "select 1")
-            var before = isThere ? relay.lease(relay.server) : relay.lease()
+            var before = ServerStream()
+            if isThere { relay.leaseAgain() } else { before = relay.lease() }
             let result = relay.send {
                 $0.appendParse(name: "mine", query: "select 2")
                 $0.appendSync()

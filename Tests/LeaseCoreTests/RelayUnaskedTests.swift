@@ -148,7 +148,7 @@ import Testing
             $0.appendReadyForQuery(.idle)
         }
         _ = relay.answerBytes(answer)
-        #expect(relay.server.isOwing)
+        #expect(relay.isOwing)
         let (_, step) = relay.answerBytes(
             message {
                 $0.appendCommandComplete("SELECT 1")

@@ -6,13 +6,13 @@ import PostgresWire
 ///
 /// Does what the broker's shell does, in small: grants, resets, prepares profiles, sends again,
 /// drains.
-struct RelayWorld {
+struct RelayWorld: ~Copyable {
     /// A broken promise.
     struct Violation: Error, CustomStringConvertible {
         var description: String
     }
 
-    struct Server {
+    final class Server {
         var backend = RelayBackend()
         var stream = ServerStream()
         /// On its way there, and what the relay did not take of its answers.
@@ -47,7 +47,7 @@ struct RelayWorld {
         var isFree: Bool { !isLeased && !isResetting }
     }
 
-    struct Client {
+    final class Client {
         var stream = ClientStream()
         var program: RelayProgram
         var pending: [UInt8] = []
@@ -79,6 +79,11 @@ struct RelayWorld {
         var isLeaving = false
         var hasSaidGoodbye = false
         var groups = 0
+
+        init(program: RelayProgram, profile: String) {
+            self.program = program
+            self.profile = profile
+        }
     }
 
     let mode: RelayMode

@@ -45,7 +45,7 @@ extension RelayWorld {
             clients[index].stream.releaseAll(in: &statements)
         }
         for index in servers.indices {
-            if var orphan = servers[index].orphan {
+            if var orphan = servers[index].orphan.take() {
                 servers[index].stream.dropAll(&orphan, statements: &statements)
                 orphan.releaseAll(in: &statements)
             }

@@ -68,8 +68,8 @@ extension RelayWorld {
         faults += 1
         note("server \(index) lies: \(RelayTranscript.ofServer(words))")
         servers[index].isLying = true
-        servers[index].backend.output = []
-        receive(server.backend.output + words, fromServer: index)
+        let output = exchange(&servers[index].backend.output, with: [])
+        receive(output + words, fromServer: index)
         // Behind a copy that failed this may be the answer to a Sync (see `ServerStream.copyInBegan`).
         if words.first == UInt8(ascii: "Z"), servers[index].stream.isSuspect { return }
         if servers[index].isLying {

@@ -139,8 +139,9 @@ extension RelayWorld {
         {
             violation = "server \(server) is not clean when client \(index) gets it: \(backend)"
         }
-        let stream = servers[server].stream
-        if !stream.isQuiet || stream.isSkippingToSync || stream.isBatchOpen {
+        if !servers[server].stream.isQuiet || servers[server].stream.isSkippingToSync
+            || servers[server].stream.isBatchOpen
+        {
             violation = "server \(server) is not quiet when client \(index) gets it"
             return
         }
@@ -203,9 +204,8 @@ extension RelayWorld {
         var condition = servers[server].stream.conditionOnReturn
         if servers[server].isExplicit, condition == .clean { condition = .dirty }
         servers[server].isExplicit = false
-        if var orphan = servers[server].orphan {
+        if var orphan = servers[server].orphan.take() {
             orphan.releaseAll(in: &statements)
-            servers[server].orphan = nil
             if condition == .clean { condition = .dirty }
         }
         servers[server].isLeased = false
@@ -244,8 +244,7 @@ extension RelayWorld {
         }
         var bytes: [UInt8] = []
         let canDrain = servers[server].stream.beginDraining(clients[index].stream, into: &bytes)
-        servers[server].orphan = clients[index].stream
-        clients[index].stream = ClientStream()
+        servers[server].orphan = exchange(&clients[index].stream, with: ClientStream())
         guard canDrain else {
             replace(server)
             return
@@ -272,20 +271,25 @@ extension RelayWorld {
             return
         }
         let index = servers[server].client
-        var stream =
-            index.map { clients[$0].stream } ?? servers[server].orphan ?? ClientStream()
+        let stream = Taken(ClientStream())
+        if let index {
+            stream.value = exchange(&clients[index].stream, with: ClientStream())
+        } else if let orphan = servers[server].orphan.take() {
+            stream.value = orphan
+        }
         input.withUnsafeBytes { raw in
             var turn = ServerTurn(raw, mode: index == nil ? mode : relayMode(server))
             let step = turn.run(
-                &stream, &servers[server].stream, statements: &statements, toClient: &toClient)
+                &stream.value, &servers[server].stream, statements: &statements,
+                toClient: &toClient)
             servers[server].carry = Array(raw[step.consumed...])
             let passed = toClient.withBytes(of: raw) { Array($0) }
             toClient.reset()
             if let index {
-                clients[index].stream = stream
+                clients[index].stream = exchange(&stream.value, with: ClientStream())
                 clients[index].received += passed
             } else if servers[server].isLeased {
-                servers[server].orphan = stream
+                servers[server].orphan = exchange(&stream.value, with: ClientStream())
             }
             note(step, server)
         }
@@ -300,8 +304,8 @@ extension RelayWorld {
     /// Who awaits quiet goes on when there is nothing to wait for, or when the server waits for it.
     private mutating func resumeIfAwaited(_ index: Int) {
         if clients[index].awaitsQuiet, let server = clients[index].server {
-            let stream = servers[server].stream
-            guard !stream.isOwing || stream.isReadingRows else { return }
+            guard !servers[server].stream.isOwing || servers[server].stream.isReadingRows
+            else { return }
         }
         clients[index].awaitsQuiet = false
         resume(index)
@@ -331,8 +335,9 @@ extension RelayWorld {
             if servers[server].isLeased { endLeaseIfOver(server) }
             return
         }
-        let stream = servers[server].stream
-        if answer.query != .profile, !stream.isQuiet || stream.isMidMessage {
+        if answer.query != .profile,
+            !servers[server].stream.isQuiet || servers[server].stream.isMidMessage
+        {
             serverEnded(server)
             return
         }
@@ -416,7 +421,7 @@ extension RelayWorld {
 
     /// The connection is closed, and another one takes its slot.
     mutating func replace(_ server: Int) {
-        if var orphan = servers[server].orphan {
+        if var orphan = servers[server].orphan.take() {
             servers[server].stream.dropAll(&orphan, statements: &statements)
             orphan.releaseAll(in: &statements)
         }
@@ -424,4 +429,11 @@ extension RelayWorld {
         servers[server] = Server()
         servers[server].backend.schema = schema
     }
+}
+
+/// A client's stream while a turn has it.
+private final class Taken {
+    var value: ClientStream
+
+    init(_ value: consuming ClientStream) { self.value = value }
 }

@@ -3,7 +3,7 @@ import LeaseCore
 /// A measurement: processes whose threads lease directly from one pool, again and again. How many
 /// leases are direct, and how often is a connection closed because it was another process's?
 /// `scripts/simulate --contention` prints it.
-package struct ContentionTrial {
+package struct ContentionTrial: ~Copyable {
     package struct Setting {
         package var processes: Int
         package var threads: Int

@@ -2,7 +2,7 @@ import LeaseCore
 
 /// The price of the commonest pair of events: a request that an idle connection answers at once,
 /// and its return. `scripts/simulate --measure` prints it.
-package struct SchedulerHotPath {
+package struct SchedulerHotPath: ~Copyable {
     private static let connections: UInt32 = 10
 
     private var scheduler = Scheduler(policy: BrokerPolicy(), seed: 1)

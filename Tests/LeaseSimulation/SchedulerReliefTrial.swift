@@ -3,7 +3,7 @@ import LeaseCore
 /// A measurement: threads that take lease upon lease, each in the middle of the transaction of the
 /// one before, from a pool that is too small for all of them. How much reserve does it take until
 /// all of them come to their end? `scripts/simulate --relief` prints it.
-package struct ReliefTrial {
+package struct ReliefTrial: ~Copyable {
     private enum Action {
         case event(SchedulerEvent)
         case begins(Int)

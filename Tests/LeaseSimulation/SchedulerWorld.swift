@@ -3,7 +3,7 @@ import LeaseCore
 /// A fake world around one scheduler: databases that accept, refuse, hang, die and saturate;
 /// clients that come, cancel, vanish and hold for long; operators that reload, pause and reconnect.
 /// Each event goes to the scheduler and the oracle, each effect is judged and then acted on.
-struct SchedulerWorld {
+struct SchedulerWorld: ~Copyable {
     enum Action {
         case event(SchedulerEvent)
         case clientComes(Int)

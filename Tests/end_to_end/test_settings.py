@@ -405,6 +405,24 @@ def test_server_fast_close_ends_at_the_transactions_end(make_broker, postgres):
     eventually(lambda: pid not in [row[0] for row in postgres.backends()])
 
 
+@pytest.mark.parametrize("setting, value, prepare, message", [
+    ("idle_transaction_timeout", 0.2, "BEGIN", "idle_transaction_timeout"),
+    ("lease_timeout", 0.2, "BEGIN", "lease_timeout"),
+    ("client_idle_timeout", 0.2, None, "client_idle_timeout"),
+])
+@pytest.mark.pglease_only
+def test_a_limit_that_a_set_makes_shorter_holds_for_who_is_there(
+        make_broker, setting, value, prepare, message):
+    broker = make_broker({setting: 3600})
+    with broker.wire() as one:
+        one.query(prepare or "SELECT 1")
+        broker.console(f"SET {setting} = '{value}'")
+        if prepare:
+            eventually(lambda: not broker.console("SHOW LEASES"))
+            one.send(wire.query("SELECT 1"))
+        assert message in one.next().fields["M"]
+
+
 def test_every_setting_is_in_show_config_with_its_default(make_broker):
     broker = make_broker()
     shown = {row["key"] for row in broker.console("SHOW CONFIG")}

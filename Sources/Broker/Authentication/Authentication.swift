@@ -12,7 +12,7 @@ extension OpenSSLArithmetic: ScramArithmetic {}
 /// A method is one case of `AuthType`, one branch of `authenticate`, and for those that ask the client one
 /// case of `ClientLogin.Exchange`.
 extension Broker {
-    func authenticate(_ client: ClientSession) {
+    func authenticate(_ client: ClientConnection) {
         switch settings.authType {
         case .trust:
             authenticated(client)
@@ -39,7 +39,7 @@ extension Broker {
         }
     }
 
-    private func isConsole(_ client: ClientSession) -> Bool {
+    private func isConsole(_ client: ClientConnection) -> Bool {
         ConsoleSession.databases.contains(client.database)
     }
 
@@ -50,7 +50,7 @@ extension Broker {
 
     /// Whether the client is let in as its role by its uid alone: root, the broker's own user, the user of
     /// the role's name, or one of peer_map. Also who may have a direct lease.
-    func isTrusted(_ client: ClientSession) -> Bool {
+    func isTrusted(_ client: ClientConnection) -> Bool {
         guard let peer = client.peer else { return false }
         if isOwner(peer) { return true }
         return client.systemUser == client.user
@@ -92,7 +92,7 @@ extension Broker {
 
     // MARK: SCRAM-SHA-256
 
-    private func askForProof(_ client: ClientSession) {
+    private func askForProof(_ client: ClientConnection) {
         let arithmetic = OpenSSLArithmetic()
         let secret: ScramSecret
         switch userList?.secret(for: client.user) {
@@ -111,7 +111,7 @@ extension Broker {
             ScramServer(secret: secret, nonce: nonce, arithmetic: arithmetic))
         var bytes: [UInt8] = []
         bytes.appendAuthenticationSASL(mechanisms: [ScramServer.mechanism])
-        bytes.withUnsafeBytes { send($0, to: client) }
+        send(bytes, to: client)
     }
 
     /// Thousands of rounds of hashing: once for each user and reload, not for each login.
@@ -126,7 +126,7 @@ extension Broker {
     }
 
     /// A password message. Returns how many bytes are dealt with.
-    func password(_ bytes: UnsafeRawBufferPointer, _ client: ClientSession) -> Int {
+    func password(_ bytes: UnsafeRawBufferPointer, _ client: ClientConnection) -> Int {
         guard bytes.count >= MessageHeader.size, let login = client.login else { return 0 }
         let header = MessageHeader(bytes, at: 0)
         guard FrontendKind(rawValue: header.kind) == .password else {
@@ -152,7 +152,7 @@ extension Broker {
     private static let longestPasswordMessage = 4096
 
     private func proof(
-        _ body: UnsafeRawBufferPointer, _ client: ClientSession, _ login: ClientLogin
+        _ body: UnsafeRawBufferPointer, _ client: ClientConnection, _ login: ClientLogin
     ) {
         do throws(ScramError) {
             switch login.exchange {
@@ -171,13 +171,13 @@ extension Broker {
                 login.exchange = .awaitsProof(server)
                 var bytes: [UInt8] = []
                 bytes.appendAuthenticationSASLContinue(answer)
-                bytes.withUnsafeBytes { send($0, to: client) }
+                send(bytes, to: client)
             case .awaitsProof(var server):
                 login.exchange = .none
                 let answer = try server.handleFinal(Array(body))
                 var bytes: [UInt8] = []
                 bytes.appendAuthenticationSASLFinal(answer)
-                bytes.withUnsafeBytes { send($0, to: client) }
+                send(bytes, to: client)
                 authenticated(client)
             }
         } catch {
@@ -192,7 +192,7 @@ extension Broker {
             hint: "Put the SCRAM secret (from pg_authid) or the plain password into auth_file.")
     }
 
-    private func fail(_ client: ClientSession, _ error: PgError) {
+    private func fail(_ client: ClientConnection, _ error: PgError) {
         counters.loginFailures += 1
         refuse(client, error)
     }

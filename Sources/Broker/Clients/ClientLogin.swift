@@ -9,6 +9,10 @@ import PostgresWire
 /// What is known of a client before it is logged in. Gone afterwards.
 final class ClientLogin {
     /// Who to ask for a password, and what was asked so far.
+    enum Stage {
+        case startup, authenticating
+    }
+
     enum Exchange {
         case none
         case awaitsMechanism(ScramServer)
@@ -17,12 +21,10 @@ final class ClientLogin {
 
     var message: StartupMessage?
     var settings: [ProfileEntry] = []
+    var stage = Stage.startup
     var exchange = Exchange.none
     /// The user has shown who it is.
     var isAuthenticated = false
-    let deadline: Instant?
-
-    init(deadline: Instant?) { self.deadline = deadline }
 }
 
 /// From accept to ReadyForQuery.
@@ -44,18 +46,17 @@ extension Broker {
             // A client that is gone already says so at the first read.
             try? Descriptor.setTCPOptions(descriptor, options)
         }
-        let now = now
-        let client = ClientSession(
-            id: clients.reserve(), descriptor: descriptor,
+        let deadline = settings.clientLoginTimeout.map { now + $0 }
+        let id = engine.accept(isUnix: isUnix, loginDeadline: deadline, now: now)
+        let client = ClientConnection(
+            id: id, descriptor: descriptor,
             peer: isUnix ? PeerCredentials(descriptor: descriptor) : nil, isUnix: isUnix,
-            broker: self, now: now)
-        clients.insert(client, at: client.id)
+            broker: self)
+        world.clients.insert(client, at: id)
         counters.accepted += 1
         client.watcher = watcher
         watcher.delegate = client
-        let deadline = settings.clientLoginTimeout.map { now + $0 }
-        client.login = ClientLogin(deadline: deadline)
-        if let deadline { housekeeping(by: deadline) }
+        client.login = ClientLogin()
         watcher.watch(.readable)
     }
 
@@ -74,28 +75,15 @@ extension Broker {
     // MARK: Handshake
 
     /// Startup packet and password messages. Returns how many bytes are dealt with.
-    func handshake(_ bytes: UnsafeRawBufferPointer, from client: ClientSession) -> Int {
-        var offset = 0
-        while offset < bytes.count {
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
-            let used: Int
-            switch client.phase {
-            case .startup: used = startup(rest, client)
-            case .authenticating: used = password(rest, client)
-            case .learning, .awaitingServer: return offset
-            case .ready, .console:
-                // It did not wait for the answer; what comes next is for the relay.
-                queueToResume(client)
-                return offset
-            case .closing, .closed: return bytes.count
-            }
-            if used == 0 { break }
-            offset += used
+    func handshake(_ bytes: UnsafeRawBufferPointer, from client: ClientConnection) -> Int {
+        switch client.login?.stage {
+        case .startup: startup(bytes, client)
+        case .authenticating: password(bytes, client)
+        case nil: bytes.count
         }
-        return offset
     }
 
-    private func startup(_ bytes: UnsafeRawBufferPointer, _ client: ClientSession) -> Int {
+    private func startup(_ bytes: UnsafeRawBufferPointer, _ client: ClientConnection) -> Int {
         guard bytes.count >= 4 else { return 0 }
         do throws(WireError) {
             let length = try StartupPacket.length(UnsafeRawBufferPointer(rebasing: bytes[..<4]))
@@ -109,7 +97,7 @@ extension Broker {
                     return bytes.count
                 }
                 // Encryption of client connections is not offered.
-                withUnsafeBytes(of: UInt8(ascii: "N")) { send($0, to: client) }
+                send([UInt8(ascii: "N")], to: client)
             case .cancel(let processID, let key):
                 cancelRequested(processID, key, by: client)
             case .startup(let message):
@@ -123,7 +111,7 @@ extension Broker {
         }
     }
 
-    private func begin(_ client: ClientSession, _ message: StartupMessage) {
+    private func begin(_ client: ClientConnection, _ message: StartupMessage) {
         guard let login = client.login else { return }
         login.message = message
         client.user = message.user
@@ -137,7 +125,7 @@ extension Broker {
             refuse(client, Self.replicationRefused)
             return
         }
-        if let shutdown, shutdown.refusesClients {
+        if shutdown != nil {
             refuse(client, Self.shuttingDown)
             return
         }
@@ -147,13 +135,13 @@ extension Broker {
             refuse(client, error.pgError)
             return
         }
-        client.phase = .authenticating
+        login.stage = .authenticating
         authenticate(client)
     }
 
     /// The GUCs of a startup packet, those of `options` first, as PostgreSQL applies them.
     private func sessionSettings(
-        of message: StartupMessage, from client: ClientSession
+        of message: StartupMessage, from client: ClientConnection
     ) throws(WireError) -> [ProfileEntry] {
         var entries: [ProfileEntry] = []
         let ignored = settings.ignoreStartupParameters.map { $0.lowercased() }
@@ -177,7 +165,7 @@ extension Broker {
     // MARK: Admission
 
     /// The client is who it says: it gets its place.
-    func authenticated(_ client: ClientSession) {
+    func authenticated(_ client: ClientConnection) {
         client.login?.isAuthenticated = true
         if ConsoleSession.databases.contains(client.database) {
             openConsole(client)
@@ -202,48 +190,33 @@ extension Broker {
             return
         }
         join(client, pool)
-        if pool.mode.pooling == .session || pool.isKnownToBeUnusable {
-            client.phase = .awaitingServer
-            requestLease(client)
-        } else if pool.baseParameters == nil, !pool.hasGivenUpLearning, isBeingReached(pool) {
-            client.phase = .learning
-            pool.awaitingParameters.append(client)
-            housekeeping(by: now + Self.learningTime)
-        } else {
-            finishLogin(client)
+    }
+
+    private func join(_ client: ClientConnection, _ pool: Pool) {
+        guard let slot = engine.pools.slot(of: pool.id) else {
+            preconditionFailure("a pool that the engine does not know")
         }
-    }
-
-    /// A server is on its way that will say what its parameters are; where a bound leaves no room for
-    /// one, there is nothing to wait for.
-    private func isBeingReached(_ pool: Pool) -> Bool {
-        guard let summary = scheduler.summary(of: pool.id) else { return false }
-        return summary.counts.connecting > 0
-    }
-
-    /// How long a login waits for the very first server of its pool to say what it is.
-    static let learningTime = Duration.seconds(1)
-
-    private func join(_ client: ClientSession, _ pool: Pool) {
         client.pool = pool
         pool.clientCount += 1
-        pool.statistics.logins += 1
+        clientCount += 1
         clientsByDatabase[client.database, default: 0] += 1
         clientsByUser[client.user, default: 0] += 1
         joinProcess(client)
         let group = group(for: client)
         client.group = group
         group.members += 1
-        let profile = profiles.intern(namedSettings(of: client, pool))
-        client.startupProfile = profile
-        client.profile = profile
-        profiles.retain(profile)
+        engine.admit(
+            client.id, to: slot, group: group.id, times: group.times, owner: client.ownerKey,
+            user: client.peer?.userID, peer: client.process?.confinedID,
+            settings: namedSettings(of: client, pool), isUnusable: pool.isKnownToBeUnusable(slot),
+            pending: [], now: now)
+        dealWithNotices()
     }
 
     /// The client's settings. One that does not say what it is called has its program's name, so that
     /// `pg_stat_activity` tells who it is. Not in a session pool: there the name would be part of the startup
     /// packet, and connections opened for one program were of no use to another.
-    private func namedSettings(of client: ClientSession, _ pool: Pool) -> [ProfileEntry] {
+    private func namedSettings(of client: ClientConnection, _ pool: Pool) -> [ProfileEntry] {
         let settings = client.login?.settings ?? []
         let key = "application_name"
         guard pool.mode.pooling != .session, let name = client.process?.name,
@@ -255,27 +228,22 @@ extension Broker {
     }
 
     /// Undoes `join` when the session ends.
-    func forget(_ client: ClientSession) {
-        if let index = client.pool?.awaitingParameters.firstIndex(where: { $0 === client }) {
-            client.pool?.awaitingParameters.remove(at: index)
-        }
+    func forget(_ client: ClientConnection) {
         let key = CancelKey(processID: client.keyProcessID, secret: client.keySecret)
         if cancelKeys[key] == client.id { cancelKeys[key] = nil }
         guard let pool = client.pool else { return }
         client.pool = nil
         pool.clientCount -= 1
+        clientCount -= 1
         decrement(&clientsByDatabase, client.database)
         decrement(&clientsByUser, client.user)
-        profiles.release(client.profile)
-        profiles.release(client.startupProfile)
-        client.profile = .serverDefault
-        client.startupProfile = .serverDefault
         if let group = client.group {
             client.group = nil
             leave(group)
         }
         unwatchPeer(of: client)
         leaveProcess(client)
+        forgetIfUnused(pool)
     }
 
     private func decrement(_ counts: inout [String: Int], _ name: String) {
@@ -283,13 +251,12 @@ extension Broker {
         counts[name] = count == 1 ? nil : count - 1
     }
 
-    private func admissionError(_ client: ClientSession) -> PgError? {
+    private func admissionError(_ client: ClientConnection) -> PgError? {
         guard let entry = configuration.database(named: client.database) else {
             return noSuchDatabase(client.database)
         }
         let limits = configuration.poolSettings(database: entry, user: client.user)
-        let inUse = clientsByDatabase.values.reduce(0, +)
-        if inUse >= settings.maxClientConn {
+        if clientCount >= settings.maxClientConn {
             return Self.tooManyClients("max_client_conn", settings.maxClientConn)
         }
         if let limit = limits.maxDbClientConnections,
@@ -308,11 +275,15 @@ extension Broker {
     // MARK: Logged in
 
     /// Everything is known: AuthenticationOk up to ReadyForQuery in one write.
-    func finishLogin(_ client: ClientSession) {
-        guard client.phase != .ready, client.isOpen, let pool = client.pool,
+    func finishLogin(_ client: ClientConnection) {
+        switch client.phase {
+        case .learning, .awaitingServer: break
+        case .login, .console, .ready, .closing, .closed: return
+        }
+        guard let pool = client.pool, let slot = engine.clients[client.id].pool,
             let login = client.login
         else { return }
-        if client.server == nil, pool.isKnownToBeUnusable, let failure = pool.lastFailure {
+        if client.server == nil, pool.isKnownToBeUnusable(slot), let failure = pool.lastFailure {
             refuse(client, failure.error, as: .noServer)
             return
         }
@@ -321,11 +292,10 @@ extension Broker {
             parameters = server.parameters
             client.keyProcessID = server.backendProcessID
         } else {
-            parameters = expectedParameters(client, pool)
+            parameters = engine.expectedParameters(
+                of: client.id, in: slot, assumed: Self.assumedParameters(pool.user))
             client.keyProcessID = Int32(bitPattern: client.id.slot &+ 1)
         }
-        client.told = parameters
-        client.stream.startupValues = startupValues(of: client, pool, parameters)
         registerCancelKey(client)
         var bytes: [UInt8] = []
         if let message = login.message,
@@ -339,17 +309,17 @@ extension Broker {
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
         bytes.appendReadyForQuery(.idle)
-        client.phase = .ready
         client.login = nil
-        if let limit = pool.limits.clientIdle { housekeeping(by: now + limit) }
         if settings.logConnections {
             logger.info("client logged in", metadata: describe(client))
         }
-        bytes.withUnsafeBytes { send($0, to: client) }
-        if !client.pending.isEmpty || client.goodbye != nil { queueToResume(client) }
+        let values = engine.startupValues(of: client.id, parameters)
+        engine.serve(
+            client.id, told: parameters, startupValues: values, greeting: bytes, now: now)
+        dealWithNotices()
     }
 
-    func registerCancelKey(_ client: ClientSession) {
+    func registerCancelKey(_ client: ClientConnection) {
         repeat {
             client.keySecret = Int32.random(in: .min ... .max)
         } while cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)]
@@ -357,47 +327,11 @@ extension Broker {
         cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)] = client.id
     }
 
-    /// What is reported of the settings in its startup packet: a RESET of its own goes back to them.
-    private func startupValues(
-        of client: ClientSession, _ pool: Pool, _ parameters: ParameterSet
-    ) -> StartupValues? {
-        guard pool.mode.pooling != .session, client.startupProfile != .serverDefault else {
-            return nil
-        }
-        if let known = pool.startupValues[client.startupProfile] { return known }
-        let names = Set(
-            profiles.entries(of: client.startupProfile).map {
-                CanonicalParameter.canonicalName($0.name)
-            })
-        let values = StartupValues(parameters.values.filter { names.contains($0.name) })
-        if pool.startupValues.count >= Pool.learnedLimit { pool.startupValues.removeAll() }
-        pool.startupValues[client.startupProfile] = values
-        return values
-    }
-
-    /// What a server will say once this client's profile is in force.
-    func expectedParameters(_ client: ClientSession, _ pool: Pool) -> ParameterSet {
-        if client.profile == .serverDefault, let base = pool.baseParameters { return base }
-        if let learned = pool.learned[client.profile] { return learned }
-        let base =
-            pool.baseParameters
-            ?? ParameterSet(
-                BaseParameters.set(serverVersion: Self.assumedServerVersion, user: pool.user).map {
-                    (name: $0.0, value: $0.1)
-                })
-        let changes: [(name: String, value: String)] = profiles.entries(of: client.profile)
-            .compactMap {
-                let name = CanonicalParameter.canonicalName($0.name)
-                guard CanonicalParameter.isReported(name) else { return nil }
-                let value = CanonicalParameter.value(
-                    name: name, value: $0.value, base: base.value(of: name))
-                return value.map { (name, $0) }
-            }
-        return base.changing(changes)
-    }
-
     /// Told to clients that log in while no server of their pool has ever been reached.
-    static let assumedServerVersion = "15.0"
+    private static func assumedParameters(_ user: String) -> ParameterSet {
+        ParameterSet(
+            BaseParameters.set(serverVersion: "15.0", user: user).map { (name: $0.0, value: $0.1) })
+    }
 
     // MARK: Refusals
 

@@ -1,19 +1,21 @@
+import BrokerConfiguration
 import LeaseCore
+import LibPQ
 import LibUV
 
 /// The end of a client's process: a child that inherited its sockets keeps them open, so no end of file
 /// tells of it.
 extension Broker {
     /// Watches the process of a client that has held its lease for a while.
-    func watchPeer(of client: ClientSession) {
-        guard let process = client.process, !client.isPeerWatched, !client.hasOutlivedItsProcess
-        else { return }
-        guard isWatched(process) else {
-            if process.hasEnded { orphaned(client) }
-            return
-        }
+    func watchPeer(of client: ClientConnection) {
+        guard let process = client.process else { return }
+        // First, so that it is told of an end that the attempt to watch brings to light.
         process.watchedClients.insert(client.id)
-        client.isPeerWatched = true
+        if isWatched(process) {
+            engine.processIsWatched(client.id, true)
+        } else if process.hasEnded {
+            engine.clientIsOrphaned(client.id, now: now)
+        }
     }
 
     /// Makes sure that the broker will learn of this process's end; false if it has ended, or that is
@@ -28,17 +30,23 @@ extension Broker {
             }
             return true
         } catch {
-            if error == .ended { processEnded(process) }
+            // Perhaps the engine is at work: its end is told afterwards.
+            if error == .ended { lostProcesses.append(process) }
             return false
         }
     }
 
-    func unwatchPeer(of client: ClientSession) {
-        guard client.isPeerWatched, let process = client.process else { return }
-        client.isPeerWatched = false
-        process.watchedClients.remove(client.id)
+    func unwatchPeer(of client: ClientConnection) {
+        guard let process = client.process, process.watchedClients.remove(client.id) != nil else {
+            return
+        }
         // What it was handed is watched over as long as it has a session.
         if process.watchedClients.isEmpty, !process.hasHadDirect { process.stopWatching() }
+    }
+
+    /// Those of which only an attempt to watch them told that they have ended.
+    func endLostProcesses() {
+        while let process = lostProcesses.popLast() { processEnded(process) }
     }
 
     /// Its children may have what it was handed: connections of its own are shut down, free ones and those
@@ -50,32 +58,20 @@ extension Broker {
         forgetIdentity(of: process)
         let watched = process.watchedClients
         process.watchedClients = []
-        for id in watched {
-            guard let client = clients[id] else { continue }
-            client.isPeerWatched = false
-            orphaned(client)
-        }
-        guard process.hasHadDirect else { return }
-        for server in Array(servers.values) where server.isDirect {
-            guard let client = server.client, client.process === process else { continue }
-            noteRevocation(
-                .processGone, "lease taken back: the client's process is gone", of: client,
-                server.lease)
-            close(client, because: "its process is gone")
-        }
-        if process.hasHadDirect { post(.peerGone(process.id)) }
+        engine.processEnded(
+            process.id, watched: Array(watched), wasHandedOut: process.hasHadDirect, now: now)
+        dealWithNotices()
     }
 
-    /// A child may go on with the socket that it inherited: only one that stays silent loses its
-    /// lease. Who has spoken since is left alone for good.
-    private func orphaned(_ client: ClientSession) {
-        guard client.orphanedAt == nil, !client.hasOutlivedItsProcess else { return }
-        client.orphanedAt = now
-        housekeeping(by: now + Self.orphanGrace)
+    /// What is known outside of the engine of who wants a lease to be direct. Does not call the engine.
+    func reasonNotDirect(_ server: ServerConnection, _ client: ClientConnection) -> NotDirect? {
+        guard settings.directLease == .sameUID else { return .switchedOff }
+        guard client.isUnix else { return .overTCP }
+        guard client.peer != nil, let process = client.process, process.confinedID != nil,
+            isWatched(process)
+        else { return .unknownProcess }
+        guard isTrusted(client) else { return .strangeUser }
+        guard server.connection?.usesTLS == false else { return .serverUsesTLS }
+        return nil
     }
-
-    /// How long the socket of a process that is gone may stay silent in a lease.
-    static let orphanGrace = Duration.seconds(1)
-    /// Leases younger than this are not worth a pidfd.
-    static let peerWatchAfter = Duration.seconds(1)
 }

@@ -6,7 +6,7 @@ import PostgresWire
 /// The broker as one console client sees it.
 struct ConsoleAnswers: ConsoleBackend {
     let broker: Broker
-    let client: ClientSession
+    let client: ClientConnection
 
     func applicationNameChanged(_ name: String) { client.applicationName = name }
 

@@ -7,7 +7,7 @@ import PostgresWire
 /// Clients of the console: their login, and their bytes.
 extension Broker {
     /// The client is authenticated and asked for a database that is the console.
-    func openConsole(_ client: ClientSession) {
+    func openConsole(_ client: ClientConnection) {
         guard let privilege = consolePrivilege(of: client) else {
             refuse(client, Self.consoleRefused(client.user))
             return
@@ -34,19 +34,18 @@ extension Broker {
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
         bytes.appendReadyForQuery(.idle)
         client.console = session
-        client.phase = .console
+        engine.openConsole(client.id)
         client.login = nil
         history.console.logins += 1
         if settings.logConnections {
             logger.info("client logged in", metadata: describe(client))
         }
-        bytes.withUnsafeBytes { send($0, to: client) }
-        if !client.pending.isEmpty { queueToResume(client) }
+        send(bytes, to: client)
     }
 
     /// Who is named in the configuration has that privilege, also where the peer's uid would give more: a
     /// monitor that runs as the broker's user and logs in as one of `stats_users` only looks.
-    private func consolePrivilege(of client: ClientSession) -> ConsoleSession.Privilege? {
+    private func consolePrivilege(of client: ClientConnection) -> ConsoleSession.Privilege? {
         if settings.adminUsers.contains(client.user) { return .administrator }
         if settings.statsUsers.contains(client.user) { return .statistics }
         return client.peer.map(isOwner) == true ? .administrator : nil
@@ -62,12 +61,12 @@ extension Broker {
     // MARK: Messages
 
     /// Answers the messages that are there, in one write. Returns how many bytes are dealt with.
-    func console(_ bytes: UnsafeRawBufferPointer, from client: ClientSession) -> Int {
+    func console(_ bytes: UnsafeRawBufferPointer, from client: ClientConnection) -> Int {
         guard let session = client.console else {
             preconditionFailure("a client without a console session speaks to the console")
         }
         if session.wait != nil { return 0 }
-        client.requestedAt = now
+        engine.noteRequest(client.id, now: now)
         history.console.bytesReceived += bytes.count
         let backend = ConsoleAnswers(broker: self, client: client)
         var reply: [UInt8] = []
@@ -88,12 +87,12 @@ extension Broker {
             if kind == .query || kind == .execute { history.console.queries += 1 }
             switch session.receive(kind, body, backend, into: &reply) {
             case .goesOn:
-                guard client.outbound.count + reply.count <= Self.longestConsoleBacklog else {
+                guard client.unsentBytes + reply.count <= Self.longestConsoleBacklog else {
                     endConsole(client, [], Self.answersNotRead)
                     return bytes.count
                 }
             case .terminated:
-                reply.withUnsafeBytes { send($0, to: client) }
+                send(reply, to: client)
                 close(client, because: "client said goodbye")
                 return bytes.count
             case .malformed(let error):
@@ -109,7 +108,7 @@ extension Broker {
             return offset
         }
         history.console.bytesSent += reply.count
-        reply.withUnsafeBytes { send($0, to: client) }
+        send(reply, to: client)
         if let order = session.afterwards {
             session.afterwards = nil
             carryOut(order)
@@ -122,9 +121,9 @@ extension Broker {
     /// Answers that a client asked for and has not read: one answer about ten thousand clients is a tenth.
     private static let longestConsoleBacklog = 64 << 20
 
-    private func endConsole(_ client: ClientSession, _ reply: [UInt8], _ error: PgError) {
+    private func endConsole(_ client: ClientConnection, _ reply: [UInt8], _ error: PgError) {
         counters.protocolErrors += 1
-        reply.withUnsafeBytes { send($0, to: client) }
+        send(reply, to: client)
         refuse(client, error)
     }
 

@@ -169,7 +169,7 @@ extension Broker {
         try requireDatabase(database)
         stop(database, by: actor)
         for pool in pools(of: database) { post(.poolPauseRequested(pool.id)) }
-        for client in Array(clients.all) {
+        for client in Array(clients.values) {
             guard let pool = client.pool, database == nil || pool.database == database else {
                 continue
             }
@@ -189,20 +189,12 @@ extension Broker {
     }
 
     func killLease(_ number: UInt64) throws(ConsoleRefusal) {
-        let held = servers.values.first { $0.lease?.rawValue == number && $0.client != nil }
-        guard let held, let client = held.client else {
+        guard engine.killLease(LeaseID(number), now: now) else {
             throw ConsoleRefusal(
                 .undefinedObject, "no lease has the id \(number)",
                 hint: "SHOW LEASES has the ids in its first column; it may have been returned.")
         }
-        takeAway(
-            held, client,
-            .error(
-                .adminShutdown, "lease ended by an administrator",
-                detail:
-                    "It had lasted \(Self.seconds(now - held.leaseSince)) (\(held.activity)); \(Self.whatBecame(of: held)).",
-                hint: "The session goes on: ask the administrator before running it again."),
-            .killLease)
+        dealWithNotices()
     }
 
     private static let killed = PgError.fatal(
@@ -237,7 +229,7 @@ extension Broker {
     }
 
     /// The command goes on in the background if its client does not wait any longer.
-    func endWait(of client: ClientSession, _ error: PgError?) {
+    func endWait(of client: ClientConnection, _ error: PgError?) {
         guard let session = client.console, session.wait != nil else { return }
         session.wait = nil
         var reply = session.heldReply
@@ -248,8 +240,8 @@ extension Broker {
             reply.appendReadyForQuery(.idle)
         }
         history.console.bytesSent += reply.count
-        reply.withUnsafeBytes { send($0, to: client) }
-        if !client.pending.isEmpty { queueToResume(client) }
+        send(reply, to: client)
+        if !client.unread.isEmpty { attend(client) }
     }
 
     static let consoleWaitStep = Duration.milliseconds(10)

@@ -6,10 +6,10 @@ enum ConsoleClientState: String {
     case active, idle, waiting, login
 }
 
-extension ClientSession {
+extension ClientConnection {
     var consoleState: ConsoleClientState {
         switch phase {
-        case .startup, .authenticating: .login
+        case .login: .login
         case .learning, .awaitingServer: .waiting
         case .console: .active
         case .ready: server != nil ? .active : isWaiting ? .waiting : .idle

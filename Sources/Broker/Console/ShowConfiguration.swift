@@ -31,15 +31,15 @@ extension Broker {
     func showMemory(into rows: inout ConsoleRows) {
         var clientReceived = 0
         var clientUnsent = 0
-        for client in clients.all {
-            clientReceived += client.pending.count
-            clientUnsent += client.outbound.count
+        for client in clients.values {
+            clientReceived += client.receivedBytes
+            clientUnsent += client.unsentBytes
         }
         var serverReceived = 0
         var serverUnsent = 0
         for server in servers.values {
-            serverReceived += server.carry.count
-            serverUnsent += server.outbound.count
+            serverReceived += server.receivedBytes
+            serverUnsent += server.unsentBytes
         }
         let caches = [
             ("read_buffer", Self.readSize, 1), ("client_received", 1, clientReceived),

@@ -15,7 +15,7 @@ extension Broker {
 
     private func addLease(_ server: ServerConnection, _ now: Instant, to row: inout ConsoleRows) {
         let client = server.client
-        let isBusy = server.stream.isOwing
+        let isBusy = server.isOwing
         let idle = isBusy ? nil : (server.idleSince ?? server.leaseSince)
         row.integer(server.lease.map { Int64(clamping: $0.rawValue) })
         row.integer(Int(server.backendProcessID))
@@ -29,7 +29,7 @@ extension Broker {
         row.text(server.explicit?.terms.purpose)
         // Its client is gone; what it left is brought to an end.
         row.text(client == nil ? "ending" : server.activity)
-        row.text(transactionState(server.stream.status))
+        row.text(transactionState(server.transactionStatus))
         row.integer((now - server.leaseSince).wholeMicroseconds)
         row.integer(server.leaseWaited.wholeMicroseconds)
         row.integer(idle.map { (now - $0).wholeMicroseconds })
@@ -41,7 +41,7 @@ extension Broker {
     }
 
     /// Which process it is, as far as it can be known: nothing of those over TCP, nor of another PID namespace.
-    private func addOwner(_ client: ClientSession?, thread: String?, to row: inout ConsoleRows) {
+    private func addOwner(_ client: ClientConnection?, thread: String?, to row: inout ConsoleRows) {
         row.integer(client?.peer.map { Int64($0.userID) })
         row.text(client?.process?.program)
         row.text(client?.process?.arguments)

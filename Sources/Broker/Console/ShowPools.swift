@@ -14,7 +14,7 @@ extension Broker {
         }
     }
 
-    var consoleClientCount: Int { clients.all.reduce(0) { $0 + ($1.phase == .console ? 1 : 0) } }
+    var consoleClientCount: Int { clients.values.reduce(0) { $0 + ($1.phase == .console ? 1 : 0) } }
 
     // MARK: Pools
 
@@ -30,7 +30,7 @@ extension Broker {
                 cancelsByPool[server.pool.id, default: 0] += server.cancelsInFlight
             }
         }
-        let waitingCancels = cancels.waitingByPool
+        let waitingCancels = engine.cancelsWaiting
         for pool in poolsInOrder {
             guard let summary = scheduler.summary(of: pool.id) else { continue }
             rows.add {
@@ -54,8 +54,8 @@ extension Broker {
         _ pool: Pool, _ summary: PoolSummary, used: Int, cancels: (sent: Int, waiting: Int),
         _ now: Instant, to row: inout ConsoleRows
     ) {
-        let waiting = summary.waiting + pool.awaitingParameters.count
-        let oldest = pool.awaitingParameters.map(\.connectedAt).min()
+        let waiting = summary.waiting + pool.learning.count
+        let oldest = pool.learning.min()
         let since = [summary.oldestWaiter, oldest].compactMap { $0 }.min()
         let wait = (since.map { now - $0 } ?? .zero).secondsAndMicroseconds
         let counts = summary.counts
@@ -197,7 +197,7 @@ extension Broker {
     // MARK: Lists
 
     func showLists(into rows: inout ConsoleRows) {
-        let loggingIn = clients.all.reduce(0) { $0 + ($1.consoleState == .login ? 1 : 0) }
+        let loggingIn = clients.values.reduce(0) { $0 + ($1.consoleState == .login ? 1 : 0) }
         let items = [
             ("databases", configuration.databases.filter { !$0.isFallback }.count + 1),
             ("users", knownUsers.count), ("peers", 0), ("pools", poolsByID.count + 1),

@@ -8,7 +8,7 @@ import PostgresWire
 extension Broker {
     func showClients(into rows: inout ConsoleRows) {
         let clock = ConsoleClock(now: now)
-        for client in clients.all where client.consoleState != .login && client.isOpen {
+        for client in clients.values where client.consoleState != .login && client.isOpen {
             rows.add { addClient(client, clock, to: &$0) }
         }
     }
@@ -22,22 +22,22 @@ extension Broker {
 
     func showSockets(activeOnly: Bool, into rows: inout ConsoleRows) {
         let clock = ConsoleClock(now: now)
-        for client in clients.all where client.isOpen {
-            if activeOnly && client.pending.isEmpty && client.outbound.isEmpty { continue }
+        for client in clients.values where client.isOpen {
+            if activeOnly && client.receivedBytes == 0 && client.unsentBytes == 0 { continue }
             rows.add {
                 addClient(client, clock, to: &$0)
                 addBuffers(
-                    received: client.pending.count, remaining: client.stream.passing.bytesLeft,
-                    unsent: client.outbound.count, to: &$0)
+                    received: client.receivedBytes, remaining: client.remainingBytes,
+                    unsent: client.unsentBytes, to: &$0)
             }
         }
         for (server, state) in serversInOrder {
-            if activeOnly && server.carry.isEmpty && server.outbound.isEmpty { continue }
+            if activeOnly && server.receivedBytes == 0 && server.unsentBytes == 0 { continue }
             rows.add {
                 addServer(server, state, clock, to: &$0)
                 addBuffers(
-                    received: server.carry.count, remaining: server.stream.passing.bytesLeft,
-                    unsent: server.outbound.count, to: &$0)
+                    received: server.receivedBytes, remaining: server.remainingBytes,
+                    unsent: server.unsentBytes, to: &$0)
             }
         }
     }
@@ -45,7 +45,7 @@ extension Broker {
     // MARK: Rows
 
     private func addClient(
-        _ client: ClientSession, _ clock: ConsoleClock, to row: inout ConsoleRows
+        _ client: ClientConnection, _ clock: ConsoleClock, to row: inout ConsoleRows
     ) {
         row.text("C")
         row.text(client.user)
@@ -64,7 +64,7 @@ extension Broker {
         row.integer(Int(client.peer?.processID ?? 0))
         row.text("")
         row.text(client.applicationName)
-        row.integer(client.stream.statements.count)
+        row.integer(client.statementCount)
         row.integer(client.id.consoleNumber)
     }
 
@@ -91,7 +91,7 @@ extension Broker {
         row.integer(Int(server.backendProcessID))
         row.text(server.liveConnection?.tlsDescription ?? "")
         row.text(server.parameters.value(of: "application_name") ?? "")
-        row.integer(server.stream.prepared.count)
+        row.integer(server.preparedCount)
         row.integer(server.id.consoleNumber)
     }
 
@@ -116,7 +116,7 @@ extension Broker {
     // MARK: Descriptors
 
     func showDescriptors(into rows: inout ConsoleRows) {
-        for client in clients.all where client.phase == .ready || client.phase == .console {
+        for client in clients.values where client.phase == .ready || client.phase == .console {
             let addresses = addresses(of: client)
             rows.add {
                 $0.integer(Int(client.descriptor))
@@ -158,7 +158,7 @@ extension Broker {
 
     // MARK: Where they come from
 
-    private func addresses(of client: ClientSession) -> ConsoleAddresses {
+    private func addresses(of client: ClientConnection) -> ConsoleAddresses {
         client.isUnix ? .unix(port: settings.listenPort) : .ofTCP(client.descriptor)
     }
 

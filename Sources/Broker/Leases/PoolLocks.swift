@@ -2,33 +2,8 @@ import LeaseCore
 import Logging
 import PostgresWire
 
-/// Pools whose leases wait for each other: what the scheduler is told of them, and what operators and
-/// clients are.
+/// Pools whose leases wait for each other: what operators and clients are told of them.
 extension Broker {
-    // MARK: To the scheduler
-
-    func watchLeases(_ id: PoolID, _ isWatched: Bool) {
-        guard let pool = poolsByID[id], pool.areLeasesWatched != isWatched else { return }
-        pool.areLeasesWatched = isWatched
-        guard isWatched else { return }
-        for server in Array(servers.values) where server.pool === pool { noteRest(server) }
-    }
-
-    /// In a watched pool: the lease rests, if it does.
-    func noteRest(_ server: ServerConnection) {
-        guard let lease = server.lease, server.client != nil, server.phase == .ready,
-            !server.isDirect, !server.stream.isOwing,
-            server.stream.isBusy || server.explicit != nil
-        else { return }
-        post(.leaseBecameIdle(server.id, lease, since: server.idleSince ?? server.leaseSince))
-    }
-
-    /// In a watched pool: its client goes on.
-    func noteWork(_ server: ServerConnection) {
-        guard let lease = server.lease else { return }
-        post(.leaseBecameBusy(server.id, lease))
-    }
-
     // MARK: To the log
 
     func poolLocked(_ lock: PoolLock) {

@@ -134,7 +134,7 @@ extension Broker {
             guard let summary = scheduler.summary(of: pool.id) else { return nil }
             return MonitoringHistory.Pool(
                 name: "\(pool.database)/\(pool.user)", leased: summary.counts.leased,
-                waiting: summary.waiting + pool.awaitingParameters.count,
+                waiting: summary.waiting + pool.learning.count,
                 total: summary.counts.total, size: summary.size)
         }
         monitoring.lag.roll()

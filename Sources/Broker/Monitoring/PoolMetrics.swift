@@ -188,8 +188,8 @@ private struct MeasuredPool {
         size = summary.size < Int(Int32.max) ? summary.size : nil
         reserveSize = summary.reserveSize
         counts = summary.counts
-        waiting = summary.waiting + pool.awaitingParameters.count
-        let since = [summary.oldestWaiter, pool.awaitingParameters.map(\.connectedAt).min()]
+        waiting = summary.waiting + pool.learning.count
+        let since = [summary.oldestWaiter, pool.learning.min()]
         oldestWaiter = since.compactMap { $0 }.min().map { now - $0 } ?? .zero
         isDown = pool.lastFailure != nil && summary.counts.connected == 0
         failures = summary.connectFailures

@@ -1,3 +1,5 @@
+import LeaseCore
+
 /// Events that are counted over the life of the broker.
 struct BrokerCounters {
     var accepted = 0

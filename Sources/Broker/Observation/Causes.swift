@@ -1,34 +1,7 @@
 import LeaseCore
 import PostgresWire
 
-/// Why a lease was taken away, or a client was ended for what it did not do.
-enum RevocationCause: String, CountedCause {
-    /// HOLD of a LEASE.
-    case hold
-    case leaseTimeout = "lease_timeout"
-    case transactionTimeout = "transaction_timeout"
-    case queryTimeout = "query_timeout"
-    case idleTransactionTimeout = "idle_transaction_timeout"
-    /// It held nothing: its session ended.
-    case clientIdleTimeout = "client_idle_timeout"
-    /// It did not read its answers.
-    case clientWriteTimeout = "client_write_timeout"
-    case killLease = "kill_lease"
-    /// Its process is gone, and a child that has the socket stays silent.
-    case processGone = "process_gone"
-
-    /// As the client asked for it, or as the configuration calls it.
-    var words: String {
-        switch self {
-        case .hold: "HOLD"
-        case .killLease: "KILL LEASE"
-        case .processGone: "the end of its process"
-        case .leaseTimeout, .transactionTimeout, .queryTimeout, .idleTransactionTimeout,
-            .clientIdleTimeout, .clientWriteTimeout:
-            rawValue
-        }
-    }
-}
+extension RevocationCause: CountedCause {}
 
 /// Why a waiter had an error instead of a lease.
 enum RejectionCause: String, CountedCause {

@@ -55,7 +55,7 @@ struct ProcessLooks {
 }
 
 extension Broker {
-    func joinProcess(_ client: ClientSession) {
+    func joinProcess(_ client: ClientConnection) {
         guard let peer = client.peer, peer.processID > 0 else { return }
         let process: ClientProcess
         if let identity = peer.process, let known = processes[identity] {
@@ -74,7 +74,7 @@ extension Broker {
         client.process = process
     }
 
-    func leaveProcess(_ client: ClientSession) {
+    func leaveProcess(_ client: ClientConnection) {
         guard let process = client.process else { return }
         client.process = nil
         process.sessions -= 1

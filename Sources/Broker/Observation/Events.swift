@@ -6,7 +6,8 @@ extension Broker {
     /// Notes an event of this pool and this client, as far as there are any.
     func note(
         _ kind: EventKind, _ level: EventLevel, _ message: @autoclosure () -> String,
-        cause: String = "", pool: Pool? = nil, client: ClientSession? = nil, lease: LeaseID? = nil
+        cause: String = "", pool: Pool? = nil, client: ClientConnection? = nil,
+        lease: LeaseID? = nil
     ) {
         let pool = pool ?? client?.pool
         let poolNumber = pool?.id.rawValue ?? 0

@@ -5,7 +5,7 @@ import PostgresWire
 extension Broker {
     // MARK: Clients
 
-    func noteRefusal(_ cause: RefusalCause, _ error: PgError, of client: ClientSession?) {
+    func noteRefusal(_ cause: RefusalCause, _ error: PgError, of client: ClientConnection?) {
         counters.refusals.count(cause)
         // The rejection that ended its wait has told of it.
         if cause == .noServer { return }
@@ -14,7 +14,7 @@ extension Broker {
             client: client)
     }
 
-    func noteRejection(_ rejection: Rejection, _ error: PgError, of client: ClientSession) {
+    func noteRejection(_ rejection: Rejection, _ error: PgError, of client: ClientConnection) {
         switch rejection.cause {
         case .deadline, .queueFull:
             note(
@@ -31,19 +31,18 @@ extension Broker {
 
     // MARK: Leases
 
-    func noteLeak(_ server: ServerConnection, _ client: ClientSession, _ limit: Duration) {
+    func noteLeak(_ report: LeaseReport, _ client: ClientConnection, _ limit: Duration) {
         counters.leakWarnings += 1
-        let held = Self.seconds(now - server.leaseSince)
-        let purpose = server.explicit?.terms.purpose.map { ", for \($0)" } ?? ""
+        let purpose = report.purpose.map { ", for \($0)" } ?? ""
         // Each lease is warned about once, and each is news.
         note(
             .leak, .warning,
-            "lease is held for \(held), longer than lease_warn_after of \(Self.seconds(limit)) (\(server.activity)\(purpose)), by \(name(of: client))",
-            cause: "\(server.lease.map { "\($0)" } ?? "")", client: client, lease: server.lease)
+            "lease is held for \(report.held.inSeconds), longer than lease_warn_after of \(limit.inSeconds) (\(report.activity)\(purpose)), by \(name(of: client))",
+            cause: "\(report.lease.map { "\($0)" } ?? "")", client: client, lease: report.lease)
     }
 
     func noteRevocation(
-        _ cause: RevocationCause, _ message: String, of client: ClientSession, _ lease: LeaseID?
+        _ cause: RevocationCause, _ message: String, of client: ClientConnection, _ lease: LeaseID?
     ) {
         counters.revocationsByLimit.count(cause)
         note(
@@ -83,13 +82,18 @@ extension Broker {
             cause: failure.error.sqlState.rawValue, pool: pool)
     }
 
-    func noteLoss(_ server: ServerConnection, _ cause: ServerLossCause, _ reason: String) {
+    func noteLoss(_ server: ServerConnection, _ report: LeaseReport?, _ reason: String) {
+        let cause: ServerLossCause = report == nil ? .idle : .inLease
         counters.serversLost.count(cause)
-        let what = cause == .inLease ? "server lost in a lease" : "idle server connection lost"
+        let what = report != nil ? "server lost in a lease" : "idle server connection lost"
+        let process =
+            engine.servers.contains(server.id)
+            ? engine.servers[server.id].facts.backendProcessID : 0
         note(
-            .serverLost, cause == .inLease ? .warning : .info,
-            "\(what): server process \(server.backendProcessID): \(server.fatal?.message ?? reason)",
-            cause: cause.rawValue, pool: server.pool, client: server.client, lease: server.lease)
+            .serverLost, report != nil ? .warning : .info,
+            "\(what): server process \(process): \(reason)",
+            cause: cause.rawValue, pool: server.pool,
+            client: report?.client.flatMap { clients[$0] }, lease: report?.lease)
     }
 
     func noteResetFailure(_ server: ServerConnection, _ what: String, _ error: PgError) {

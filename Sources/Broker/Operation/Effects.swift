@@ -4,77 +4,20 @@ import LibUV
 import Logging
 import PostgresWire
 
-/// What the scheduler orders.
+/// What happens to pools and to those who wait, in words.
 extension Broker {
-    func run(_ effect: SchedulerEffect) {
-        switch effect {
-        case .openServer(let id, let pool, let profile): openServer(id, pool, profile)
-        case .closeServer(let id, let reason): closeServer(id, reason)
-        case .validateServer(let id): validate(id)
-        case .resetServer(let id): reset(id)
-        case .grant(let client, let server, let lease, let waited):
-            grant(client, server, lease, waited: waited)
-        case .reject(let client, let rejection): reject(client, rejection)
-        case .notifyWaiter(let client, let place, let waited):
-            notify(client, place: place, waited: waited)
-        case .poolPhaseChanged(let pool, let phase): phaseChanged(pool, phase)
-        case .connectFailed(let pool, let failure, let attempt, let retryIn):
-            logConnectFailure(pool, failure, attempt: attempt, retryIn: retryIn)
-        case .poolStarted(let pool): poolStarted(pool)
-        case .poolStartFailed(let pool, let failure, let attempts):
-            poolStartFailed(pool, failure, attempts: attempts)
-        case .poolPaused(let pool): poolPaused(pool)
-        case .watchLeases(let pool): watchLeases(pool, true)
-        case .unwatchLeases(let pool): watchLeases(pool, false)
-        case .poolLocked(let lock): poolLocked(lock)
-        case .reserveLent(let pool, let client, let reserve, let alreadyLent):
-            reserveLent(pool, to: client, outOf: reserve, alreadyLent: alreadyLent)
-        case .poolRelieved(let pool, let group, let duration, let lent, let rejected):
-            poolRelieved(pool, group, after: duration, lent: lent, rejected: rejected)
-        }
-    }
-
-    private func validate(_ id: ServerID) {
-        guard let server = server(id) else { return }
-        let deadline = now + (settings.serverConnectTimeout ?? Self.resetTimeout)
-        server.resetDeadline = deadline
-        housekeeping(by: deadline)
-        let query = settings.serverCheckQuery ?? ""
-        if query.isEmpty || !profiles.hasTimeouts(server.profile) {
-            ask(server, .check, [query])
-        } else {
-            // The time-outs of the client that had it last are none of the check's.
-            ask(
-                server, .check,
-                [
-                    "BEGIN ISOLATION LEVEL READ COMMITTED;SET LOCAL statement_timeout TO 0", query,
-                    "END",
-                ])
-        }
-    }
-
-    private func reset(_ id: ServerID) {
-        guard let server = server(id) else { return }
-        if server.isUnknown {
-            recover(server)
-        } else {
-            reset(server)
-        }
-    }
-
-    /// How long a reset query may take before its connection is given up. A check has the time of
-    /// a connect, which it stands for.
-    static let resetTimeout = Duration.seconds(10)
-
-    private func poolPaused(_ id: PoolID) {
+    func poolPaused(_ id: PoolID) {
         guard let pool = poolsByID[id] else { return }
         logger.notice(
             "pool paused", metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
     }
 
-    private func phaseChanged(_ id: PoolID, _ phase: PoolPhase) {
+    func phaseChanged(_ id: PoolID, _ phase: PoolPhase) {
         guard let pool = poolsByID[id] else { return }
-        if phase == .stopped, pool.isClosed { poolsByID[id] = nil }
+        if phase == .stopped, pool.isClosed {
+            poolsByID[id] = nil
+            forgetIfUnused(pool)
+        }
         logger.debug(
             "pool phase",
             metadata: [
@@ -84,7 +27,7 @@ extension Broker {
     }
 
     /// One warning for an incident, each further attempt at debug level.
-    private func logConnectFailure(
+    func logConnectFailure(
         _ id: PoolID, _ failure: ConnectFailure, attempt: Int, retryIn: Duration?
     ) {
         guard let pool = poolsByID[id] else { return }
@@ -103,7 +46,7 @@ extension Broker {
 
     // MARK: Waiters
 
-    private func notify(_ id: ClientID, place: Int, waited: Duration) {
+    func notify(_ id: ClientID, place: Int, waited: Duration) {
         guard let client = clients[id], let pool = client.pool, client.phase == .ready else {
             return
         }
@@ -117,12 +60,10 @@ extension Broker {
                 hint:
                     "query_wait_timeout ends the wait\(pool.limits.queryWait.map { " after " + Self.seconds($0) } ?? " never")."
             ))
-        bytes.withUnsafeBytes { send($0, to: client) }
+        send(bytes, to: client)
     }
 
-    private func reject(_ id: ClientID, _ rejection: Rejection) {
-        guard let client = clients[id], client.isWaiting else { return }
-        client.isWaiting = false
+    func reject(_ client: ClientConnection, _ rejection: Rejection) {
         counters.rejectionsByCause.count(RejectionCause(rejection.cause))
         guard let pool = client.pool else { return }
         let error = rejectionError(rejection, pool, of: client)
@@ -140,32 +81,13 @@ extension Broker {
         if client.phase == .awaitingServer || rejection.cause == .poolClosed {
             refuse(client, error, as: .noServer)
         } else {
-            answer(client, with: error)
+            engine.answer(client.id, with: error, now: now)
+            dealWithNotices()
         }
-    }
-
-    /// The batch that waits is answered with this error; the session goes on.
-    func answer(_ client: ClientSession, with error: PgError) {
-        if client.call != nil {
-            failLeaseCall(client, error)
-            return
-        }
-        guard !client.pending.isEmpty else {
-            // It has only just asked: its bytes are in the hand of whoever asked for it.
-            client.refusal = error
-            return
-        }
-        let bytes = client.pending
-        client.pending = []
-        bytes.withUnsafeBytes { input in
-            let consumed = refuseBatch(input[...], of: client, with: error)
-            client.pending = Array(input[consumed...])
-        }
-        queueToResume(client)
     }
 
     private func rejectionError(
-        _ rejection: Rejection, _ pool: Pool, of client: ClientSession
+        _ rejection: Rejection, _ pool: Pool, of client: ClientConnection
     ) -> PgError {
         let wait = client.call?.terms.wait
         let isImpatient = wait == .zero
@@ -224,7 +146,7 @@ extension Broker {
         return "Shorten the transactions of the holders, or raise the limit or \(deadline)."
     }
 
-    private func describe(_ limit: WaitLimit, _ pool: Pool, _ client: ClientSession) -> String {
+    private func describe(_ limit: WaitLimit, _ pool: Pool, _ client: ClientConnection) -> String {
         let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
         switch limit {
         case .poolSize(let size):
@@ -306,32 +228,17 @@ extension Broker {
     private static let holdersNamed = 5
 
     /// Who a client is, in short: `pid 4711 "backfill"`, by its program where it has no name.
-    func name(of client: ClientSession) -> String {
+    func name(of client: ClientConnection) -> String {
         HolderList.name(client.who, client.shownName)
     }
 
     /// As `seconds`, with milliseconds of what is shorter than a tenth.
     static func brief(_ duration: Duration) -> String {
-        guard duration < .milliseconds(100) else { return seconds(duration) }
-        return "\(duration.wholeNanoseconds / 1_000_000) ms"
+        duration.inBrief
     }
 
     /// "12.3 s", for people.
     static func seconds(_ duration: Duration) -> String {
-        let tenths = (duration.wholeNanoseconds + 50_000_000) / 100_000_000
-        return "\(tenths / 10).\(tenths % 10) s"
-    }
-}
-
-extension ServerConnection {
-    /// What the lease does now.
-    var activity: String {
-        if isDirect { return "direct" }
-        if stream.isOwing { return "active" }
-        switch stream.status {
-        case .idle: return "idle"
-        case .inTransaction: return "idle in transaction"
-        case .failed: return "idle in failed transaction"
-        }
+        duration.inSeconds
     }
 }

@@ -278,12 +278,11 @@ extension Broker {
         monitoring.close()
         for listener in listeners { listener.close() }
         listeners = []
-        for client in Array(clients.all) { close(client, because: "the broker ends") }
-        for server in servers.values {
-            release(server)
+        for client in Array(clients.values) { close(client, because: "the broker ends") }
+        for server in Array(servers.values) {
+            closeSocket(of: server, isClean: false)
             server.farewell?.close()
         }
-        servers = ServerTable()
         for signal in signals { signal.close() }
         signals = []
         timer?.close()

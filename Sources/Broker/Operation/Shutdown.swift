@@ -23,8 +23,6 @@ final class Shutdown {
         self.deadline = deadline
     }
 
-    /// New clients are told to go away.
-    var refusesClients: Bool { true }
 }
 
 extension Broker {
@@ -80,7 +78,9 @@ extension Broker {
         case .immediate: finishShutdown()
         case .waitForClients:
             // An administrator who watches does not keep it up.
-            if clients.all.allSatisfy({ $0.phase == .console || !$0.isOpen }) { finishShutdown() }
+            if clients.values.allSatisfy({ $0.phase == .console || !$0.isOpen }) {
+                finishShutdown()
+            }
         case .waitForServers:
             if !servers.values.contains(where: { $0.isLeased }) {
                 finishShutdown()
@@ -96,7 +96,7 @@ extension Broker {
         guard !isStopped else { return }
         isStopped = true
         _ = notify?.stopping(status: "closing")
-        for client in Array(clients.all) { refuse(client, Self.shuttingDown) }
+        for client in Array(clients.values) { refuse(client, Self.shuttingDown) }
         logger.notice("stopped")
         loop.stop()
     }

@@ -29,18 +29,26 @@ extension Broker {
         if pools.count >= Self.poolsKept { closeUselessPools() }
         lastPool += 1
         let limits = configuration.poolSettings(database: entry, user: key.user)
+        let policy = poolPolicy(key, limits)
         let pool = Pool(
             id: PoolID(lastPool), database: key.database, user: key.user, entry: entry,
-            password: password(for: key.user, entry), mode: relayMode(limits),
-            limits: leaseLimits(limits))
-        let policy = poolPolicy(key, limits)
-        pool.serverKey = policy.fenceKeys?.server ?? 0
+            password: password(for: key.user, entry), terms: terms(key, entry, limits, policy),
+            broker: self)
         pools[key] = pool
         poolsByID[pool.id] = pool
         let isPaused = stops.isPaused(key.database)
-        post(.poolOpened(pool.id, policy, startup: isPaused ? nil : startup))
-        if isPaused { post(.poolPauseRequested(pool.id)) }
+        engine.openPool(
+            pool.id, pool.terms, policy, startup: isPaused ? nil : startup, now: now)
+        if isPaused { engine.order(.poolPauseRequested(pool.id), now: now) }
+        dealWithNotices()
         return pool
+    }
+
+    /// A pool that is closed and has no connection is the engine's until its last client has gone.
+    func forgetIfUnused(_ pool: Pool) {
+        if pool.isClosed, pool.clientCount == 0, poolsByID[pool.id] == nil {
+            engine.forgetPool(pool.id)
+        }
     }
 
     /// Behind a "*" line any name makes a pool, also one that PostgreSQL does not know.
@@ -67,6 +75,14 @@ extension Broker {
         return nil
     }
 
+    private func terms(
+        _ key: PoolKey, _ entry: DatabaseEntry, _ limits: PoolSettings, _ policy: PoolPolicy
+    ) -> PoolTerms {
+        PoolTerms(
+            database: key.database, mode: relayMode(limits), limits: leaseLimits(limits),
+            connectQuery: entry.connectQuery, serverKey: policy.fenceKeys?.server ?? 0)
+    }
+
     private func relayMode(_ limits: PoolSettings) -> RelayMode {
         let pooling: RelayMode.Pooling
         switch limits.mode {
@@ -80,13 +96,16 @@ extension Broker {
     }
 
     private func leaseLimits(_ limits: PoolSettings) -> LeaseLimits {
-        LeaseLimits(
-            queryWait: limits.queryWaitTimeout, query: limits.queryTimeout,
-            idleTransaction: limits.idleTransactionTimeout,
-            transaction: limits.transactionTimeout, lease: settings.leaseTimeout,
-            // A session lease lasts as long as its client: that is no news.
-            leaseWarning: limits.mode == .session ? nil : settings.leaseWarnAfter,
-            clientIdle: limits.clientIdleTimeout)
+        var known = LeaseLimits()
+        known.queryWait = limits.queryWaitTimeout
+        known.query = limits.queryTimeout
+        known.idleTransaction = limits.idleTransactionTimeout
+        known.transaction = limits.transactionTimeout
+        known.lease = settings.leaseTimeout
+        // A session lease lasts as long as its client: that is no news.
+        known.leaseWarning = limits.mode == .session ? nil : settings.leaseWarnAfter
+        known.clientIdle = limits.clientIdleTimeout
+        return known
     }
 
     private func poolPolicy(_ key: PoolKey, _ limits: PoolSettings) -> PoolPolicy {
@@ -141,8 +160,9 @@ extension Broker {
 
     /// Brings all pools to what the configuration says now.
     func reconfigurePools() {
-        post(.policyChanged(Self.brokerPolicy(settings)))
-        statements.memory.limit = settings.maxStatementMemory
+        engine.change(
+            Self.engineSettings(settings), Self.brokerPolicy(settings), now: now)
+        dealWithNotices()
         for (key, pool) in pools {
             guard let entry = configuration.database(named: key.database),
                 entry.forcedUser == nil || entry.forcedUser == key.user
@@ -163,11 +183,10 @@ extension Broker {
             }
             pool.entry = entry
             pool.password = password
-            pool.mode = mode
-            pool.limits = leaseLimits(limits)
             let policy = poolPolicy(key, limits)
-            pool.serverKey = policy.fenceKeys?.server ?? 0
-            post(.poolChanged(pool.id, policy))
+            pool.terms = terms(key, entry, limits, policy)
+            engine.changePool(pool.id, pool.terms, policy, now: now)
+            dealWithNotices()
             if isElsewhere { post(.poolReconnectRequested(pool.id)) }
         }
         openKeptPools()
@@ -183,7 +202,8 @@ extension Broker {
         pool.isClosed = true
         startupForgets(key)
         post(.poolClosed(pool.id))
-        for client in clients.all where client.pool === pool && client.server == nil {
+        for client in Array(clients.values)
+        where client.pool === pool && client.isOpen && client.server == nil {
             refuse(
                 client,
                 .fatal(
@@ -196,7 +216,7 @@ extension Broker {
     // MARK: Groups
 
     /// By its name; without one, by what the kernel calls its program, which is known at once.
-    func group(for client: ClientSession) -> ClientGroup {
+    func group(for client: ClientConnection) -> ClientGroup {
         let name =
             client.applicationName.isEmpty
             ? client.process?.name ?? "" : client.applicationName

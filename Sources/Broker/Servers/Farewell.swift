@@ -71,24 +71,3 @@ final class Farewell: FileWatcherDelegate {
 
     private static let readsInTurn = 16
 }
-
-extension Broker {
-    /// nil: this one's end is not waited for. What is cut off in the middle of something may go on for
-    /// long, and where everything ends nothing takes the place.
-    func farewell(to server: ServerConnection, _ reason: CloseReason) -> Farewell? {
-        switch reason {
-        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined: break
-        case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
-            .draining, .unneeded:
-            return nil
-        }
-        guard server.phase == .ready, !server.isUnknown, server.stream.isQuiet,
-            server.outbound.isEmpty, let connection = server.connection
-        else { return nil }
-        return Farewell(
-            of: connection.descriptor, loop: loop, deadline: now + Self.farewellTime)
-    }
-
-    /// A server that hangs keeps its place that long.
-    private static let farewellTime = Duration.seconds(1)
-}

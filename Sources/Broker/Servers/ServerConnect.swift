@@ -15,12 +15,7 @@ extension Broker {
         }
         let server = ServerConnection(
             id: id, pool: pool, broker: self, startupProfile: profile, now: now)
-        profiles.retain(profile)
-        servers[id.slot] = server
-        if let timeout = settings.serverConnectTimeout {
-            server.connectDeadline = now + timeout
-            housekeeping(by: now + timeout)
-        }
+        world.servers.insert(server, at: id)
         let plan: ConnectPlan
         do throws(ConnectionStringError) {
             plan = try ConnectPlan(parameters: connectParameters(pool, profile))
@@ -47,7 +42,7 @@ extension Broker {
 
     private func connect(_ plan: ConnectPlan, _ answers: [[String]], _ id: ServerID) {
         // It may have been given up meanwhile.
-        guard let server = server(id), server.phase == .connecting else { return }
+        guard let server = server(id), server.isConnecting else { return }
         guard let parameters = plan.expanded(with: answers) else {
             let hosts = plan.lookups.map(\.host).joined(separator: ", ")
             connectFailed(
@@ -95,47 +90,15 @@ extension Broker {
     private func connected(_ server: ServerConnection, _ connection: PostgresConnection) {
         server.watcher = try? FileWatcher(loop: loop, descriptor: connection.descriptor)
         server.watcher?.delegate = server
-        server.connectedAt = now
-        server.lastUsed = now
-        server.backendProcessID = connection.backendProcessID
         counters.serverConnects += 1
-        learnParameters(of: server, connection)
-        server.watcher?.watch(.readable)
-        if let query = server.pool.entry.connectQuery, !query.isEmpty {
-            server.phase = .preparing
-            ask(server, .connect, [query])
-            return
-        }
-        admit(server)
+        server.isConnected = true
+        engine.serverConnected(
+            server.id, process: connection.backendProcessID,
+            parameters: reportedParameters(connection), now: now)
+        dealWithNotices()
     }
 
-    /// The connection is fit for use.
-    func admit(_ server: ServerConnection) {
-        server.phase = .ready
-        server.connectDeadline = nil
-        let pool = server.pool
-        // What connect_query changed is what its clients are told.
-        server.parameters = pool.parameters(
-            for: server.startupProfile, reported: server.parameters)
-        pool.hasGivenUpLearning = false
-        pool.times.connect.record(now.nanoseconds - server.openedAt.nanoseconds)
-        let lastFailure = pool.lastFailure
-        pool.connectSucceeded()
-        logger.debug(
-            "server connected",
-            metadata: [
-                "server.id": "\(server.id)", "server.pid": "\(server.backendProcessID)",
-                "database": "\(pool.database)", "user": "\(pool.user)",
-                "connect_us": "\((now - server.openedAt).wholeMicroseconds)",
-            ])
-        let waiting = pool.awaitingParameters
-        pool.awaitingParameters = []
-        for client in waiting { finishLogin(client) }
-        post(.serverConnected(server.id))
-        if let lastFailure { noteRecovery(of: pool, from: lastFailure) }
-    }
-
-    private func learnParameters(of server: ServerConnection, _ connection: PostgresConnection) {
+    private func reportedParameters(_ connection: PostgresConnection) -> ParameterSet {
         var values: [(name: String, value: String)] = []
         var names = PostgresConnection.reportedParameters
         for extra in settings.trackExtraParameters where !names.contains(extra) {
@@ -144,23 +107,14 @@ extension Broker {
         for name in names {
             if let value = connection.parameterStatus(name) { values.append((name, value)) }
         }
-        server.parameters = server.pool.parameters(
-            for: server.startupProfile, reported: ParameterSet(values))
+        return ParameterSet(values)
     }
 
     // MARK: Failure
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
-        counters.connectFailures.count(ConnectFailureClass(failure))
-        // What a session client itself asked for in its startup packet concerns nobody else.
-        if server.startupProfile == .serverDefault || failure.kind != .permanent {
-            server.pool.connectFailed(failure, now)
-        }
-        release(server)
-        let waiting = server.pool.awaitingParameters
-        server.pool.awaitingParameters = []
-        for client in waiting { finishLogin(client) }
-        post(.serverConnectFailed(server.id, failure))
+        engine.serverConnectFailed(server.id, failure, now: now)
+        dealWithNotices()
     }
 
     // MARK: Parameters
@@ -173,7 +127,8 @@ extension Broker {
         ).map { ($0.keyword, $0.value) }
         parameters.append(("fallback_application_name", "pglease"))
         addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
-        addSettings(profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)
+        addSettings(
+            engine.profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)
         return parameters
     }
 
@@ -200,35 +155,27 @@ extension Broker {
 
     // MARK: Closing
 
-    /// Lets go of everything but the slot, which the scheduler still counts.
-    func release(_ server: ServerConnection) {
-        guard server.phase != .closed else { return }
-        // What a client may have left running on it must not outlive it.
-        if server.isUnknown { cutOff(server) }
-        let isClean = server.phase == .ready && server.stream.isQuiet && server.outbound.isEmpty
-        server.phase = .closed
+    /// Lets go of everything but the slot, which the engine still counts.
+    func closeSocket(of server: ServerConnection, isClean: Bool) {
+        guard !server.isClosed else { return }
+        // What a client may have left running on it is still to be cancelled.
+        if !isClean, server.cancelHandle == nil {
+            server.cancelHandle = server.connection?.makeCancelHandle()
+        }
+        server.isClosed = true
         server.watcher?.close()
         server.watcher = nil
         server.connection?.close(sendTerminate: isClean, isShared: server.wasHandedOut)
         server.connection = nil
-        server.stream.releaseAll(in: &statements)
-        server.cleaning = nil
-        server.orphan?.releaseAll(in: &statements)
-        server.orphan = nil
-        profiles.release(server.profile)
-        server.profile = .serverDefault
-        if let pending = server.pendingProfile { profiles.release(pending) }
-        server.pendingProfile = nil
-        forgetRestoring(server)
-        server.outbound = OutboundBuffer()
-        server.carry = []
-        server.prelude = []
     }
 
-    func closeServer(_ id: ServerID, _ reason: CloseReason) {
+    func closeServer(_ id: ServerID, _ reason: CloseReason, isClean: Bool, awaitsEnd: Bool) {
         guard let server = server(id) else { return }
-        server.farewell = farewell(to: server, reason)
-        release(server)
+        if awaitsEnd, let connection = server.connection {
+            server.farewell = Farewell(
+                of: connection.descriptor, loop: loop, deadline: now + Self.farewellTime)
+        }
+        closeSocket(of: server, isClean: isClean)
         logger.debug(
             "server closed",
             metadata: [
@@ -236,45 +183,32 @@ extension Broker {
                 "reason": "\(reason.rawValue)", "database": "\(server.pool.database)",
             ])
         if let farewell = server.farewell {
-            housekeeping(by: farewell.deadline)
+            engine.remind(of: id, at: farewell.deadline)
             farewell.wait { [weak self] in self?.endFarewell(server) }
-        } else if server.cancelsToCome > 0 {
-            lingerOn(server)
-        } else {
-            forget(server)
+        } else if !engine.isLingering(id) {
+            engine.serverGone(id, now: now)
+            dealWithNotices()
+        }
+    }
+
+    /// A server that hangs keeps its place that long.
+    private static let farewellTime = Duration.seconds(1)
+
+    /// What was put off has come: the rest of a login's message, or the end of a farewell.
+    func reminded(of id: ServerID) {
+        guard let server = server(id) else { return }
+        if server.farewell != nil {
+            endFarewell(server)
+        } else if server.isConnecting {
+            continueConnect(server)
         }
     }
 
     /// It is gone, or has had its time.
-    func endFarewell(_ server: ServerConnection) {
+    private func endFarewell(_ server: ServerConnection) {
         server.farewell?.close()
         server.farewell = nil
-        forget(server)
-    }
-
-    /// A query that was sent just before the end may not have begun when the first cancel came, and would go
-    /// on although nobody listens: it is cancelled again, and the connection counted until then.
-    private func lingerOn(_ server: ServerConnection) {
-        let steps = Self.lingering
-        let next = now + steps[steps.count - server.cancelsToCome]
-        server.cancelsToCome -= 1
-        server.cancelDeadline = next
-        housekeeping(by: next)
-    }
-
-    func linger(_ server: ServerConnection) {
-        server.cancelDeadline = nil
-        sendCancel(server) { [weak self] in
-            guard let self, self.server(server.id) === server else { return }
-            if server.cancelsToCome > 0 { self.lingerOn(server) } else { self.forget(server) }
-        }
-    }
-
-    /// Between one cancel and the next.
-    static let lingering: [Duration] = [.milliseconds(100), .milliseconds(400)]
-
-    private func forget(_ server: ServerConnection) {
-        servers[server.id.slot] = nil
-        post(.serverClosed(server.id))
+        engine.serverGone(server.id, now: now)
+        dealWithNotices()
     }
 }

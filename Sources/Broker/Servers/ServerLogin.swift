@@ -59,8 +59,7 @@ extension Broker {
         case .incomplete where server.loginLooks < Self.mostLoginLooks:
             // The socket is readable until libpq has read: a watcher would turn the loop in circles.
             server.loginLooks += 1
-            server.loginLookAt = now + Self.loginLookAgain
-            housekeeping(by: now + Self.loginLookAgain)
+            engine.remind(of: server.id, at: now + Self.loginLookAgain)
         case .incomplete: connectFailed(server, Self.badLogin("half a message"))
         case .challenge(let iterations) where iterations > settings.scramIterationsMax:
             connectFailed(server, tooManyIterations(iterations))
@@ -102,7 +101,7 @@ extension Broker {
         while index < proofs.waiting.count,
             proofs.underWay.values.reduce(0, +) < ServerProofs.atOnce
         {
-            guard let server = server(proofs.waiting[index]), server.phase == .connecting,
+            guard let server = server(proofs.waiting[index]), server.isConnecting,
                 let connection = server.connection
             else {
                 proofs.waiting.remove(at: index)
@@ -140,7 +139,7 @@ extension Broker {
     ) {
         let underWay = proofs.underWay[pool, default: 1] - 1
         proofs.underWay[pool] = underWay == 0 ? nil : underWay
-        if let server = server(id), server.phase == .connecting {
+        if let server = server(id), server.isConnecting {
             server.connection = connection
             advanced(server, connection, progress)
         } else {

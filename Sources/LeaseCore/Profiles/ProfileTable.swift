@@ -16,7 +16,7 @@ package struct ProfileEntry: Hashable, Sendable {
 /// Clients and servers that refer to a profile count as references; the last one that goes frees
 /// it. A number is never used again, so that a late one can only miss. Number 0, the server's own
 /// defaults, is always there.
-package struct ProfileTable {
+package struct ProfileTable: ~Copyable {
     private struct Record {
         var entries: [ProfileEntry]
         var references: Int

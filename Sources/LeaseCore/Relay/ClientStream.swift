@@ -1,7 +1,7 @@
 package import PostgresWire
 
 /// What the relay knows of one client's stream, with or without a lease.
-package struct ClientStream {
+package struct ClientStream: ~Copyable {
     /// The client's message that is on its way.
     package var passing = PassingMessage()
     /// The broker answered an error inside an extended batch: everything up to the Sync is dropped,

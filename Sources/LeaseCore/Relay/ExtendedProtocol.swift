@@ -85,7 +85,7 @@ extension ClientTurn {
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
     ) {
         server.hasUnnamed = true
-        server.unnamedScope = []
+        server.unnamedScope = .nothing
         guard message.isWhole, statements.memory.mayKeep(message.header.bodyLength) else {
             client.forgetUnnamed(in: &statements)
             client.unnamedNotKept = message.header.bodyLength
@@ -204,7 +204,7 @@ extension ClientTurn {
             return .done
         } else {
             if portal.isEmpty {
-                server.boundScope = []
+                server.boundScope = .nothing
                 server.boundReset = nil
             }
             if refuseOurName(message, name, .bind, &client, &server, &toServer) { return .done }

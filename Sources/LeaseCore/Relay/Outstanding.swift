@@ -24,7 +24,7 @@ package struct Outstanding: Equatable, Sendable {
     /// Front of `ServerStream.undo` belongs to this one.
     package var hasUndo = false
     /// What its tag SET reaches.
-    package var setScope: SetScope = []
+    package var setScope: SetScope = .nothing
     /// It is `ServerStream.pendingSetting`.
     package var isSetting = false
     /// Front of `ServerStream.resets` belongs to this one.

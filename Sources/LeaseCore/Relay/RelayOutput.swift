@@ -55,6 +55,24 @@ package struct RelayOutput {
         return composed.withUnsafeBytes(body)
     }
 
+    /// The bytes, if they are a part of the input as it came.
+    @inline(__always)
+    func passed(of input: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        composed.isEmpty ? UnsafeRawBufferPointer(rebasing: input[run]) : nil
+    }
+
+    /// What was composed; `giveBack` follows.
+    mutating func takeComposed() -> [UInt8] {
+        run = 0..<0
+        return exchange(&composed, with: [])
+    }
+
+    /// The room of what was taken is used again.
+    mutating func giveBack(_ bytes: consuming [UInt8]) {
+        bytes.removeAll(keepingCapacity: bytes.capacity <= 1 << 18)
+        if composed.isEmpty { composed = bytes }
+    }
+
     private mutating func compose(_ input: UnsafeRawBufferPointer) {
         guard !run.isEmpty else { return }
         composed.append(contentsOf: UnsafeRawBufferPointer(rebasing: input[run]))

@@ -5,7 +5,7 @@ package import PostgresWire
 ///
 /// Invariant: `outstanding` has an entry for each answer to come and none besides; `undo` has
 /// one for each entry with `hasUndo`, in the same order.
-package struct ServerStream {
+package struct ServerStream: ~Copyable {
     /// The server's message that is on its way to the client.
     package var passing = PassingMessage()
     var outstanding = Deque<Outstanding>()
@@ -18,7 +18,7 @@ package struct ServerStream {
     /// answered (a Flush brings that about) its transaction is open.
     package internal(set) var isBatchOpen = false
     /// State that this lease left, or may have left, in the session.
-    package internal(set) var taint: SessionTaint = []
+    package internal(set) var taint = SessionTaint.nothing
     /// More ReadyForQuery may come than are counted (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
     /// The last that a suspect connection answered with was a ReadyForQuery.
@@ -41,8 +41,8 @@ package struct ServerStream {
     /// This lease has had a DISCARD ALL: the settings are the server's defaults, not those of its client.
     var hasDiscarded = false
     /// What a SET reaches that was bound last, and the unnamed statement, if it is one.
-    var boundScope: SetScope = []
-    var unnamedScope: SetScope = []
+    var boundScope: SetScope = .nothing
+    var unnamedScope: SetScope = .nothing
     /// A name of the broker's kind that the client used last, though it gave it to nothing.
     var unknownName: [UInt8] = []
     /// What the server has said so far of the statement that the broker asked about.
@@ -131,7 +131,7 @@ package struct ServerStream {
         isSuspect = false
         isReadyAgain = false
         hasUnnamed = false
-        boundScope = []
+        boundScope = .nothing
         isDraining = false
         copy = .none
         ignoredSyncs = 0

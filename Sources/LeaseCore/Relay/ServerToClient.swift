@@ -165,7 +165,8 @@ package struct ServerTurn {
     }
 
     private mutating func parameterStatus(
-        _ range: Range<Int>, _ head: Outstanding?, _ isForClient: Bool, _ client: ClientStream,
+        _ range: Range<Int>, _ head: Outstanding?, _ isForClient: Bool,
+        _ client: borrowing ClientStream,
         _ server: inout ServerStream, _ toClient: inout RelayOutput
     ) {
         let body = body(range)
@@ -287,7 +288,7 @@ package struct ServerTurn {
     /// What a tag leaves behind, if it is that of a SET which reaches so far.
     private static func taint(_ taint: SessionTaint, within scope: SetScope) -> SessionTaint {
         if scope.isEmpty || taint != .settings { return taint }
-        if scope.contains(.local) { return scope.contains(.harmless) ? [] : .localSettings }
+        if scope.isLocal { return scope.isHarmless ? .nothing : .localSettings }
         return .harmlessSettings
     }
 

@@ -152,7 +152,7 @@ extension ServerTurn {
     /// An error that names our name for a statement is told with the client's; one of what the broker sent in
     /// front of a query stands for the query's own.
     func passError(
-        _ range: Range<Int>, _ fields: ErrorFields, _ client: ClientStream,
+        _ range: Range<Int>, _ fields: ErrorFields, _ client: borrowing ClientStream,
         _ server: inout ServerStream, _ toClient: inout RelayOutput
     ) {
         if !server.errorInFront.isEmpty, server.outstanding.first?.kind == .query {
@@ -192,7 +192,7 @@ extension ServerTurn {
 
     /// The whole message at `range` as its client may read it; nil if it is that already, or is not whole.
     func withClientsNames(
-        _ range: Range<Int>, _ client: ClientStream, _ server: ServerStream
+        _ range: Range<Int>, _ client: borrowing ClientStream, _ server: borrowing ServerStream
     ) -> [UInt8]? {
         guard mode.tracksStatements else { return nil }
         let message = UnsafeRawBufferPointer(rebasing: input[range])
@@ -249,7 +249,7 @@ extension ServerStream {
     /// The message, an error or a notice, with the client's names in place of the broker's; nil if it has none
     /// of them.
     func withClientsNames(
-        _ message: UnsafeRawBufferPointer, _ client: ClientStream
+        _ message: UnsafeRawBufferPointer, _ client: borrowing ClientStream
     ) -> [UInt8]? {
         let prefix = ClientTurn.ourPrefix
         guard message.count > MessageHeader.size, let first = message.firstRange(of: prefix) else {
@@ -278,7 +278,7 @@ extension ServerStream {
         return isChanged ? Self.withLength(result) : nil
     }
 
-    private func clientsName(for ours: [UInt8], _ client: ClientStream) -> [UInt8]? {
+    private func clientsName(for ours: [UInt8], _ client: borrowing ClientStream) -> [UInt8]? {
         if outstanding.first?.hasUndo == true {
             switch undo.first {
             case .told(let name): return name

@@ -159,7 +159,7 @@ extension ClientTurn {
         guard !server.hasUnnamed || server.isUnnamedInDoubt else { return }
         server.hasUnnamed = true
         server.batchOfUnnamed = server.batch
-        server.unnamedScope = []
+        server.unnamedScope = .nothing
         guard !client.unnamed.isEmpty else {
             server.push(Self.aboutUnnamed(.close, .broker))
             toServer.inject(after: input) { $0.appendCloseStatement(name: "") }

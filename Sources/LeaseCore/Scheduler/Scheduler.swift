@@ -6,7 +6,7 @@
 /// any state, closing ones included, never exceed a bound that was in force when the last of them
 /// was opened; a client waits in at most one queue; no waiter that may have an idle connection
 /// waits while there is one.
-package struct Scheduler {
+package struct Scheduler: ~Copyable {
     var policy: BrokerPolicy
     var random: SeededGenerator
 

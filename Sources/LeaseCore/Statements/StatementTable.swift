@@ -30,15 +30,15 @@ package struct StatementID: Hashable, Sendable {
 ///
 /// A client's name and a server's prepared statement each count as one reference; the last one
 /// that goes frees the entry. A name is never used again for another text.
-package struct StatementTable {
+package struct StatementTable: ~Copyable {
     private struct Entry {
         /// A Parse message's body behind its name: text, NUL, parameter types.
         var body: [UInt8] = []
         /// The name on servers that have not parsed it under another.
         var name: [UInt8] = []
         var references = 0
-        var taint: SessionTaint = []
-        var setScope: SetScope = []
+        var taint = SessionTaint.nothing
+        var setScope: SetScope = .nothing
         /// It names other prepared statements: those of its client.
         var namesOthers = false
         /// Where it means what it means; nil: to its client only.

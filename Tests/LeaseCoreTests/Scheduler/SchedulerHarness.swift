@@ -5,14 +5,18 @@ import Testing
 
 /// A scheduler under test with an oracle beside it: every effect of every test is judged.
 struct SchedulerHarness {
-    var scheduler: Scheduler
+    private let held: Cell<Scheduler>
+    var scheduler: Scheduler {
+        _read { yield held.value }
+        nonmutating _modify { yield &held.value }
+    }
     var oracle: EffectOracle
     var now = Instant(nanoseconds: 1_000_000_000)
     /// Everything that was ever ordered, in order.
     var history: [SchedulerEffect] = []
 
     init(policy: BrokerPolicy = BrokerPolicy(), groups: [GroupPolicy] = [GroupPolicy()]) {
-        scheduler = Scheduler(policy: policy, seed: 7)
+        held = Cell(Scheduler(policy: policy, seed: 7))
         oracle = EffectOracle(policy: policy)
         for (number, group) in groups.enumerated() {
             send(.groupOpened(GroupID(UInt32(number)), group))

@@ -1,5 +1,6 @@
 """The program under test: pglease, or (to try the tests themselves) pgbouncer or nothing at all."""
 
+import contextlib
 import json
 import os
 import pwd
@@ -305,14 +306,27 @@ class Pooler:
 
     def records(self):
         """The JSON lines of the log; other lines become {"text": …}."""
+        self.settle()
         for line in self.log().splitlines():
             try:
                 yield json.loads(line)
             except ValueError:
                 yield {"text": line}
 
+    def settle(self):
+        """Waits for the end of the turn of the loop that told a client something: it is logged in the same one.
+
+        A ping is answered by a later turn; one that is not answered is of no account here.
+        """
+        if self.alive:
+            with contextlib.suppress(OSError, EOFError), self.raw(timeout=5) as one:
+                one.send(wire.startup({"user": "ping", "_pq_.pglease_ping": "1"}))
+                while one.socket.recv(4096):
+                    pass
+
     def logged(self, *words):
         """The lines of the log in which all the words occur."""
+        self.settle()
         return [line for line in self.log().splitlines()
                 if all(word.lower() in line.lower() for word in words)]
 

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Broker
+@testable import LeaseCore
 
 /// Where each duration is counted.
 @Suite struct DurationHistogramTests {
@@ -44,12 +44,6 @@ import Testing
         #expect(sum.count == 80 && sum.nanoseconds == 2 * histogram.nanoseconds)
         #expect(sum.cumulative == cumulative.map { $0 * 2 })
     }
-
-    @Test func boundsAreWrittenInSecondsAndExactly() {
-        let texts = DurationHistogram.boundTexts
-        #expect(texts.first == "5e-05" && texts[1] == "0.0001" && texts.last == "104.8576")
-        #expect(texts.compactMap(Double.init) == (0..<22).map { 5e-05 * Double(1 << $0) })
-    }
 }
 
 /// Which groups have a histogram of their own.
@@ -83,21 +77,5 @@ import Testing
         table.times(of: "a", isConfigured: false).hold.record(1)
         table.times(of: "a", isConfigured: false).hold.record(1)
         #expect(table.inOrder.first?.hold.count == 2)
-    }
-}
-
-/// How late the loop was of late.
-@Suite struct LoopLagTests {
-    @Test func aLongTurnIsToldForOneToTwoWindows() {
-        var lag = LoopLag()
-        #expect(lag.longest == 0)
-        lag.record(5)
-        lag.record(3)
-        #expect(lag.longest == 5)
-        lag.roll()
-        lag.record(2)
-        #expect(lag.longest == 5)
-        lag.roll()
-        #expect(lag.longest == 2)
     }
 }

@@ -2,22 +2,24 @@
 ///
 /// The bounds are the same everywhere and never change, so that Prometheus can sum over pools, brokers and
 /// time. Recording is a few instructions and allocates nothing.
-struct DurationHistogram {
+package struct DurationHistogram {
+    package init() {}
+
     /// What the first bucket holds at most, in nanoseconds.
-    static let unit: Int64 = 50_000
-    static let boundCount = 22
+    package static let unit: Int64 = 50_000
+    package static let boundCount = 22
 
     /// The buckets by themselves (not summed up); the last is for what is longer than every bound.
     ///
     /// On the heap: an inline array in an object would be copied out and in for each count.
     private var counts = ContiguousArray<UInt64>(repeating: 0, count: boundCount + 1)
-    private(set) var nanoseconds: Int64 = 0
+    package private(set) var nanoseconds: Int64 = 0
 
     /// The longest duration that a bucket holds, in nanoseconds.
-    static func bound(_ bucket: Int) -> Int64 { unit << Int64(bucket) }
+    package static func bound(_ bucket: Int) -> Int64 { unit << Int64(bucket) }
 
     @inline(__always)
-    mutating func record(_ nanoseconds: Int64) {
+    package mutating func record(_ nanoseconds: Int64) {
         let time = max(nanoseconds, 0)
         // How many whole units lie below it: 0 up to and with the first bound, 1 up to the second …
         let units = UInt64(max(time, 1) - 1) / UInt64(Self.unit)
@@ -26,14 +28,14 @@ struct DurationHistogram {
         self.nanoseconds &+= time
     }
 
-    var count: UInt64 {
+    package var count: UInt64 {
         var sum: UInt64 = 0
         for bucket in counts.indices { sum += counts[bucket] }
         return sum
     }
 
     /// How many lasted no longer than each bound.
-    var cumulative: [UInt64] {
+    package var cumulative: [UInt64] {
         var sum: UInt64 = 0
         return (0..<Self.boundCount).map {
             sum += counts[$0]
@@ -41,7 +43,7 @@ struct DurationHistogram {
         }
     }
 
-    static func += (sum: inout DurationHistogram, next: DurationHistogram) {
+    package static func += (sum: inout DurationHistogram, next: DurationHistogram) {
         for bucket in sum.counts.indices { sum.counts[bucket] &+= next.counts[bucket] }
         sum.nanoseconds &+= next.nanoseconds
     }

@@ -1,42 +1,42 @@
-import BrokerConfiguration
-import LeaseCore
 import PostgresWire
 
 /// What a client changed by statements of its own goes with it from server to server.
-extension Broker {
-    func follow(_ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession) {
-        server.parameters = server.parameters.changing(step.changedParameters)
-        client.told = server.parameters.changing(step.restoredParameters)
+extension Engine {
+    mutating func follow(_ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID) {
+        let reported = servers[server].profile.parameters.changing(step.changedParameters)
+        servers[server].profile.parameters = reported
+        clients[client].settings.told = reported.changing(step.restoredParameters)
         // What an explicit lease sets ends with it.
-        guard server.pool.mode.pooling != .session, server.explicit == nil else { return }
-        let wasInForce = server.profile == client.profile
+        guard !pools[servers[server].pool].isSession, !servers[server].isExplicit else { return }
+        let wasInForce = servers[server].profile.current == clients[client].settings.current
         let isFollowed = followProfile(step, server, client)
         // What was asked behind it may have changed something, too: then it is cleaned away.
-        if isFollowed, wasInForce, step.queries == 1, !server.stream.isOwing,
+        if isFollowed, wasInForce, step.queries == 1, !servers[server].stream.isOwing,
             step.followedSetting != nil
         {
             claimSetting(server, client)
         }
-        if step.sessionWasReset, server.stream.taint.isEmpty {
-            profiles.release(server.profile)
-            server.profile = .serverDefault
+        if step.sessionWasReset, servers[server].stream.taint.isEmpty {
+            profiles.release(servers[server].profile.current)
+            servers[server].profile.current = .serverDefault
         }
     }
 
     /// Gives the client the profile that it wants in force after the step; false if it would be too large.
-    private func followProfile(
-        _ step: borrowing ServerStep, _ server: ServerConnection, _ client: ClientSession
+    private mutating func followProfile(
+        _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID
     ) -> Bool {
         let tracked = step.changedParameters.filter { isTracked($0.name.lowercased()) }
         guard !tracked.isEmpty || step.followedSetting != nil || step.sessionWasReset else {
             return true
         }
-        let startup = profiles.entries(of: client.startupProfile)
-        var entries = profiles.entries(of: client.profile)
+        let startup = profiles.entries(of: clients[client].settings.startup)
+        var entries = profiles.entries(of: clients[client].settings.current)
         // What else the step tells of was asked behind the setting.
         if case .set(let name, let value)? = step.followedSetting {
             // One that is reported may differ from what was written, and still be what it was.
-            let reported = server.parameters.value(of: CanonicalParameter.canonicalName(name))
+            let reported = servers[server].profile.parameters.value(
+                of: CanonicalParameter.canonicalName(name))
             entries.removeAll { $0.name == name }
             entries.append(ProfileEntry(name: name, value: reported ?? value))
         }
@@ -59,34 +59,36 @@ extension Broker {
             // The client's own default is that of its startup packet.
             if step.restoredParameters.contains(where: { $0.name == name }) {
                 entries += startup.filter { $0.name == key }
-            } else if wasReset, value == server.pool.baseParameters?.value(of: name) {
+            } else if wasReset,
+                value == pools[servers[server].pool].parameters.base?.value(of: name)
+            {
                 entries += startup.filter { $0.name == key }
             } else {
                 entries.append(ProfileEntry(name: key, value: value))
             }
         }
-        guard entries.count <= max(Self.followedLimit, startup.count) else { return false }
+        guard entries.count <= max(followedLimit, startup.count) else { return false }
         let profile = profiles.intern(entries)
-        profiles.release(client.profile)
-        client.profile = profile
+        profiles.release(clients[client].settings.current)
+        clients[client].settings.current = profile
         return true
     }
 
     /// The server has in force what the client has: nothing to clean away.
-    private func claimSetting(_ server: ServerConnection, _ client: ClientSession) {
-        let profile = client.profile
-        server.stream.claimSetting()
+    private mutating func claimSetting(_ server: ServerID, _ client: ClientID) {
+        let profile = clients[client].settings.current
+        servers[server].stream.claimSetting()
         profiles.retain(profile)
-        profiles.release(server.profile)
-        server.profile = profile
-        server.pool.accept(profile)
-        guard server.stream.taint.isEmpty, profile != .serverDefault else { return }
-        server.parameters = server.pool.parameters(for: profile, reported: server.parameters)
-        client.told = server.parameters
+        profiles.release(servers[server].profile.current)
+        servers[server].profile.current = profile
+        pools[servers[server].pool].parameters.accept(profile)
+        guard servers[server].stream.taint.isEmpty, profile != .serverDefault else { return }
+        learnParameters(of: server, under: profile)
+        clients[client].settings.told = servers[server].profile.parameters
     }
 
     /// A client with more settings than this loses further ones with its lease.
-    private static let followedLimit = 64
+    private var followedLimit: Int { 64 }
 
     /// Whether the setting, its name in lower case, follows however it was changed.
     private func isTracked(_ name: String) -> Bool {
@@ -95,7 +97,7 @@ extension Broker {
             "application_name", "intervalstyle":
             true
         default:
-            settings.trackExtraParameters.contains { $0.lowercased() == name }
+            settings.trackedParameters.contains(name)
         }
     }
 }

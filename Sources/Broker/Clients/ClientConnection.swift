@@ -1,0 +1,122 @@
+import LeaseCore
+import LibUV
+import PostgresWire
+
+/// The socket of a client, from accept to close, and who it says it is. Owns its descriptor; what it asks for and
+/// what it holds is the engine's to know.
+///
+/// An idle one must stay small: no buffer, no names of its own that others share.
+final class ClientConnection: FileWatcherDelegate {
+    let id: ClientID
+    let descriptor: Int32
+    unowned(unsafe) let broker: Broker
+    /// nil over TCP.
+    let peer: PeerCredentials?
+    let isUnix: Bool
+    var watcher: FileWatcher?
+    var isClosed = false
+
+    /// Why it is being refused, where the SQLSTATE does not say it all.
+    var refusalCause: RefusalCause?
+    /// Received and not dealt with, while the shell speaks with it.
+    var unread: [UInt8] = []
+    var login: ClientLogin?
+    var console: ConsoleSession?
+    var pool: Pool?
+    /// nil over TCP, and where its process is not visible.
+    var process: ClientProcess?
+    var group: ClientGroup?
+    var user = ""
+    var database = ""
+    var applicationName = ""
+
+    // The key that a CancelRequest names.
+    var keyProcessID: Int32 = 0
+    var keySecret: Int32 = 0
+
+    init(id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, broker: Broker) {
+        self.id = id
+        self.descriptor = descriptor
+        self.peer = peer
+        self.isUnix = isUnix
+        self.broker = broker
+    }
+
+    /// Where it came from, as pgbouncer writes it: `unix(pid):0` or `address:port`.
+    var origin: String {
+        if let peer { return "unix(\(peer.processID)):0" }
+        guard let address = SocketAddress(peerOf: descriptor) else { return "" }
+        return "\(address.host):\(address.port)"
+    }
+
+    /// nil over TCP, and where its process is not visible.
+    var processNumber: Int64? {
+        guard let peer, peer.processID > 0 else { return nil }
+        return Int64(peer.processID)
+    }
+
+    /// The name of its uid in this system; nil without one, and over TCP. Asked for once: it may take a
+    /// question to a name service.
+    private(set) lazy var systemUser = peer.flatMap { Broker.userName(of: $0.userID) }
+
+    /// How texts call it.
+    var who: HolderText.Who { processNumber.map { .process($0) } ?? .client("\(id)") }
+
+    /// Its application name, else its program's; empty when there is neither.
+    var shownName: String {
+        applicationName.isEmpty ? process?.program ?? "" : applicationName
+    }
+
+    /// Where it came from, for the console: `unix`, or address and port.
+    var address: String {
+        guard !isUnix else { return "unix" }
+        return origin
+    }
+
+    /// Whose leases and waits belong together.
+    var ownerKey: OwnerKey {
+        OwnerKey(processID: Int32(bitPattern: process?.id.rawValue ?? 0))
+    }
+
+    func fileReady(_ events: FileEvents, error: UVError?) {
+        if events.mayWrite { broker.mayWrite(to: self) }
+        if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
+        // An error ends the watch (a reset, with its last words still unread): go on to the end.
+        if error != nil, !isClosed { watcher?.watch(.readable) }
+    }
+}
+
+/// What the engine knows of it.
+extension ClientConnection {
+    var phase: ClientSession.Phase { isClosed ? .closed : broker.engine.clients[id].phase }
+    var isOpen: Bool { !isClosed && broker.engine.clients[id].isOpen }
+    var isLoggingIn: Bool { !isClosed && broker.engine.clients[id].isLoggingIn }
+    var isWaiting: Bool { !isClosed && broker.engine.clients[id].isWaiting }
+    var call: LeaseCall? { isClosed ? nil : broker.engine.clients[id].call }
+    var server: ServerConnection? {
+        isClosed ? nil : broker.engine.clients[id].server.flatMap { broker.servers[$0] }
+    }
+    var connectedAt: Instant { broker.engine.clients[id].moments.connectedAt }
+    var requestedAt: Instant { broker.engine.clients[id].request.since }
+    var told: ParameterSet? { broker.engine.clients[id].settings.told }
+    var statementCount: Int { broker.engine.clients[id].stream.statements.count }
+    var remainingBytes: Int { broker.engine.clients[id].stream.passing.bytesLeft }
+    var receivedBytes: Int { unread.count + broker.engine.clients[id].pending.count }
+    var unsentBytes: Int { broker.engine.clients[id].outbound.count }
+}
+
+/// A group of clients that share caps, for as long as it has members or a line in `[groups]`.
+final class ClientGroup {
+    let id: GroupID
+    let name: String
+    var policy: GroupPolicy
+    var members = 0
+    let times: GroupTimes
+
+    init(id: GroupID, name: String, policy: GroupPolicy, times: GroupTimes) {
+        self.id = id
+        self.name = name
+        self.policy = policy
+        self.times = times
+    }
+}

@@ -1,0 +1,77 @@
+import LeaseCore
+import LibPQ
+import LibUV
+
+/// The engine's outside: sockets of clients over libuv, those of servers over libpq.
+final class LoopWorld: World {
+    var clients = SlotTable<ClientID, ClientConnection>()
+    var servers = SlotTable<ServerID, ServerConnection>()
+    /// What the configuration and the processes have to say to a direct lease. Never calls the engine.
+    var judgeDirectLease: (ServerConnection, ClientConnection) -> NotDirect? = { _, _ in
+        .switchedOff
+    }
+    private var random = SystemRandomNumberGenerator()
+
+    func write(_ bytes: UnsafeRawBufferPointer, to client: ClientID) -> WriteOutcome {
+        guard let descriptor = clients[client]?.descriptor else { return .gone }
+        switch Descriptor.write(descriptor, from: bytes) {
+        case .bytes(let count): return .taken(count)
+        case .wouldBlock: return .taken(0)
+        case .closed, .failed: return .gone
+        }
+    }
+
+    func write(_ bytes: UnsafeRawBufferPointer, to server: ServerID) -> WriteOutcome {
+        guard let connection = servers[server]?.connection else { return .gone }
+        switch connection.send(bytes) {
+        case .bytes(let count): return .taken(count)
+        case .wouldBlock, .wouldBlockOnRead, .wouldBlockOnWrite: return .taken(0)
+        case .closed, .failed: return .gone
+        }
+    }
+
+    func watch(_ client: ClientID, for interest: ClientInterest) {
+        guard let watcher = clients[client]?.watcher else { return }
+        var events: FileEvents = []
+        if interest.contains(.bytes) { events.insert(.readable) }
+        if interest.contains(.room) { events.insert(.writable) }
+        if interest.contains(.end) { events.insert(.disconnect) }
+        if interest.contains(.hangUp) { events.insert(.hangUp) }
+        watcher.watch(events)
+    }
+
+    func watch(_ server: ServerID, for interest: ServerInterest) {
+        guard let watcher = servers[server]?.watcher else { return }
+        var events: FileEvents = []
+        if interest.contains(.bytes) { events.insert(.readable) }
+        if interest.contains(.room) { events.insert(.writable) }
+        if interest.contains(.end) { events.insert(.disconnect) }
+        watcher.watch(events)
+    }
+
+    func isHungUp(_ client: ClientID) -> Bool {
+        clients[client].map { Descriptor.isHungUp($0.descriptor) } ?? true
+    }
+
+    func handOut(
+        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer
+    ) -> Int? {
+        guard let descriptor = servers[server]?.connection?.descriptor, descriptor >= 0,
+            let client = clients[client]
+        else { return nil }
+        let outcome = Descriptor.write(client.descriptor, from: bytes, handingOut: descriptor)
+        guard case .bytes(let count) = outcome else { return nil }
+        return count
+    }
+
+    func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? {
+        guard let server = servers[server], let client = clients[client] else {
+            return .unknownProcess
+        }
+        return judgeDirectLease(server, client)
+    }
+
+    func shutDown(_ server: ServerID) { servers[server]?.connection?.shutdown() }
+
+    func randomNumber() -> UInt64 { random.next() }
+}

@@ -1,0 +1,100 @@
+import PostgresWire
+
+/// What clients are told of leases, word for word.
+package enum LeaseErrors {
+    static let transactionInStatementPool = PgError.fatal(
+        .featureNotSupported, "transaction blocks are not allowed in statement pooling mode",
+        hint: "Use a database whose pool_mode is transaction or session.")
+
+    // MARK: LEASE and LEASE RETURN
+
+    static let leaseIsHeld = PgError.error(
+        .objectNotInPrerequisite, "a lease is held already",
+        hint: "A session holds one at a time: send LEASE RETURN first, or use another connection.")
+
+    static let leaseInTransaction = PgError.error(
+        .activeSqlTransaction, "LEASE cannot run inside a transaction block",
+        hint: "Send LEASE before BEGIN (in psycopg2: with conn.autocommit = True).")
+
+    static let noLease = PgError.error(
+        .objectNotInPrerequisite, "no lease is held",
+        detail: "LEASE RETURN ends a lease that LEASE began on this connection.",
+        hint: "It may have been returned before: one LEASE RETURN for one LEASE.")
+
+    static let notExplicit = PgError.error(
+        .objectNotInPrerequisite, "no lease is held by LEASE",
+        detail: "The server connection is held by the session or by an open transaction.",
+        hint: "It goes back by itself: at the end of the transaction, or of the session.")
+
+    static let rolledBack = PgError(
+        severity: .warning, sqlState: .activeSqlTransaction,
+        message: "the lease was returned in an open transaction, which is rolled back",
+        hint: "COMMIT before LEASE RETURN.")
+
+    /// What the client is told that speaks to the broker while it has the connection itself.
+    static let leaseIsDirect = PgError.error(
+        .objectNotInPrerequisite, "the lease of this connection is direct",
+        detail: "Its statements go over the descriptor that came with the answer to LEASE DIRECT.",
+        hint:
+            "Send LEASE RETURN first. LEASE DIRECT is for client modules; by hand, use LEASE without DIRECT."
+    )
+
+    static let canceled = PgError.error(
+        .queryCanceled, "canceling statement due to user request",
+        detail: "The statement was still waiting for a server connection.")
+
+    // MARK: Limits
+
+    static func revoked(
+        _ cause: RevocationCause, _ limit: Duration, lasted: Duration, activity: String,
+        outcome: String, isExplicit: Bool
+    ) -> PgError {
+        .error(
+            .idleSessionTimeout, "lease revoked: \(cause.words) of \(limit.inBrief) reached",
+            detail: "It had lasted \(lasted.inBrief) (\(activity)); \(outcome).",
+            hint: advice(after: cause, isExplicit: isExplicit))
+    }
+
+    private static func advice(after cause: RevocationCause, isExplicit: Bool) -> String {
+        let limit = cause.words
+        switch cause {
+        case .queryTimeout: return "Make the statement faster or smaller, or raise \(limit)."
+        case .transactionTimeout, .idleTransactionTimeout:
+            return "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
+        default:
+            return isExplicit
+                ? "Return the lease sooner, or raise \(limit)."
+                : "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
+        }
+    }
+
+    static func killed(lasted: Duration, activity: String, outcome: String) -> PgError {
+        .error(
+            .adminShutdown, "lease ended by an administrator",
+            detail: "It had lasted \(lasted.inSeconds) (\(activity)); \(outcome).",
+            hint: "The session goes on: ask the administrator before running it again.")
+    }
+
+    static func idle(limit: Duration, for time: Duration) -> PgError {
+        .fatal(
+            .idleSessionTimeout, "idle for longer than client_idle_timeout",
+            detail:
+                "client_idle_timeout is \(limit.inSeconds); it was idle for \(time.inSeconds).",
+            hint: "Connect again when there is work, or raise client_idle_timeout.")
+    }
+
+    // MARK: Loss
+
+    static func lost(
+        _ reason: String, fatal: PgError?, process: Int32, database: String, isSession: Bool
+    ) -> PgError {
+        let state = fatal.map { " with SQLSTATE \($0.sqlState.rawValue)" } ?? ""
+        return .error(
+            .connectionFailure, "server connection lost: \(fatal?.message ?? reason)",
+            detail:
+                "Server process \(process) of database \"\(database)\" ended\(state) while this client held it; its transaction was rolled back unless a COMMIT was under way.",
+            hint: isSession
+                ? "The session has ended with its server connection: connect again."
+                : "The session goes on: run the transaction again.")
+    }
+}

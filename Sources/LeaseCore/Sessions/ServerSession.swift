@@ -1,0 +1,162 @@
+package import PostgresWire
+
+/// One connection to PostgreSQL as the engine knows it, from the scheduler's order to open it until its slot is
+/// free again. Its socket is the world's; whether it is free, leased or cleaned is the scheduler's to say.
+package struct ServerSession: ~Copyable {
+    package enum Phase: Sendable {
+        case connecting
+        /// `connect_query` runs.
+        case preparing
+        case ready
+        /// It is closed, or told to end: its place is still counted.
+        case closed
+    }
+
+    package let id: ServerID
+    package let pool: PoolSlot
+    package internal(set) var phase = Phase.connecting
+    package internal(set) var stream = ServerStream()
+    package internal(set) var profile: InForce
+    /// The beginning of a message that must be seen whole.
+    package internal(set) var carry: [UInt8] = []
+    /// What the socket did not take yet.
+    package internal(set) var outbound = OutboundBuffer()
+    /// To be sent in one write with the client's first message.
+    var prelude: [UInt8] = []
+    package internal(set) var lease: HeldLease?
+    /// The stream of a client that is gone, while what it left is brought to an end.
+    var orphan: ClientStream?
+    var upkeep = Upkeep()
+    var recovery = Recovery()
+    package internal(set) var moments: Moments
+    package internal(set) var facts = Facts()
+    var interest = ServerInterest(rawValue: 0)
+    /// Bytes of its lease that the socket took: before the first, a dead server costs nothing.
+    var hasSent = false
+    /// Why the server said that it would end this connection.
+    package internal(set) var fatal: PgError?
+
+    /// Which settings are in force in the session. Each profile holds a reference in the profile table.
+    package struct InForce {
+        /// What was in the startup packet (session pools), else the server's defaults.
+        package let startup: ProfileID
+        package var current: ProfileID
+        /// The one that is being put in force, and whether the client's bytes wait for it.
+        var pending: ProfileID?
+        var holdsClientBytes = false
+        /// What is to be in force again once it is clean: the process that it belongs to comes again.
+        var toRestore: ProfileID?
+        /// How often the broker's own query was cut short and sent again.
+        var attempts = 0
+        package var parameters = ParameterSet([])
+    }
+
+    /// A lease, from the grant to its end. A new one is made for each grant: nothing of the last is left.
+    package struct HeldLease {
+        package let id: LeaseID
+        /// nil: it is gone, and what it left is brought to an end.
+        package var client: ClientID?
+        package let since: Instant
+        package let waited: Duration
+        /// What LEASE asked for, if that is what it is leased by.
+        package var explicit: ExplicitLease?
+        /// The client has the descriptor: nothing is read or written here.
+        package var isDirect = false
+        /// Of the client's group: it counts there also when the client is gone. The table keeps it.
+        unowned(unsafe) let groupTimes: GroupTimes?
+        package var clock = Clock()
+        var drainDeadline: Instant?
+        package var wasWarnedAbout = false
+        /// Both ways, and without what goes over a descriptor that was handed out.
+        package var bytes = 0
+        package var transactions = 0
+        /// Settings that the client reset, while its startup values are not in force again.
+        var resets = Resets()
+
+        package struct Clock {
+            package var transactionSince: Instant?
+            package var querySince: Instant?
+            package var idleSince: Instant?
+            /// A transaction block was open in this lease.
+            var hadTransaction = false
+        }
+    }
+
+    struct Resets {
+        var final: [SettingsReset] = []
+        /// In a transaction that may be rolled back.
+        var open: [SettingsReset] = []
+        /// The client was told its startup values, and the server has its own in force.
+        var hasLostProfile = false
+
+        var isEmpty: Bool { final.isEmpty && open.isEmpty }
+    }
+
+    /// Cleaning and checking.
+    struct Upkeep {
+        /// A client reset what `connect_query` put in force: it is cleaned although nothing is left.
+        var mustReset = false
+        /// What was sent to clean it.
+        var cleaning: Cleaning?
+        /// A check or reset query must be answered by then.
+        var deadline: Instant?
+    }
+
+    /// Finding out what was left by somebody whom the broker could not watch.
+    struct Recovery {
+        /// A client had the descriptor, or its lease was taken away: what was left is not known yet.
+        var isUnknown = false
+        /// It is being found out.
+        var returning: DirectReturn?
+        /// What it left running is cancelled then.
+        var cancelDeadline: Instant?
+        /// Ended in the middle of something: so many more cancels may be needed until it is over.
+        var cancelsToCome = 0
+    }
+
+    package struct Moments {
+        package let openedAt: Instant
+        package internal(set) var connectedAt: Instant?
+        package internal(set) var lastUsed: Instant
+        /// libpq must be through by then.
+        var connectDeadline: Instant?
+        /// The shell wants to hear of it then.
+        var reminder: Instant?
+        /// In the engine's heap.
+        var nextLook = Instant.endOfTime
+    }
+
+    package struct Facts {
+        package internal(set) var backendProcessID: Int32 = 0
+        /// Some client had the descriptor once, and may have kept a copy.
+        package internal(set) var wasHandedOut = false
+        package internal(set) var cancelsInFlight = 0
+    }
+
+    init(id: ServerID, pool: PoolSlot, startup: ProfileID, now: Instant) {
+        self.id = id
+        self.pool = pool
+        profile = InForce(startup: startup, current: startup)
+        moments = Moments(openedAt: now, lastUsed: now)
+    }
+
+    package var isLeased: Bool { lease != nil }
+    package var leaseID: LeaseID? { lease?.id }
+    package var leasedSince: Instant? { lease?.since }
+    package var clock: HeldLease.Clock? { lease?.clock }
+    package var client: ClientID? { lease?.client }
+    package var isDirect: Bool { lease?.isDirect == true }
+    var isExplicit: Bool { lease?.explicit != nil }
+    var explicit: ExplicitLease? { lease?.explicit }
+
+    /// What the lease does now.
+    package var activity: String {
+        if isDirect { return "direct" }
+        if stream.isOwing { return "active" }
+        switch stream.status {
+        case .idle: return "idle"
+        case .inTransaction: return "idle in transaction"
+        case .failed: return "idle in transaction (aborted)"
+        }
+    }
+}

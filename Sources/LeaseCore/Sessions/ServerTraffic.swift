@@ -1,0 +1,361 @@
+import PostgresWire
+
+/// Bytes from a server and to it.
+extension Engine {
+    // MARK: From the server
+
+    /// What is to be done with its socket, of which something was announced.
+    package enum ServerReading {
+        /// Read it, and call `serverBytes`.
+        case now
+        /// Nothing is taken from it now.
+        case later
+        /// It is a client's; its end is all that is watched for: call `serverClosed`.
+        case atItsEnd
+    }
+
+    /// A client that does not take its answers stops the source.
+    package mutating func reading(of server: ServerID) -> ServerReading {
+        guard servers.contains(server) else { return .later }
+        switch servers[server].phase {
+        case .connecting, .closed: return .later
+        case .preparing, .ready: break
+        }
+        if servers[server].isDirect { return .atItsEnd }
+        guard let client = servers[server].client, !clients[client].outbound.isEmpty else {
+            return .now
+        }
+        watch(server, for: servers[server].outbound.isEmpty ? [] : .room)
+        return .later
+    }
+
+    /// These bytes came.
+    package mutating func serverBytes(
+        _ server: ServerID, _ bytes: UnsafeRawBufferPointer, now: Instant
+    ) {
+        self.now = now
+        if servers[server].isDirect {
+            // Only its end is watched for; what it said before that is the client's to read.
+            serverEnded(server, "the server closed the connection")
+            return
+        }
+        if servers[server].carry.isEmpty {
+            relay(bytes, from: server)
+        } else {
+            var whole = exchange(&servers[server].carry, with: [])
+            whole.append(contentsOf: bytes)
+            whole.withUnsafeBytes { relay($0, from: server) }
+        }
+    }
+
+    /// The connection ended, or cannot be read.
+    package mutating func serverClosed(_ server: ServerID, _ reason: String, now: Instant) {
+        self.now = now
+        guard servers.contains(server) else { return }
+        serverEnded(server, reason)
+    }
+
+    private mutating func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
+        if let client = servers[server].client {
+            servers[server].lease?.bytes += bytes.count
+            var turn = ServerTurn(bytes, mode: mode(of: server))
+            let step = turn.run(
+                &clients[client].stream, &servers[server].stream, statements: &statements,
+                toClient: &outputs.toClient)
+            keepRest(of: bytes, from: step.consumed, server)
+            if !outputs.toClient.isEmpty {
+                clients[client].moments.lastActivity = now
+                sendOutput(of: bytes, to: client)
+            }
+            note(step, server, client)
+            if clients[client].goodbye != nil { endIfDone(client) }
+        } else if servers[server].recovery.returning != nil {
+            regain(server, bytes)
+        } else if servers[server].recovery.isUnknown {
+            // What comes before the marked query is sent says nothing.
+        } else {
+            relayToNobody(bytes, from: server)
+        }
+    }
+
+    /// What the broker asked for itself, or what a vanished client left running.
+    private mutating func relayToNobody(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
+        var stream = servers[server].orphan.take() ?? ClientStream()
+        var turn = ServerTurn(bytes, mode: pools[servers[server].pool].mode)
+        let isIdle =
+            servers[server].stream.isQuiet && servers[server].phase == .ready
+            && !servers[server].isLeased
+        let step = turn.run(
+            &stream, &servers[server].stream, statements: &statements,
+            toClient: &outputs.toClient)
+        outputs.toClient.reset()
+        keepRest(of: bytes, from: step.consumed, server)
+        if servers[server].isLeased { servers[server].orphan = consume stream }
+        if isIdle {
+            heardWhileIdle(step, server)
+        } else {
+            note(step, server, nil)
+        }
+    }
+
+    /// A notice and a parameter's new value may come at any time (a reload of PostgreSQL's configuration):
+    /// whole, they change nothing for the next lease. Whatever else an idle connection says ends it.
+    private mutating func heardWhileIdle(_ step: borrowing ServerStep, _ server: ServerID) {
+        servers[server].fatal = step.fatal ?? servers[server].fatal
+        guard step.broken == nil, step.fatal == nil, !step.hasNotified,
+            servers[server].stream.isQuiet, !servers[server].stream.isMidMessage
+        else {
+            serverEnded(server, step.broken ?? "the server spoke while nothing was asked")
+            return
+        }
+        changeParameters(of: server, step.changedParameters)
+    }
+
+    private mutating func changeParameters(
+        of server: ServerID, _ changes: [(name: String, value: String)]
+    ) {
+        guard !changes.isEmpty else { return }
+        servers[server].profile.parameters = servers[server].profile.parameters.changing(changes)
+    }
+
+    private mutating func keepRest(
+        of bytes: UnsafeRawBufferPointer, from offset: Int, _ server: ServerID
+    ) {
+        guard offset < bytes.count else { return }
+        servers[server].carry = Array(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
+    }
+
+    /// What a turn brought about besides bytes.
+    private mutating func note(
+        _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID?
+    ) {
+        let hasNews = step.hasNews
+        if hasNews, let fatal = step.fatal {
+            servers[server].fatal = fatal
+        } else if step.queries > 0, servers[server].fatal != nil,
+            !servers[server].stream.isEnding
+        {
+            // It has gone on since.
+            servers[server].fatal = nil
+        }
+        if hasNews, let broken = step.broken {
+            notices.append(.serverBroke(server, reason: broken))
+            serverEnded(server, broken)
+            return
+        }
+        if servers[server].stream.isEnding, servers[server].stream.passing.bytesLeft == 0 {
+            serverEnded(server, "the server ended the connection")
+            return
+        }
+        if hasNews {
+            changeParameters(of: server, step.brokerParameters)
+            if client == nil { changeParameters(of: server, step.changedParameters) }
+        }
+        if step.queries > 0 {
+            count(step, server)
+        } else if servers[server].isLeased, servers[server].clock?.idleSince == nil,
+            !servers[server].stream.isOwing
+        {
+            // A batch whose Sync has not come.
+            servers[server].lease?.clock.idleSince = now
+        }
+        // The profile went out in front of what the client sent, and is answered in front of it.
+        var begins = false
+        if hasNews, let answer = step.brokerAnswer, answer.query == .profile {
+            begins =
+                servers[server].profile.holdsClientBytes
+                && client.map { clients[$0].call == nil && !clients[$0].pending.isEmpty } == true
+            profileAnswered(server, answer.error)
+            guard servers[server].phase != .closed, servers[server].client == client else {
+                return
+            }
+        }
+        if let client, clients[client].isOpen, noteForClient(step, server, client) { return }
+        if hasNews, let answer = step.brokerAnswer, answer.query != .profile {
+            // Behind what is put back in a lease its client goes on.
+            let isAlone =
+                servers[server].stream.isQuiet && !servers[server].stream.isMidMessage
+            guard isAlone || answer.query == .restore else {
+                serverEnded(server, "the server said more than it was asked")
+                return
+            }
+            brokerAnswered(server, answer)
+            return
+        }
+        // What the client asked for goes out only now: its lease has not begun to be of use.
+        if begins { return }
+        if servers[server].isLeased { endLeaseIfOver(server) }
+        if pools[servers[server].pool].areLeasesWatched { noteRest(server) }
+    }
+
+    /// True if its next message waits for something of the broker's.
+    @inline(__always)
+    private mutating func noteForClient(
+        _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID
+    ) -> Bool {
+        let hasNews = step.hasNews
+        if hasNews,
+            !step.changedParameters.isEmpty || step.sessionWasReset || step.followedSetting != nil
+        {
+            follow(step, server, client)
+        }
+        if hasNews, !step.restoredParameters.isEmpty {
+            servers[server].lease?.resets.hasLostProfile = true
+        }
+        if (hasNews && (step.sessionWasReset || !step.openResets.isEmpty))
+            || servers[server].lease?.resets.isEmpty == false,
+            restoreStartup(step, server, client)
+        {
+            return true
+        }
+        // Not into the middle of a message that is on its way, nor what is about to be changed.
+        if clients[client].settings.told !== servers[server].profile.parameters,
+            !servers[server].stream.passing.isHalfPassed,
+            servers[server].profile.current == clients[client].settings.current,
+            servers[server].lease?.resets.hasLostProfile != true
+        {
+            tellNews(client, server)
+        }
+        if clients[client].flags.awaitsQuiet,
+            !servers[server].stream.isOwing || servers[server].stream.isReadingRows
+        {
+            clients[client].flags.awaitsQuiet = false
+            queueToResume(client)
+        }
+        // A notice was on its way when the client's settings were in force.
+        if let call = clients[client].call, !clients[client].isWaiting,
+            servers[server].profile.pending == nil, servers[server].client == client,
+            servers[server].stream.isQuiet
+        {
+            answerLease(server, client, call)
+        }
+        return false
+    }
+
+    private mutating func count(_ step: borrowing ServerStep, _ server: ServerID) {
+        let pool = servers[server].pool
+        pools[pool].statistics.queries += step.queries
+        pools[pool].statistics.transactions += step.transactions
+        guard servers[server].isLeased else { return }
+        servers[server].lease?.transactions += step.transactions
+        if let since = servers[server].clock?.querySince {
+            let time = now.nanoseconds - since.nanoseconds
+            pools[pool].statistics.queryTime += time
+            pools[pool].times.query.record(time)
+            // What was sent ahead begins now.
+            let isOwing = servers[server].stream.isOwing
+            servers[server].lease?.clock.querySince = isOwing ? now : nil
+        }
+        if step.transactions > 0, let since = servers[server].clock?.transactionSince {
+            let time = now.nanoseconds - since.nanoseconds
+            pools[pool].statistics.transactionTime += time
+            pools[pool].times.transaction.record(time)
+            let isBusy = servers[server].stream.isBusy
+            servers[server].lease?.clock.transactionSince = isBusy ? now : nil
+        }
+        if !servers[server].stream.isOwing { servers[server].lease?.clock.idleSince = now }
+        if servers[server].stream.status != .idle {
+            servers[server].lease?.clock.hadTransaction = true
+        }
+    }
+
+    // MARK: To the server
+
+    /// Sends what this turn of the relay has for the server. False if it was dead before it took a byte of this
+    /// lease: then nothing has happened, and the caller may try another.
+    @inline(__always)
+    mutating func sendOutput(of input: UnsafeRawBufferPointer, to server: ServerID) -> Bool {
+        if let run = outputs.toServer.passed(of: input) {
+            outputs.toServer.reset()
+            return send(run, to: server)
+        }
+        let bytes = outputs.toServer.takeComposed()
+        let isSent = bytes.withUnsafeBytes { send($0, to: server) }
+        outputs.toServer.giveBack(bytes)
+        return isSent
+    }
+
+    mutating func send(_ bytes: UnsafeRawBufferPointer, to server: ServerID) -> Bool {
+        guard servers[server].phase != .closed else { return false }
+        servers[server].lease?.bytes += bytes.count
+        guard servers[server].outbound.isEmpty else {
+            servers[server].outbound.append(bytes)
+            return true
+        }
+        switch world.write(bytes, to: server) {
+        case .taken(let count):
+            if count > 0 { servers[server].hasSent = true }
+            if count < bytes.count {
+                servers[server].outbound.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
+                watch(server, for: [.bytes, .room])
+            }
+            return true
+        case .gone:
+            if !servers[server].hasSent { return false }
+            // What the server said before it went is still to be read; reading tells the end.
+            watch(server, for: .bytes)
+            return true
+        }
+    }
+
+    /// The socket of this server has room again.
+    package mutating func serverWritable(_ server: ServerID, now: Instant) {
+        self.now = now
+        guard servers.contains(server), servers[server].phase != .closed,
+            !servers[server].isDirect
+        else { return }
+        while !servers[server].outbound.isEmpty {
+            let world = world
+            switch servers[server].outbound.withUnsent({ world.write($0, to: server) }) {
+            case .taken(0): return
+            case .taken(let count):
+                servers[server].hasSent = true
+                servers[server].outbound.drop(count)
+            case .gone:
+                servers[server].outbound = OutboundBuffer()
+            }
+        }
+        watch(server, for: .bytes)
+        if let client = servers[server].client {
+            watchForMessages(client)
+            queueToResume(client)
+        }
+        if servers[server].isLeased { endLeaseIfOver(server) }
+    }
+
+    @inline(__always)
+    mutating func watch(_ server: ServerID, for interest: ServerInterest) {
+        guard servers[server].interest.rawValue != interest.rawValue else { return }
+        servers[server].interest = interest
+        world.watch(server, for: interest)
+    }
+
+    // MARK: The broker's own queries
+
+    mutating func ask(
+        _ server: ServerID, _ query: BrokerQuery, _ texts: [String], probe: Int? = nil
+    ) {
+        var bytes: [UInt8] = []
+        servers[server].stream.ask(query, texts, probe: probe, into: &bytes)
+        if !bytes.withUnsafeBytes({ send($0, to: server) }) {
+            serverEnded(server, "the server closed the connection")
+        }
+    }
+
+    private mutating func brokerAnswered(_ server: ServerID, _ answer: BrokerAnswer) {
+        servers[server].upkeep.deadline = nil
+        switch answer.query {
+        case .connect: connectQueryAnswered(server, answer.error)
+        case .profile: preconditionFailure("a profile is answered before what it precedes")
+        case .restore: restoreAnswered(server, answer.error)
+        case .check:
+            servers[server].moments.lastUsed = now
+            let isGood = answer.error == nil && servers[server].stream.status == .idle
+            post(isGood ? .validationSucceeded(server) : .validationFailed(server))
+        case .reset: cleaningAnswered(server, answer)
+        case .rollback:
+            // Behind a direct lease the reset follows, behind another one its end does.
+            if servers[server].isLeased { finishLease(server) } else { reset(server) }
+        }
+    }
+}
