@@ -1,5 +1,6 @@
 """Who waits, for how long, in which order, and what is said about it."""
 
+import contextlib
 import threading
 
 import pytest
@@ -337,3 +338,22 @@ def test_weights_share_the_turns(make_broker):
     holder.close()
     for _, one in clients:
         one.close()
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+@pytest.mark.pglease_only
+def test_a_waiter_that_is_read_no_further_and_vanishes_is_noticed(make_broker, how):
+    """It has sent more than is kept for it: only its end is watched for."""
+    broker = make_broker({"default_pool_size": 1})
+    with broker.wire() as holder:
+        holder.query("BEGIN")
+        waiter = broker.wire()
+        waiter.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiter.socket.send(wire.query("SELECT 1 /* " + 1000 * "x" + " */"))
+        eventually(lambda: broker.console("SHOW WAITERS"))
+        waiter.close() if how == "close" else waiter.reset()
+        eventually(lambda: not broker.console("SHOW WAITERS"))
+        assert holder.value("SELECT 1") == "1"
+    eventually(lambda: broker.pool()["cl_active"] == "0")
