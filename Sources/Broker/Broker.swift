@@ -114,6 +114,8 @@ package final class Broker {
     var lookups = NameLookups()
     var processLooks = ProcessLooks()
     var lostProcesses: [ClientProcess] = []
+    /// Of servers that are gone, and whose cancel request still waits for its turn.
+    var cancelsBeyondTheEnd: [ServerID: CancelHandle] = [:]
     var proofs = ServerProofs()
     var history = StatisticsHistory()
     let monitoring = Monitoring()

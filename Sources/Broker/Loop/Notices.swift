@@ -11,7 +11,7 @@ extension Broker {
         case .openServer(let id, let pool, let profile): openServer(id, pool, profile)
         case .closeServer(let id, let reason, let isClean, let awaitsEnd):
             closeServer(id, reason, isClean: isClean, awaitsEnd: awaitsEnd)
-        case .serverForgotten(let id): world.servers.remove(id)
+        case .serverForgotten(let id): forgotten(id)
         case .sendCancel(let id): sendCancel(id)
         case .mayBeServed(let id): with(id, finishLogin)
         case .attend(let id): with(id, attend)
@@ -234,6 +234,13 @@ extension Broker {
             if let server = server(id) { noteResetFailure(server, what, error) }
         default: break
         }
+    }
+
+    private func forgotten(_ id: ServerID) {
+        if engine.awaitsCancel(id), let handle = server(id)?.cancelHandle {
+            cancelsBeyondTheEnd[id] = handle
+        }
+        world.servers.remove(id)
     }
 
     private func process(of id: ServerID) -> Int32 {

@@ -128,7 +128,7 @@ extension Broker {
                 server.id, UnsafeRawBufferPointer(start: readBuffer, count: count), now: now)
         case .wouldBlock: return false
         case .wouldBlockOnWrite, .wouldBlockOnRead:
-            server.watcher?.watch([.readable, .writable])
+            engine.awaitsRoom(server.id)
             return false
         case .closed:
             engine.serverClosed(server.id, "the server closed the connection", now: now)

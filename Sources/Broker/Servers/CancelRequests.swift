@@ -6,14 +6,10 @@ import Logging
 /// Cancelling what a server runs: on a worker thread, since PQcancel blocks until PostgreSQL hangs up.
 extension Broker {
     func sendCancel(_ id: ServerID) {
-        guard let server = server(id) else {
-            cancelFinished(id)
-            return
-        }
-        if server.cancelHandle == nil {
+        if let server = server(id), server.cancelHandle == nil {
             server.cancelHandle = server.connection?.makeCancelHandle()
         }
-        guard let handle = server.cancelHandle else {
+        guard let handle = server(id)?.cancelHandle ?? cancelsBeyondTheEnd[id] else {
             cancelFinished(id)
             return
         }
@@ -36,6 +32,7 @@ extension Broker {
 
     private func cancelFinished(_ id: ServerID) {
         engine.cancelFinished(id, now: now)
+        if !engine.awaitsCancel(id) { cancelsBeyondTheEnd[id] = nil }
         dealWithNotices()
     }
 }

@@ -23,7 +23,7 @@ struct CancelQueue {
     struct Waiting {
         var purpose: CancelPurpose
         var sequels: [CancelSequel]
-        let pool: PoolSlot
+        let pool: PoolID
     }
 
     /// Half of the worker threads at most wait for PostgreSQL to answer them.
@@ -74,7 +74,8 @@ extension Engine {
         case .now: send(to: server, sequels)
         case .later:
             cancels.waiting[server] = CancelQueue.Waiting(
-                purpose: purpose ?? self.purpose(of: server), sequels: sequels, pool: pool)
+                purpose: purpose ?? self.purpose(of: server), sequels: sequels,
+                pool: pools[pool].id)
         case .joined:
             let purpose = purpose ?? self.purpose(of: server)
             cancels.waiting[server]?.purpose = purpose
@@ -159,11 +160,17 @@ extension Engine {
         }
     }
 
+    /// A request for it is on its way or waits for its turn, perhaps beyond its own end: what it runs is still to
+    /// be ended.
+    package func awaitsCancel(_ server: ServerID) -> Bool {
+        cancels.waiting[server] != nil || cancels.onTheirWay[server] != nil
+    }
+
     /// For each pool, how many requests wait for their turn.
     package var cancelsWaiting: [PoolID: Int] {
         var counts: [PoolID: Int] = [:]
         for waiting in cancels.waiting.values {
-            counts[pools[waiting.pool].id, default: 0] += 1
+            counts[waiting.pool, default: 0] += 1
         }
         return counts
     }

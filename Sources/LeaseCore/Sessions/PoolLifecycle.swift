@@ -47,7 +47,10 @@ extension Engine {
         }
         pools[slot].areLeasesWatched = isWatched
         guard isWatched else { return }
-        for server in servers.ids where servers[server].pool == slot { noteRest(server) }
+        for server in servers.ids
+        where servers.contains(server) && servers[server].pool == slot {
+            noteRest(server)
+        }
     }
 
     /// In a watched pool: the lease rests, if it does.

@@ -298,6 +298,11 @@ extension Engine {
         }
     }
 
+    /// Reading from it waits for room, too, as TLS may.
+    package mutating func awaitsRoom(_ server: ServerID) {
+        if servers.contains(server) { watch(server, for: [.bytes, .room]) }
+    }
+
     /// The socket of this server has room again.
     package mutating func serverWritable(_ server: ServerID, now: Instant) {
         self.now = now

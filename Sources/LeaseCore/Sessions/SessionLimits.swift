@@ -278,7 +278,7 @@ extension Engine {
             orphaned(client)
         }
         guard wasHandedOut else { return }
-        for server in servers.ids where servers[server].isDirect {
+        for server in servers.ids where servers.contains(server) && servers[server].isDirect {
             guard let client = servers[server].client, clients[client].membership?.peer == peer
             else { continue }
             endOfGone(client)
