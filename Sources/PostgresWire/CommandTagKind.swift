@@ -12,6 +12,15 @@ package enum CommandTagKind: Equatable, Sendable {
     case discardAll
     case listen
 
+    /// Whether the tag is that of a SELECT, INSERT, UPDATE, DELETE or MERGE, which are nearly all.
+    package static func isOfRows(_ tag: UnsafeRawBufferPointer) -> Bool {
+        guard tag.count >= 4 else { return false }
+        switch UInt32(bigEndian: tag.loadUnaligned(as: UInt32.self)) {
+        case 0x5345_4c45, 0x494e_5345, 0x5550_4441, 0x4445_4c45, 0x4d45_5247: return true
+        default: return false
+        }
+    }
+
     /// Reads the body of a CommandComplete: the tag and its NUL. One or two bytes decide the common
     /// ones.
     package static func of(_ tag: UnsafeRawBufferPointer) -> CommandTagKind {

@@ -152,7 +152,7 @@ extension SessionTaint {
 }
 
 /// Sixteen bytes of a text, each looked at with the byte behind it.
-private enum TextBlock {
+enum TextBlock {
     static let size = 16
 
     /// Whether a pair that `SessionTaint.inText` looks for begins in this block. Sometimes true where
@@ -169,6 +169,16 @@ private enum TextBlock {
         let found = underscore .| temporary .| escape
         let words = unsafeBitCast(found, to: SIMD2<UInt64>.self)
         return words[0] | words[1] != 0
+    }
+
+    /// Where the first semicolon of the block is, from its beginning; nil: it has none.
+    @inline(__always)
+    static func distanceToSemicolon(_ sql: UnsafeRawBufferPointer, at index: Int) -> Int? {
+        let block = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
+        let words = unsafeBitCast(block .== byte(";"), to: SIMD2<UInt64>.self)
+        if words[0] | words[1] == 0 { return nil }
+        if words[0] != 0 { return words[0].trailingZeroBitCount / 8 }
+        return 8 + words[1].trailingZeroBitCount / 8
     }
 
     private static var caseBit: SIMD16<UInt8> { SIMD16(repeating: 0x20) }

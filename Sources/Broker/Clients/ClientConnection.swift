@@ -9,7 +9,8 @@ import PostgresWire
 final class ClientConnection: FileWatcherDelegate {
     let id: ClientID
     let descriptor: Int32
-    unowned(unsafe) let broker: Broker
+    /// Its owner. Not held: every event of the socket would count it up and down.
+    private let owner: Unmanaged<Broker>
     /// nil over TCP.
     let peer: PeerCredentials?
     let isUnix: Bool
@@ -39,7 +40,7 @@ final class ClientConnection: FileWatcherDelegate {
         self.descriptor = descriptor
         self.peer = peer
         self.isUnix = isUnix
-        self.broker = broker
+        owner = .passUnretained(broker)
     }
 
     /// Where it came from, as pgbouncer writes it: `unix(pid):0` or `address:port`.
@@ -78,9 +79,13 @@ final class ClientConnection: FileWatcherDelegate {
         OwnerKey(processID: Int32(bitPattern: process?.id.rawValue ?? 0))
     }
 
+    var broker: Broker { owner.takeUnretainedValue() }
+
     func fileReady(_ events: FileEvents, error: UVError?) {
-        if events.mayWrite { broker.mayWrite(to: self) }
-        if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
+        owner._withUnsafeGuaranteedRef { broker in
+            if events.mayWrite { broker.mayWrite(to: self) }
+            if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
+        }
         // An error ends the watch (a reset, with its last words still unread): go on to the end.
         if error != nil, !isClosed { watcher?.watch(.readable) }
     }

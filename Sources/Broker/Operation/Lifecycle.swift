@@ -18,7 +18,9 @@ extension Broker {
             closeHandles()
             throw BrokerStartError("the event loop could not be set up: \(error)", exitStatus: 71)
         }
-        loop.onBeforeWait { [unowned self] in self.beforeWait() }
+        // The loop is the broker's own, and ends before it.
+        let broker = Unmanaged.passUnretained(self)
+        loop.onBeforeWait { broker._withUnsafeGuaranteedRef { $0.beforeWait() } }
         descriptorLimit = Int(clamping: Descriptor.raiseLimit())
         warnAboutLimits()
         do throws(ConfigurationError) {

@@ -8,7 +8,8 @@ import PostgresWire
 final class ServerConnection: FileWatcherDelegate {
     let id: ServerID
     let pool: Pool
-    unowned(unsafe) let broker: Broker
+    /// Its owner. Not held: every event of the socket would count it up and down.
+    private let owner: Unmanaged<Broker>
     /// What was in the startup packet (session pools), else the server's defaults.
     let startupProfile: ProfileID
     var connection: PostgresConnection?
@@ -30,22 +31,26 @@ final class ServerConnection: FileWatcherDelegate {
     init(id: ServerID, pool: Pool, broker: Broker, startupProfile: ProfileID, now: Instant) {
         self.id = id
         self.pool = pool
-        self.broker = broker
+        owner = .passUnretained(broker)
         self.startupProfile = startupProfile
         openedAt = now
     }
 
     var isConnecting: Bool { !isClosed && !isConnected }
 
+    var broker: Broker { owner.takeUnretainedValue() }
+
     func fileReady(_ events: FileEvents, error: UVError?) {
         if isConnecting {
             broker.continueConnect(self)
             return
         }
-        if events.mayWrite { broker.mayWrite(to: self) }
-        // With TLS a read may have waited for the socket to become writable.
-        if !isClosed, events.mayRead || connection?.usesTLS == true {
-            broker.receive(from: self)
+        owner._withUnsafeGuaranteedRef { broker in
+            if events.mayWrite { broker.mayWrite(to: self) }
+            // With TLS a read may have waited for the socket to become writable.
+            if !isClosed, events.mayRead || connection?.usesTLS == true {
+                broker.receive(from: self)
+            }
         }
         // An error ends the watch (a reset, with its last words still unread): go on to the end.
         if error != nil, !isClosed { watcher?.watch(.readable) }
@@ -59,10 +64,10 @@ extension ServerConnection {
     var client: ClientConnection? {
         broker.engine.servers[id].client.flatMap { broker.clients[$0] }
     }
-    var explicit: ExplicitLease? { broker.engine.servers[id].lease?.explicit }
+    var explicit: ExplicitLease? { broker.engine.servers[id].explicit }
     var isDirect: Bool { broker.engine.servers[id].isDirect }
     var leaseSince: Instant { broker.engine.servers[id].leasedSince ?? .zero }
-    var leaseWaited: Duration { broker.engine.servers[id].lease?.waited ?? .zero }
+    var leaseWaited: Duration { .nanoseconds(broker.engine.servers[id].lease?.waited ?? 0) }
     var querySince: Instant? { broker.engine.servers[id].clock?.querySince }
     var idleSince: Instant? { broker.engine.servers[id].clock?.idleSince }
     var wasWarnedAbout: Bool { broker.engine.servers[id].lease?.wasWarnedAbout ?? false }

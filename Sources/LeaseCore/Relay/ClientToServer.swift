@@ -240,6 +240,11 @@ package struct ClientTurn {
         if mode.pooling != .session {
             if isScanned {
                 let text = queryText(body(message))
+                if PlainText.isOneStatement(text) {
+                    server.push(entry)
+                    pass(message, &client, &toServer)
+                    return true
+                }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
                 if !noteSetting(text, taint, &entry, &server) {

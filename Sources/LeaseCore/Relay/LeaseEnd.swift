@@ -133,7 +133,8 @@ extension ClientStream {
 
     package var position: Position {
         Position(
-            passing: passing, isSkippingToSync: isSkippingToSync, unnamed: unnamed,
+            passing: passing, isSkippingToSync: isSkippingToSync,
+            unnamed: unnamed.isEmpty ? [] : unnamed,
             unnamedNotKept: unnamedNotKept)
     }
 

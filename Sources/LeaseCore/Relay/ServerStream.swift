@@ -135,14 +135,14 @@ package struct ServerStream: ~Copyable {
         isDraining = false
         copy = .none
         ignoredSyncs = 0
-        pendingSetting = nil
-        boundReset = nil
+        if pendingSetting != nil { pendingSetting = nil }
+        if boundReset != nil { boundReset = nil }
         forgetResets()
         hasToldItsEnd = false
         hasDiscarded = false
-        description = []
+        if !description.isEmpty { description = [] }
         descriptionLeft = 0
-        errorInFront = []
+        if !errorInFront.isEmpty { errorInFront = [] }
     }
 
     /// What is in force on this connection is not known: it is cleaned on return.

@@ -42,6 +42,15 @@ package struct ServerTurn {
             }
             let whole = MessageHeader.size + header.bodyLength
             let kind = BackendKind(rawValue: header.kind)
+            if server.isPlainAnswer(kind) {
+                // Rows and what describes them, most of what ever comes: as they are.
+                let end = min(offset + whole, input.count)
+                server.passing.isDiscarded = false
+                toClient.pass(offset..<end, of: input)
+                server.passing.bytesLeft = offset + whole - end
+                offset = end
+                continue
+            }
             guard server.isOwed(kind) else {
                 step.broken = Self.unasked(kind)
                 break
@@ -244,6 +253,9 @@ package struct ServerTurn {
         _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: inout ClientStream,
         _ server: inout ServerStream, _ statements: inout StatementTable
     ) {
+        if head?.audience == .client, head?.isSetting == false, CommandTagKind.isOfRows(tag) {
+            return
+        }
         let kind = CommandTagKind.of(tag)
         if kind == .deallocateAll || kind == .discardAll { server.forgetPrepared(in: &statements) }
         if kind == .discardAll { server.hasUnnamed = false }
@@ -421,6 +433,15 @@ package struct ServerTurn {
 }
 
 extension ServerStream {
+    /// A row, or the description of a query's rows, that the client has asked for: nothing is to be noted of it.
+    @inline(__always)
+    func isPlainAnswer(_ kind: BackendKind) -> Bool {
+        guard kind == .dataRow || kind == .rowDescription, !isDraining, !hasToldItsEnd,
+            let head = outstanding.first, head.audience == .client
+        else { return false }
+        return head.kind == .query || (head.kind == .execute && kind == .dataRow)
+    }
+
     /// Whether this may come now: what a server says at any time, or the answer to what it was asked.
     /// What it asks itself is for `ServerTurn.ready` and `failed` to say.
     @inline(__always)

@@ -15,7 +15,13 @@ extension Scheduler {
         }
         let group = Int(request.group.rawValue)
         let queue = pools[pool].queue.index(ofGroup: group, weight: groups[group].policy.weight)
-        if grantAtOnce(request, pool, queue, now, &effects) { return }
+        if let server = leaseAtOnce(request, pool, queue, now) {
+            effects.append(
+                .grant(
+                    request.client, servers.id(server), servers.slots[server].lease!.id,
+                    waited: Self.waited(since: request.since, now)))
+            return
+        }
         if let failure = permanentFailure(pool, now) {
             refuse(
                 request, .connectFailed(failure), waiting: pools[pool].queue.count, now, &effects)
@@ -38,28 +44,39 @@ extension Scheduler {
         }
     }
 
-    /// The hot path: an idle connection, and nobody of the group before this client.
+    /// The hot path of `leaseRequested`: an idle connection that is granted without further ado, and so without an
+    /// effect. nil: nothing has happened, and `leaseRequested` is to be told.
+    package mutating func leaseAtOnce(
+        _ request: LeaseRequest, now: Instant
+    ) -> (server: ServerID, lease: LeaseID)? {
+        guard groups.contains(request.group), let pool = poolIndex(request.pool),
+            !pools[pool].isClosed,
+            let queue = pools[pool].queue.existingIndex(ofGroup: Int(request.group.rawValue)),
+            waiters.index(of: request.client) == nil
+        else { return nil }
+        callNumber &+= 1
+        guard let server = leaseAtOnce(request, pool, queue, now) else { return nil }
+        if checksInvariants { check() }
+        return (servers.id(server), servers.slots[server].lease!.id)
+    }
+
+    /// An idle connection, and nobody of the group before this client.
     @inline(__always)
-    private mutating func grantAtOnce(
-        _ request: LeaseRequest, _ pool: Int, _ queue: Int, _ now: Instant,
-        _ effects: inout [SchedulerEffect]
-    ) -> Bool {
+    private mutating func leaseAtOnce(
+        _ request: LeaseRequest, _ pool: Int, _ queue: Int, _ now: Instant
+    ) -> Int? {
         guard pools[pool].idle.count > 0, pools[pool].queue.queues[queue].count == 0,
             pools[pool].givesOut
-        else { return false }
+        else { return nil }
         guard
             mayLease(
                 pool, queue, capacity: pools[pool].limits.size, ConnectPlan(number: 0)),
             let server = idleServer(pool, for: ServerNeed(of: request, now), now),
             !needsCheck(server, now)
-        else { return false }
+        else { return nil }
         beginLease(
             server, request.client, request.owner, queue, useSince: request.useSince, now)
-        effects.append(
-            .grant(
-                request.client, servers.id(server), servers.slots[server].lease!.id,
-                waited: Self.waited(since: request.since, now)))
-        return true
+        return server
     }
 
     private func refuse(

@@ -205,9 +205,12 @@ extension Scheduler {
 
     /// Connections that PostgreSQL has let in and that are not gone.
     private func placesHeld(under place: Int, _ scope: FenceScope) -> Int {
-        servers.slots.count { slot in
-            slot.state != nil && slot.hasPlace && pools[slot.pool].fences[scope] == place
+        var count = 0
+        for index in servers.slots.indices where servers.slots[index].hasPlace {
+            guard servers.slots[index].state != nil else { continue }
+            if pools[servers.slots[index].pool].fences[scope] == place { count += 1 }
         }
+        return count
     }
 
     func isFenced(_ pool: Int) -> Bool {

@@ -16,11 +16,15 @@ struct GroupAccount {
 }
 
 /// The groups by number. A number that the shell has not opened is a broken contract.
-struct GroupLedger {
-    private(set) var accounts: [GroupAccount?] = []
+struct GroupLedger: ~Copyable {
+    private(set) var accounts = SlotArray<GroupAccount?>()
 
     /// Connections that a pool without leases keeps for all groups together.
-    var guarantees: Int { accounts.reduce(0) { $0 + ($1?.policy.minLeases ?? 0) } }
+    var guarantees: Int {
+        var sum = 0
+        for index in accounts.indices { sum += accounts[index]?.policy.minLeases ?? 0 }
+        return sum
+    }
 
     func contains(_ group: GroupID) -> Bool {
         let index = Int(group.rawValue)

@@ -169,7 +169,7 @@ extension Scheduler {
     }
 
     private func jammedGroups() -> [Bool] {
-        groups.accounts.map { account in
+        groups.accounts.all.map { account in
             guard let account else { return false }
             return account.waiting > 0 && account.leases > 0 && account.isAtCap()
         }

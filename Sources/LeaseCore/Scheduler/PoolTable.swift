@@ -1,11 +1,11 @@
 /// The pools, in slots that are used again, and which number has which slot.
 ///
 /// Invariant: `live` holds the slots of the pools that are not gone, each once.
-struct PoolTable {
+struct PoolTable: ~Copyable {
     private static let neverOpened: Int32 = -1
     private static let gone: Int32 = -2
 
-    private var pools: [Pool] = []
+    private var pools = SlotArray<Pool>()
     private(set) var live: [Int] = []
     private var free: [Int] = []
     private var slotOfNumber: [Int32] = []

@@ -9,7 +9,7 @@ extension Scheduler {
         let owner = waiters.slots[waiter].owner
         var mayHold = false
         var holds = false
-        for slot in servers.slots {
+        for slot in servers.slots.all {
             guard slot.state == .leased, let lease = slot.lease,
                 lease.owner.mayBeSameThread(as: owner)
             else { continue }

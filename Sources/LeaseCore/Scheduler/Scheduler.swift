@@ -116,7 +116,7 @@ package struct Scheduler: ~Copyable {
         if checksInvariants { check() }
     }
 
-    private func check() {
+    func check() {
         do throws(BrokenInvariant) {
             try checkInvariants()
         } catch {

@@ -21,7 +21,7 @@ extension Scheduler {
                 pools[pool].unusedGuarantee == unusedGuarantee(pool),
                 "pool \(pool): guarantees miscounted")
         }
-        for (group, account) in groups.accounts.enumerated() {
+        for (group, account) in groups.accounts.all.enumerated() {
             guard let account else { continue }
             try demand(account.leases == leasesOfGroup[group], "group \(group): leases miscounted")
             try demand(
@@ -39,7 +39,7 @@ extension Scheduler {
     private func checkServers(_ pool: Int, _ leasesOfGroup: inout [Int]) throws(BrokenInvariant) {
         var counts = ServerCounts()
         var leasesInQueue = Array(repeating: 0, count: pools[pool].queue.queues.count)
-        for slot in servers.slots where slot.pool == pool {
+        for slot in servers.slots.all where slot.pool == pool {
             guard let state = slot.state else { continue }
             counts[state] += 1
             if slot.confinedTo != nil, state != .closing {

@@ -219,7 +219,7 @@ extension Scheduler {
     }
 
     private func lockedGroups(_ now: Instant) -> [LockSummary] {
-        let mayBe = groups.accounts.contains { account in
+        let mayBe = groups.accounts.all.contains { account in
             account.map { $0.waiting > 0 && $0.leases > 0 && $0.isAtCap() } ?? false
         }
         guard mayBe else { return [] }

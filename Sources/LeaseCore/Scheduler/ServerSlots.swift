@@ -49,8 +49,8 @@ struct ServerSlot {
 
 /// The table of server connections. A slot's generation rises when it is freed, so that a late
 /// callback does not meet the next user of its slot.
-struct ServerSlots {
-    var slots: [ServerSlot] = []
+struct ServerSlots: ~Copyable {
+    var slots = SlotArray<ServerSlot>()
     private var free: [Int32] = []
 
     /// The slot of a live connection; nil for one that is gone.
@@ -90,7 +90,7 @@ struct ServerList {
     private(set) var count = 0
 
     @inline(__always)
-    mutating func pushFront(_ index: Int, in slots: inout [ServerSlot]) {
+    mutating func pushFront(_ index: Int, in slots: inout SlotArray<ServerSlot>) {
         slots[index].previous = -1
         slots[index].next = front
         if front >= 0 { slots[Int(front)].previous = Int32(index) } else { back = Int32(index) }
@@ -99,7 +99,7 @@ struct ServerList {
     }
 
     @inline(__always)
-    mutating func remove(_ index: Int, in slots: inout [ServerSlot]) {
+    mutating func remove(_ index: Int, in slots: inout SlotArray<ServerSlot>) {
         let next = slots[index].next
         let previous = slots[index].previous
         if previous >= 0 { slots[Int(previous)].next = next } else { front = next }

@@ -4,37 +4,42 @@ import PostgresWire
 extension Engine {
     /// Relays until the bytes end or something is in the way. Returns how many are dealt with.
     mutating func relay(_ bytes: UnsafeRawBufferPointer, from client: ClientID) -> Int {
-        guard let pool = clients[client].pool else { return 0 }
+        let session = clients.address(of: client)
+        guard let pool = session.pointee.pool else { return 0 }
         var offset = 0
-        while offset < bytes.count, clients[client].phase == .ready, clients[client].call == nil {
+        while offset < bytes.count, session.pointee.phase == .ready, session.pointee.call == nil {
             let input = UnsafeRawBufferPointer(rebasing: bytes[offset...])
             let step: ClientStep
-            if let server = clients[client].server, !servers[server].isDirect {
-                guard !servers[server].profile.holdsClientBytes, servers[server].outbound.isEmpty
-                else { return offset }
+            if let server = session.pointee.server, !servers[server].isDirect {
+                guard servers[server].mayBeSent else { return offset }
                 guard let relayed = relay(input, from: client, to: server, pool) else { continue }
                 step = relayed
             } else {
                 var turn = ClientTurn(input, mode: pools[pool].mode)
-                step = turn.runWithoutLease(
-                    &clients[client].stream,
-                    refusal: clients[client].server == nil ? nil : LeaseErrors.leaseIsDirect,
-                    statements: &statements, toClient: &outputs.toClient)
+                if session.pointee.server == nil {
+                    step = turn.runWithoutLease(
+                        &session.pointee.stream, statements: &statements,
+                        toClient: &outputs.toClient)
+                } else {
+                    step = turn.runWithoutLease(
+                        &session.pointee.stream, refusal: LeaseErrors.leaseIsDirect,
+                        statements: &statements, toClient: &outputs.toClient)
+                }
                 sendOutput(of: input, to: client)
             }
             offset += step.consumed
             switch step.verdict {
             case .more:
                 // Either all is taken, or the rest is the beginning of a message.
-                if clients[client].server == nil, step.consumed > 0, offset < bytes.count {
+                if session.pointee.server == nil, step.consumed > 0, offset < bytes.count {
                     continue
                 }
                 return offset
             case .needsLease:
-                if !clients[client].isWaiting, !clients[client].request.awaitsWords {
+                if !session.pointee.isWaiting, !session.pointee.request.awaitsWords {
                     requestLease(client)
                 }
-                if let server = clients[client].server {
+                if let server = session.pointee.server {
                     if servers[server].profile.holdsClientBytes { return offset }
                 } else if let count = endNoTransaction(bytes[offset...], of: client) {
                     offset += count
@@ -44,7 +49,7 @@ extension Engine {
             case .lease(let command, let form):
                 carryOut(command, form, for: client)
             case .awaitsQuiet:
-                clients[client].flags.awaitsQuiet = true
+                session.pointee.flags.awaitsQuiet = true
                 return offset
             case .terminate:
                 saidGoodbye(client)
@@ -93,22 +98,24 @@ extension Engine {
         _ input: UnsafeRawBufferPointer, from client: ClientID, to server: ServerID,
         _ pool: PoolSlot
     ) -> ClientStep? {
+        let session = clients.address(of: client)
+        let held = servers.address(of: server)
         let isFirst =
-            !servers[server].hasSent && !pools[pool].isSession && !servers[server].isExplicit
-        let position = isFirst ? clients[client].stream.position : nil
-        if !servers[server].prelude.isEmpty {
-            let prelude = exchange(&servers[server].prelude, with: [])
+            !held.pointee.hasSent && !pools[pool].isSession && !held.pointee.isExplicit
+        let position = isFirst ? session.pointee.stream.position : nil
+        if !held.pointee.prelude.isEmpty {
+            let prelude = exchange(&held.pointee.prelude, with: [])
             outputs.toServer.inject(after: input) { $0.append(contentsOf: prelude) }
         }
         var turn = ClientTurn(
-            input, mode: mode(of: server),
+            input, mode: held.pointee.isExplicit ? pools[pool].heldMode : pools[pool].mode,
             environment: ParseEnvironment(
-                pool: pools[pool].id, settings: clients[client].settings.current.meaning))
+                pool: pools[pool].id, settings: session.pointee.settings.current.meaning))
         let step = turn.run(
-            &clients[client].stream, &servers[server].stream, statements: &statements,
+            &session.pointee.stream, &held.pointee.stream, statements: &statements,
             toServer: &outputs.toServer, toClient: &outputs.toClient)
         if !outputs.toServer.isEmpty {
-            noteSending(server)
+            held.pointee.noteSending(now)
             if pools[pool].areLeasesWatched { noteWork(server) }
             if !sendOutput(of: input, to: server) {
                 outputs.toClient.reset()
@@ -121,19 +128,13 @@ extension Engine {
             }
         }
         sendOutput(of: input, to: client)
-        if case .more = step.verdict, clients[client].server == server { endLeaseIfOver(server) }
+        // What the server owes an answer for goes on; what it took without one may be all there was.
+        if case .more = step.verdict, !held.pointee.stream.isOwing,
+            session.pointee.server == server
+        {
+            endLeaseIfOver(server)
+        }
         return step
-    }
-
-    @inline(__always)
-    private mutating func noteSending(_ server: ServerID) {
-        if servers[server].clock?.transactionSince == nil {
-            servers[server].lease?.clock.transactionSince = now
-        }
-        if servers[server].clock?.querySince == nil {
-            servers[server].lease?.clock.querySince = now
-        }
-        servers[server].lease?.clock.idleSince = nil
     }
 
     /// The server took nothing, so nothing can have run: the client's bytes go to another one.

@@ -40,7 +40,8 @@ package struct ClientSession: ~Copyable {
     package struct Membership {
         package let pool: PoolSlot
         package let group: GroupID
-        let times: GroupTimes
+        /// The table of all groups' times keeps it.
+        let times: Unmanaged<GroupTimes>
         /// Whose leases and waits belong together.
         let owner: OwnerKey
         /// The uid of its process; nil over TCP.
@@ -104,6 +105,12 @@ package struct ClientSession: ~Copyable {
         self.id = id
         request = Request(since: now, useSince: now)
         moments = Moments(connectedAt: now, lastActivity: now, detachedAt: now)
+    }
+
+    /// It holds nothing, and nothing of its own is in the way: what it sends is dealt with at once.
+    @inline(__always)
+    var isAtRest: Bool {
+        phase == .ready && server == nil && pending.isEmpty && outbound.isEmpty
     }
 
     package var isOpen: Bool { phase != .closing && phase != .closed }

@@ -38,7 +38,8 @@ extension Engine {
         clients[client].settings.startup = profile
         clients[client].settings.current = profile
         clients[client].membership = ClientSession.Membership(
-            pool: pool, group: group, times: times, owner: owner, user: user, peer: peer)
+            pool: pool, group: group, times: .passUnretained(times), owner: owner, user: user,
+            peer: peer)
         clients[client].pending = pending
         pools[pool].statistics.logins += 1
         if pools[pool].isSession || isUnusable {
@@ -126,13 +127,16 @@ extension Engine {
     /// A server that does not take what it is sent stops the source; so does a client that has sent enough to wait
     /// with. One that is paused is read when its end was announced: only a read tells what it was.
     package mutating func reading(of client: ClientID) -> ClientReading {
-        guard clients.contains(client), clients[client].phase != .closed else { return .later }
-        if clients[client].goodbye != nil { return .atItsEnd }
-        if mustPause(client), clients[client].flags.interest.contains(.bytes) {
+        guard clients.contains(client) else { return .later }
+        let session = clients.address(of: client)
+        if session.pointee.phase == .closed { return .later }
+        if session.pointee.goodbye != nil { return .atItsEnd }
+        if session.pointee.isAtRest { return .now }
+        if mustPause(client), session.pointee.flags.interest.contains(.bytes) {
             watchForMessages(client)
             return .later
         }
-        switch clients[client].phase {
+        switch session.pointee.phase {
         case .login, .console: return .forTheShell
         case .learning, .awaitingServer, .ready, .closing, .closed: return .now
         }
@@ -192,24 +196,21 @@ extension Engine {
         _ client: ClientID, _ bytes: UnsafeRawBufferPointer, now: Instant
     ) {
         self.now = now
-        heard(client, bytes.count)
-        if clients[client].pending.isEmpty {
+        let session = clients.address(of: client)
+        session.pointee.moments.lastActivity = now
+        if session.pointee.moments.orphanedAt != nil {
+            session.pointee.moments.orphanedAt = nil
+            session.pointee.flags.hasOutlivedItsProcess = true
+        }
+        if let pool = session.pointee.pool {
+            pools.address(of: pool).pointee.statistics.bytesReceived += bytes.count
+        }
+        if session.pointee.pending.isEmpty {
             process(bytes, from: client)
         } else {
-            clients[client].pending.append(contentsOf: bytes)
+            session.pointee.pending.append(contentsOf: bytes)
             resume(client)
         }
-    }
-
-    /// It has said something.
-    @inline(__always)
-    mutating func heard(_ client: ClientID, _ count: Int) {
-        clients[client].moments.lastActivity = now
-        if clients[client].moments.orphanedAt != nil {
-            clients[client].moments.orphanedAt = nil
-            clients[client].flags.hasOutlivedItsProcess = true
-        }
-        if let pool = clients[client].pool { pools[pool].statistics.bytesReceived += count }
     }
 
     /// Deals with what was received before.
@@ -292,10 +293,13 @@ extension Engine {
     }
 
     mutating func send(_ bytes: UnsafeRawBufferPointer, to client: ClientID) {
-        guard clients[client].phase != .closed, !bytes.isEmpty else { return }
-        if let pool = clients[client].pool { pools[pool].statistics.bytesSent += bytes.count }
-        guard clients[client].outbound.isEmpty else {
-            clients[client].outbound.append(bytes)
+        let session = clients.address(of: client)
+        guard session.pointee.phase != .closed, !bytes.isEmpty else { return }
+        if let pool = session.pointee.pool {
+            pools.address(of: pool).pointee.statistics.bytesSent += bytes.count
+        }
+        guard session.pointee.outbound.isEmpty else {
+            session.pointee.outbound.append(bytes)
             return
         }
         switch world.write(bytes, to: client) {

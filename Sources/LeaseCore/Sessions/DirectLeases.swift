@@ -30,7 +30,7 @@ extension Engine {
         guard let count = bytes.withUnsafeBytes({ world.handOut(server, to: client, $0) }) else {
             return false
         }
-        servers[server].lease?.isDirect = true
+        servers[server].holding.isDirect = true
         servers[server].facts.wasHandedOut = true
         pools[servers[server].pool].directUser = clients[client].membership?.user
         notices.append(.directLeaseBegan(client))
@@ -57,7 +57,7 @@ extension Engine {
             servers[server].profile.toRestore = profile
         }
         detach(server, client)
-        servers[server].lease?.isDirect = false
+        servers[server].holding.isDirect = false
         servers[server].recovery.isUnknown = true
         watch(server, for: .bytes)
         endLease(server, .dirty)

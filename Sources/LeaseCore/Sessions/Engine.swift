@@ -65,8 +65,9 @@ package struct Engine: ~Copyable {
     /// A client or a server is looked at then, if not before.
     @inline(__always)
     mutating func look(at server: ServerID, by deadline: Instant) {
-        guard deadline < servers[server].moments.nextLook else { return }
-        servers[server].moments.nextLook = deadline
+        let held = servers.address(of: server)
+        guard deadline < held.pointee.moments.nextLook else { return }
+        held.pointee.moments.nextLook = deadline
         looks.set(SessionToken(server).token, at: deadline)
     }
 
@@ -135,8 +136,7 @@ package struct Engine: ~Copyable {
 
     private mutating func run(_ effect: SchedulerEffect) {
         switch effect {
-        case .grant(let client, let server, let lease, let waited):
-            grant(client, server, lease, waited: waited)
+        case .grant(let client, let server, let lease, _): grant(client, server, lease)
         case .openServer(let id, let pool, let profile): openServer(id, pool, profile)
         case .closeServer(let id, let reason): closeServer(id, reason)
         case .validateServer(let id): validate(id)
@@ -236,6 +236,11 @@ package struct PoolRecords: ~Copyable {
     package subscript(slot: PoolSlot) -> LeasePool {
         @inline(__always) _read { yield records[slot] }
         @inline(__always) _modify { yield &records[slot] }
+    }
+
+    @inline(__always)
+    func address(of slot: PoolSlot) -> UnsafeMutablePointer<LeasePool> {
+        records.address(of: slot)
     }
 
     mutating func open(_ id: PoolID, _ terms: PoolTerms) {

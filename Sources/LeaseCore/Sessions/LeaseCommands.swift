@@ -35,7 +35,7 @@ extension Engine {
 
     /// The server is there. The client is told once its settings are in force.
     mutating func beginExplicitLease(_ server: ServerID, _ client: ClientID, _ call: LeaseCall) {
-        servers[server].lease?.explicit = ExplicitLease(call.terms, since: now)
+        servers[server].explicit = ExplicitLease(call.terms, since: now)
         servers[server].stream.hold()
         guard servers[server].profile.current != clients[client].settings.current,
             !pools[servers[server].pool].isSession
@@ -49,7 +49,7 @@ extension Engine {
     /// Answers a LEASE, with the connection itself if that was asked for and may be.
     mutating func answerLease(_ server: ServerID, _ client: ClientID, _ call: LeaseCall) {
         clients[client].request.call = nil
-        servers[server].lease?.explicit?.since = now
+        servers[server].explicit?.since = now
         if let hold = call.terms.hold { look(at: server, by: now + hold) }
         tellNews(client, server)
         let lease = servers[server].leaseID
@@ -78,7 +78,7 @@ extension Engine {
                 lease: Int64(clamping: servers[server].leaseID?.rawValue ?? 0),
                 serverProcess: servers[server].facts.backendProcessID, kind: kind,
                 waitedMicroseconds: isAdopted
-                    ? 0 : servers[server].lease?.waited.wholeMicroseconds ?? 0,
+                    ? 0 : (servers[server].lease?.waited ?? 0) / 1_000,
                 formats: formats))
         bytes.appendCommandComplete("LEASE")
         if case .simple = call.form { bytes.appendReadyForQuery(.idle) }
@@ -129,7 +129,7 @@ extension Engine {
         if servers[server].isDirect {
             takeBack(server, from: client)
         } else if isSession {
-            servers[server].lease?.explicit = nil
+            servers[server].explicit = nil
         } else {
             giveBackRelayed(server, client)
         }

@@ -6,24 +6,33 @@ extension Engine {
 
     /// Asks for a server. It may be there when this returns.
     mutating func requestLease(_ client: ClientID, since: Instant? = nil) {
-        guard let membership = clients[client].membership else {
+        let session = clients.address(of: client)
+        guard let membership = session.pointee.membership else {
             preconditionFailure("a client without a pool asks for a lease")
         }
         let began = since ?? now
-        clients[client].request.since = began
-        clients[client].request.isWaiting = true
+        session.pointee.request.since = began
+        session.pointee.request.isWaiting = true
         if since == nil { noteUse(of: client) }
         var wait = pools[membership.pool].queryWait
-        if let asked = clients[client].call?.terms.wait { wait = asked.wholeNanoseconds }
+        if let asked = session.pointee.call?.terms.wait { wait = asked.wholeNanoseconds }
+        var deadline = Instant.endOfTime
+        if let wait { deadline = began.advanced(by: wait) }
         var request = LeaseRequest(
             client: client, pool: pools[membership.pool].id, group: membership.group,
-            owner: membership.owner, profile: clients[client].settings.current,
-            requiresProfile: pools[membership.pool].isSession,
-            deadline: wait.map { began.advanced(by: $0) } ?? .endOfTime, since: began,
-            useSince: clients[client].request.useSince, peer: membership.peer)
-        if let call = clients[client].call {
+            owner: membership.owner, profile: session.pointee.settings.current,
+            requiresProfile: pools[membership.pool].isSession, deadline: deadline, since: began,
+            useSince: session.pointee.request.useSince, peer: membership.peer)
+        if let call = session.pointee.call {
             request.owner.thread = call.thread
             request.wantsHandOut = call.terms.isDirect && settings.directLeases
+        }
+        // What is ordered already comes first.
+        if !isRunningEffects, effects.isEmpty,
+            let (server, lease) = scheduler.leaseAtOnce(request, now: now)
+        {
+            grant(client, server, lease)
+            return
         }
         scheduler.handle(leaseRequested: request, now: now, into: &effects)
         runEffects()
@@ -32,11 +41,12 @@ extension Engine {
     /// A program that takes a session from its own pool may try it with a statement first; after a
     /// transaction, or a pause, it has probably given the session back and taken it again.
     private mutating func noteUse(of client: ClientID) {
-        let pause = now.nanoseconds - clients[client].moments.detachedAt.nanoseconds
-        if clients[client].request.isUseOver || pause > longestPauseInUse {
-            clients[client].request.useSince = now
+        let session = clients.address(of: client)
+        let pause = now.nanoseconds - session.pointee.moments.detachedAt.nanoseconds
+        if session.pointee.request.isUseOver || pause > longestPauseInUse {
+            session.pointee.request.useSince = now
         }
-        clients[client].request.isUseOver = false
+        session.pointee.request.isUseOver = false
     }
 
     /// In nanoseconds.
@@ -79,9 +89,7 @@ extension Engine {
 
     // MARK: Granting
 
-    mutating func grant(
-        _ client: ClientID, _ server: ServerID, _ lease: LeaseID, waited: Duration
-    ) {
+    mutating func grant(_ client: ClientID, _ server: ServerID, _ lease: LeaseID) {
         guard clients.contains(client), clients[client].isWaiting,
             let membership = clients[client].membership
         else {
@@ -91,65 +99,62 @@ extension Engine {
                 into: &effects)
             return
         }
-        clients[client].request.isWaiting = false
-        clients[client].server = server
-        servers[server].lease = ServerSession.HeldLease(
-            id: lease, client: client, since: now, waited: waited, groupTimes: membership.times)
-        servers[server].hasSent = false
-        servers[server].fatal = nil
-        servers[server].stream.beginLease()
-        countGrant(membership, waited)
-        look(at: server, by: now.advanced(by: pools[membership.pool].firstLook))
-        if clients[client].phase == .awaitingServer {
+        let session = clients.address(of: client)
+        let held = servers.address(of: server)
+        session.pointee.request.isWaiting = false
+        session.pointee.server = server
+        let waited = now.nanoseconds - session.pointee.request.since.nanoseconds
+        held.pointee.begin(
+            ServerSession.HeldLease(
+                id: lease, client: client, since: now, waited: waited,
+                groupTimes: membership.times))
+        let pool = pools.address(of: membership.pool)
+        pool.pointee.statistics.assignments += 1
+        pool.pointee.statistics.waitTime += waited
+        pool.pointee.times.wait.record(waited)
+        membership.times._withUnsafeGuaranteedRef { $0.wait.record(waited) }
+        look(at: server, by: now.advanced(by: pool.pointee.firstLook))
+        if session.pointee.phase == .awaitingServer {
             notices.append(.mayBeServed(client))
             return
         }
-        if let call = clients[client].call {
+        if let call = session.pointee.call {
             beginExplicitLease(server, client, call)
             return
         }
-        if servers[server].profile.current != clients[client].settings.current {
+        if held.pointee.profile.current != session.pointee.settings.current {
             preparePrelude(server, client)
         }
-        if !servers[server].profile.holdsClientBytes, !clients[client].pending.isEmpty {
+        if !held.pointee.profile.holdsClientBytes, !session.pointee.pending.isEmpty {
             queueToResume(client)
         }
-    }
-
-    @inline(__always)
-    private mutating func countGrant(
-        _ membership: borrowing ClientSession.Membership, _ waited: Duration
-    ) {
-        let time = waited.wholeNanoseconds
-        pools[membership.pool].statistics.assignments += 1
-        pools[membership.pool].statistics.waitTime += time
-        pools[membership.pool].times.wait.record(time)
-        membership.times.wait.record(time)
     }
 
     // MARK: Ending
 
     /// Ends the lease if the protocol says that it is over.
     mutating func endLeaseIfOver(_ server: ServerID) {
-        guard servers[server].isLeased, servers[server].outbound.isEmpty,
-            servers[server].prelude.isEmpty, servers[server].stream.brokerQuery == nil
+        let held = servers.address(of: server)
+        guard held.pointee.isLeased, held.pointee.outbound.isEmpty,
+            held.pointee.prelude.isEmpty, held.pointee.stream.brokerQuery == nil
         else { return }
-        if let client = servers[server].client {
+        if let client = held.pointee.client {
+            let session = clients.address(of: client)
             guard
-                servers[server].stream.isLeaseOver(
-                    passing: clients[client].stream.passing, mode(of: server)),
-                clients[client].phase != .awaitingServer
+                held.pointee.stream.isLeaseOver(
+                    passing: session.pointee.stream.passing, mode(of: server)),
+                session.pointee.phase != .awaitingServer
             else { return }
-            if servers[server].stream.status != .idle {
+            if held.pointee.stream.status != .idle {
                 // Statement pooling, and the client began a transaction.
                 refuse(client, LeaseErrors.transactionInStatementPool)
                 return
             }
             detach(server, client)
             finishLease(server)
-            if !clients[client].pending.isEmpty { queueToResume(client) }
-        } else if servers[server].stream.isQuiet {
-            if servers[server].stream.status == .idle {
+            if !session.pointee.pending.isEmpty { queueToResume(client) }
+        } else if held.pointee.stream.isQuiet {
+            if held.pointee.stream.status == .idle {
                 finishLease(server)
             } else {
                 ask(server, .rollback, ["ROLLBACK"])
@@ -159,24 +164,28 @@ extension Engine {
 
     /// The session and the server let go of each other; the lease goes on until what was left is ended.
     mutating func detach(_ server: ServerID, _ client: ClientID) {
-        clients[client].server = nil
-        servers[server].lease?.client = nil
-        clients[client].moments.lastActivity = now
-        clients[client].moments.detachedAt = now
-        clients[client].request.isUseOver =
-            servers[server].clock?.hadTransaction == true || servers[server].isExplicit
-        if servers[server].interest.isEmpty { watch(server, for: .bytes) }
+        let session = clients.address(of: client)
+        let held = servers.address(of: server)
+        session.pointee.server = nil
+        held.pointee.holding.client = nil
+        session.pointee.moments.lastActivity = now
+        session.pointee.moments.detachedAt = now
+        session.pointee.request.isUseOver =
+            held.pointee.holding.clock.hadTransaction || held.pointee.isExplicit
+        if held.pointee.interest.isEmpty { watch(server, for: .bytes) }
     }
 
     /// The server goes back to its pool, in the state in which its stream is.
     mutating func finishLease(_ server: ServerID) {
-        var condition = servers[server].stream.conditionOnReturn
+        let held = servers.address(of: server)
+        var condition = held.pointee.stream.conditionOnReturn
         // Even a DISCARD ALL of the client's own may have something behind it.
-        if servers[server].isExplicit || servers[server].upkeep.mustReset, condition == .clean {
+        if held.pointee.isExplicit || held.pointee.upkeep.mustReset, condition == .clean {
             condition = .dirty
         }
-        if var orphan = servers[server].orphan.take() {
-            orphan.releaseAll(in: &statements)
+        if let orphan = held.pointee.orphan {
+            held.pointee.orphan = nil
+            orphan.stream.releaseAll(in: &statements)
             // What ran when its client vanished may have left anything.
             if condition == .clean { condition = .dirty }
         }
@@ -185,23 +194,26 @@ extension Engine {
 
     /// The one end of every lease: what it was is counted and forgotten, and the scheduler has the server back.
     mutating func endLease(_ server: ServerID, _ condition: ServerCondition) {
-        if let lease = servers[server].lease {
-            servers[server].lease = nil
+        let held = servers.address(of: server)
+        if let lease = held.pointee.endLease() {
             assert(lease.client == nil, "a lease ends that somebody holds")
-            let held = now.nanoseconds - lease.since.nanoseconds
-            pools[servers[server].pool].times.hold.record(held)
-            lease.groupTimes?.hold.record(held)
+            let time = now.nanoseconds - lease.since.nanoseconds
+            pools.address(of: held.pointee.pool).pointee.times.hold.record(time)
+            lease.groupTimes?._withUnsafeGuaranteedRef { $0.hold.record(time) }
         }
-        if var orphan = servers[server].orphan.take() { orphan.releaseAll(in: &statements) }
-        if servers[server].stream.tally != ServerStream.Tally() { countTally(server) }
-        servers[server].profile.holdsClientBytes = false
-        servers[server].stream.isDraining = false
-        servers[server].moments.lastUsed = now
+        if let orphan = held.pointee.orphan {
+            held.pointee.orphan = nil
+            orphan.stream.releaseAll(in: &statements)
+        }
+        if held.pointee.stream.tally != ServerStream.Tally() { countTally(server) }
+        held.pointee.profile.holdsClientBytes = false
+        held.pointee.stream.isDraining = false
+        held.pointee.moments.lastUsed = now
         if !cancels.isEmpty { dropCancel(of: server, isClosing: condition == .broken) }
         scheduler.handle(
-            leaseReturned: server, condition, profile: servers[server].profile.current, now: now,
+            leaseReturned: server, condition, profile: held.pointee.profile.current, now: now,
             into: &effects)
-        runEffects()
+        if !effects.isEmpty { runEffects() }
     }
 
     private mutating func countTally(_ server: ServerID) {
@@ -244,7 +256,7 @@ extension Engine {
             endLease(server, .broken)
             return
         }
-        servers[server].orphan = consume orphan
+        servers[server].orphan = ServerSession.OrphanStream(orphan)
         if wasBusy { cancel(server) }
         beginDraining(server)
         watch(server, for: servers[server].outbound.isEmpty ? .bytes : [.bytes, .room])
@@ -258,7 +270,7 @@ extension Engine {
     /// It has so long to end what its client left running.
     mutating func beginDraining(_ server: ServerID) {
         let deadline = now + drainTimeout
-        servers[server].lease?.drainDeadline = deadline
+        servers[server].holding.drainDeadline = deadline
         look(at: server, by: deadline)
     }
 

@@ -142,8 +142,8 @@ extension Engine {
         _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID
     ) -> Bool {
         noteResets(step, server)
-        guard let lease = servers[server].lease?.resets else { return false }
-        let resets = lease.final + lease.open
+        guard let noted = servers[server].resets else { return false }
+        let resets = noted.final + noted.open
         guard !resets.isEmpty, servers[server].stream.isBetweenBatches,
             servers[server].stream.status != .failed,
             !servers[server].profile.holdsClientBytes, servers[server].outbound.isEmpty,
@@ -151,8 +151,8 @@ extension Engine {
             !servers[server].stream.isLeaseOver(
                 passing: clients[client].stream.passing, mode(of: server))
         else { return false }
-        servers[server].lease?.resets.final = []
-        servers[server].lease?.resets.open = []
+        noted.final = []
+        noted.open = []
         let texts = textsOfStartup(resets, server, client)
         guard !texts.isEmpty else { return false }
         servers[server].profile.holdsClientBytes = true
@@ -184,19 +184,19 @@ extension Engine {
             if pools[servers[server].pool].terms.connectQuery != nil {
                 servers[server].upkeep.mustReset = true
             }
-            let open = servers[server].lease?.resets.open ?? []
-            servers[server].lease?.resets.final += open + step.freshResets
-            servers[server].lease?.resets.open = []
+            let resets = servers[server].resetsToChange()
+            resets.final += resets.open + step.freshResets
+            resets.open = []
         } else if servers[server].stream.status == .idle {
             // It was rolled back.
-            servers[server].lease?.resets.open = []
+            servers[server].resets?.open = []
         }
-        servers[server].lease?.resets.open += step.openResets
+        if !step.openResets.isEmpty { servers[server].resetsToChange().open += step.openResets }
     }
 
     mutating func restoreAnswered(_ server: ServerID, _ error: PgError?) {
         servers[server].profile.holdsClientBytes = false
-        servers[server].lease?.resets.hasLostProfile = false
+        servers[server].resets?.hasLostProfile = false
         guard let client = servers[server].client else {
             endLeaseIfOver(server)
             return

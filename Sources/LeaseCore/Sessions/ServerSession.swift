@@ -23,9 +23,16 @@ package struct ServerSession: ~Copyable {
     package internal(set) var outbound = OutboundBuffer()
     /// To be sent in one write with the client's first message.
     var prelude: [UInt8] = []
-    package internal(set) var lease: HeldLease?
+    package private(set) var isLeased = false
+    /// The lease; says nothing while `isLeased` is false. An Optional would be asked by a call, some twenty times a
+    /// query.
+    var holding = HeldLease.none
+    /// What LEASE asked for, if that is what it is leased by.
+    package internal(set) var explicit: ExplicitLease?
+    /// Settings that the client of this lease reset, while its startup values are not in force again.
+    var resets: Resets?
     /// The stream of a client that is gone, while what it left is brought to an end.
-    var orphan: ClientStream?
+    var orphan: OrphanStream?
     var upkeep = Upkeep()
     var recovery = Recovery()
     package internal(set) var moments: Moments
@@ -52,26 +59,30 @@ package struct ServerSession: ~Copyable {
     }
 
     /// A lease, from the grant to its end. A new one is made for each grant: nothing of the last is left.
+    ///
+    /// Trivial on purpose, as it comes and goes with nearly every query: what few leases have (`explicit`,
+    /// `resets`) lies beside it.
     package struct HeldLease {
         package let id: LeaseID
         /// nil: it is gone, and what it left is brought to an end.
         package var client: ClientID?
         package let since: Instant
-        package let waited: Duration
-        /// What LEASE asked for, if that is what it is leased by.
-        package var explicit: ExplicitLease?
+        /// From the request to the grant, in nanoseconds.
+        package let waited: Int64
         /// The client has the descriptor: nothing is read or written here.
         package var isDirect = false
         /// Of the client's group: it counts there also when the client is gone. The table keeps it.
-        unowned(unsafe) let groupTimes: GroupTimes?
+        var groupTimes: Unmanaged<GroupTimes>?
         package var clock = Clock()
         var drainDeadline: Instant?
         package var wasWarnedAbout = false
         /// Both ways, and without what goes over a descriptor that was handed out.
         package var bytes = 0
         package var transactions = 0
-        /// Settings that the client reset, while its startup values are not in force again.
-        var resets = Resets()
+
+        static var none: HeldLease {
+            HeldLease(id: LeaseID(0), client: nil, since: .zero, waited: 0)
+        }
 
         package struct Clock {
             package var transactionSince: Instant?
@@ -82,7 +93,15 @@ package struct ServerSession: ~Copyable {
         }
     }
 
-    struct Resets {
+    /// The stream of a client that is gone.
+    final class OrphanStream {
+        var stream: ClientStream
+
+        init(_ stream: consuming ClientStream) { self.stream = stream }
+    }
+
+    /// What a client reset in its lease.
+    final class Resets {
         var final: [SettingsReset] = []
         /// In a transaction that may be rolled back.
         var open: [SettingsReset] = []
@@ -140,14 +159,54 @@ package struct ServerSession: ~Copyable {
         moments = Moments(openedAt: now, lastUsed: now)
     }
 
-    package var isLeased: Bool { lease != nil }
-    package var leaseID: LeaseID? { lease?.id }
-    package var leasedSince: Instant? { lease?.since }
-    package var clock: HeldLease.Clock? { lease?.clock }
-    package var client: ClientID? { lease?.client }
-    package var isDirect: Bool { lease?.isDirect == true }
-    var isExplicit: Bool { lease?.explicit != nil }
-    var explicit: ExplicitLease? { lease?.explicit }
+    mutating func begin(_ lease: HeldLease) {
+        assert(!isLeased && explicit == nil && resets == nil, "two leases at once")
+        holding = lease
+        isLeased = true
+        hasSent = false
+        if fatal != nil { fatal = nil }
+        stream.beginLease()
+    }
+
+    /// Forgets the lease with all that belongs to it; nil: there was none.
+    mutating func endLease() -> HeldLease? {
+        guard isLeased else { return nil }
+        isLeased = false
+        if explicit != nil { explicit = nil }
+        if resets != nil { resets = nil }
+        return holding
+    }
+
+    /// Something of the client's goes to it.
+    @inline(__always)
+    mutating func noteSending(_ now: Instant) {
+        if holding.clock.transactionSince == nil { holding.clock.transactionSince = now }
+        if holding.clock.querySince == nil { holding.clock.querySince = now }
+        holding.clock.idleSince = nil
+    }
+
+    /// The client's bytes may go to it now.
+    @inline(__always)
+    var mayBeSent: Bool { !profile.holdsClientBytes && outbound.isEmpty }
+
+    /// What is to be put back, to be changed.
+    mutating func resetsToChange() -> Resets {
+        if let resets { return resets }
+        let made = Resets()
+        resets = made
+        return made
+    }
+
+    package var lease: HeldLease? { isLeased ? holding : nil }
+    package var leaseID: LeaseID? { isLeased ? holding.id : nil }
+    package var leasedSince: Instant? { isLeased ? holding.since : nil }
+    package var clock: HeldLease.Clock? { isLeased ? holding.clock : nil }
+    @inline(__always)
+    package var client: ClientID? { isLeased ? holding.client : nil }
+    var drainDeadline: Instant? { isLeased ? holding.drainDeadline : nil }
+    @inline(__always)
+    package var isDirect: Bool { isLeased && holding.isDirect }
+    var isExplicit: Bool { explicit != nil }
 
     /// What the lease does now.
     package var activity: String {

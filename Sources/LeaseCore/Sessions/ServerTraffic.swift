@@ -17,15 +17,16 @@ extension Engine {
     /// A client that does not take its answers stops the source.
     package mutating func reading(of server: ServerID) -> ServerReading {
         guard servers.contains(server) else { return .later }
-        switch servers[server].phase {
+        let held = servers.address(of: server)
+        switch held.pointee.phase {
         case .connecting, .closed: return .later
         case .preparing, .ready: break
         }
-        if servers[server].isDirect { return .atItsEnd }
-        guard let client = servers[server].client, !clients[client].outbound.isEmpty else {
+        if held.pointee.isDirect { return .atItsEnd }
+        guard let client = held.pointee.client, !clients[client].outbound.isEmpty else {
             return .now
         }
-        watch(server, for: servers[server].outbound.isEmpty ? [] : .room)
+        watch(server, for: held.pointee.outbound.isEmpty ? [] : .room)
         return .later
     }
 
@@ -34,15 +35,16 @@ extension Engine {
         _ server: ServerID, _ bytes: UnsafeRawBufferPointer, now: Instant
     ) {
         self.now = now
-        if servers[server].isDirect {
+        let held = servers.address(of: server)
+        if held.pointee.isDirect {
             // Only its end is watched for; what it said before that is the client's to read.
             serverEnded(server, "the server closed the connection")
             return
         }
-        if servers[server].carry.isEmpty {
+        if held.pointee.carry.isEmpty {
             relay(bytes, from: server)
         } else {
-            var whole = exchange(&servers[server].carry, with: [])
+            var whole = exchange(&held.pointee.carry, with: [])
             whole.append(contentsOf: bytes)
             whole.withUnsafeBytes { relay($0, from: server) }
         }
@@ -56,19 +58,21 @@ extension Engine {
     }
 
     private mutating func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
-        if let client = servers[server].client {
-            servers[server].lease?.bytes += bytes.count
+        let held = servers.address(of: server)
+        if let client = held.pointee.client {
+            let session = clients.address(of: client)
+            held.pointee.holding.bytes += bytes.count
             var turn = ServerTurn(bytes, mode: mode(of: server))
             let step = turn.run(
-                &clients[client].stream, &servers[server].stream, statements: &statements,
+                &session.pointee.stream, &held.pointee.stream, statements: &statements,
                 toClient: &outputs.toClient)
-            keepRest(of: bytes, from: step.consumed, server)
+            if step.consumed < bytes.count { keepRest(of: bytes, from: step.consumed, server) }
             if !outputs.toClient.isEmpty {
-                clients[client].moments.lastActivity = now
+                session.pointee.moments.lastActivity = now
                 sendOutput(of: bytes, to: client)
             }
             note(step, server, client)
-            if clients[client].goodbye != nil { endIfDone(client) }
+            if session.pointee.goodbye != nil { endIfDone(client) }
         } else if servers[server].recovery.returning != nil {
             regain(server, bytes)
         } else if servers[server].recovery.isUnknown {
@@ -80,17 +84,17 @@ extension Engine {
 
     /// What the broker asked for itself, or what a vanished client left running.
     private mutating func relayToNobody(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
-        var stream = servers[server].orphan.take() ?? ClientStream()
+        let orphan = servers[server].orphan ?? ServerSession.OrphanStream(ClientStream())
         var turn = ServerTurn(bytes, mode: pools[servers[server].pool].mode)
         let isIdle =
             servers[server].stream.isQuiet && servers[server].phase == .ready
             && !servers[server].isLeased
         let step = turn.run(
-            &stream, &servers[server].stream, statements: &statements,
+            &orphan.stream, &servers[server].stream, statements: &statements,
             toClient: &outputs.toClient)
         outputs.toClient.reset()
         keepRest(of: bytes, from: step.consumed, server)
-        if servers[server].isLeased { servers[server].orphan = consume stream }
+        if servers[server].isLeased { servers[server].orphan = orphan }
         if isIdle {
             heardWhileIdle(step, server)
         } else {
@@ -130,20 +134,19 @@ extension Engine {
         _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID?
     ) {
         let hasNews = step.hasNews
+        let held = servers.address(of: server)
         if hasNews, let fatal = step.fatal {
-            servers[server].fatal = fatal
-        } else if step.queries > 0, servers[server].fatal != nil,
-            !servers[server].stream.isEnding
-        {
+            held.pointee.fatal = fatal
+        } else if step.queries > 0, held.pointee.fatal != nil, !held.pointee.stream.isEnding {
             // It has gone on since.
-            servers[server].fatal = nil
+            held.pointee.fatal = nil
         }
         if hasNews, let broken = step.broken {
             notices.append(.serverBroke(server, reason: broken))
             serverEnded(server, broken)
             return
         }
-        if servers[server].stream.isEnding, servers[server].stream.passing.bytesLeft == 0 {
+        if held.pointee.stream.isEnding, held.pointee.stream.passing.bytesLeft == 0 {
             serverEnded(server, "the server ended the connection")
             return
         }
@@ -153,11 +156,11 @@ extension Engine {
         }
         if step.queries > 0 {
             count(step, server)
-        } else if servers[server].isLeased, servers[server].clock?.idleSince == nil,
-            !servers[server].stream.isOwing
+        } else if held.pointee.isLeased, held.pointee.holding.clock.idleSince == nil,
+            !held.pointee.stream.isOwing
         {
             // A batch whose Sync has not come.
-            servers[server].lease?.clock.idleSince = now
+            held.pointee.holding.clock.idleSince = now
         }
         // The profile went out in front of what the client sent, and is answered in front of it.
         var begins = false
@@ -170,7 +173,7 @@ extension Engine {
                 return
             }
         }
-        if let client, clients[client].isOpen, noteForClient(step, server, client) { return }
+        if let client, noteForClient(step, server, client) { return }
         if hasNews, let answer = step.brokerAnswer, answer.query != .profile {
             // Behind what is put back in a lease its client goes on.
             let isAlone =
@@ -184,8 +187,8 @@ extension Engine {
         }
         // What the client asked for goes out only now: its lease has not begun to be of use.
         if begins { return }
-        if servers[server].isLeased { endLeaseIfOver(server) }
-        if pools[servers[server].pool].areLeasesWatched { noteRest(server) }
+        endLeaseIfOver(server)
+        if pools.address(of: held.pointee.pool).pointee.areLeasesWatched { noteRest(server) }
     }
 
     /// True if its next message waits for something of the broker's.
@@ -193,6 +196,9 @@ extension Engine {
     private mutating func noteForClient(
         _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID
     ) -> Bool {
+        let session = clients.address(of: client)
+        let held = servers.address(of: server)
+        guard session.pointee.isOpen else { return false }
         let hasNews = step.hasNews
         if hasNews,
             !step.changedParameters.isEmpty || step.sessionWasReset || step.followedSetting != nil
@@ -200,32 +206,33 @@ extension Engine {
             follow(step, server, client)
         }
         if hasNews, !step.restoredParameters.isEmpty {
-            servers[server].lease?.resets.hasLostProfile = true
+            servers[server].resetsToChange().hasLostProfile = true
         }
         if (hasNews && (step.sessionWasReset || !step.openResets.isEmpty))
-            || servers[server].lease?.resets.isEmpty == false,
+            || (held.pointee.resets != nil && held.pointee.resets?.isEmpty == false),
             restoreStartup(step, server, client)
         {
             return true
         }
         // Not into the middle of a message that is on its way, nor what is about to be changed.
-        if clients[client].settings.told !== servers[server].profile.parameters,
-            !servers[server].stream.passing.isHalfPassed,
-            servers[server].profile.current == clients[client].settings.current,
-            servers[server].lease?.resets.hasLostProfile != true
+        if session.pointee.settings.told !== held.pointee.profile.parameters,
+            !held.pointee.stream.passing.isHalfPassed,
+            held.pointee.profile.current == session.pointee.settings.current,
+            held.pointee.resets?.hasLostProfile != true
         {
             tellNews(client, server)
         }
-        if clients[client].flags.awaitsQuiet,
-            !servers[server].stream.isOwing || servers[server].stream.isReadingRows
+        if session.pointee.flags.awaitsQuiet,
+            !held.pointee.stream.isOwing || held.pointee.stream.isReadingRows
         {
-            clients[client].flags.awaitsQuiet = false
+            session.pointee.flags.awaitsQuiet = false
             queueToResume(client)
         }
         // A notice was on its way when the client's settings were in force.
-        if let call = clients[client].call, !clients[client].isWaiting,
-            servers[server].profile.pending == nil, servers[server].client == client,
-            servers[server].stream.isQuiet
+        if session.pointee.request.call != nil, let call = session.pointee.call,
+            !session.pointee.isWaiting,
+            held.pointee.profile.pending == nil, held.pointee.client == client,
+            held.pointee.stream.isQuiet
         {
             answerLease(server, client, call)
         }
@@ -233,29 +240,30 @@ extension Engine {
     }
 
     private mutating func count(_ step: borrowing ServerStep, _ server: ServerID) {
-        let pool = servers[server].pool
-        pools[pool].statistics.queries += step.queries
-        pools[pool].statistics.transactions += step.transactions
-        guard servers[server].isLeased else { return }
-        servers[server].lease?.transactions += step.transactions
-        if let since = servers[server].clock?.querySince {
+        let held = servers.address(of: server)
+        let pool = pools.address(of: held.pointee.pool)
+        pool.pointee.statistics.queries += step.queries
+        pool.pointee.statistics.transactions += step.transactions
+        guard held.pointee.isLeased else { return }
+        held.pointee.holding.transactions += step.transactions
+        let isOwing = held.pointee.stream.isOwing
+        if let since = held.pointee.holding.clock.querySince {
             let time = now.nanoseconds - since.nanoseconds
-            pools[pool].statistics.queryTime += time
-            pools[pool].times.query.record(time)
+            pool.pointee.statistics.queryTime += time
+            pool.pointee.times.query.record(time)
             // What was sent ahead begins now.
-            let isOwing = servers[server].stream.isOwing
-            servers[server].lease?.clock.querySince = isOwing ? now : nil
+            held.pointee.holding.clock.querySince = isOwing ? now : nil
         }
-        if step.transactions > 0, let since = servers[server].clock?.transactionSince {
+        if step.transactions > 0, let since = held.pointee.holding.clock.transactionSince {
             let time = now.nanoseconds - since.nanoseconds
-            pools[pool].statistics.transactionTime += time
-            pools[pool].times.transaction.record(time)
-            let isBusy = servers[server].stream.isBusy
-            servers[server].lease?.clock.transactionSince = isBusy ? now : nil
+            pool.pointee.statistics.transactionTime += time
+            pool.pointee.times.transaction.record(time)
+            let isBusy = held.pointee.stream.isBusy
+            held.pointee.holding.clock.transactionSince = isBusy ? now : nil
         }
-        if !servers[server].stream.isOwing { servers[server].lease?.clock.idleSince = now }
-        if servers[server].stream.status != .idle {
-            servers[server].lease?.clock.hadTransaction = true
+        if !isOwing { held.pointee.holding.clock.idleSince = now }
+        if held.pointee.stream.status != .idle {
+            held.pointee.holding.clock.hadTransaction = true
         }
     }
 
@@ -276,17 +284,18 @@ extension Engine {
     }
 
     mutating func send(_ bytes: UnsafeRawBufferPointer, to server: ServerID) -> Bool {
-        guard servers[server].phase != .closed else { return false }
-        servers[server].lease?.bytes += bytes.count
-        guard servers[server].outbound.isEmpty else {
-            servers[server].outbound.append(bytes)
+        let held = servers.address(of: server)
+        guard held.pointee.phase != .closed else { return false }
+        held.pointee.holding.bytes += bytes.count
+        guard held.pointee.outbound.isEmpty else {
+            held.pointee.outbound.append(bytes)
             return true
         }
         switch world.write(bytes, to: server) {
         case .taken(let count):
-            if count > 0 { servers[server].hasSent = true }
+            if count > 0 { held.pointee.hasSent = true }
             if count < bytes.count {
-                servers[server].outbound.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
+                held.pointee.outbound.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
                 watch(server, for: [.bytes, .room])
             }
             return true

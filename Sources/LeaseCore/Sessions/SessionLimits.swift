@@ -21,7 +21,7 @@ extension Engine {
             notices.append(.connectTimedOut(server))
             return
         }
-        if isDue(servers[server].lease?.drainDeadline ?? nil, server) {
+        if isDue(servers[server].drainDeadline, server) {
             endDrain(server)
             return
         }
@@ -43,9 +43,10 @@ extension Engine {
 
     private mutating func endDrain(_ server: ServerID) {
         notices.append(.drainTimedOut(server))
-        if var orphan = servers[server].orphan.take() {
-            servers[server].stream.dropAll(&orphan, statements: &statements)
-            orphan.releaseAll(in: &statements)
+        if let orphan = servers[server].orphan {
+            servers[server].orphan = nil
+            servers[server].stream.dropAll(&orphan.stream, statements: &statements)
+            orphan.stream.releaseAll(in: &statements)
         }
         // Whatever still runs must not outlive the connection.
         cutOff(server)
@@ -59,7 +60,7 @@ extension Engine {
         if let limit = limits.leaseWarning, servers[server].lease?.wasWarnedAbout == false,
             isDue(since + limit, server)
         {
-            servers[server].lease?.wasWarnedAbout = true
+            servers[server].holding.wasWarnedAbout = true
             notices.append(.leaseHeldLong(report(on: server), limit: limit))
         }
         for check in checks(of: server, heldBy: client, limits, leasedSince: since) {

@@ -32,6 +32,13 @@ package struct SessionTable<ID: GenerationalIdentity, Session: ~Copyable>: ~Copy
             && id.generation != 0
     }
 
+    /// Where the session lies, for many accesses in a row; there must be one. Valid until it is removed.
+    @inline(__always)
+    func address(of id: ID) -> UnsafeMutablePointer<Session> {
+        precondition(contains(id), "a session that is gone is asked for")
+        return address(id.slot)
+    }
+
     /// The session; there must be one.
     @inline(__always)
     package subscript(id: ID) -> Session {

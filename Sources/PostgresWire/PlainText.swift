@@ -1,0 +1,53 @@
+/// The first look at a text, which nearly always is the last.
+package enum PlainText {
+    /// Whether the text leaves nothing in the session and names nothing of it, as far as any text shows that: it is
+    /// one statement, begins with a word that no other look at texts is for, and has none of the pairs of bytes
+    /// that `SessionTaint.inText` stops at. False says nothing.
+    ///
+    /// True means: no taint in the text, no setting that it sets or puts back, no statement that it prepares,
+    /// executes or deallocates.
+    package static func isOneStatement(_ sql: UnsafeRawBufferPointer) -> Bool {
+        guard sql.count > TextBlock.size, mayBeginPlainly(sql) else { return false }
+        var index = 0
+        let last = sql.count - TextBlock.size - 1
+        while true {
+            if TextBlock.mayLeaveSomething(sql, at: index) { return false }
+            if let distance = TextBlock.distanceToSemicolon(sql, at: index) {
+                return isEnd(sql, from: index + distance)
+            }
+            if index == last { return true }
+            // The last block overlaps the one before.
+            index = min(index + TextBlock.size, last)
+        }
+    }
+
+    /// Whether nothing stands there any more that is part of a statement.
+    private static func isEnd(_ sql: UnsafeRawBufferPointer, from start: Int) -> Bool {
+        var index = start
+        while index < sql.count,
+            sql[index] == UInt8(ascii: ";") || sql[index] == 0 || isSpace(sql[index])
+        {
+            index += 1
+        }
+        return index == sql.count
+    }
+
+    /// A letter, and not the beginning of CREATE, DEALLOCATE, DECLARE, DISCARD, EXECUTE, EXPLAIN, LEASE, LISTEN, LOAD,
+    /// PREPARE, RESET or SET.
+    @inline(__always)
+    private static func mayBeginPlainly(_ sql: UnsafeRawBufferPointer) -> Bool {
+        let second = sql[1] | 0x20
+        switch sql[0] | 0x20 {
+        case UInt8(ascii: "s"):
+            return second == UInt8(ascii: "e") && sql[2] | 0x20 == UInt8(ascii: "l")
+        case UInt8(ascii: "u"): return second == UInt8(ascii: "p")
+        case UInt8(ascii: "i"), UInt8(ascii: "w"), UInt8(ascii: "v"): return isLetter(second)
+        case UInt8(ascii: "d"):
+            return second == UInt8(ascii: "e") && sql[2] | 0x20 == UInt8(ascii: "l")
+        default: return false
+        }
+    }
+
+    @inline(__always)
+    private static func isLetter(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "a") < 26 }
+}
