@@ -72,9 +72,6 @@ package final class Broker {
     var isDealing = false
     var clients: SlotTable<ClientID, ClientConnection> { world.clients }
     var servers: SlotTable<ServerID, ServerConnection> { world.servers }
-    var scheduler: Scheduler {
-        _read { yield engine.scheduler }
-    }
 
     // What it names.
 

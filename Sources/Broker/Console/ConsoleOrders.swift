@@ -146,7 +146,7 @@ extension Broker {
         try requireDatabase(database)
         let marked = servers.values.filter { server in
             (database == nil || server.pool.database == database)
-                && scheduler.summary(of: server.id)?.isToBeClosed == true
+                && engine.scheduler.summary(of: server.id)?.isToBeClosed == true
         }
         return .closed(Set(marked.map(\.id)))
     }

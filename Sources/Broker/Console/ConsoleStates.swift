@@ -37,7 +37,7 @@ enum ConsoleServerState: String {
 extension Broker {
     /// nil: it is on its way out.
     func consoleState(of server: ServerConnection, _ now: Instant) -> ConsoleServerState? {
-        guard let summary = scheduler.summary(of: server.id) else { return nil }
+        guard let summary = engine.scheduler.summary(of: server.id) else { return nil }
         switch summary.state {
         case .connecting: return .login
         case .idle: return isCheckDue(since: summary.since, now) ? .used : .idle

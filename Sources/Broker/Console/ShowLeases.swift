@@ -68,7 +68,7 @@ extension Broker {
         let now = now
         var count = 0
         for pool in poolsInOrder {
-            let waiters = scheduler.waiters(of: pool.id)
+            let waiters = engine.scheduler.waiters(of: pool.id)
             for waiter in waiters.prefix(max(0, limit - count)) {
                 let client = clients[waiter.client]
                 let hasDeadline = waiter.deadline.nanoseconds != .max

@@ -5,7 +5,7 @@ import PostgresWire
 extension Broker {
     func showLocks(into rows: inout ConsoleRows) {
         let now = now
-        let locks = scheduler.locks(now)
+        let locks = engine.scheduler.locks(now)
         lockNumbers.keepGroups(Set(locks.compactMap(\.lock.group)))
         for summary in locks {
             let number = lockNumbers.number(of: LockNumbers.Subject(summary.lock))

@@ -32,7 +32,7 @@ extension Broker {
         }
         let waitingCancels = engine.cancelsWaiting
         for pool in poolsInOrder {
-            guard let summary = scheduler.summary(of: pool.id) else { continue }
+            guard let summary = engine.scheduler.summary(of: pool.id) else { continue }
             rows.add {
                 addPool(
                     pool, summary, used: usedByPool[pool.id] ?? 0,
@@ -177,7 +177,7 @@ extension Broker {
 
     func showGroups(into rows: inout ConsoleRows) {
         let now = now
-        let known = scheduler.groupSummaries.compactMap { summary in
+        let known = engine.scheduler.groupSummaries.compactMap { summary in
             groupsByID[summary.group].map { (group: $0, summary: summary) }
         }
         for (group, summary) in known.sorted(by: { $0.group.name < $1.group.name }) {

@@ -84,7 +84,7 @@ extension Broker {
         )
         row.integer(0)
         row.integer(0)
-        let isToBeClosed = scheduler.summary(of: server.id)?.isToBeClosed ?? true
+        let isToBeClosed = engine.scheduler.summary(of: server.id)?.isToBeClosed ?? true
         row.integer(isToBeClosed || server.pool.isClosed ? 1 : 0)
         row.text(server.id.consolePointer)
         row.text(server.client?.id.consolePointer ?? "")

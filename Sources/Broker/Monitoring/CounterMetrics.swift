@@ -42,7 +42,7 @@ extension Broker {
 
     private func addLocks(to text: inout MetricsText) {
         var active: [PoolLockGrade: Int] = [:]
-        for summary in scheduler.locks(now) {
+        for summary in engine.scheduler.locks(now) {
             active[PoolLockGrade(summary.lock.grade), default: 0] += 1
         }
         text.begin("pglease_active_pool_locks", .gauge, "Pool locks that last.")

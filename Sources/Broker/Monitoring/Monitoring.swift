@@ -131,7 +131,7 @@ extension Broker {
     private func sample() {
         let pools = poolsInOrder.prefix(MonitoringHistory.poolsKept).compactMap {
             pool -> MonitoringHistory.Pool? in
-            guard let summary = scheduler.summary(of: pool.id) else { return nil }
+            guard let summary = engine.scheduler.summary(of: pool.id) else { return nil }
             return MonitoringHistory.Pool(
                 name: "\(pool.database)/\(pool.user)", leased: summary.counts.leased,
                 waiting: summary.waiting + pool.learning.count,

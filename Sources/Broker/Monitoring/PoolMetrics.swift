@@ -41,7 +41,7 @@ extension Broker {
         var measured: [MeasuredPool] = []
         var rest: MeasuredPool?
         for pool in poolsByID.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) {
-            guard let summary = scheduler.summary(of: pool.id) else { continue }
+            guard let summary = engine.scheduler.summary(of: pool.id) else { continue }
             var one = MeasuredPool(pool, summary, now)
             one.oldestLease = oldestLease[pool.id].map { now - $0 } ?? .zero
             one.warned = warned[pool.id] ?? 0
@@ -128,7 +128,7 @@ extension Broker {
         let times = groupTimes.inOrder
         let labels = times.map { MetricLabels(["group": $0.group]) }
         var figures: [String: [Int?]] = [:]
-        for summary in scheduler.groupSummaries {
+        for summary in engine.scheduler.groupSummaries {
             guard let group = groupsByID[summary.group] else { continue }
             let own = [
                 group.members, summary.leases, summary.waiting, group.policy.minLeases,

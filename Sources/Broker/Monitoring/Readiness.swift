@@ -67,7 +67,7 @@ extension Broker {
 
     /// Nothing is connected, nobody has tried, and its server is one that cannot be reached.
     private func isAlsoGone(_ pool: Pool, _ unreachable: Set<[String?]>) -> Bool {
-        (scheduler.summary(of: pool.id)?.counts.total ?? 0) == 0
+        (engine.scheduler.summary(of: pool.id)?.counts.total ?? 0) == 0
             && unreachable.contains(Self.server(of: pool))
     }
 
@@ -77,6 +77,7 @@ extension Broker {
 
     /// Nothing is connected, and the last attempt failed.
     private func isDown(_ pool: Pool) -> Bool {
-        pool.lastFailure != nil && (scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
+        pool.lastFailure != nil
+            && (engine.scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
     }
 }

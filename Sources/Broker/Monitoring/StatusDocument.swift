@@ -90,7 +90,7 @@ extension Broker {
         showPools(into: &rows)
         // One row for each of them, then the console's.
         let listed = poolsInOrder.compactMap { pool in
-            scheduler.summary(of: pool.id).map { (pool: pool, summary: $0) }
+            engine.scheduler.summary(of: pool.id).map { (pool: pool, summary: $0) }
         }
         json.array { json in
             var index = 0

@@ -156,7 +156,7 @@ extension Broker {
         case .userConnections(let limit): return "max_user_connections is \(limit)."
         case .serverConnections(let limit): return "max_server_connections is \(limit)."
         case .groupLeases(let limit):
-            let held = client.group.map { scheduler.leases(of: $0.id) } ?? 0
+            let held = client.group.map { engine.scheduler.leases(of: $0.id) } ?? 0
             return "max_leases of this client's group is \(limit)\(lent(held - limit))."
         case .groupGuarantees:
             return "The free connections of pool \(name) are kept for other groups (min_leases)."
@@ -165,7 +165,7 @@ extension Broker {
     }
 
     private func leases(in pool: Pool) -> Int {
-        scheduler.summary(of: pool.id)?.counts.leased ?? 0
+        engine.scheduler.summary(of: pool.id)?.counts.leased ?? 0
     }
 
     /// What is held beyond a limit, to relieve a lock.
@@ -220,7 +220,7 @@ extension Broker {
     /// Why this pool has no connection, and since when it has had none.
     private func outage(of pool: Pool) -> (ConnectFailure, Instant)? {
         guard let failure = pool.lastFailure, let since = pool.failingSince,
-            (scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
+            (engine.scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
         else { return nil }
         return (failure, since)
     }

@@ -137,7 +137,9 @@ extension Broker {
 
     /// A server that was full may be so still, though it let one in in another's place.
     func noteRecovery(of pool: Pool, from failure: ConnectFailure) {
-        if failure.kind == .saturated, scheduler.summary(of: pool.id)?.isFenced == true { return }
+        if failure.kind == .saturated, engine.scheduler.summary(of: pool.id)?.isFenced == true {
+            return
+        }
         note(.connectRecovered, .notice, "PostgreSQL can be reached again", pool: pool)
         logger.notice(
             "server reachable again",

@@ -233,9 +233,11 @@ package struct PoolRecords: ~Copyable {
 
     package var all: [PoolSlot] { Array(slots.values) }
 
+    /// By address: what a `_read` yields that cannot be copied is copied bit by bit into the coroutine's frame
+    /// by a debug build of 6.3.1, and read there when the frame is freed (found by the address sanitizer).
     package subscript(slot: PoolSlot) -> LeasePool {
-        @inline(__always) _read { yield records[slot] }
-        @inline(__always) _modify { yield &records[slot] }
+        @inline(__always) unsafeAddress { UnsafePointer(records.address(of: slot)) }
+        @inline(__always) unsafeMutableAddress { records.address(of: slot) }
     }
 
     @inline(__always)

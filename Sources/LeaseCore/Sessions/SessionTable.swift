@@ -25,6 +25,13 @@ package struct SessionTable<ID: GenerationalIdentity, Session: ~Copyable>: ~Copy
         chunks[Int(slot) / Self.chunkSize] + Int(slot) % Self.chunkSize
     }
 
+    /// Where the session is; there must be one. For a table that shows its own sessions as this one does.
+    @inline(__always)
+    func address(of id: ID) -> UnsafeMutablePointer<Session> {
+        precondition(contains(id), "a session that is gone is asked for")
+        return address(id.slot)
+    }
+
     /// A session is there, and is the one that is meant.
     @inline(__always)
     package func contains(_ id: ID) -> Bool {
