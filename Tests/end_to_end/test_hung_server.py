@@ -140,6 +140,32 @@ def test_a_late_cancel_does_not_meet_the_next_lease(two_servers, hung):
             one.close()
 
 
+def test_a_cancel_that_waits_outlives_its_connection(two_servers, hung):
+    """What a client left in the middle of a message costs its connection, and what it ran is ended all the same."""
+    broker = two_servers(client_gone="cancel")
+    stuck = busy(broker, hung, 2, "ahead")
+    torn = busy(broker, hung, 1, "torn")[0]
+    hung.stop()
+    cancels = [ask_to_cancel(broker, one.key) for one in stuck]
+    eventually(lambda: int(broker.pool("hung")["cl_active_cancel_req"]) == 2)
+    # Half of a message that is passed on as it comes: nothing of the broker's can follow it.
+    torn.send(wire.query("SELECT '" + "x" * 200_000 + "'")[:100_000])
+    eventually(lambda: any(
+        int(row["pkt_remain"]) > 0 for row in broker.console("SHOW SOCKETS") if row["type"] == "C"))
+    torn.close()
+    eventually(lambda: int(broker.pool("hung")["sv_active"]) == 2)
+    assert int(broker.pool("hung")["cl_waiting_cancel_req"]) == 1
+    hung.go_on()
+    for one in stuck:
+        assert wire.error_of(one.until_ready()).code == "57014"
+        one.close()
+    eventually(lambda: not hung.server.sql(
+        "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%AS torn%' AND state = 'active' "
+        "AND application_name <> 'harness'"))
+    for one in cancels:
+        one.close()
+
+
 def test_a_client_that_cancels_again_and_again_is_cancelled_once(two_servers, hung):
     broker = two_servers()
     clients = busy(broker, hung, 3, "insistent")

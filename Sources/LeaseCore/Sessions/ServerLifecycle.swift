@@ -185,11 +185,12 @@ extension Engine {
     }
 
     mutating func closeServer(_ server: ServerID, _ reason: CloseReason) {
+        // What came back broken was in the middle of something, though nothing is owed for it any more.
         let isClean =
             servers[server].phase == .ready && servers[server].stream.isQuiet
-            && servers[server].outbound.isEmpty
-        let awaitsEnd =
-            isClean && !servers[server].recovery.isUnknown && reason.leavesPlaceToAnother
+            && servers[server].outbound.isEmpty && !servers[server].recovery.isUnknown
+            && reason != .broken
+        let awaitsEnd = isClean && reason.leavesPlaceToAnother
         release(server)
         notices.append(
             .closeServer(server, reason, isClean: isClean, awaitsEnd: awaitsEnd))
