@@ -64,6 +64,25 @@ extension ClientTurn {
         return step(.more)
     }
 
+    /// Whether the input begins with a message that needs a lease, whatever else is known: most do.
+    @inline(__always)
+    package func certainlyNeedsLease(_ client: borrowing ClientStream) -> Bool {
+        guard client.passing.bytesLeft == 0, !client.isSkippingToSync, client.leases == nil,
+            client.deferredError == nil, case .message(let message) = nextMessage(),
+            message.isWhole
+        else { return false }
+        switch message.kind {
+        case .query: return !LeaseCommand.mayBegin(body(message))
+        case .bind: return true
+        case .parse:
+            // An unnamed one: a text may be a lease command.
+            return message.available > 1 && input[message.bodyStart] == 0
+                && !LeaseCommand.mayBegin(
+                    UnsafeRawBufferPointer(rebasing: body(message)[1...]))
+        default: return false
+        }
+    }
+
     /// Answers the batch at the front of the input with this error instead of a server's answer:
     /// the session goes on behind it. The input begins with a message that needs a lease.
     package mutating func refuseBatch(

@@ -14,6 +14,8 @@ package struct ClientStream: ~Copyable {
     /// Body of the last unnamed Parse (text, NUL, types): the statement lives until the next one,
     /// also when the server changes. Empty: none. `StatementMemory` counts it.
     package private(set) var unnamed: [UInt8] = []
+    /// `PlainText.isOneStatement` says so of its text.
+    var isUnnamedPlain = false
     /// Length of an unnamed statement that was too long to be kept: it is lost with its lease.
     package internal(set) var unnamedNotKept = 0
     /// Lease commands that the client prepared by the extended protocol.
@@ -59,6 +61,7 @@ package struct ClientStream: ~Copyable {
         _ body: UnsafeRawBufferPointer, in table: inout StatementTable
     ) {
         unnamedNotKept = 0
+        isUnnamedPlain = false
         table.memory.release(unnamed.count)
         table.memory.take(body.count)
         // A short one must not hold the place of a long one.
@@ -73,6 +76,7 @@ package struct ClientStream: ~Copyable {
     mutating func forgetUnnamed(in table: inout StatementTable) {
         unnamedNotKept = 0
         guard !unnamed.isEmpty else { return }
+        isUnnamedPlain = false
         table.memory.release(unnamed.count)
         unnamed = []
     }

@@ -97,6 +97,12 @@ extension ClientTurn {
         let definition = UnsafeRawBufferPointer(rebasing: body(message)[1...])
         let text = statementText(definition)
         client.keepUnnamed(definition, in: &statements)
+        client.isUnnamedPlain = PlainText.isOneStatement(text)
+        if client.isUnnamedPlain {
+            server.push(Self.aboutUnnamed(.parse, .client))
+            pass(message, &client, &toServer)
+            return
+        }
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope = SetScope.of(text)
@@ -180,14 +186,14 @@ extension ClientTurn {
             parseUnnamedAgain(&client, &server, &statements, &toServer)
             if portal.isEmpty {
                 server.boundScope = server.unnamedScope
-                server.boundReset = Self.reset(by: client.unnamed)
+                server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
             }
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
-                server.boundReset = Self.reset(by: statements.body(of: id))
+                server.boundReset = statements.reset(by: id)
             }
             if statements.namesOthers(id),
                 let (dropped, victim) = statements.body(of: id).withUnsafeBytes({

@@ -65,7 +65,7 @@ extension Scheduler {
     private mutating func leaseAtOnce(
         _ request: LeaseRequest, _ pool: Int, _ queue: Int, _ now: Instant
     ) -> Int? {
-        guard pools[pool].idle.count > 0, pools[pool].queue.queues[queue].count == 0,
+        guard pools[pool].idle.count > 0, pools[pool].queue.count(in: queue) == 0,
             pools[pool].givesOut
         else { return nil }
         guard
@@ -185,9 +185,18 @@ extension Scheduler {
         becomeFree(index, now, &effects)
         if wasAtCap, groups[group].waiting > 0 {
             settleAll(now, &effects)
-        } else {
+        } else if !isCalm(pool) {
             settleWidely(pool, now, &effects)
         }
+    }
+
+    /// Nobody waits, and the pool has what it wants and no more: `settle` would find nothing to do.
+    @inline(__always)
+    private func isCalm(_ pool: Int) -> Bool {
+        let staying = pools[pool].counts.staying
+        return heldBackCount == 0 && pools[pool].queue.count == 0 && !isDraining
+            && staying >= wantedMinimum(pool) && staying <= pools[pool].limits.size
+            && !deadlines.contains(DeadlineToken(.pool, pool)) && !isOverSharedBound(pool)
     }
 
     @inline(__always)

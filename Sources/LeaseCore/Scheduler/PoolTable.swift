@@ -30,8 +30,8 @@ struct PoolTable: ~Copyable {
 
     @inline(__always)
     subscript(slot: Int) -> Pool {
-        _read { yield pools[slot] }
-        _modify { yield &pools[slot] }
+        unsafeAddress { UnsafePointer(pools.address(slot)) }
+        unsafeMutableAddress { pools.address(slot) }
     }
 
     mutating func insert(_ pool: Pool) -> Int {

@@ -15,6 +15,13 @@ struct SlotArray<Element>: ~Copyable {
         elements.deallocate()
     }
 
+    /// Where the element lies, until the row grows.
+    @inline(__always)
+    func address(_ index: Int) -> UnsafeMutablePointer<Element> {
+        precondition(index >= 0 && index < count, "there is no such slot")
+        return elements + index
+    }
+
     @inline(__always)
     subscript(index: Int) -> Element {
         unsafeAddress {

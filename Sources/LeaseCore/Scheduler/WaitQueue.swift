@@ -35,6 +35,10 @@ struct WaitQueue {
     private(set) var activeCount = 0
     private(set) var count = 0
 
+    /// How many of the group in this queue wait.
+    @inline(__always)
+    func count(in queue: Int) -> Int { queues[queue].count }
+
     func existingIndex(ofGroup group: Int) -> Int? {
         guard group < queueOfGroup.count, queueOfGroup[group] >= 0 else { return nil }
         return Int(queueOfGroup[group])

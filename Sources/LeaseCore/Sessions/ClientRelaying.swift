@@ -16,6 +16,13 @@ extension Engine {
                 step = relayed
             } else {
                 var turn = ClientTurn(input, mode: pools[pool].mode)
+                if session.pointee.isAtRest, !session.pointee.isWaiting,
+                    !session.pointee.request.awaitsWords,
+                    turn.certainlyNeedsLease(session.pointee.stream)
+                {
+                    requestLease(client)
+                    if session.pointee.server != nil { continue }
+                }
                 if session.pointee.server == nil {
                     step = turn.runWithoutLease(
                         &session.pointee.stream, statements: &statements,

@@ -225,6 +225,7 @@ package struct PoolRecords: ~Copyable {
     private var slots: [PoolID: PoolSlot] = [:]
     private var free: [UInt32] = []
     private var lastGeneration: UInt32 = 0
+    private var slotsGiven: UInt32 = 0
 
     init() {}
 
@@ -249,8 +250,8 @@ package struct PoolRecords: ~Copyable {
         precondition(slots[id] == nil, "a pool is opened twice")
         lastGeneration &+= 1
         if lastGeneration == 0 { lastGeneration = 1 }
-        let slot = PoolSlot(
-            slot: free.popLast() ?? UInt32(records.slotCount), generation: lastGeneration)
+        let slot = PoolSlot(slot: free.popLast() ?? slotsGiven, generation: lastGeneration)
+        slotsGiven = max(slotsGiven, slot.slot + 1)
         slots[id] = slot
         records.insert(LeasePool(id: id, terms: terms), at: slot)
     }

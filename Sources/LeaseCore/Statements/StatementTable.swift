@@ -39,6 +39,8 @@ package struct StatementTable: ~Copyable {
         var references = 0
         var taint = SessionTaint.nothing
         var setScope: SetScope = .nothing
+        /// What it puts back.
+        var reset: SettingsReset?
         /// It names other prepared statements: those of its client.
         var namesOthers = false
         /// Where it means what it means; nil: to its client only.
@@ -77,6 +79,7 @@ package struct StatementTable: ~Copyable {
         var entry = Entry(body: Array(body), references: 1)
         entry.taint = SessionTaint.inText(text)
         entry.setScope = SetScope.of(text)
+        entry.reset = SettingsReset.statement(text)
         // One that is too long to be looked through is its client's own.
         guard text.count <= ClientTurn.parseScanLimit else { return insert(entry) }
         entry.namesOthers =
@@ -166,6 +169,7 @@ package struct StatementTable: ~Copyable {
     package func body(of id: StatementID) -> [UInt8] { entries[Int(id.slot)].body }
     package func taint(of id: StatementID) -> SessionTaint { entries[Int(id.slot)].taint }
     package func setScope(of id: StatementID) -> SetScope { entries[Int(id.slot)].setScope }
+    func reset(by id: StatementID) -> SettingsReset? { entries[Int(id.slot)].reset }
     package func namesOthers(_ id: StatementID) -> Bool { entries[Int(id.slot)].namesOthers }
 
     /// The body with which a server is told it again: its parameters have the types that they were found
