@@ -153,6 +153,8 @@ let package = Package(
             name: "PostgresFixture", path: "Tests/PostgresFixture", swiftSettings: house),
 
         .testTarget(
+            name: "PostgresFixtureTests", dependencies: ["PostgresFixture"], swiftSettings: house),
+        .testTarget(
             name: "PostgresWireTests", dependencies: ["PostgresWire"], swiftSettings: house),
         .testTarget(
             name: "LeaseCoreTests", dependencies: ["LeaseCore", "PostgresWire", "LeaseSimulation"],

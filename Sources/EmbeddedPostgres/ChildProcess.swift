@@ -3,7 +3,8 @@ import Glibc
 /// One process started by `posix_spawn`, and its end.
 ///
 /// Owns the right to wait for it: its end is taken once, by `poll`. It starts in a process group of
-/// its own (a Ctrl-C in the terminal is the broker's to answer) and with default signal handling.
+/// its own (a Ctrl-C in the terminal is the broker's to answer) and with default signal handling, and
+/// inherits no descriptor but standard input, output and error.
 final class ChildProcess {
     /// How a process ended.
     enum ExitStatus: Equatable, CustomStringConvertible {
@@ -32,6 +33,8 @@ final class ChildProcess {
         posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
         posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO)
+        // What the broker's own parent left open, or a thread is just opening, is not PostgreSQL's.
+        _ = addCloseFrom(&actions, STDERR_FILENO + 1)
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
@@ -102,6 +105,12 @@ final class ChildProcess {
         return signal == 0 ? .exited(status >> 8 & 0xFF) : .signalled(signal)
     }
 }
+
+// glibc 2.34; its header shows it with _GNU_SOURCE only.
+@_silgen_name("posix_spawn_file_actions_addclosefrom_np")
+private func addCloseFrom(
+    _ actions: UnsafeMutablePointer<posix_spawn_file_actions_t>, _ first: Int32
+) -> Int32
 
 /// The step between two looks at something that sends no event, before the event loop runs.
 enum Pause {

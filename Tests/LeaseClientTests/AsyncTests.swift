@@ -3,7 +3,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("The async form")
+@Suite("The async form", .timeLimit(.minutes(5)))
 struct AsyncTests {
     struct Failure: Error {}
 

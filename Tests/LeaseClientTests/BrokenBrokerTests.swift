@@ -5,7 +5,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("A broker that hangs or lies")
+@Suite("A broker that hangs or lies", .timeLimit(.minutes(5)))
 struct BrokenBrokerTests {
     @Test("A broker that is stopped: an error by the deadline, never a hang")
     func stopped() async throws {

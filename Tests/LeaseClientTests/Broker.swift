@@ -18,8 +18,7 @@ final class Broker: @unchecked Sendable {
     let folder: String
     let port: Int
     private let server: PostgresServer
-    /// Nil once it was waited for.
-    private var process: pid_t?
+    private var process: ChildProcess?
 
     init(_ settings: [String: String] = [:]) throws {
         server = try PostgresServer.shared.get()
@@ -53,66 +52,24 @@ final class Broker: @unchecked Sendable {
     }
 
     func start() throws {
-        let process = try spawn()
+        let process = try ChildProcess(
+            Broker.binary, ["serve", "--config", "\(folder)/pglease.ini"],
+            environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""],
+            output: .file("\(folder)/log"))
         self.process = process
-        // However this process ends, the broker and its folder go.
-        try Fixture.shell(
-            """
-            setsid sh -c 'while kill -0 \(getpid()) && kill -0 \(process); do
-                sleep 1; done
-                kill -0 \(getpid()) || { kill -9 \(process); rm -rf \(folder); }' \
-                </dev/null >/dev/null 2>&1 &
-            """)
+        try process.killAtTheEnd("rm -rf \(folder)")
         try eventually("the broker's socket") {
-            try #require(isRunning, "\(self.log)")
+            try #require(process.isRunning, "\(self.log)")
             return (try? console("SHOW VERSION")) != nil
         }
     }
 
     var log: String { (try? String(contentsOfFile: "\(folder)/log", encoding: .utf8)) ?? "" }
 
-    /// posix_spawn and waitpid, not Foundation's Process: that one learns of an end by a socket that
-    /// every child started meanwhile inherits, and so waits for those as well.
-    private func spawn() throws -> pid_t {
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(
-            &actions, 1, "\(folder)/log", O_WRONLY | O_CREAT | O_APPEND, 0o644)
-        posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        let words = [Broker.binary, "serve", "--config", "\(folder)/pglease.ini"]
-        let path = "PATH=\(ProcessInfo.processInfo.environment["PATH"] ?? "")"
-        var arguments = words.map { strdup($0) } + [nil]
-        var environment = [strdup(path), nil]
-        defer { for text in arguments + environment { free(text) } }
-        var process: pid_t = 0
-        let status = posix_spawn(
-            &process, Broker.binary, &actions, nil, &arguments, &environment)
-        try #require(status == 0, "cannot start \(Broker.binary): \(status)")
-        return process
-    }
-
-    private var isRunning: Bool {
-        guard let process else { return false }
-        var status: Int32 = 0
-        if waitpid(process, &status, WNOHANG) == 0 { return true }
-        self.process = nil
-        return false
-    }
-
     /// SIGKILL, and waits until it is gone.
-    func kill() {
-        guard let process else { return }
-        self.process = nil
-        var status: Int32 = 0
-        Foundation.kill(process, SIGKILL)
-        waitpid(process, &status, 0)
-    }
+    func kill() { process?.kill() }
 
-    func signal(_ number: Int32) {
-        if let process { Foundation.kill(process, number) }
-    }
+    func signal(_ number: Int32) { process?.signal(number) }
 
     func address(_ route: Route = .direct, user: String = "tester") -> String {
         switch route {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("COPY")
+@Suite("COPY", .timeLimit(.minutes(5)))
 struct CopyTests {
     struct Failure: Error {}
 
@@ -141,7 +141,7 @@ struct CopyTests {
     }
 }
 
-@Suite("A COPY that is given up")
+@Suite("A COPY that is given up", .timeLimit(.minutes(5)))
 struct AbandonedCopyTests {
     @Test(
         "A COPY whose server does not read on ends when its task is cancelled",

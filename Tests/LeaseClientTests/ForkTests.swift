@@ -3,7 +3,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("Fork")
+@Suite("Fork", .timeLimit(.minutes(5)))
 struct ForkTests {
     private static let program = Fixture.program("lease-forks", "PGLEASE_FORKS_BIN")
 

@@ -5,7 +5,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("Leases")
+@Suite("Leases", .timeLimit(.minutes(5)))
 struct LeaseTests {
     struct Failure: Error {}
 

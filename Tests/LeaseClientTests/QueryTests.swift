@@ -2,7 +2,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("Statements and values")
+@Suite("Statements and values", .timeLimit(.minutes(5)))
 struct QueryTests {
     @Test("Values go and come back as they were", arguments: Route.allCases)
     func values(_ route: Route) throws {

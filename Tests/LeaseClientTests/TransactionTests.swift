@@ -2,7 +2,7 @@ import Testing
 
 @testable import LeaseClient
 
-@Suite("Transactions, pipelines, notifications")
+@Suite("Transactions, pipelines, notifications", .timeLimit(.minutes(5)))
 struct TransactionTests {
     struct Failure: Error {}
 

@@ -45,19 +45,9 @@ package enum Fixture {
     /// Runs a script and returns what it wrote; throws that when it fails.
     @discardableResult
     package static func shell(_ script: String) throws -> String {
-        guard let output = popen("( \(script)\n) 2>&1", "re") else {
-            throw FixtureFailure("no shell can be started")
-        }
-        var bytes: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 4096)
-        while true {
-            let count = fread(&buffer, 1, buffer.count, output)
-            if count == 0 { break }
-            bytes += buffer[..<count]
-        }
-        let text = String(decoding: bytes, as: UTF8.self)
-        if pclose(output) != 0 { throw FixtureFailure(text) }
-        return text
+        let shell = try ChildProcess("/bin/sh", ["-c", script], output: .kept)
+        guard shell.waitUntilExit() == .exited(0) else { throw FixtureFailure(shell.output) }
+        return shell.output
     }
 
     /// However this process ends, the script runs, a second later at most.

@@ -55,13 +55,11 @@ package struct PostgresServer: Sendable {
         "\(asUser)\(Fixture.postgresPrograms)/pg_ctl -D \(folder)/data -l \(folder)/log \(order)"
     }
 
-    /// Its output goes to a file: the server inherits it and would keep a pipe open.
     private func run(_ order: String) throws {
         try Fixture.shell(
             """
             cd \(folder)
-            \(control(order)) </dev/null >\(folder)/control 2>&1 || \
-                { cat \(folder)/control \(folder)/log; exit 1; }
+            \(control(order)) || { cat \(folder)/log; exit 1; }
             """)
     }
 

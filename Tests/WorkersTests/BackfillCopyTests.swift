@@ -5,7 +5,7 @@ import Testing
 @testable import Workers
 
 /// That what is copied is what is there, whatever the table is like.
-@Suite("Backfill: copying")
+@Suite("Backfill: copying", .timeLimit(.minutes(5)))
 struct BackfillCopyTests {
     @Test("A table with a key: all rows, in batches, and the counts say so")
     func simpleKey() async throws {

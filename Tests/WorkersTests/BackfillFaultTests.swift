@@ -5,7 +5,7 @@ import Testing
 @testable import Workers
 
 /// What fails, fails loudly, and counts nothing that was not written.
-@Suite("Backfill: failures, cancel and stop")
+@Suite("Backfill: failures, cancel and stop", .timeLimit(.minutes(5)))
 struct BackfillFaultTests {
     @Test(
         "A destination that does not take the rows fails the job (D6)",

@@ -24,7 +24,7 @@ final class BackfillBroker: @unchecked Sendable {
 
     let folder: String
     let port: Int
-    private var process: Process?
+    private var process: ChildProcess?
 
     init(_ postgres: PostgresServer, _ settings: [String: String] = [:]) throws {
         folder = try Fixture.folder()
@@ -52,18 +52,13 @@ final class BackfillBroker: @unchecked Sendable {
     deinit { kill() }
 
     func start() async throws {
-        let process = Process()
-        process.executableURL = URL(
-            fileURLWithPath: Fixture.program("pglease", "PGLEASE_BIN"))
-        process.arguments = ["serve", "--config", "\(folder)/pglease.ini"]
-        process.environment = ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""]
-        let log = try Fixture.appending("\(folder)/log")
-        process.standardOutput = log
-        process.standardError = log
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
+        let process = try ChildProcess(
+            Fixture.program("pglease", "PGLEASE_BIN"),
+            ["serve", "--config", "\(folder)/pglease.ini"],
+            environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""],
+            output: .file("\(folder)/log"))
         self.process = process
-        try Fixture.atTheEnd("kill -9 \(process.processIdentifier)")
+        try process.killAtTheEnd()
         try await Fixture.eventually("the broker's answer") {
             try #require(process.isRunning, "the broker has ended: see \(folder)/log")
             return (try? console("SHOW VERSION")) != nil
@@ -71,11 +66,7 @@ final class BackfillBroker: @unchecked Sendable {
     }
 
     /// SIGKILL.
-    func kill() {
-        guard let process, process.isRunning else { return }
-        Foundation.kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    func kill() { process?.kill() }
 
     func console(_ command: String) throws -> String {
         try PostgresServer.psql("-h \(folder) -p \(port) -d pglease", command)
@@ -83,16 +74,5 @@ final class BackfillBroker: @unchecked Sendable {
 
     func address(_ database: String) -> String {
         "host=\(folder) port=\(port) dbname=\(database) user=tester"
-    }
-}
-
-extension Fixture {
-    static func appending(_ path: String) throws -> FileHandle {
-        if !FileManager.default.fileExists(atPath: path) {
-            _ = FileManager.default.createFile(atPath: path, contents: nil)
-        }
-        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-        try handle.seekToEnd()
-        return handle
     }
 }

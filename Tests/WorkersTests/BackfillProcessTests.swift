@@ -5,7 +5,7 @@ import Testing
 @testable import Workers
 
 /// `pglease-workers backfill` as processes, and what happens when something is killed.
-@Suite("Backfill: processes")
+@Suite("Backfill: processes", .timeLimit(.minutes(5)))
 struct BackfillProcessTests {
     @Test("Killed in the middle: another process goes on from the checkpoint (D5, D8)")
     func killed() async throws {
@@ -29,7 +29,7 @@ struct BackfillProcessTests {
         // The second start wrote what the first had not: 5 and 5 batches.
         #expect(try world.count(world.config, "data_flow_record_monitoring") == 10)
         second.signal(SIGTERM)
-        #expect(try await second.end() == 0)
+        #expect(try await second.end() == .exited(0))
         try await world.expectNoLeases()
     }
 
@@ -49,7 +49,7 @@ struct BackfillProcessTests {
         }
         #expect(try world.digest(world.source, "log") == world.digest(world.destination, "log"))
         second.signal(SIGTERM)
-        #expect(try await second.end() == 0)
+        #expect(try await second.end() == .exited(0))
     }
 
     @Test("Two processes: every job is run by one, once (D8)")
@@ -62,7 +62,7 @@ struct BackfillProcessTests {
         let processes = try (0..<2).map { _ in
             try world.workers("--once", "--jobs", "3", "--batch-rows", "50")
         }
-        for process in processes { #expect(try await process.end() == 0) }
+        for process in processes { #expect(try await process.end() == .exited(0)) }
         #expect(
             try world.postgres.sql(
                 world.config,
@@ -102,7 +102,7 @@ struct BackfillProcessTests {
                 world.config,
                 "SELECT count(*) FROM queue_backfill_data WHERE status <> 'COMPLETED'") == "0"
         }
-        #expect(try await process.end() == 0)
+        #expect(try await process.end() == .exited(0))
         // Three pools of three, with the reserve that a pool lock would be lent.
         #expect(most <= 3 * (3 + 3))
         #expect(
@@ -147,7 +147,7 @@ struct BackfillProcessTests {
                 == world.digest(world.destination, "orders"))
         #expect(try world.job(job, "resume_attempts, count_record") == "1|1000")
         process.signal(SIGTERM)
-        #expect(try await process.end() == 0)
+        #expect(try await process.end() == .exited(0))
         try await world.expectNoLeases()
     }
 
@@ -170,7 +170,7 @@ struct BackfillProcessTests {
                 == world.digest(world.destination, "orders"))
         #expect(try world.job(job, "resume_attempts, count_record") == "1|1000")
         process.signal(SIGTERM)
-        #expect(try await process.end() == 0)
+        #expect(try await process.end() == .exited(0))
         try await world.expectNoLeases()
         try world.postgres.stop("immediate")
     }
@@ -184,7 +184,7 @@ struct BackfillProcessTests {
         let process = try world.workers("--batch-rows", "10")
         try await gate.eventuallyReached()
         process.signal(SIGTERM)
-        #expect(try await process.end() == 0)
+        #expect(try await process.end() == .exited(0))
         #expect(try world.job(job, "status, count_record") == "PENDING|50")
         gate.open()
         try await world.expectNoLeases()
@@ -194,8 +194,8 @@ struct BackfillProcessTests {
     func exitStatuses() async throws {
         let world = try await BackfillWorld()
         try world.addJob("missing")
-        #expect(try await world.workers("--once").end() == 1)
-        #expect(try await world.workers("--jobs", "0").end() == 64)
+        #expect(try await world.workers("--once").end() == .exited(1))
+        #expect(try await world.workers("--jobs", "0").end() == .exited(64))
         let log = "\(world.broker.folder)/workers.log"
         func end(_ address: String) async throws -> Int32 {
             try await WorkersProcess(
@@ -220,6 +220,6 @@ struct BackfillProcessTests {
         #expect(lease.contains("backfill.writeBatch"))
         #expect(lease.contains("|backfill|"))
         process.signal(SIGTERM)
-        #expect(try await process.end() == 0)
+        #expect(try await process.end() == .exited(0))
     }
 }

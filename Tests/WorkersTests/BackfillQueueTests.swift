@@ -6,7 +6,7 @@ import Testing
 @testable import Workers
 
 /// Who has a job, and what a claim is worth.
-@Suite("Backfill: the queue")
+@Suite("Backfill: the queue", .timeLimit(.minutes(5)))
 struct BackfillQueueTests {
     private func queue(_ world: BackfillWorld, _ owner: String) throws -> BackfillQueue {
         BackfillQueue(client: try LeaseClient(world.broker.address(world.config)), owner: owner)

@@ -184,8 +184,7 @@ final class BackfillWorld: Sendable {
 
 /// A session that holds a lock which others wait for.
 final class BackfillGate: @unchecked Sendable {
-    private let process = Process()
-    private let input = Pipe()
+    private let session: ChildProcess
     private let postgres: PostgresServer
     private let database: String
 
@@ -195,27 +194,16 @@ final class BackfillGate: @unchecked Sendable {
     ) throws {
         self.postgres = postgres
         self.database = database
-        process.executableURL = URL(
-            fileURLWithPath: "\(Fixture.postgresPrograms)/psql")
-        process.arguments = [
-            "-X", "-q", "-h", postgres.folder, "-p", "\(postgres.port)", "-U", "tester", "-d",
-            database,
-        ]
-        process.standardInput = input
-        process.standardOutput = FileHandle.nullDevice
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        input.fileHandleForWriting.write(Data("SELECT \(lock);\n".utf8))
+        session = try ChildProcess(
+            "\(Fixture.postgresPrograms)/psql",
+            [
+                "-X", "-q", "-h", postgres.folder, "-p", "\(postgres.port)", "-U", "tester", "-d",
+                database,
+            ], input: .written)
+        try session.write("SELECT \(lock);\n")
     }
 
-    deinit { open() }
-
-    func open() {
-        guard process.isRunning else { return }
-        // Not by the end of its input: other children of this process may have inherited the pipe.
-        kill(process.processIdentifier, SIGKILL)
-        process.waitUntilExit()
-    }
+    func open() { session.kill() }
 
     func eventuallyClosed() async throws {
         try await Fixture.eventually("the gate is closed") { try locks("granted") == 1 }
@@ -240,35 +228,23 @@ final class BackfillGate: @unchecked Sendable {
 
 /// A running `pglease-workers`.
 final class WorkersProcess: @unchecked Sendable {
-    private let process = Process()
+    private let process: ChildProcess
 
     init(_ arguments: [String], environment: [String: String], log: String) throws {
-        process.executableURL = URL(
-            fileURLWithPath: Fixture.program("pglease-workers", "PGLEASE_WORKERS_BIN"))
-        process.arguments = arguments
-        process.environment = environment.merging(
-            ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""]) { own, _ in own }
-        let file = try Fixture.appending(log)
-        process.standardOutput = file
-        process.standardError = file
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        try Fixture.atTheEnd("kill -9 \(process.processIdentifier)")
+        process = try ChildProcess(
+            Fixture.program("pglease-workers", "PGLEASE_WORKERS_BIN"), arguments,
+            environment: environment.merging(
+                ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""]) { own, _ in own },
+            output: .file(log))
+        try process.killAtTheEnd()
     }
 
-    deinit { kill() }
+    func signal(_ number: Int32) { process.signal(number) }
 
-    func signal(_ number: Int32) { Foundation.kill(process.processIdentifier, number) }
+    func kill() { process.kill() }
 
-    func kill() {
-        guard process.isRunning else { return }
-        signal(SIGKILL)
-        process.waitUntilExit()
-    }
-
-    /// The exit status.
-    func end() async throws -> Int32 {
+    func end() async throws -> ChildProcess.End {
         try await Fixture.eventually("the workers end") { !process.isRunning }
-        return process.terminationStatus
+        return process.waitUntilExit()
     }
 }

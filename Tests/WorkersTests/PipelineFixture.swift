@@ -19,8 +19,8 @@ final class PipelineFixture {
     let destinationDatabase: String
     let folder: String
     let port: Int
-    private var broker: Process?
-    private var managers: [Process] = []
+    private var broker: ChildProcess?
+    private var managers: [ChildProcess] = []
 
     /// Everybody has to give the password `right`, which the tables keep encrypted.
     private let isSealed: Bool
@@ -57,14 +57,8 @@ final class PipelineFixture {
     }
 
     deinit {
-        for manager in managers where manager.isRunning {
-            kill(manager.processIdentifier, SIGKILL)
-            manager.waitUntilExit()
-        }
-        if let broker, broker.isRunning {
-            kill(broker.processIdentifier, SIGKILL)
-            broker.waitUntilExit()
-        }
+        for manager in managers { manager.kill() }
+        broker?.kill()
         try? FileManager.default.removeItem(atPath: folder)
     }
 
@@ -107,13 +101,12 @@ final class PipelineFixture {
 
     private func migrate() throws {
         let process = try launch(Self.workersProgram, ["migrate"], log: "migrate.log")
-        process.waitUntilExit()
-        try #require(process.terminationStatus == 0, "\(text("migrate.log"))")
+        try #require(process.waitUntilExit() == .exited(0), "\(text("migrate.log"))")
     }
 
     /// Starts `pglease-workers pipelines` and returns its process and the name of its log.
     @discardableResult
-    func startManager(_ more: [String] = []) throws -> (process: Process, log: String) {
+    func startManager(_ more: [String] = []) throws -> (process: ChildProcess, log: String) {
         let log = "manager\(managers.count).log"
         let process = try launch(
             Self.workersProgram,
@@ -125,11 +118,10 @@ final class PipelineFixture {
         return (process, log)
     }
 
-    private func launch(_ program: String, _ arguments: [String], log: String) throws -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = arguments
-        process.environment = [
+    private func launch(
+        _ program: String, _ arguments: [String], log: String
+    ) throws -> ChildProcess {
+        let common = [
             "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "",
             "PGLEASE_BROKER": "\(folder):\(port)", "PGLEASE_PIPELINE_RETRY": "0.1",
             "PGLEASE_PIPELINE_RETRY_LIMIT": "0.5", "PGLEASE_PIPELINE_POLL": "0.1",
@@ -143,13 +135,10 @@ final class PipelineFixture {
                 "CREDENTIAL_ENCRYPTION_KEY": Self.credentialKey,
             ]
             : ["DATABASE_URL": "host=\(folder) port=\(port) dbname=\(config) user=tester"]
-        process.environment?.merge(address) { first, _ in first }
-        _ = FileManager.default.createFile(atPath: "\(folder)/\(log)", contents: nil)
-        let output = try FileHandle(forWritingTo: URL(fileURLWithPath: "\(folder)/\(log)"))
-        process.standardOutput = output
-        process.standardError = output
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
+        let process = try ChildProcess(
+            program, arguments, environment: common.merging(address) { first, _ in first },
+            output: .file("\(folder)/\(log)"))
+        try process.killAtTheEnd("rm -rf \(folder)")
         return process
     }
 

@@ -2,7 +2,7 @@ import Foundation
 import Testing
 
 /// Everything that needs the clusters runs one after the other: some tests stop them.
-@Suite(.serialized) struct PipelineTests {}
+@Suite(.serialized, .timeLimit(.minutes(5))) struct PipelineTests {}
 
 /// What a pipeline brings to a destination, with real servers, a real broker and real processes.
 extension PipelineTests {
@@ -240,7 +240,7 @@ extension PipelineTests {
                 try world.eventually("\(table) are the same") { try world.isSame(table) }
             }
             // A third comes and the first goes while no manager runs: the second keeps its slot.
-            kill(manager.processIdentifier, SIGTERM)
+            manager.signal(SIGTERM)
             manager.waitUntilExit()
             try world.source.sql(world.sourceDatabase, "INSERT INTO orders VALUES (21)")
             try world.source.sql(

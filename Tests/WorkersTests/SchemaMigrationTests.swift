@@ -4,7 +4,7 @@ import Testing
 
 @testable import Workers
 
-@Suite("The migration")
+@Suite("The migration", .timeLimit(.minutes(5)))
 struct SchemaMigrationTests {
     @Test("Twice, and by many at once, is as once")
     func repeated() async throws {
