@@ -9,6 +9,7 @@ package import PostgresWire
 /// `deallocate all`, `discard all`, `peek mark`, and nothing at all; and what the broker asks, in
 /// capitals. `means T` says what it meant when it was parsed: the settings and the schema of that moment;
 /// `execute NAME` runs a prepared statement. LEASE is known to it only if it stands for a broker, by `leases`.
+/// With a `zone` the profile is its TimeZone: `set timezone = 'T'` sets it, and the client is told before it is ready.
 package struct RelayBackend {
     package var input: [UInt8] = []
     package var output: [UInt8] = []
@@ -24,7 +25,7 @@ package struct RelayBackend {
     /// So many of the next statements are cancelled.
     package var cancels = 0
     /// An implicit or explicit transaction is under way.
-    package private(set) var isInTransaction = false
+    package internal(set) var isInTransaction = false
     package internal(set) var prepared: [String: String] = [:]
     /// What those that begin with `means` meant when they were parsed.
     private var meanings: [String: String] = [:]
@@ -33,9 +34,14 @@ package struct RelayBackend {
     /// What the statement that runs meant.
     private var meaning: String?
     package internal(set) var mark: String?
-    package private(set) var profile = "0"
+    package internal(set) var profile = "0"
+    /// The TimeZone of its startup packet, that a reset goes back to; nil: the profile is nothing that is reported.
+    let zone: String?
+    /// The TimeZone that the client was told last.
+    var reportedZone: String
+    private var profileBefore = "0"
     /// What `set followed = 'T'` sets.
-    package private(set) var followed = "none"
+    package internal(set) var followed = "none"
     private var followedBefore = "none"
     private var portals: [String: (text: String, sent: Int, meaning: String?)] = [:]
     private var localMark: String?
@@ -43,12 +49,21 @@ package struct RelayBackend {
     private var inserts: [String] = []
     private var copy: (rows: Int, isExtended: Bool)?
 
-    package init() {}
+    package init() {
+        zone = nil
+        reportedZone = ""
+    }
+
+    init(zone: String) {
+        self.zone = zone
+        reportedZone = zone
+        profile = zone
+    }
 
     package var isCopying: Bool { copy != nil }
     package var hasPortals: Bool { !portals.isEmpty }
 
-    private struct Failure: Error {
+    struct Failure: Error {
         var state: SQLState
         var message: String
     }
@@ -75,7 +90,7 @@ package struct RelayBackend {
         case .sync:
             isSkipping = false
             if status == .idle { commit() }
-            output.appendReadyForQuery(status)
+            ready()
         case .copyData, .copyDone, .copyFail, .flush:
             break
         case .query:
@@ -192,6 +207,15 @@ package struct RelayBackend {
 
     private mutating func endSimple() {
         if status == .idle { commit() }
+        ready()
+    }
+
+    /// What has changed is reported before that.
+    private mutating func ready() {
+        if zone != nil, profile != reportedZone {
+            output.appendParameterStatus(name: "TimeZone", value: profile)
+            reportedZone = profile
+        }
         output.appendReadyForQuery(status)
     }
 
@@ -311,7 +335,7 @@ package struct RelayBackend {
 
     /// What is refused before it runs.
     private func check(_ text: String) throws(Failure) {
-        if status == .failed, text != "commit", text != "rollback" {
+        if status == .failed, !["commit", "rollback", "COMMIT"].contains(text) {
             throw Failure(
                 state: .inFailedSqlTransaction, message: "current transaction is aborted")
         }
@@ -338,14 +362,16 @@ package struct RelayBackend {
         isInTransaction = true
         markBefore = mark
         followedBefore = followed
+        profileBefore = profile
     }
 
     private mutating func restore() {
         mark = markBefore
         followed = followedBefore
+        if zone != nil { profile = profileBefore }
     }
 
-    private mutating func commit() {
+    mutating func commit() {
         committed += inserts
         leave()
     }
@@ -355,7 +381,7 @@ package struct RelayBackend {
         leave()
     }
 
-    private mutating func leave() {
+    mutating func leave() {
         inserts = []
         localMark = nil
         portals = [:]
@@ -373,6 +399,7 @@ package struct RelayBackend {
             cancels -= 1
             throw Failure(state: .queryCanceled, message: "canceling statement due to user request")
         }
+        if zone != nil, try runOfBroker(words, isAlone: isAlone) { return true }
         let last = Self.unquoted(words.last!)
         let isTokenless = ["begin", "commit", "rollback", "mark", "profile", "followed", "all"]
             .contains(last)
@@ -417,6 +444,9 @@ package struct RelayBackend {
         case "set followed":
             followed = last
             output.appendCommandComplete("SET")
+        case "set timezone":
+            profile = last
+            output.appendCommandComplete("SET")
         case "show followed": row("followed:\(followed)", tag: "SHOW")
         case "show mark": row("mark:\(localMark ?? mark ?? "none")", tag: "SHOW")
         case "show profile": row("profile:\(profile)", tag: "SHOW")
@@ -456,16 +486,16 @@ package struct RelayBackend {
             guard status == .idle, isAlone else {
                 throw Failure(state: .activeSqlTransaction, message: "not in a transaction block")
             }
-            commit()
-            prepared = [:]
-            mark = nil
-            followed = "none"
+            discardAll()
             output.appendCommandComplete("DISCARD ALL")
-            if profile != "0" { output.appendParameterStatus(name: "profile", value: "0") }
-            profile = "0"
+            if zone == nil, profile != "0" {
+                output.appendParameterStatus(name: "profile", value: "0")
+            }
+            resetAll()
         case "reset all":
             mark = nil
             followed = "none"
+            if let zone { profile = zone }
             output.appendCommandComplete("RESET")
         default:
             // deallocate NAME
@@ -473,6 +503,17 @@ package struct RelayBackend {
             prepared[last] = nil
             output.appendCommandComplete("DEALLOCATE")
         }
+    }
+
+    mutating func discardAll() {
+        commit()
+        prepared = [:]
+    }
+
+    mutating func resetAll() {
+        mark = nil
+        followed = "none"
+        profile = zone ?? "0"
     }
 
     private mutating func row(_ value: String, tag: String) {
@@ -491,7 +532,7 @@ package struct RelayBackend {
         return true
     }
 
-    private static func unquoted(_ word: Substring) -> String {
+    static func unquoted(_ word: Substring) -> String {
         String(word.hasPrefix("'") && word.hasSuffix("'") ? word.dropFirst().dropLast() : word)
     }
 

@@ -12,6 +12,19 @@ struct RelayBackendLeases {
     var portals: [String: String] = [:]
     /// The server has been sent messages whose Sync has not come.
     var isBatchOpen = false
+    /// What was set when the lease began: it comes back with its end.
+    private(set) var settingsBefore: (profile: String, followed: String)?
+
+    mutating func begin(_ settings: (profile: String, followed: String)) {
+        isHeld = true
+        settingsBefore = settings
+    }
+
+    mutating func end() {
+        isHeld = false
+        isDirect = false
+        settingsBefore = nil
+    }
 
     init(_ pooling: RelayMode.Pooling) { self.pooling = pooling }
 
@@ -142,13 +155,17 @@ extension RelayBackend {
             if !isSession {
                 if status != .idle { output.appendNoticeResponse(RelayBackendLeases.rolledBack) }
                 rollBack()
+                mark = nil
+                if let settings = leases!.settingsBefore {
+                    profile = settings.profile
+                    followed = settings.followed
+                }
             }
-            leases!.isHeld = false
-            leases!.isDirect = false
+            leases!.end()
         default:
             if leases!.isHeld { return RelayBackendLeases.held }
             if status != .idle { return RelayBackendLeases.inTransaction }
-            leases!.isHeld = true
+            leases!.begin((profile, followed))
             leases!.isDirect = text == "LEASE DIRECT" && !isSession
             // A connection of its own, and clean.
             if !isSession { mark = nil }

@@ -30,7 +30,7 @@ struct RelayProgram {
     private(set) var direct: RelayBackend
     /// What would have been committed.
     private(set) var committed: Set<String> = []
-    private var tokens = 0
+    private(set) var tokens = 0
     var names: [String] = []
     private var nameCount = 0
     /// The schema when the client parsed a text of which it had no statement: none of them can mean less.
@@ -52,15 +52,19 @@ struct RelayProgram {
     var heldSettings: Set<String> = []
     var random: SeededGenerator
 
-    init(client: Int, mode: RelayMode, seed: UInt64) {
+    /// `zone` is the TimeZone of its startup packet.
+    init(client: Int, mode: RelayMode, zone: String, seed: UInt64) {
         self.client = client
         self.mode = mode
-        direct = RelayBackend()
+        direct = RelayBackend(zone: zone)
         direct.leases = RelayBackendLeases(mode.pooling)
-        meaningPercent = RelayWorld.sharesStatements(seed) ? 80 : 0
+        meaningPercent = Self.sharesStatements(seed) ? 80 : 0
         leasePercent = (seed / 8).isMultiple(of: 3) ? 2 : 20
         random = SeededGenerator(seed: seed &* 0x9E37_79B9 &+ UInt64(client))
     }
+
+    /// Several clients with the same settings and the same few texts.
+    static func sharesStatements(_ seed: UInt64) -> Bool { seed.isMultiple(of: 5) }
 
     mutating func chance(_ percent: Int) -> Bool {
         Int.random(in: 0..<100, using: &random) < percent
@@ -71,17 +75,17 @@ struct RelayProgram {
         return "c\(client).\(tokens)"
     }
 
-    /// After a fault nothing is known of what was left: the session begins anew.
-    mutating func startOver(isHeld: Bool, isDirect: Bool) -> Group {
+    /// After a fault nothing is known of what was left, but for the zone: the session begins anew.
+    mutating func startOver(zoneNow: String, isHeld: Bool, isDirect: Bool) {
         let schema = direct.schema
-        direct = RelayBackend()
+        direct = RelayBackend(zone: direct.zone!)
         direct.schema = schema
+        direct.profile = zoneNow
         direct.leases = RelayBackendLeases(mode.pooling)
-        direct.leases!.isHeld = isHeld
+        if isHeld { direct.leases!.begin((zoneNow, "none")) }
         direct.leases!.isDirect = isDirect
         names = []
         leaseNames = []
-        return end()
     }
 
     /// Whatever was begun comes to its end.
@@ -148,7 +152,7 @@ struct RelayProgram {
             if index > 0 { group.parts[index].answersBefore = group.expected.count }
             direct.input += group.parts[index].bytes
             while direct.step() {}
-            group.expected = RelayTranscript.ofServer(direct.output)
+            group.expected = RelayTranscript.ofServer(direct.output).filter { !$0.hasPrefix("S(") }
         }
         let isAboutLeases = group.parts.contains {
             RelayTranscript.ofClient($0.bytes).contains { $0.contains("LEASE") }
@@ -175,6 +179,9 @@ struct RelayProgram {
 
     private var followsNames: Bool { mode.tracksStatements || mode.pooling == .session }
 
+    /// The lease that it asked for as a direct one goes through the relay.
+    mutating func isNotDirect() { direct.leases!.isDirect = false }
+
     // MARK: Statements
 
     private mutating func text() -> String {
@@ -183,6 +190,7 @@ struct RelayProgram {
         case 20..<26 where meaningPercent == 0: "set followed = '\(token())'"
         case 26..<29: "show followed"
         case 29: "reset all"
+        case 30 where meaningPercent == 0: "set timezone = '\(token())'"
         case 30..<40: "rows \(Int.random(in: 0...9, using: &random)) \(token())"
         case 40..<55: "insert \(token())"
         case 55: "fail long \(token())"

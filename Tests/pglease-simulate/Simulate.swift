@@ -7,7 +7,7 @@ nonisolated(unsafe) private var runningSeed: UInt64 = 0
 
 /// Which part of the core runs.
 enum Machine: String, ExpressibleByArgument, CaseIterable {
-    case scheduler, relay, all
+    case scheduler, engine, all
 }
 
 @main
@@ -60,8 +60,8 @@ struct Simulate: ParsableCommand {
         let first = seed ?? from
         let last = seed ?? from + seeds - 1
         guard first <= last else { return }
-        if machine != .relay { try runScheduler(first...last) }
-        if machine != .scheduler { try runRelay(first...last) }
+        if machine != .engine { try runScheduler(first...last) }
+        if machine != .scheduler { try runEngine(first...last) }
     }
 
     /// The best of a few runs: what else the machine did is not the scheduler's price.
@@ -71,20 +71,23 @@ struct Simulate: ParsableCommand {
         print("scheduler: \(Int(best.rounded())) ns for a request and its return")
     }
 
-    private func runRelay(_ seeds: ClosedRange<UInt64>) throws {
+    private func runEngine(_ seeds: ClosedRange<UInt64>) throws {
         for seed in seeds {
             runningSeed = seed
-            let failure = RelaySimulation.run(
+            let failure = EngineSimulation.run(
                 seed: seed, steps: steps, trace: trace ? { print($0) } : nil)
-            if let failure {
-                print("FAILED \(failure)")
-                print(
-                    "replay: scripts/simulate --machine relay --seed \(seed) --steps \(steps)",
-                    "--trace")
-                throw ExitCode(1)
+            guard let failure else { continue }
+            if !trace {
+                print("the last that happened:")
+                for line in EngineSimulation.history(seed: seed, steps: steps, lines: 40) {
+                    print("  \(line.prefix(400))")
+                }
             }
+            print("FAILED \(failure)")
+            print("replay: scripts/simulate --machine engine --seed \(seed) --steps \(steps) --trace")
+            throw ExitCode(1)
         }
-        print("relay: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
+        print("engine: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
     }
 
     private func runScheduler(_ seeds: ClosedRange<UInt64>) throws {

@@ -1,0 +1,61 @@
+import LeaseCore
+
+/// A client of the run: what it does, what it was told, and what may rightly happen to it.
+final class EngineClient {
+    let index: Int
+    /// Of the run's pools.
+    let pool: Int
+    let zone: String
+    let peer: PeerID
+    var program: RelayProgram
+    var id: ClientID
+    let socket: ClientSocket
+    var isLoggedIn = false
+    /// Its session is over, or it has left.
+    var isGone = false
+    /// It said goodbye, or ended its writing side, and reads to the end.
+    var isLeaving = false
+
+    // What it does.
+    var group: RelayProgram.Group?
+    var part = 0
+    /// The number of its tokens when the group began.
+    var tokensBefore = 0
+    var unsent: [UInt8] = []
+    var sent: [UInt8] = []
+    var received: [UInt8] = []
+    var thinksUntil = Instant.zero
+    /// The group may show the server's defaults: it resets the session in the middle.
+    var resetsInGroup = false
+
+    // What it may rightly be told.
+    /// SQLSTATEs of incidents that the run knows of.
+    var licences: Set<String> = []
+    /// The engine may end its session.
+    var mayEnd = false
+    var sawFault = false
+    var everSawFault = false
+    /// The TimeZone that it was told last.
+    var toldZone: String
+
+    /// It vanished: what its bytes may have committed.
+    var mayHaveCommitted: Set<String>?
+
+    // Without the broker.
+    var directly = 0
+    var directlyRead: [UInt8] = []
+
+    init(
+        index: Int, pool: Int, zone: String, peer: PeerID, program: RelayProgram, id: ClientID,
+        socket: ClientSocket
+    ) {
+        self.index = index
+        self.pool = pool
+        self.zone = zone
+        self.peer = peer
+        self.program = program
+        self.id = id
+        self.socket = socket
+        toldZone = zone
+    }
+}

@@ -1,0 +1,155 @@
+import LeaseCore
+import PostgresWire
+
+/// What goes wrong, and what operators do.
+extension EngineRun {
+    mutating func operatorActs() {
+        guard !isWinding else { return }
+        plan(.operatorActs, within: 40_000)
+        let index = Int.random(in: 0..<pools.count, using: &random)
+        let pool = pools[index].id
+        switch Int.random(in: 0..<4, using: &random) {
+        case 0 where !pools[index].isPaused:
+            note("\(pool) is paused")
+            pools[index].isPaused = true
+            order(.poolPauseRequested(pool))
+        case 0, 1:
+            note("\(pool) is resumed")
+            pools[index].isPaused = false
+            order(.poolResumed(pool))
+        case 2:
+            note("\(pool) is to reconnect")
+            order(.poolReconnectRequested(pool))
+        default:
+            pools[index].policy.size = Int.random(in: 1...4, using: &random)
+            note("\(pool) has now \(pools[index].policy.size) connections")
+            before()
+            engine.changePool(pool, pools[index].terms, pools[index].policy, now: now)
+            after()
+        }
+    }
+
+    mutating func troubleComes() {
+        guard !isWinding else { return }
+        plan(.troubleComes, within: 8_000)
+        let kinds = (0..<EngineCase.Trouble.count).map { EngineCase.Trouble(rawValue: 1 << UInt32($0)) }
+            .filter { plan.trouble.contains($0) }
+        let living = clients.filter { !$0.isGone }
+        let open = servers.filter { $0.isConnected && !$0.isClosedByBroker }
+        switch kinds.randomElement(using: &random) {
+        case .serversDie: if let socket = open.randomElement(using: &random) { kill(socket) }
+        case .serversHang:
+            if let socket = open.randomElement(using: &random) {
+                socket.hangsUntil = now + time(upTo: chance(20) ? 5_000_000 : 50_000)
+            }
+        case .serversLie: if let socket = open.randomElement(using: &random) { lie(socket) }
+        case .clientsVanish: if let client = living.randomElement(using: &random) { vanish(client) }
+        case .cancels: if let client = living.randomElement(using: &random) { cancel(client) }
+        case .kills: if let client = living.randomElement(using: &random) { killSomething(of: client) }
+        case .stalls: stall(living, open)
+        case .processesEnd: if let client = living.randomElement(using: &random) { endProcess(of: client) }
+        default: break
+        }
+    }
+
+    /// The backend dies, with some of its answers.
+    private mutating func kill(_ socket: ServerSocket) {
+        guard !socket.backend.isDead else { return }
+        note("server \(socket.id) dies")
+        socket.isFaulty = true
+        let output = socket.backend.output
+        socket.backend.output = Array(output.prefix(Int.random(in: 0...output.count, using: &random)))
+        if chance(50), socket.backend.output.count == output.count {
+            socket.backend.output.appendErrorResponse(.fatal(.adminShutdown, "shutdown"))
+        }
+        socket.backend.isDead = true
+    }
+
+    /// Nothing is on its way there, so what it says cannot be the answer to anything.
+    private mutating func lie(_ socket: ServerSocket) {
+        guard engine.servers.contains(socket.id), !engine.servers[socket.id].isDirect,
+            !socket.backend.isDead, !socket.isTorn, socket.wire.isEmpty, socket.backend.input.isEmpty,
+            socket.backend.status == .idle, !socket.backend.isInTransaction,
+            !socket.backend.isSkipping
+        else { return }
+        var words: [UInt8] = []
+        switch Int.random(in: 0..<7, using: &random) {
+        case 0: words.appendDataRow(texts: ["pglease.stray"])
+        case 1: words.appendErrorResponse(.error(.internalError, "pglease.stray"))
+        case 2: words.appendErrorResponse(.fatal(.adminShutdown, "stray"))
+        case 3: words.appendCommandComplete("STRAY")
+        case 4: words.appendReadyForQuery(.idle)
+        case 5: words = [UInt8(ascii: "D"), 0]
+        default: words.appendParseComplete()
+        }
+        note("server \(socket.id) lies: \(RelayTranscript.ofServer(words))")
+        socket.isFaulty = true
+        socket.backend.output += words
+    }
+
+    /// Somebody asks for the end of what this client does.
+    private mutating func cancel(_ client: EngineClient) {
+        guard client.isLoggedIn, engine.clients.contains(client.id) else { return }
+        note("client \(client.index) is to be cancelled")
+        client.licences.insert("57014")
+        before()
+        let canceller = engine.accept(isUnix: true, loginDeadline: nil, now: now)
+        world.clients[canceller] = ClientSocket(capacity: 1_000)
+        engine.cancelRequested(of: client.id, by: canceller, now: now)
+        after()
+    }
+
+    private mutating func killSomething(of client: EngineClient) {
+        guard engine.clients.contains(client.id) else { return }
+        client.licences.formUnion(["57P01", "57014"])
+        client.mayEnd = true
+        before()
+        if let server = engine.clients[client.id].server, let lease = engine.servers[server].leaseID,
+            chance(70)
+        {
+            note("the lease of client \(client.index) is killed")
+            _ = engine.killLease(lease, now: now)
+        } else {
+            note("client \(client.index) is killed")
+            engine.refuse(client.id, .fatal(.adminShutdown, "killed"), now: now)
+        }
+        after()
+    }
+
+    private mutating func stall(_ living: [EngineClient], _ open: [ServerSocket]) {
+        let until = now + time(upTo: chance(30) ? 2_000_000 : 20_000)
+        if chance(60) {
+            living.randomElement(using: &random)?.socket.stalledUntil = until
+        } else {
+            open.randomElement(using: &random)?.stalledUntil = until
+        }
+    }
+
+    /// A process ends: its sockets are closed, unless a child has them.
+    private mutating func endProcess(of client: EngineClient) {
+        let peers = clients.filter { $0.peer == client.peer && !$0.isGone }
+        note("the process of client \(client.index) ends")
+        for peer in peers {
+            peer.mayEnd = true
+            peer.licences.insert("57P01")
+            if chance(70) { vanish(peer) }
+        }
+        before()
+        engine.processEnded(
+            client.peer, watched: peers.map(\.id), wasHandedOut: true, now: now)
+        after()
+    }
+
+    /// All that is broken works again, as far as it lasts.
+    mutating func heal() {
+        for socket in servers {
+            socket.hangsUntil = .zero
+            socket.stalledUntil = .zero
+        }
+        for client in clients { client.socket.stalledUntil = .zero }
+        for index in pools.indices where pools[index].isPaused {
+            pools[index].isPaused = false
+            order(.poolResumed(pools[index].id))
+        }
+    }
+}
