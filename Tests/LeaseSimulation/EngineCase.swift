@@ -17,7 +17,8 @@ struct EngineCase {
         static let stalls = Trouble(rawValue: 256)
         static let jumps = Trouble(rawValue: 512)
         static let processesEnd = Trouble(rawValue: 1024)
-        static let count = 11
+        static let cleaningFails = Trouble(rawValue: 2048)
+        static let count = 12
     }
 
     struct Pool {
@@ -116,7 +117,8 @@ struct EngineCase {
         return Pool(
             id: PoolID(UInt32(number + 1)),
             terms: PoolTerms(
-                database: "d\(number)", mode: mode, limits: limits, connectQuery: nil,
+                database: "d\(number)", mode: mode, limits: limits,
+                connectQuery: chance(25) ? "SET mark TO 'connect'" : nil,
                 serverKey: UInt32(number % 2)),
             policy: policy)
     }

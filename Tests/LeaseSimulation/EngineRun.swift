@@ -115,10 +115,8 @@ struct EngineRun: ~Copyable {
         steps += 1
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<20: pass(time(upTo: 300))
-        case 20 where plan.trouble.contains(.jumps) && !isWinding:
-            note("the clock jumps")
-            pass(time(upTo: 40_000_000))
-        case 21..<24: goToNext()
+        case 20 where plan.trouble.contains(.jumps) && !isWinding: jump()
+        case 21..<24: goToNext(within: .milliseconds(2))
         default: break
         }
         letTimePass()
@@ -134,13 +132,20 @@ struct EngineRun: ~Copyable {
         if violation == nil { check() }
     }
 
-    /// To the next moment at which something comes by itself.
-    private mutating func goToNext() {
+    /// To the next moment at which something comes by itself, if it is no further off.
+    private mutating func goToNext(within most: Duration = .seconds(3600)) {
         resume()
         let next = [timeline.next, engine.nextDeadline, nextEndOfPause].compactMap { $0 }.min()
         guard let next, next > now else { return }
-        now = next
+        now = min(next, now + most)
         world.now = now
+    }
+
+    /// As of a machine that slept: whoever was at work is late.
+    private mutating func jump() {
+        note("the clock jumps")
+        for socket in servers { socket.isLate = true }
+        pass(time(upTo: 40_000_000))
     }
 
     private mutating func pass(_ time: Duration) {
@@ -203,6 +208,7 @@ struct EngineRun: ~Copyable {
         heal()
         var left = 30_000
         while violation == nil, clients.contains(where: { !$0.isGone && $0.group != nil }) {
+            for client in clients where mayLeaveForOthers(client) { leave(client) }
             step()
             left -= 1
             if left == 0 { violation = "it does not come to an end: \(stuck)" }
@@ -219,6 +225,7 @@ struct EngineRun: ~Copyable {
             left -= 1
             if left == 0 { violation = "clients stay: \(stuck)" }
         }
+        if chance(20) { order(.drainRequested) }
         for pool in pools where violation == nil { order(.poolClosed(pool.id)) }
         while violation == nil, !servers.isEmpty || engine.servers.count > 0 {
             step()
@@ -226,6 +233,12 @@ struct EngineRun: ~Copyable {
             if left == 0 { violation = "servers stay: \(stuckServers)" }
         }
         if violation == nil { checkNothingIsLeft() }
+    }
+
+    /// What a session holds others may wait for.
+    private func mayLeaveForOthers(_ client: EngineClient) -> Bool {
+        client.isLoggedIn && !client.isGone && !client.isLeaving && client.group == nil
+            && pools[client.pool].terms.mode.pooling == .session
     }
 
     private var stuck: String {

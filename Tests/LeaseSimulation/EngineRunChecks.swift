@@ -20,8 +20,9 @@ extension EngineRun {
         note("client \(engine.servers[server].client.flatMap { indices[$0] } ?? -1) is granted server \(server)")
         let backend = socket.backend
         // What means nothing outside of a copy may still be on its way.
-        let underWay = RelayTranscript.ofClient(backend.input + socket.wire.prefix(socket.sentBefore))
-        let isQuiet = underWay.allSatisfy { $0.hasPrefix("Copy") || $0 == "Flush" }
+        let underWay = backend.input + socket.wire.prefix(socket.sentBefore)
+        socket.takenInLease = socket.wire.count - socket.sentBefore
+        socket.isLate = now < max(socket.hangsUntil, socket.stalledUntil)
         let named = backend.prepared.count { !$0.key.isEmpty }
         let hasSent = socket.wire.count > socket.sentBefore || !engine.servers[server].outbound.isEmpty
         let known = engine.servers[server].stream.prepared.count
@@ -29,18 +30,36 @@ extension EngineRun {
         let entries = engine.profiles.entries(of: engine.servers[server].profile.current)
         let zone = entries.first { $0.name == "timezone" }?.value ?? "0"
         let followed = entries.first { $0.name == "followed" }?.value ?? "none"
+        let pool = pools.first { $0.id == socket.pool }
+        if pool?.isPaused == true { violation = "server \(server) is granted, and its pool is paused" }
+        let mark: String? = pool?.terms.connectQuery == nil ? nil : "connect"
         if socket.isTorn { violation = "server \(server) is granted in the middle of a message" }
         socket.wasCancelled = false
         guard !socket.isEnded else { return }
-        if !isQuiet || backend.status != .idle || backend.isSkipping || backend.isInTransaction
-            || backend.isCopying || backend.hasPortals || backend.mark != nil
+        if !Self.asksNothing(underWay) || backend.status != .idle || backend.isSkipping || backend.isInTransaction
+            || backend.isCopying || backend.hasPortals || backend.mark != mark
             || backend.profile != zone || backend.followed != followed || backend.cancels > 0
             || (!hasSent && (named < known || named > known + superseded))
         {
             violation =
                 "server \(server) is not clean when it is granted (zone \(zone), followed \(followed),"
-                + " \(known) statements): \(backend), on its way \(underWay)"
+                + " \(known) statements): \(backend), on its way \(RelayTranscript.ofClient(underWay))"
         }
+    }
+
+    /// Only what means nothing outside of a copy, the last perhaps not whole.
+    static func asksNothing(_ bytes: [UInt8]) -> Bool {
+        var rest = bytes[...]
+        while let kind = rest.first {
+            switch FrontendKind(rawValue: kind) {
+            case .copyData, .copyDone, .copyFail, .flush: break
+            default: return false
+            }
+            guard rest.count >= MessageHeader.size else { return true }
+            let header = rest.withUnsafeBytes { MessageHeader($0, at: 0) }
+            rest = rest.dropFirst(MessageHeader.size + header.bodyLength)
+        }
+        return true
     }
 
     // MARK: After each step
@@ -156,7 +175,11 @@ extension EngineRun {
         for answer in got where answer.hasPrefix("D(") {
             let value = answer.dropFirst(2).dropLast()
             let own = "c\(client.index)."
-            if value.hasPrefix("mark:"), value != "mark:none", !value.hasPrefix("mark:\(own)") {
+            let isConnected =
+                value == "mark:connect" && pools[client.pool].terms.connectQuery != nil
+            if value.hasPrefix("mark:"), value != "mark:none", !value.hasPrefix("mark:\(own)"),
+                !isConnected
+            {
                 violation = "client \(client.index) sees \(value)"
             }
             if value.hasPrefix("followed:"), value != "followed:none",
@@ -193,7 +216,10 @@ extension EngineRun {
     /// own Parse.
     private mutating func checkMeaning(_ client: EngineClient, _ value: Substring) {
         let parts = value.dropFirst("meaning:".count).split(separator: "/")
-        let isOwn = parts[1...2].allSatisfy { $0 == "none" || $0.hasPrefix("c\(client.index).") }
+        let hasConnect = pools[client.pool].terms.connectQuery != nil
+        let isOwn = parts[1...2].allSatisfy {
+            $0 == "none" || $0.hasPrefix("c\(client.index).") || ($0 == "connect" && hasConnect)
+        }
         let parsed = client.program.parsedAt["means \(parts[4])"] ?? 0
         if !isOwnZone(parts[0], client) || !isOwn || Int(parts[3])! < parsed {
             violation =
@@ -202,23 +228,59 @@ extension EngineRun {
         }
     }
 
+    /// What is in force is what it was told last, once it holds nothing.
+    mutating func checkTold(_ client: EngineClient) {
+        guard !client.everSawFault, engine.clients.contains(client.id),
+            engine.clients[client.id].server == nil, client.socket.inbox.isEmpty,
+            engine.clients[client.id].outbound.isEmpty
+        else { return }
+        if client.toldZone != client.program.direct.profile {
+            violation =
+                "client \(client.index) was told of zone \(client.toldZone), in force is"
+                + " \(client.program.direct.profile)"
+        }
+    }
+
+    // MARK: Backpressure
+
+    /// A source is read no further while what it goes to takes nothing.
+    mutating func checkBackpressure(on client: EngineClient) {
+        guard let server = engine.clients[client.id].server, !engine.servers[server].isDirect,
+            !engine.servers[server].outbound.isEmpty, !client.socket.hasEndedWriting,
+            !client.socket.isClosed
+        else { return }
+        violation = "client \(client.index) is read, and its server takes nothing"
+    }
+
+    mutating func checkBackpressure(on socket: ServerSocket) {
+        guard let client = engine.servers[socket.id].client,
+            !engine.clients[client].outbound.isEmpty
+        else { return }
+        violation = "server \(socket.id) is read, and its client takes nothing"
+    }
+
     // MARK: Incidents
 
     /// A server that does nothing for now.
     func mayBeSilent(_ socket: ServerSocket) -> Bool {
-        plan.trouble.contains(.serversHang) || plan.trouble.contains(.jumps) || socket.isFaulty
-            || socket.isTorn
+        socket.isLate || socket.isFaulty || socket.isTorn
     }
 
     mutating func lost(_ id: ServerID, _ report: LeaseReport?, _ reason: String) {
         let index = report?.client.flatMap { indices[$0] }
         note("server \(id) is lost, client \(index.map { "\($0)" } ?? "none"): \(reason)")
-        if let index {
-            clients[index].licences.insert("08006")
-            if pools[clients[index].pool].terms.mode.pooling == .session { clients[index].mayEnd = true }
-            clients[index].mayEnd = true
-        }
         guard let socket = world.servers[id] else { return }
+        if let index {
+            let client = clients[index]
+            let isSession = pools[client.pool].terms.mode.pooling == .session
+            let isHeld =
+                client.program.isHeld || client.group.map { !$0.isOutsideLeases } == true
+            // A server that has taken nothing of the lease costs its client nothing.
+            if socket.takenInLease > 0 || isSession || isHeld {
+                client.licences.insert("08006")
+                client.mayEnd = true
+            }
+        }
         if !socket.isEnded, !socket.isFaulty, !socket.isTorn, !socket.wasCancelled,
             !mayBeSilent(socket)
         {
@@ -244,7 +306,7 @@ extension EngineRun {
         let limits = pools[client.pool].terms.limits
         let isMeant =
             switch cause {
-            case .hold: false
+            case .hold: report.held >= .seconds(3600)
             case .leaseTimeout: limits.lease.map { report.held >= $0 } ?? false
             case .transactionTimeout: limits.transaction != nil
             case .queryTimeout: limits.query != nil
@@ -270,7 +332,7 @@ extension EngineRun {
             case .deadline:
                 limits.queryWait.map { rejection.waited >= $0 } ?? false
             case .queueFull: plan.policy.maxWaiting != nil
-            case .connectFailed: plan.trouble.contains(.connectsFail)
+            case .connectFailed: !plan.trouble.isDisjoint(with: [.connectsFail, .jumps])
             case .poolPaused: limits.queryWait != nil
             case .poolClosed: isWinding
             case .poolLock: plan.trouble.contains(.processesEnd)

@@ -9,7 +9,7 @@ extension EngineRun {
         }
         if !client.unsent.isEmpty { return client.socket.outbox.count < 4_000 }
         guard let group = client.group else {
-            return now >= client.thinksUntil && (!isWinding || mustEnd(client))
+            return now >= client.thinksUntil && !client.isLeaving && (!isWinding || mustEnd(client))
         }
         return client.part + 1 < group.parts.count && mayGoOn(client, group)
     }
@@ -30,6 +30,8 @@ extension EngineRun {
         }
         nextPart(client)
         send(client)
+        // What it sends may have no answer.
+        if client.group != nil { settle(client) }
     }
 
     private mutating func begin(_ client: EngineClient) {
@@ -190,6 +192,7 @@ extension EngineRun {
         client.socket.descriptor?.descriptorOf = nil
         client.socket.descriptor = nil
         if client.group != nil, !client.everSawFault, !client.mayEnd, client.unsent.isEmpty,
+            plan.settings.clientGone == .finish,
             client.isLeaving, client.isLoggedIn
         {
             violation =
@@ -245,6 +248,7 @@ extension EngineRun {
         else { return }
         note("client \(client.index) has its answers")
         if client.program.isDirect, client.socket.descriptor == nil { client.program.isNotDirect() }
+        checkTold(client)
         done(client)
     }
 

@@ -65,7 +65,9 @@ extension EngineRun {
             }
         case .cleaningFailed(let id, let what, let error):
             note("\(what) failed on \(id): \(error.message)")
-            if world.servers[id].map({ $0.isFaulty || $0.isTorn || $0.wasCancelled }) != true {
+            if world.servers[id].map({ $0.isFaulty || $0.isTorn || $0.wasCancelled }) != true,
+                !plan.trouble.contains(.cleaningFails)
+            {
                 violation = "\(what) failed on server \(id): \(error.message)"
             }
         case .serverUnfit(let id, _): closeSocket(id, isClean: false)
@@ -238,8 +240,9 @@ extension EngineRun {
         socket.hangsUntil = .zero
         socket.backend.output = []
         if !socket.isConnected { socket.backend.isDead = true }
-        let underWay = RelayTranscript.ofClient(socket.backend.input + socket.wire)
-        if isClean, !underWay.allSatisfy({ $0.hasPrefix("Copy") || $0 == "Flush" }) {
+        if isClean, !socket.isEnded, !socket.isFaulty,
+            !Self.asksNothing(socket.backend.input + socket.wire)
+        {
             violation = "server \(id) is closed as quiet, and has messages to read"
         }
     }
@@ -275,9 +278,12 @@ extension EngineRun {
     private mutating func sendCancel(_ id: ServerID) {
         note("a cancel is sent to server \(id)")
         if let socket = servers.first(where: { $0.id == id }) {
-            plan(.cancelArrives(socket), within: 1_000)
+            let arrival = now + time(upTo: chance(20) ? 30_000 : 1_000)
+            timeline.add(.cancelArrives(socket), at: arrival)
+            timeline.add(.cancelEnds(id), at: arrival + time(upTo: 2_000))
+        } else {
+            plan(.cancelEnds(id), within: 2_000)
         }
-        timeline.add(.cancelEnds(id), at: now + .milliseconds(1) + time(upTo: 2_000))
     }
 
     /// It ends what runs, and does nothing to a server that runs nothing.

@@ -110,6 +110,7 @@ extension EngineRun {
         case .atItsEnd: engine.clientInputEnded(client.id, now: now)
         case .forTheShell: violation = "client \(client.index) is the shell's to read"
         case .now:
+            checkBackpressure(on: client)
             if socket.isReset {
                 engine.close(client.id, because: "reading from the client failed", now: now)
             } else if !socket.outbox.isEmpty {
@@ -133,13 +134,14 @@ extension EngineRun {
 
     // MARK: From servers
 
-    private mutating func receive(from socket: ServerSocket) {
+    mutating func receive(from socket: ServerSocket) {
         before()
         switch engine.reading(of: socket.id) {
         case .later: break
         case .atItsEnd:
             engine.serverClosed(socket.id, "the server closed the connection", now: now)
         case .now:
+            checkBackpressure(on: socket)
             if socket.backend.output.isEmpty || (socket.isShutDown && chance(50)) {
                 if socket.isEnded {
                     engine.serverClosed(socket.id, "the server closed the connection", now: now)

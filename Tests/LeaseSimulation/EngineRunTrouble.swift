@@ -40,11 +40,14 @@ extension EngineRun {
         case .serversDie: if let socket = open.randomElement(using: &random) { kill(socket) }
         case .serversHang:
             if let socket = open.randomElement(using: &random) {
+                socket.isLate = true
                 socket.hangsUntil = now + time(upTo: chance(20) ? 5_000_000 : 50_000)
             }
         case .serversLie: if let socket = open.randomElement(using: &random) { lie(socket) }
         case .clientsVanish: if let client = living.randomElement(using: &random) { vanish(client) }
-        case .cancels: if let client = living.randomElement(using: &random) { cancel(client) }
+        case .cancels:
+            for client in living.shuffled(using: &random).prefix(chance(30) ? 5 : 1) { cancel(client) }
+        case .cleaningFails: open.randomElement(using: &random)?.backend.failuresOfCleaning += 1
         case .kills: if let client = living.randomElement(using: &random) { killSomething(of: client) }
         case .stalls: stall(living, open)
         case .processesEnd: if let client = living.randomElement(using: &random) { endProcess(of: client) }
@@ -65,13 +68,23 @@ extension EngineRun {
         socket.backend.isDead = true
     }
 
-    /// Nothing is on its way there, so what it says cannot be the answer to anything.
+    /// All that the server has to say, and behind it, in the same read, what nobody asked for. Nothing is on its
+    /// way there, so it cannot be the answer to anything.
     private mutating func lie(_ socket: ServerSocket) {
-        guard engine.servers.contains(socket.id), !engine.servers[socket.id].isDirect,
-            !socket.backend.isDead, !socket.isTorn, socket.wire.isEmpty, socket.backend.input.isEmpty,
+        let server = socket.id
+        let ready = [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
+        guard engine.servers.contains(server), engine.servers[server].phase == .ready,
+            !engine.servers[server].isDirect, !socket.isEnded, !socket.isTorn, !socket.isFaulty,
+            socket.wire.isEmpty, socket.backend.input.isEmpty, engine.servers[server].outbound.isEmpty,
             socket.backend.status == .idle, !socket.backend.isInTransaction,
-            !socket.backend.isSkipping
+            !socket.backend.isSkipping, !engine.servers[server].stream.isSuspect,
+            !engine.isFindingOut(server),
+            socket.backend.output.isEmpty
+                ? !engine.servers[server].stream.isOwing : socket.backend.output.suffix(6) == ready
         else { return }
+        if let client = engine.servers[server].client, !engine.clients[client].outbound.isEmpty {
+            return
+        }
         var words: [UInt8] = []
         switch Int.random(in: 0..<7, using: &random) {
         case 0: words.appendDataRow(texts: ["pglease.stray"])
@@ -84,7 +97,15 @@ extension EngineRun {
         }
         note("server \(socket.id) lies: \(RelayTranscript.ofServer(words))")
         socket.isFaulty = true
-        socket.backend.output += words
+        let bytes = exchange(&socket.backend.output, with: []) + words
+        before()
+        bytes.withUnsafeBytes { engine.serverBytes(server, $0, now: now) }
+        after()
+        // Behind a copy that failed this may be the answer to a Sync (see `ServerStream.copyInBegan`).
+        guard engine.servers.contains(server), engine.servers[server].phase == .ready,
+            words.first != UInt8(ascii: "Z") || !engine.servers[server].stream.isSuspect
+        else { return }
+        violation = "server \(server) spoke unasked, and serves on"
     }
 
     /// Somebody asks for the end of what this client does.
@@ -121,7 +142,9 @@ extension EngineRun {
         if chance(60) {
             living.randomElement(using: &random)?.socket.stalledUntil = until
         } else {
-            open.randomElement(using: &random)?.stalledUntil = until
+            guard let socket = open.randomElement(using: &random) else { return }
+            socket.isLate = true
+            socket.stalledUntil = until
         }
     }
 
@@ -143,6 +166,7 @@ extension EngineRun {
     /// All that is broken works again, as far as it lasts.
     mutating func heal() {
         for socket in servers {
+            socket.backend.failuresOfCleaning = 0
             socket.hangsUntil = .zero
             socket.stalledUntil = .zero
         }

@@ -37,6 +37,7 @@ final class EngineWorld: World {
         if socket.isEnded { return .gone }
         let count = taken(of: bytes.count, room: socket.room(at: now))
         socket.wire += bytes.prefix(count)
+        socket.takenInLease += count
         return .taken(count)
     }
 
@@ -75,7 +76,10 @@ final class EngineWorld: World {
         directLeases ? nil : .switchedOff
     }
 
-    func shutDown(_ server: ServerID) { servers[server]?.isShutDown = true }
+    func shutDown(_ server: ServerID) {
+        servers[server]?.isShutDown = true
+        servers[server]?.descriptorOf = nil
+    }
 
     func randomNumber() -> UInt64 { random.next() }
 }
@@ -132,6 +136,10 @@ final class ServerSocket {
     var holder: Int?
     /// Bytes in `wire` before the engine was called.
     var sentBefore = 0
+    /// Bytes that it took in this lease.
+    var takenInLease = 0
+    /// It hung, or time was lost, since it was granted: it need not have answered in time.
+    var isLate = false
     /// Half a message was left on it, in either direction: nobody can say what comes of that.
     var isTorn = false
     /// A cancel came while it ran something.

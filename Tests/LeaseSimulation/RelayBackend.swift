@@ -24,6 +24,8 @@ package struct RelayBackend {
     var leases: RelayBackendLeases?
     /// So many of the next statements are cancelled.
     package var cancels = 0
+    /// So many of the next DISCARD ALL fail.
+    var failuresOfCleaning = 0
     /// An implicit or explicit transaction is under way.
     package internal(set) var isInTransaction = false
     package internal(set) var prepared: [String: String] = [:]

@@ -20,6 +20,10 @@ extension RelayBackend {
             if words[1] == "ALL" { resetAll() }
             output.appendCommandComplete("RESET")
         case "DISCARD":
+            if failuresOfCleaning > 0 {
+                failuresOfCleaning -= 1
+                throw Failure(state: .internalError, message: "it cannot be cleaned")
+            }
             guard status == .idle, isAlone else {
                 throw Failure(state: .activeSqlTransaction, message: "not in a transaction block")
             }

@@ -11,6 +11,9 @@ extension Engine {
             seed: chance * 2 - 1, dropsLinks: pools[pool].hasLinks)
     }
 
+    /// What a client left on it is still being found out.
+    package func isFindingOut(_ server: ServerID) -> Bool { servers[server].recovery.isUnknown }
+
     /// The scheduler wants it clean.
     mutating func clean(_ server: ServerID) {
         if servers[server].recovery.isUnknown { recover(server) } else { reset(server) }
