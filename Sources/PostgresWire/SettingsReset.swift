@@ -5,13 +5,15 @@ package enum SettingsReset: Equatable, Sendable {
     case all
     /// Not known: one, or all.
     case unknown
+    /// Something was set behind those in front, it is not known what: a reported value may be that.
+    case overridden
 
     /// Whether the setting, its name in lower case, went back for certain.
     package func covers(_ name: String) -> Bool {
         switch self {
         case .one(let one): one == name
         case .all: true
-        case .unknown: false
+        case .unknown, .overridden: false
         }
     }
 

@@ -204,6 +204,23 @@ import Testing
 
     // MARK: What the client is told
 
+    /// PostgreSQL reports once, in front of ReadyForQuery: the value may be that of the SET behind the RESET.
+    @Test func whatIsSetBehindAResetIsTold() {
+        var relay = RelayFixture()
+        relay.client.startupValues = StartupValues([("TimeZone", "Asia/Tokyo")])
+        relay.send { $0.appendQuery("reset all; set timezone = 'Europe/Oslo'") }
+        let (bytes, step) = relay.answerBytes(
+            message {
+                $0.appendCommandComplete("RESET")
+                $0.appendCommandComplete("SET")
+                $0.appendParameterStatus(name: "TimeZone", value: "Europe/Oslo")
+                $0.appendReadyForQuery(.idle)
+            })
+        #expect(RelayTranscript.ofServer(bytes).contains("S(TimeZone=Europe/Oslo)"))
+        #expect(step.restoredParameters.isEmpty)
+        #expect(step.changedParameters.map(\.value) == ["Europe/Oslo"])
+    }
+
     @Test(arguments: [
         ("reset timezone", "RESET", "Asia/Tokyo"), ("discard all", "DISCARD ALL", "Asia/Tokyo"),
         ("reset all", "RESET", "Asia/Tokyo"), ("reset a", "RESET", "UTC"),

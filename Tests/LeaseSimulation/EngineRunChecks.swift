@@ -277,7 +277,7 @@ extension EngineRun {
                 client.program.isHeld || client.group.map { !$0.isOutsideLeases } == true
             // A server that has taken nothing of the lease costs its client nothing.
             if socket.takenInLease > 0 || isSession || isHeld {
-                client.licences.insert("08006")
+                client.licences.formUnion(isSession ? ["08006", "57P01"] : ["08006"])
                 client.mayEnd = true
             }
         }
@@ -330,7 +330,7 @@ extension EngineRun {
         let isMeant =
             switch rejection.cause {
             case .deadline:
-                limits.queryWait.map { rejection.waited >= $0 } ?? false
+                rejection.waited >= min(limits.queryWait ?? .seconds(3600), .seconds(2))
             case .queueFull: plan.policy.maxWaiting != nil
             case .connectFailed: !plan.trouble.isDisjoint(with: [.connectsFail, .jumps])
             case .poolPaused: limits.queryWait != nil

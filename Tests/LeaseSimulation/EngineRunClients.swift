@@ -169,15 +169,18 @@ extension EngineRun {
 
     private mutating func login(_ client: EngineClient) {
         let got = RelayTranscript.ofServer(client.received)
-        if let end = got.firstIndex(of: "Z(I)") {
+        let ready = [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
+        let starts = 0..<max(0, client.received.count - 5)
+        let end = starts.first { client.received[$0..<$0 + 6].elementsEqual(ready) }
+        if got.first == "R", let end {
             client.isLoggedIn = true
-            client.received = []
+            client.received.removeFirst(end + 6)
             note("client \(client.index) is logged in")
-            if end != got.count - 1 { violation = "client \(client.index) was told \(got) at its login" }
             if client.toldZone != client.zone {
                 violation =
                     "client \(client.index) was told of zone \(client.toldZone), its own is \(client.zone)"
             }
+            settle(client)
         } else if let error = got.first(where: { $0.hasPrefix("E(") }) {
             checkLicence(client, error)
         }
@@ -340,6 +343,7 @@ extension EngineRun {
             case let mark where mark.hasPrefix("D(mark:"): result.append("D(mark)")
             case let followed where followed.hasPrefix("D(followed:"):
                 result.append("D(followed)")
+            case "D(exact:connect)": result.append("D(exact:none)")
             case let profile where profile.hasPrefix("D(profile:") && !isExact:
                 result.append("D(profile)")
             case let meaning where meaning.hasPrefix("D(meaning:"): result.append("D(meaning)")

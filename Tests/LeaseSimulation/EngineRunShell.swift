@@ -240,9 +240,7 @@ extension EngineRun {
         socket.hangsUntil = .zero
         socket.backend.output = []
         if !socket.isConnected { socket.backend.isDead = true }
-        if isClean, !socket.isEnded, !socket.isFaulty,
-            !Self.asksNothing(socket.backend.input + socket.wire)
-        {
+        if isClean, !socket.isEnded, !Self.asksNothing(socket.backend.input + socket.wire) {
             violation = "server \(id) is closed as quiet, and has messages to read"
         }
     }

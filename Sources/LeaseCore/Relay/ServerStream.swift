@@ -247,11 +247,21 @@ package struct ServerStream: ~Copyable {
     /// A statement of the first entry has set something, or put it back; which is nil for a setting.
     mutating func settingIsAnswered(_ head: Outstanding?, isReset: Bool) {
         guard head?.hasResets == true, !resets.isEmpty else {
-            if isReset { pendingResets.append(.unknown) }
+            if isReset { pendingResets.append(.unknown) } else { overrideResets() }
             return
         }
-        guard let reset = resets[0].isEmpty ? .unknown : resets[0].removeFirst() else { return }
+        guard let reset = resets[0].isEmpty ? .unknown : resets[0].removeFirst() else {
+            overrideResets()
+            return
+        }
         pendingResets.append(reset)
+    }
+
+    /// A setting is answered behind resets of the same batch, whose values are reported together.
+    private mutating func overrideResets() {
+        if pendingResets.count > reportedResets, pendingResets.last != .overridden {
+            pendingResets.append(.overridden)
+        }
     }
 
     mutating func forgetResets() {

@@ -193,7 +193,9 @@ package struct ServerTurn {
         step.changedParameters.append((parameter.name, parameter.value))
         let name = parameter.name.lowercased()
         // Of this message: what is set behind an earlier one is what it is.
-        let resets = server.pendingResets[server.reportedResets...]
+        let reported = server.pendingResets[server.reportedResets...]
+        let behind = reported.lastIndex(of: .overridden).map { $0 + 1 } ?? reported.startIndex
+        let resets = reported[behind...]
         guard isForClient, !resets.isEmpty, resets.contains(where: { $0.covers(name) }),
             let own = client.startupValues?.value(of: parameter.name)
         else {
@@ -285,7 +287,9 @@ package struct ServerTurn {
             server.taint.insert(.settings)
             server.settingIsAnswered(head, isReset: true)
         case .set:
-            if head?.hasResets == true { server.settingIsAnswered(head, isReset: false) }
+            if head?.hasResets == true || !server.pendingResets.isEmpty {
+                server.settingIsAnswered(head, isReset: false)
+            }
         case .commit:
             confirmResets(&server)
         case .rollback:

@@ -48,7 +48,7 @@ extension Engine {
             case .all:
                 entries = startup
             // Of those that are reported the server says whether they went back; the others stay.
-            case .unknown:
+            case .unknown, .overridden:
                 break
             }
         }

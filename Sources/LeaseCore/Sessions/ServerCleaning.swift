@@ -171,9 +171,14 @@ extension Engine {
         var texts: [String] = []
         if isIdle, let query = pools[pool].terms.connectQuery { texts.append(query) }
         guard !pools[pool].isSession else { return texts }
+        let reported = servers[server].profile.parameters
+        let base = resets.contains(.overridden) ? pools[pool].parameters.base : nil
         let statements = ProfileSetup.statements(
             for: profiles.entries(of: clients[client].settings.startup).filter { entry in
-                resets.contains { $0.covers(entry.name) }
+                let name = CanonicalParameter.canonicalName(entry.name)
+                // What was set behind the reset is what it is.
+                let isSet = base.map { $0.value(of: name) != reported.value(of: name) } ?? false
+                return !isSet && resets.contains { $0.covers(entry.name) }
             })
         if !statements.isEmpty {
             texts.append(

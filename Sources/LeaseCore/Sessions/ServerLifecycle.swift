@@ -119,7 +119,6 @@ extension Engine {
             } else {
                 notices.append(
                     .serverLost(server, nil, reason: servers[server].fatal?.message ?? reason))
-                servers[server].stream.releaseAll(in: &statements)
                 post(.serverLost(server))
             }
         }
@@ -185,11 +184,10 @@ extension Engine {
     }
 
     mutating func closeServer(_ server: ServerID, _ reason: CloseReason) {
-        // What came back broken was in the middle of something, though nothing is owed for it any more.
         let isClean =
             servers[server].phase == .ready && servers[server].stream.isQuiet
             && servers[server].outbound.isEmpty && !servers[server].recovery.isUnknown
-            && reason != .broken
+            && reason.leavesItQuiet
         let awaitsEnd = isClean && reason.leavesPlaceToAnother
         release(server)
         notices.append(
@@ -238,6 +236,10 @@ extension Engine {
 }
 
 extension CloseReason {
+    /// Nothing is on its way to it if its stream says so. One that was lost or came back broken may have half a
+    /// message, which a goodbye would complete.
+    var leavesItQuiet: Bool { self != .lost && self != .broken }
+
     /// PostgreSQL's end of it is waited for. What is cut off in the middle of something may go on for long, and
     /// where everything ends nothing takes the place.
     var leavesPlaceToAnother: Bool {
