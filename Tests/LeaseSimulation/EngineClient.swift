@@ -15,6 +15,8 @@ final class EngineClient {
     var isGone = false
     /// It said goodbye, or ended its writing side, and reads to the end.
     var isLeaving = false
+    /// Behind its last bytes it ends its writing side.
+    var endsWriting = false
 
     // What it does.
     var group: RelayProgram.Group?
@@ -27,6 +29,8 @@ final class EngineClient {
     var thinksUntil = Instant.zero
     /// The group may show the server's defaults: it resets the session in the middle.
     var resetsInGroup = false
+    /// It did so, and will be told with its next lease what is in force.
+    var hasReset = false
 
     // What it may rightly be told.
     /// SQLSTATEs of incidents that the run knows of.

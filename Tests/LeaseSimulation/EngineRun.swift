@@ -41,6 +41,8 @@ struct EngineRun: ~Copyable {
     var groupTimes: [GroupTimes] = []
     /// What the pools are now, after reloads.
     var pools: [EngineCase.Pool]
+    var policy: BrokerPolicy
+    var endedPeers: Set<PeerID> = []
 
     init(seed: UInt64, trace: ((String) -> Void)? = nil) {
         self.seed = seed
@@ -48,6 +50,7 @@ struct EngineRun: ~Copyable {
         random = SeededGenerator(seed: seed)
         plan = EngineCase(seed: seed, using: &random)
         pools = plan.pools
+        policy = plan.policy
         world = EngineWorld(
             seed: seed, takesLess: plan.takesLess, directLeases: plan.directLeases)
         engine = Engine(

@@ -11,6 +11,11 @@ extension EngineRun {
             let lease = engine.servers[socket.id].leaseID
             if let lease, lease != socket.lease { granted(socket) }
             socket.lease = lease
+            if engine.servers[socket.id].isDirect, let holder = engine.servers[socket.id].client {
+                socket.confinedTo = indices[holder].map { clients[$0].peer }
+            } else if socket.descriptorOf != nil, !socket.isEnded {
+                violation = "server \(socket.id) is leased no more, and a client has its descriptor"
+            }
             if let client = engine.servers[socket.id].client { socket.holder = indices[client] }
         }
     }
@@ -33,6 +38,11 @@ extension EngineRun {
         let pool = pools.first { $0.id == socket.pool }
         if pool?.isPaused == true { violation = "server \(server) is granted, and its pool is paused" }
         let mark: String? = pool?.terms.connectQuery == nil ? nil : "connect"
+        if let peer = socket.confinedTo, let client = engine.servers[server].client,
+            endedPeers.contains(peer) || indices[client].map({ clients[$0].peer }) != peer
+        {
+            violation = "server \(server) is granted to another process than \(peer)"
+        }
         if socket.isTorn { violation = "server \(server) is granted in the middle of a message" }
         socket.wasCancelled = false
         guard !socket.isEnded else { return }
@@ -123,7 +133,7 @@ extension EngineRun {
         if ofPool > pool.policy.size + pool.policy.reserveSize {
             violation = "\(ofPool) servers of \(pool.id), which may have \(pool.policy.size)"
         }
-        if let most = plan.policy.maxServerConnections, engine.servers.count > most {
+        if let most = policy.maxServerConnections, engine.servers.count > most {
             violation = "\(engine.servers.count) servers, the broker may have \(most)"
         }
     }
@@ -230,7 +240,8 @@ extension EngineRun {
 
     /// What is in force is what it was told last, once it holds nothing.
     mutating func checkTold(_ client: EngineClient) {
-        guard !client.everSawFault, engine.clients.contains(client.id),
+        if client.toldZone == client.program.direct.profile { client.hasReset = false }
+        guard !client.everSawFault, !client.hasReset, engine.clients.contains(client.id),
             engine.clients[client.id].server == nil, client.socket.inbox.isEmpty,
             engine.clients[client.id].outbound.isEmpty
         else { return }
@@ -276,7 +287,7 @@ extension EngineRun {
             let isHeld =
                 client.program.isHeld || client.group.map { !$0.isOutsideLeases } == true
             // A server that has taken nothing of the lease costs its client nothing.
-            if socket.takenInLease > 0 || isSession || isHeld {
+            if socket.takenInLease > 0 || isSession || isHeld || socket.isLate {
                 client.licences.formUnion(isSession ? ["08006", "57P01"] : ["08006"])
                 client.mayEnd = true
             }
@@ -306,7 +317,7 @@ extension EngineRun {
         let limits = pools[client.pool].terms.limits
         let isMeant =
             switch cause {
-            case .hold: report.held >= .seconds(3600)
+            case .hold: plan.trouble.contains(.limits) || report.held >= .seconds(3600)
             case .leaseTimeout: limits.lease.map { report.held >= $0 } ?? false
             case .transactionTimeout: limits.transaction != nil
             case .queryTimeout: limits.query != nil
@@ -325,15 +336,21 @@ extension EngineRun {
         }
     }
 
+    /// WAIT of a LEASE.
+    private var shortestWait: Duration {
+        plan.trouble.contains(.limits) ? .milliseconds(10) : .seconds(2)
+    }
+
     mutating func checkRejection(of client: EngineClient, _ rejection: Rejection) {
         let limits = pools[client.pool].terms.limits
         let isMeant =
             switch rejection.cause {
             case .deadline:
-                rejection.waited >= min(limits.queryWait ?? .seconds(3600), .seconds(2))
-            case .queueFull: plan.policy.maxWaiting != nil
+                rejection.waited >= min(limits.queryWait ?? .seconds(3600), shortestWait)
+            case .queueFull: policy.maxWaiting != nil
             case .connectFailed: !plan.trouble.isDisjoint(with: [.connectsFail, .jumps])
-            case .poolPaused: limits.queryWait != nil
+            case .poolPaused:
+                rejection.waited >= min(limits.queryWait ?? .seconds(3600), shortestWait)
             case .poolClosed: isWinding
             case .poolLock: plan.trouble.contains(.processesEnd)
             }
@@ -342,6 +359,8 @@ extension EngineRun {
 
     /// What it meets is its own lease's, whom somebody wanted to end.
     mutating func checkCancel(at socket: ServerSocket) {
+        // What runs of it is not what a connection of its own would have run: a part of a pipeline.
+        if let holder = socket.holder { clients[holder].everSawFault = true }
         guard let holder = socket.holder, engine.servers.contains(socket.id),
             let client = engine.servers[socket.id].client, indices[client] == holder
         else { return }

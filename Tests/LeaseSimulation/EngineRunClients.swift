@@ -54,6 +54,7 @@ extension EngineRun {
         client.resetsInGroup = texts.contains { text in
             ["reset all", "discard all"].contains { text.contains($0) }
         }
+        if client.resetsInGroup { client.hasReset = true }
         note("client \(client.index): \(group.parts.map { RelayTranscript.ofClient($0.bytes) })")
         if !isWinding { mayLeave(client) }
     }
@@ -98,6 +99,7 @@ extension EngineRun {
         client.unsent.removeFirst(count)
         client.sent += bytes
         client.socket.outbox += bytes
+        if client.unsent.isEmpty, client.endsWriting { client.socket.hasEndedWriting = true }
         if let server = client.socket.descriptor,
             RelayTranscript.ofClient(client.sent).contains(where: { $0.contains("LEASE RETURN") })
         {
@@ -114,9 +116,10 @@ extension EngineRun {
         guard let group = client.group, client.part == group.parts.count - 1, !client.isLeaving,
             client.socket.descriptor == nil, chance(2)
         else { return }
-        note("client \(client.index) will leave")
         client.isLeaving = true
-        client.unsent.appendTerminate()
+        client.endsWriting = chance(40)
+        note("client \(client.index) will leave")
+        if !client.endsWriting { client.unsent.appendTerminate() }
     }
 
     /// It has nothing to do any more: goodbye, a closed writing side, or a closed socket.
@@ -144,7 +147,6 @@ extension EngineRun {
     private mutating func vanished(_ client: EngineClient) {
         client.isGone = true
         client.socket.inbox = []
-        client.socket.descriptor?.descriptorOf = nil
         client.socket.descriptor = nil
         allowCommits(of: client)
         if !isWinding { plan(.clientComes, within: 3_000) }
@@ -192,7 +194,6 @@ extension EngineRun {
         settle(client)
         client.isGone = true
         client.socket.isClosed = true
-        client.socket.descriptor?.descriptorOf = nil
         client.socket.descriptor = nil
         if client.group != nil, !client.everSawFault, !client.mayEnd, client.unsent.isEmpty,
             plan.settings.clientGone == .finish,

@@ -91,11 +91,13 @@ extension EngineRun {
         let zone = number == 0 ? "0" : "z\(number)"
         let program = RelayProgram(
             client: index, mode: pools[pool].terms.mode, zone: zone,
-            seed: seed &+ UInt64(index / max(1, plan.clientCount)) &* 15)
+            seed: seed &+ UInt64(index / max(1, plan.clientCount)) &* 15,
+            hasShortLeases: plan.trouble.contains(.limits))
         let socket = ClientSocket(
             capacity: [60, 500, 100_000].randomElement(using: &random)!)
         // A few share a process.
-        let process = PeerID(UInt32(plan.trouble.contains(.processesEnd) ? index / 2 : index) + 1)
+        var process = PeerID(UInt32(plan.trouble.contains(.processesEnd) ? index / 2 : index) + 1)
+        if endedPeers.contains(process) { process = PeerID(UInt32(10_000 + index)) }
         before()
         let id = engine.accept(isUnix: chance(80), loginDeadline: nil, now: now)
         world.clients[id] = socket

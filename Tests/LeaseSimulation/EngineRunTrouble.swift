@@ -8,7 +8,7 @@ extension EngineRun {
         plan(.operatorActs, within: 40_000)
         let index = Int.random(in: 0..<pools.count, using: &random)
         let pool = pools[index].id
-        switch Int.random(in: 0..<4, using: &random) {
+        switch Int.random(in: 0..<5, using: &random) {
         case 0 where !pools[index].isPaused:
             note("\(pool) is paused")
             pools[index].isPaused = true
@@ -18,6 +18,12 @@ extension EngineRun {
             pools[index].isPaused = false
             order(.poolResumed(pool))
         case 2:
+            policy.maxServerConnections = chance(50) ? nil : Int.random(in: 2...6, using: &random)
+            note("the broker has now \(policy.maxServerConnections.map { "\($0)" } ?? "any") connections")
+            before()
+            engine.change(plan.settings, policy, now: now)
+            after()
+        case 3:
             note("\(pool) is to reconnect")
             order(.poolReconnectRequested(pool))
         default:
@@ -157,6 +163,7 @@ extension EngineRun {
             peer.licences.insert("57P01")
             if chance(70) { vanish(peer) }
         }
+        endedPeers.insert(client.peer)
         before()
         engine.processEnded(
             client.peer, watched: peers.map(\.id), wasHandedOut: true, now: now)

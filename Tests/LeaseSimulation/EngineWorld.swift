@@ -129,6 +129,8 @@ final class ServerSocket {
     let capacity: Int
     /// Who has the descriptor.
     var descriptorOf: ClientID?
+    /// The process that has had it: nobody else may be given the connection.
+    var confinedTo: PeerID?
 
     // What the checks know of it.
     /// The lease that was seen last, and the client (of the run) that held it.

@@ -166,7 +166,7 @@ extension RelayBackend {
             if leases!.isHeld { return RelayBackendLeases.held }
             if status != .idle { return RelayBackendLeases.inTransaction }
             leases!.begin((profile, followed))
-            leases!.isDirect = text == "LEASE DIRECT" && !isSession
+            leases!.isDirect = text.hasPrefix("LEASE DIRECT") && !isSession
             // A connection of its own, and clean.
             if !isSession { mark = nil }
             if isSimple { output.appendRowDescription([ColumnDescription(name: "lease")]) }

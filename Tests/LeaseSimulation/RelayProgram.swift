@@ -46,6 +46,8 @@ struct RelayProgram {
     /// How many of its named statements say what they meant when they were parsed. Then it keeps to a few
     /// texts and settings, as other clients do, so that statements are shared.
     private let meaningPercent: Int
+    /// Its leases may end by their own terms.
+    let hasShortLeases: Bool
     /// How much of what it does is about leases.
     private let leasePercent: Int
     /// What it set while it had one: gone with it.
@@ -53,7 +55,10 @@ struct RelayProgram {
     var random: SeededGenerator
 
     /// `zone` is the TimeZone of its startup packet.
-    init(client: Int, mode: RelayMode, zone: String, seed: UInt64) {
+    init(
+        client: Int, mode: RelayMode, zone: String, seed: UInt64, hasShortLeases: Bool = false
+    ) {
+        self.hasShortLeases = hasShortLeases
         self.client = client
         self.mode = mode
         direct = RelayBackend(zone: zone)

@@ -12,7 +12,8 @@ extension RelayProgram {
         }
         if !isHeld, direct.status == .idle, chance(35) {
             // Nothing may follow what makes the lease direct.
-            group.parts = [Part(bytes: command("LEASE DIRECT"))]
+            let isShort = hasShortLeases && chance(40)
+            group.parts = [Part(bytes: command(isShort ? "LEASE DIRECT HOLD '30ms'" : "LEASE DIRECT"))]
             return
         }
         var all = isHeld ? theReturn() : command(acquiring())
@@ -40,7 +41,9 @@ extension RelayProgram {
     }
 
     private mutating func acquiring() -> String {
-        ["LEASE", "LEASE WAIT '2s'", "LEASE HOLD '1h' FOR 'x'"].randomElement(using: &random)!
+        let terms = ["LEASE", "LEASE WAIT '2s'", "LEASE HOLD '1h' FOR 'x'"]
+        let short = hasShortLeases ? ["LEASE WAIT '10ms'", "LEASE HOLD '20ms' THREAD '7'"] : []
+        return (terms + short).randomElement(using: &random)!
     }
 
     private mutating func theReturn() -> [UInt8] {

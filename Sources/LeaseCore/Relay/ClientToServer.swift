@@ -127,6 +127,8 @@ package struct ClientTurn {
                     break loop
                 }
             case .execute:
+                // Whose portal it is shows in its first byte.
+                if message.available == 0, !message.isWhole, server.boundReset != nil { break loop }
                 execute(message, &client, &server, &toServer)
             case .sync:
                 // An error of the broker's own stands for this batch.

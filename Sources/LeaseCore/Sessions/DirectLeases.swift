@@ -147,9 +147,11 @@ extension Engine {
         forgetReturn(server)
         servers[server].stream.regained(
             status, hasDroppedStatements: machine.hasDroppedStatements, statements: &statements)
-        // What the client changed was told to the client only.
+        // What the client changed was told to the client only. It goes back to what the connection began with.
+        let startup = servers[server].profile.startup
         let base =
-            pools[servers[server].pool].parameters.base ?? servers[server].profile.parameters
+            pools[servers[server].pool].parameters.known(for: startup)
+            ?? servers[server].profile.parameters
         servers[server].profile.parameters = base.changing(machine.parameters)
         return true
     }
