@@ -49,9 +49,11 @@ struct EngineCase {
         switch seed % 3 {
         case 0: trouble = []
         case 1:
-            trouble = Trouble(rawValue: 1 << UInt32(Int.random(in: 0..<Trouble.count, using: &random)))
+            trouble = Trouble(
+                rawValue: 1 << UInt32(Int.random(in: 0..<Trouble.count, using: &random)))
         default:
-            trouble = Trouble(rawValue: UInt32.random(in: 0..<1 << UInt32(Trouble.count), using: &random))
+            trouble = Trouble(
+                rawValue: UInt32.random(in: 0..<1 << UInt32(Trouble.count), using: &random))
         }
         let isShared = RelayProgram.sharesStatements(seed)
         clientCount = Int.random(in: isShared ? 3...6 : 1...7, using: &random)
@@ -63,7 +65,9 @@ struct EngineCase {
         settings.serverCheckQuery = "select pglease.check"
         settings.serverConnectTimeout = .seconds(2)
         settings.directLeases = directLeases
-        if trouble.contains(.stalls), chance(50) { settings.clientWriteTimeout = .milliseconds(300) }
+        if trouble.contains(.stalls), chance(50) {
+            settings.clientWriteTimeout = .milliseconds(300)
+        }
         if trouble.contains(.clientsVanish), chance(30) { settings.clientGone = .cancel }
         if chance(30) { policy.maxServerConnections = Int.random(in: 2...6, using: &random) }
         if trouble.contains(.limits), chance(20) {
@@ -71,7 +75,8 @@ struct EngineCase {
         }
         groups = (0..<2).map { index in
             index == 0 || chance(60)
-                ? GroupPolicy() : GroupPolicy(weight: 2, maxLeases: Int.random(in: 1...3, using: &random))
+                ? GroupPolicy()
+                : GroupPolicy(weight: 2, maxLeases: Int.random(in: 1...3, using: &random))
         }
         for number in 0..<Int.random(in: 1...3, using: &random) {
             let pool = Self.pool(number, seed, trouble, isShared, using: &random)

@@ -262,7 +262,8 @@ struct EngineRun: ~Copyable {
             words.append(
                 "server \(socket.id) (\(state)) wire \(RelayTranscript.ofClient(socket.wire)), input"
                     + " \(RelayTranscript.ofClient(socket.backend.input)), output"
-                    + " \(RelayTranscript.ofServer(socket.backend.output)), watched \(socket.interest.rawValue)")
+                    + " \(RelayTranscript.ofServer(socket.backend.output)), watched \(socket.interest.rawValue)"
+            )
         }
         return words.joined(separator: "; ")
     }

@@ -22,21 +22,26 @@ extension EngineRun {
 
     private mutating func granted(_ socket: ServerSocket) {
         let server = socket.id
-        note("client \(engine.servers[server].client.flatMap { indices[$0] } ?? -1) is granted server \(server)")
+        note(
+            "client \(engine.servers[server].client.flatMap { indices[$0] } ?? -1) is granted server \(server)"
+        )
         let backend = socket.backend
         // What means nothing outside of a copy may still be on its way.
         let underWay = backend.input + socket.wire.prefix(socket.sentBefore)
         socket.takenInLease = socket.wire.count - socket.sentBefore
         socket.isLate = now < max(socket.hangsUntil, socket.stalledUntil)
         let named = backend.prepared.count { !$0.key.isEmpty }
-        let hasSent = socket.wire.count > socket.sentBefore || !engine.servers[server].outbound.isEmpty
+        let hasSent =
+            socket.wire.count > socket.sentBefore || !engine.servers[server].outbound.isEmpty
         let known = engine.servers[server].stream.prepared.count
         let superseded = engine.servers[server].stream.prepared.supersededCount
         let entries = engine.profiles.entries(of: engine.servers[server].profile.current)
         let zone = entries.first { $0.name == "timezone" }?.value ?? "0"
         let followed = entries.first { $0.name == "followed" }?.value ?? "none"
         let pool = pools.first { $0.id == socket.pool }
-        if pool?.isPaused == true { violation = "server \(server) is granted, and its pool is paused" }
+        if pool?.isPaused == true {
+            violation = "server \(server) is granted, and its pool is paused"
+        }
         let mark: String? = pool?.terms.connectQuery == nil ? nil : "connect"
         if let peer = socket.confinedTo, let client = engine.servers[server].client,
             endedPeers.contains(peer) || indices[client].map({ clients[$0].peer }) != peer
@@ -46,7 +51,8 @@ extension EngineRun {
         if socket.isTorn { violation = "server \(server) is granted in the middle of a message" }
         socket.wasCancelled = false
         guard !socket.isEnded else { return }
-        if !Self.asksNothing(underWay) || backend.status != .idle || backend.isSkipping || backend.isInTransaction
+        if !Self.asksNothing(underWay) || backend.status != .idle || backend.isSkipping
+            || backend.isInTransaction
             || backend.isCopying || backend.hasPortals || backend.mark != mark
             || backend.profile != zone || backend.followed != followed || backend.cancels > 0
             || (!hasSent && (named < known || named > known + superseded))
@@ -85,7 +91,9 @@ extension EngineRun {
             if !engine.servers.contains(server) || engine.servers[server].client != client {
                 violation = "client \(client) holds a server that it was not lent"
             }
-            if engine.clients[client].isWaiting { violation = "client \(client) waits, and holds a server" }
+            if engine.clients[client].isWaiting {
+                violation = "client \(client) waits, and holds a server"
+            }
         }
         for server in engine.servers.ids {
             let isLeased = engine.scheduler.summary(of: server)?.lease?.lease
@@ -129,7 +137,9 @@ extension EngineRun {
     mutating func checkOpening(of socket: ServerSocket) {
         guard let pool = pools.first(where: { $0.id == socket.pool }) else { return }
         var ofPool = 0
-        for server in engine.servers.ids where world.servers[server]?.pool == socket.pool { ofPool += 1 }
+        for server in engine.servers.ids where world.servers[server]?.pool == socket.pool {
+            ofPool += 1
+        }
         if ofPool > pool.policy.size + pool.policy.reserveSize {
             violation = "\(ofPool) servers of \(pool.id), which may have \(pool.policy.size)"
         }
@@ -147,7 +157,9 @@ extension EngineRun {
         for token in done { committed[token, default: 0] += 1 }
         for token in executed where token.hasPrefix("c") || token.hasPrefix("d") {
             guard !socket.isTorn, let holder = socket.holder else {
-                if socket.holder == nil { violation = "\(token) runs on \(socket.id), which nobody held" }
+                if socket.holder == nil {
+                    violation = "\(token) runs on \(socket.id), which nobody held"
+                }
                 continue
             }
             if !token.dropFirst().hasPrefix("\(holder).") {
@@ -167,7 +179,9 @@ extension EngineRun {
 
     private func contains(_ bytes: [UInt8], _ part: [UInt8]) -> Bool {
         guard bytes.count >= part.count else { return false }
-        return (0...bytes.count - part.count).contains { bytes[$0..<$0 + part.count].elementsEqual(part) }
+        return (0...bytes.count - part.count).contains {
+            bytes[$0..<$0 + part.count].elementsEqual(part)
+        }
     }
 
     // MARK: What clients are told
@@ -240,7 +254,6 @@ extension EngineRun {
 
     /// What is in force is what it was told last, once it holds nothing.
     mutating func checkTold(_ client: EngineClient) {
-        if client.toldZone == client.program.direct.profile { client.hasReset = false }
         guard !client.everSawFault, !client.hasReset, engine.clients.contains(client.id),
             engine.clients[client.id].server == nil, client.socket.inbox.isEmpty,
             engine.clients[client.id].outbound.isEmpty
@@ -310,7 +323,9 @@ extension EngineRun {
     }
 
     mutating func revoked(_ report: LeaseReport, _ cause: RevocationCause, _ words: String) {
-        guard let client = report.client.flatMap({ indices[$0] }).map({ clients[$0] }) else { return }
+        guard let client = report.client.flatMap({ indices[$0] }).map({ clients[$0] }) else {
+            return
+        }
         note("client \(client.index) loses its lease: \(words)")
         client.licences.formUnion(["57P05", "57P01", "08006"])
         client.mayEnd = true
@@ -398,8 +413,12 @@ extension EngineRun {
                     + " \(direct.sorted())"
             }
         }
-        if engine.statements.count != 0 { violation = "\(engine.statements.count) statements are left over" }
-        if engine.profiles.count != 0 { violation = "\(engine.profiles.count) profiles are left over" }
+        if engine.statements.count != 0 {
+            violation = "\(engine.statements.count) statements are left over"
+        }
+        if engine.profiles.count != 0 {
+            violation = "\(engine.profiles.count) profiles are left over"
+        }
         if engine.scheduler.serverCount != 0 || engine.scheduler.waitingCount != 0 {
             violation = "the scheduler still has servers or waiters"
         }

@@ -36,6 +36,10 @@ extension EngineRun {
 
     private mutating func begin(_ client: EngineClient) {
         client.tokensBefore = client.program.tokens
+        // The lease in which it did so is over: in the next one it is told.
+        if engine.clients.contains(client.id), engine.clients[client.id].server == nil {
+            client.hasReset = false
+        }
         let group: RelayProgram.Group
         if client.sawFault {
             startAnew(client)
@@ -160,10 +164,12 @@ extension EngineRun {
             if socket.isClosedByBroker { sessionEnded(client) }
             return
         }
-        let count = chance(60) ? socket.inbox.count : Int.random(in: 1...socket.inbox.count, using: &random)
+        let count =
+            chance(60) ? socket.inbox.count : Int.random(in: 1...socket.inbox.count, using: &random)
         client.received += socket.inbox.prefix(count)
         socket.inbox.removeFirst(count)
-        for status in RelayTranscript.ofServer(client.received) where status.hasPrefix("S(TimeZone=") {
+        for status in RelayTranscript.ofServer(client.received)
+        where status.hasPrefix("S(TimeZone=") {
             client.toldZone = String(status.dropFirst("S(TimeZone=".count).dropLast())
         }
         if client.isLoggedIn { settle(client) } else { login(client) }
@@ -219,7 +225,9 @@ extension EngineRun {
     mutating func settle(_ client: EngineClient) {
         let got = transcript(client)
         guard let group = client.group else {
-            if let error = got.first(where: { $0.hasPrefix("E(") }), client.licences.contains("57P01") || client.mayEnd {
+            if let error = got.first(where: { $0.hasPrefix("E(") }),
+                client.licences.contains("57P01") || client.mayEnd
+            {
                 checkLicence(client, error)
             } else if got.contains(where: { !$0.hasPrefix("…") }) {
                 violation = "client \(client.index) was told \(got) without having asked"
@@ -253,6 +261,8 @@ extension EngineRun {
         note("client \(client.index) has its answers")
         if client.program.isDirect, client.socket.descriptor == nil { client.program.isNotDirect() }
         checkTold(client)
+        // What was still to be told of an incident is told.
+        client.licences.formIntersection(["57014"])
         done(client)
     }
 
@@ -304,12 +314,13 @@ extension EngineRun {
         for answer in got {
             if answer.hasPrefix("Z") { isFailed = false }
             if answer.hasPrefix("E") {
-                if isFailed { violation = "client \(client.index) was told two errors at once: \(got)" }
+                if isFailed {
+                    violation = "client \(client.index) was told two errors at once: \(got)"
+                }
                 isFailed = true
             }
         }
         note("client \(client.index) has had its incident")
-        client.licences = []
         done(client)
     }
 
@@ -350,7 +361,8 @@ extension EngineRun {
             case let meaning where meaning.hasPrefix("D(meaning:"): result.append("D(meaning)")
             case let taken where taken.hasPrefix("E(42P05"):
                 result.append("E(25P02,current transaction is aborted)")
-            case let refusal where refusal.hasPrefix("E(55000") || refusal.hasPrefix("E(25001")
+            case let refusal
+            where refusal.hasPrefix("E(55000") || refusal.hasPrefix("E(25001")
                 || refusal.hasPrefix("N(25001"):
                 result.append("\(refusal.prefix(7)))")
             case let syntax where syntax.hasPrefix("E(42601,syntax"): result.append("E(42601)")

@@ -81,8 +81,10 @@ extension EngineRun {
             let value = answer.dropFirst(2).dropLast()
             let own = "d\(client.index)."
             let isOwn =
-                value == "mark:none" || value == "mark:connect" || value.hasPrefix("mark:\(own)") || value.hasPrefix(own)
-                || value.hasPrefix("profile:\(own)") || value == "profile:\(client.program.direct.profile)"
+                value == "mark:none" || value == "mark:connect" || value.hasPrefix("mark:\(own)")
+                || value.hasPrefix(own)
+                || value.hasPrefix("profile:\(own)")
+                || value == "profile:\(client.program.direct.profile)"
                 || value == "profile:0"
             if !isOwn { violation = "client \(client.index) sees \(value) directly" }
         }

@@ -30,7 +30,8 @@ extension EngineRun {
         case .sendCancel(let id): sendCancel(id)
         case .mayBeServed(let id): if let client = client(id) { serve(client) }
         case .attend(let id): violation = "the shell is to speak with client \(id)"
-        case .rejected(let id, let rejection): if let client = client(id) { reject(client, rejection) }
+        case .rejected(let id, let rejection):
+            if let client = client(id) { reject(client, rejection) }
         case .processToWatch(let id): engine.processIsWatched(id, true)
         case .reminder(let id):
             if let socket = world.servers[id], socket.isClosedByBroker { farewellEnds(socket) }
@@ -167,8 +168,9 @@ extension EngineRun {
         }
         client.licences.insert(error.sqlState.rawValue)
         before()
-        if engine.clients.contains(client.id), engine.clients[client.id].phase == .awaitingServer
-            || rejection.cause == .poolClosed
+        if engine.clients.contains(client.id),
+            engine.clients[client.id].phase == .awaitingServer
+                || rejection.cause == .poolClosed
         {
             client.mayEnd = true
             engine.refuse(client.id, error, now: now)
@@ -224,7 +226,8 @@ extension EngineRun {
         socket.isConnected = true
         before()
         engine.serverConnected(
-            socket.id, process: Int32(socket.id.slot), parameters: Self.parameters(zone: socket.zone),
+            socket.id, process: Int32(socket.id.slot),
+            parameters: Self.parameters(zone: socket.zone),
             now: now)
         after()
     }
@@ -291,7 +294,9 @@ extension EngineRun {
         var running = socket.backend
         running.cancels = 1
         while running.step() {}
-        note("the cancel comes to server \(socket.id), which \(running.cancels == 0 ? "runs" : "rests")")
+        note(
+            "the cancel comes to server \(socket.id), which \(running.cancels == 0 ? "runs" : "rests")"
+        )
         guard running.cancels == 0 else { return }
         socket.wasCancelled = true
         socket.backend.cancels = 1

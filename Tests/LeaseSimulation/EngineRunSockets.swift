@@ -68,7 +68,9 @@ extension EngineRun {
     }
 
     private func isReadable(_ socket: ServerSocket) -> Bool {
-        if socket.interest.contains(.bytes) { return !socket.backend.output.isEmpty || socket.isEnded }
+        if socket.interest.contains(.bytes) {
+            return !socket.backend.output.isEmpty || socket.isEnded
+        }
         return socket.interest.contains(.end) && socket.isEnded
     }
 

@@ -19,7 +19,9 @@ extension EngineRun {
             order(.poolResumed(pool))
         case 2:
             policy.maxServerConnections = chance(50) ? nil : Int.random(in: 2...6, using: &random)
-            note("the broker has now \(policy.maxServerConnections.map { "\($0)" } ?? "any") connections")
+            note(
+                "the broker has now \(policy.maxServerConnections.map { "\($0)" } ?? "any") connections"
+            )
             before()
             engine.change(plan.settings, policy, now: now)
             after()
@@ -38,8 +40,10 @@ extension EngineRun {
     mutating func troubleComes() {
         guard !isWinding else { return }
         plan(.troubleComes, within: 8_000)
-        let kinds = (0..<EngineCase.Trouble.count).map { EngineCase.Trouble(rawValue: 1 << UInt32($0)) }
-            .filter { plan.trouble.contains($0) }
+        let kinds = (0..<EngineCase.Trouble.count).map {
+            EngineCase.Trouble(rawValue: 1 << UInt32($0))
+        }
+        .filter { plan.trouble.contains($0) }
         let living = clients.filter { !$0.isGone }
         let open = servers.filter { $0.isConnected && !$0.isClosedByBroker }
         switch kinds.randomElement(using: &random) {
@@ -52,11 +56,15 @@ extension EngineRun {
         case .serversLie: if let socket = open.randomElement(using: &random) { lie(socket) }
         case .clientsVanish: if let client = living.randomElement(using: &random) { vanish(client) }
         case .cancels:
-            for client in living.shuffled(using: &random).prefix(chance(30) ? 5 : 1) { cancel(client) }
+            for client in living.shuffled(using: &random).prefix(chance(30) ? 5 : 1) {
+                cancel(client)
+            }
         case .cleaningFails: open.randomElement(using: &random)?.backend.failuresOfCleaning += 1
-        case .kills: if let client = living.randomElement(using: &random) { killSomething(of: client) }
+        case .kills:
+            if let client = living.randomElement(using: &random) { killSomething(of: client) }
         case .stalls: stall(living, open)
-        case .processesEnd: if let client = living.randomElement(using: &random) { endProcess(of: client) }
+        case .processesEnd:
+            if let client = living.randomElement(using: &random) { endProcess(of: client) }
         default: break
         }
     }
@@ -67,7 +75,8 @@ extension EngineRun {
         note("server \(socket.id) dies")
         socket.isFaulty = true
         let output = socket.backend.output
-        socket.backend.output = Array(output.prefix(Int.random(in: 0...output.count, using: &random)))
+        socket.backend.output = Array(
+            output.prefix(Int.random(in: 0...output.count, using: &random)))
         if chance(50), socket.backend.output.count == output.count {
             socket.backend.output.appendErrorResponse(.fatal(.adminShutdown, "shutdown"))
         }
@@ -81,7 +90,8 @@ extension EngineRun {
         let ready = [UInt8(ascii: "Z"), 0, 0, 0, 5, UInt8(ascii: "I")]
         guard engine.servers.contains(server), engine.servers[server].phase == .ready,
             !engine.servers[server].isDirect, !socket.isEnded, !socket.isTorn, !socket.isFaulty,
-            socket.wire.isEmpty, socket.backend.input.isEmpty, engine.servers[server].outbound.isEmpty,
+            socket.wire.isEmpty, socket.backend.input.isEmpty,
+            engine.servers[server].outbound.isEmpty,
             socket.backend.status == .idle, !socket.backend.isInTransaction,
             !socket.backend.isSkipping, !engine.servers[server].stream.isSuspect,
             !engine.isFindingOut(server),
@@ -131,7 +141,8 @@ extension EngineRun {
         client.licences.formUnion(["57P01", "57014"])
         client.mayEnd = true
         before()
-        if let server = engine.clients[client.id].server, let lease = engine.servers[server].leaseID,
+        if let server = engine.clients[client.id].server,
+            let lease = engine.servers[server].leaseID,
             chance(70)
         {
             note("the lease of client \(client.index) is killed")

@@ -23,7 +23,9 @@ final class EngineWorld: World {
 
     func write(_ bytes: UnsafeRawBufferPointer, to client: ClientID) -> WriteOutcome {
         guard let socket = clients[client] else { return .gone }
-        if socket.isClosedByBroker { violation = "bytes for client \(client), whose socket is closed" }
+        if socket.isClosedByBroker {
+            violation = "bytes for client \(client), whose socket is closed"
+        }
         if socket.isClosed { return .gone }
         let count = taken(of: bytes.count, room: socket.room(at: now))
         socket.inbox += bytes.prefix(count)
@@ -32,8 +34,12 @@ final class EngineWorld: World {
 
     func write(_ bytes: UnsafeRawBufferPointer, to server: ServerID) -> WriteOutcome {
         guard let socket = servers[server] else { return .gone }
-        if socket.isClosedByBroker { violation = "bytes for server \(server), whose socket is closed" }
-        if socket.descriptorOf != nil { violation = "bytes for server \(server), which a client has" }
+        if socket.isClosedByBroker {
+            violation = "bytes for server \(server), whose socket is closed"
+        }
+        if socket.descriptorOf != nil {
+            violation = "bytes for server \(server), which a client has"
+        }
         if socket.isEnded { return .gone }
         let count = taken(of: bytes.count, room: socket.room(at: now))
         socket.wire += bytes.prefix(count)

@@ -13,7 +13,9 @@ extension RelayProgram {
         if !isHeld, direct.status == .idle, chance(35) {
             // Nothing may follow what makes the lease direct.
             let isShort = hasShortLeases && chance(40)
-            group.parts = [Part(bytes: command(isShort ? "LEASE DIRECT HOLD '30ms'" : "LEASE DIRECT"))]
+            group.parts = [
+                Part(bytes: command(isShort ? "LEASE DIRECT HOLD '30ms'" : "LEASE DIRECT"))
+            ]
             return
         }
         var all = isHeld ? theReturn() : command(acquiring())

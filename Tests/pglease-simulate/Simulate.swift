@@ -84,7 +84,8 @@ struct Simulate: ParsableCommand {
                 }
             }
             print("FAILED \(failure)")
-            print("replay: scripts/simulate --machine engine --seed \(seed) --steps \(steps) --trace")
+            print(
+                "replay: scripts/simulate --machine engine --seed \(seed) --steps \(steps) --trace")
             throw ExitCode(1)
         }
         print("engine: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
