@@ -6,10 +6,20 @@ package struct ReliefSetting {
     package enum Sessions: Sendable {
         /// Sessions stay open, and any that is idle is taken (psycopg 3's pool, most others).
         case kept
-        /// A new session for nearly every lease, tried with a statement of its own first, closed
-        /// afterwards; one stays idle. Logins take turns at the pool's lock (psycopg2's pool with
-        /// min 1, as the first user has it).
+        /// A new session for nearly every lease, closed afterwards; one stays idle. Logins take
+        /// turns at the pool's lock (psycopg2's pool with min 1, as the first user has it).
         case fresh
+    }
+
+    /// What a thread does with a session that it has just taken, before the transaction that it is for.
+    package enum Habit: Sendable, CaseIterable {
+        case nothing
+        /// A statement of its own tries whether the session still works (the first user's pool).
+        case tries
+        /// The same in a transaction that is rolled back.
+        case triesInTransaction
+        /// A transaction of its own, then the thread pauses as between two levels.
+        case usesOnce
     }
 
     package var depth = 3
@@ -30,8 +40,7 @@ package struct ReliefSetting {
     package var isBurst = false
     /// The cap of the group that all of them are in.
     package var cap: Int?
-    /// Whether a new session of a `fresh` process is tried with a statement of its own.
-    package var triesSessions = true
+    package var habit = Habit.nothing
     package var threadsPerProcess = 8
     package var connections = 10
     package var deadline = Duration.seconds(5)
@@ -44,6 +53,36 @@ package struct ReliefSetting {
     package var shortPerCent = 0
 
     package init() {}
+
+    /// Threads of one process, all of which begin a chain at once.
+    package struct Burst: CustomStringConvertible, Sendable {
+        package var threads: Int
+        package var connections: Int
+        package var cap: Int?
+
+        package var description: String {
+            "\(threads) threads on \(connections)\(cap.map { ", cap \($0)" } ?? "")"
+        }
+    }
+
+    package static let bursts = [
+        Burst(threads: 11, connections: 5), Burst(threads: 14, connections: 10),
+        Burst(threads: 11, connections: 5, cap: 4), Burst(threads: 14, connections: 10, cap: 9),
+    ]
+
+    /// A burst of threads that nobody knows apart, with sessions like those of psycopg2's pool.
+    package init(_ burst: Burst, pausing pause: Duration, habit: Habit) {
+        isBurst = true
+        processes = 1
+        threadsPerProcess = burst.threads
+        connections = burst.connections
+        cap = burst.cap
+        levelPause = pause
+        threadsAreKnown = false
+        sessions = .fresh
+        self.habit = habit
+        deadline = .seconds(30)
+    }
 }
 
 package struct ReliefResult: Equatable {

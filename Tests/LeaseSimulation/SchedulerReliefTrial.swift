@@ -47,10 +47,15 @@ package struct ReliefTrial: ~Copyable {
         var worker: Int
         var generation: UInt32 = 0
         var useSince = Instant.zero
+        /// When its last lease ended, as long as that tells a new use from the one before.
+        var triedAt: Instant?
     }
 
     private static let connectTime = Duration.milliseconds(6)
     private static let loginTime = Duration.microseconds(700)
+
+    /// Told of every request, grant and return, and of what the scheduler does about locks.
+    package var trace: ((String) -> Void)?
 
     private let setting: ReliefSetting
     private var scheduler: Scheduler
@@ -142,6 +147,10 @@ package struct ReliefTrial: ~Copyable {
     private mutating func beforeNextLevel(_ worker: Int) -> Instant {
         let moment = after(.microseconds(500))
         guard case .open = workers[worker].script.last else { return moment }
+        return paused(moment)
+    }
+
+    private mutating func paused(_ moment: Instant) -> Instant {
         let longest = setting.levelPause.wholeNanoseconds
         guard longest > 0 else { return moment }
         return moment.advanced(by: Int64.random(in: 0...longest, using: &random))
@@ -159,7 +168,12 @@ package struct ReliefTrial: ~Copyable {
             let tried = workers[worker].held.removeLast()
             send(.leaseReturned(tried.server, .clean, profile: .serverDefault))
             workers[worker].isTrying = false
-            timeline.add(.requests(worker, chain: chain), at: after(.microseconds(500)))
+            tell(worker, "has tried")
+            sessions[tried.session].triedAt = now
+            let pauses = setting.habit == .usesOnce
+            timeline.add(
+                .requests(worker, chain: chain),
+                at: pauses ? paused(after(.microseconds(500))) : after(.microseconds(500)))
         case .rests(let worker, let chain, let isOpening) where workers[worker].chain == chain:
             rest(worker)
             if isOpening {
@@ -211,13 +225,12 @@ package struct ReliefTrial: ~Copyable {
         let session = idle ?? newSession()
         sessions[session].worker = worker
         sessions[session].useSince = moment
-        if setting.sessions == .fresh {
-            if idle == nil {
-                moment = moment + Self.loginTime
-                poolFreeAt[process] = moment
-            }
-            workers[worker].isTrying = setting.triesSessions
+        sessions[session].triedAt = nil
+        if setting.sessions == .fresh, idle == nil {
+            moment = moment + Self.loginTime
+            poolFreeAt[process] = moment
         }
+        workers[worker].isTrying = setting.habit != .nothing
         workers[worker].session = session
         timeline.add(.requests(worker, chain: workers[worker].chain), at: moment)
     }
@@ -239,10 +252,22 @@ package struct ReliefTrial: ~Copyable {
         }
     }
 
+    /// A use goes on after a statement that tried the session, not after a transaction or a pause
+    /// (`Engine.noteUse`).
+    private mutating func noteUse(_ session: Int) {
+        guard let tried = sessions[session].triedAt else { return }
+        if setting.habit != .tries || now.nanoseconds(since: tried) > 50_000_000 {
+            sessions[session].useSince = now
+        }
+        sessions[session].triedAt = nil
+    }
+
     private mutating func request(_ worker: Int) {
+        noteUse(workers[worker].session)
         let session = sessions[workers[worker].session]
         let client = ClientID(
             slot: UInt32(workers[worker].session), generation: session.generation)
+        tell(worker, workers[worker].isTrying ? "asks to try" : "asks")
         send(
             .leaseRequested(
                 LeaseRequest(
@@ -257,6 +282,7 @@ package struct ReliefTrial: ~Copyable {
     private mutating func rest(_ worker: Int) {
         guard let last = workers[worker].held.last else { return }
         workers[worker].held[workers[worker].held.count - 1].restsSince = now
+        tell(worker, "rests")
         if isWatched { send(.leaseBecameIdle(last.server, last.lease, since: now)) }
     }
 
@@ -271,6 +297,7 @@ package struct ReliefTrial: ~Copyable {
         work(worker)
         if let last = workers[worker].held.popLast() {
             endUse(of: last.session, by: workers[worker].process)
+            tell(worker, "gives back")
             send(.leaseReturned(last.server, .clean, profile: .serverDefault))
         }
         timeline.add(
@@ -288,6 +315,14 @@ package struct ReliefTrial: ~Copyable {
     }
 
     // MARK: The scheduler's shell
+
+    private func tell(_ worker: Int, _ what: @autoclosure () -> String) {
+        guard let trace else { return }
+        let milliseconds = now.nanoseconds(since: began) / 10_000
+        trace(
+            "\(Double(milliseconds) / 100) ms: thread \(worker), "
+                + "\(workers[worker].held.count) held, session \(workers[worker].session): \(what())")
+    }
 
     private mutating func send(_ event: SchedulerEvent) {
         var effects: [SchedulerEffect] = []
@@ -318,7 +353,9 @@ package struct ReliefTrial: ~Copyable {
         case .watchLeases: watch()
         case .unwatchLeases: isWatched = false
         case .poolLocked: result.locks += 1
-        case .reserveLent: result.lent += 1
+        case .reserveLent(_, let client, _, _):
+            result.lent += 1
+            tell(sessions[Int(client.slot)].worker, "lent the reserve")
         case .poolRelieved(_, _, let after, _, _):
             result.longestLock = max(result.longestLock, after)
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
@@ -330,6 +367,7 @@ package struct ReliefTrial: ~Copyable {
     private mutating func granted(_ client: ClientID, _ server: ServerID, _ lease: LeaseID) {
         let worker = sessions[Int(client.slot)].worker
         let chain = workers[worker].chain
+        tell(worker, "granted")
         workers[worker].held.append(
             Held(session: Int(client.slot), server: server, lease: lease))
         if workers[worker].isTrying {

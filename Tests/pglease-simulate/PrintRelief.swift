@@ -16,6 +16,7 @@ func printRelief() {
                 setting.pause = pause
                 setting.threadsAreKnown = known
                 setting.sessions = sessions
+                setting.habit = sessions == .fresh ? .tries : .nothing
                 setting.newcomersPerSecond = 20
                 setting.strangersPerCent = 50
                 setting.shortPerCent = 70

@@ -43,8 +43,15 @@ struct Simulate: ParsableCommand {
     @Flag(help: "Print how pools that are locked by nested leases are relieved, and run no seed.")
     var relief = false
 
+    @Flag(help: "Print how bursts of nested leases that pause come to their end.")
+    var bursts = false
+
     func run() throws {
         reportTraps()
+        if bursts {
+            printBursts((seed ?? from)...(seed ?? from + seeds - 1), trace: trace)
+            return
+        }
         if relief {
             printRelief()
             return

@@ -5,27 +5,13 @@ import Testing
 /// Threads that pause between one lease and the next: a pause is not taken for a lock, and one chain is
 /// finished before another is helped.
 struct SchedulerPausingChainsTests {
-    struct Burst: CustomTestStringConvertible {
-        var threads: Int
-        var connections: Int
-        var cap: Int?
-
-        var testDescription: String {
-            "\(threads) threads on \(connections)\(cap.map { ", cap \($0)" } ?? "")"
-        }
-    }
-
     /// Each thread takes three leases, one in the other; before: 6 to 36 of 40 bursts stood still
     /// until the deadline with pauses, all of them under a cap.
-    @Test(
-        arguments: [
-            Burst(threads: 11, connections: 5), Burst(threads: 14, connections: 10),
-            Burst(threads: 11, connections: 5, cap: 4), Burst(threads: 14, connections: 10, cap: 9),
-        ], [0, 30, 100, 300])
-    func everyBurstComesToItsEnd(burst: Burst, pause: Int) {
-        for (known, sessions, tries) in [
-            (true, ReliefSetting.Sessions.kept, false), (false, .kept, false),
-            (false, .fresh, false), (false, .fresh, true),
+    @Test(arguments: ReliefSetting.bursts, [0, 30, 100, 300])
+    func everyBurstComesToItsEnd(burst: ReliefSetting.Burst, pause: Int) {
+        for (known, sessions, habit) in [
+            (true, ReliefSetting.Sessions.kept, ReliefSetting.Habit.nothing),
+            (false, .kept, .nothing), (false, .fresh, .nothing), (false, .fresh, .tries),
         ] {
             var setting = ReliefSetting()
             setting.isBurst = true
@@ -36,12 +22,12 @@ struct SchedulerPausingChainsTests {
             setting.levelPause = .milliseconds(pause)
             setting.threadsAreKnown = known
             setting.sessions = sessions
-            setting.triesSessions = tries
+            setting.habit = habit
             setting.deadline = .seconds(30)
             for seed in 1...2 as ClosedRange<UInt64> {
                 var trial = ReliefTrial(setting, seed: seed)
                 let result = trial.run(for: .seconds(60))
-                let what = "known \(known), \(sessions), tries \(tries), seed \(seed)"
+                let what = "known \(known), \(sessions), \(habit), seed \(seed)"
                 #expect(result.errors == 0, "\(what)")
                 #expect(result.chains == burst.threads, "\(what)")
                 #expect(result.took < .seconds(10), "\(what)")

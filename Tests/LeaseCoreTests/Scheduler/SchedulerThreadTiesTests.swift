@@ -183,6 +183,7 @@ struct SchedulerThreadTiesTests {
         setting.hasLeaf = true
         setting.threadsAreKnown = false
         setting.sessions = sessions
+        setting.habit = sessions == .fresh ? .tries : .nothing
         setting.pause = .milliseconds(500)
         setting.newcomersPerSecond = 10
         setting.shortPerCent = 70
