@@ -256,7 +256,7 @@ package struct ReliefTrial: ~Copyable {
     /// (`Engine.noteUse`).
     private mutating func noteUse(_ session: Int) {
         guard let tried = sessions[session].triedAt else { return }
-        if setting.habit != .tries || now.nanoseconds(since: tried) > 50_000_000 {
+        if setting.habit != .tries || now - tried > .milliseconds(50) {
             sessions[session].useSince = now
         }
         sessions[session].triedAt = nil
@@ -318,7 +318,7 @@ package struct ReliefTrial: ~Copyable {
 
     private func tell(_ worker: Int, _ what: @autoclosure () -> String) {
         guard let trace else { return }
-        let milliseconds = now.nanoseconds(since: began) / 10_000
+        let milliseconds = (now - began).wholeNanoseconds / 10_000
         trace(
             "\(Double(milliseconds) / 100) ms: thread \(worker), "
                 + "\(workers[worker].held.count) held, session \(workers[worker].session): \(what())")

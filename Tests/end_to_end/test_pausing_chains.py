@@ -81,7 +81,7 @@ def test_the_error_counts_what_is_held_and_names_the_reserve(make_broker, groups
     with pytest.raises(psycopg2.errors.TooManyConnections) as caught:
         begin(broker)
     said = str(caught.value)
-    for words in ("1 more leases are lent out of reserve_pool_size", "pool lock is suspected",
+    for words in (", and 1 of reserve_pool_size besides: 3 leases are held.", "pool lock is suspected",
                   "reserve_pool_size: threads",
                   "max_leases of this client's group is 2" if groups else "All 2 connections"):
         assert words in said, said

@@ -150,27 +150,31 @@ extension Broker {
         let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
         switch limit {
         case .poolSize(let size):
+            let held = engine.scheduler.summary(of: pool.id)?.counts.leased ?? 0
+            let use = held < size ? "taken" : "in use"
             return
-                "All \(size) connections of pool \(name) are in use (pool_size)\(lent(leases(in: pool) - size))."
+                "All \(size) connections of pool \(name) are \(use) (pool_size)\(count(held, of: size))"
         case .databaseConnections(let limit): return "max_db_connections is \(limit)."
         case .userConnections(let limit): return "max_user_connections is \(limit)."
         case .serverConnections(let limit): return "max_server_connections is \(limit)."
         case .groupLeases(let limit):
-            let held = client.group.map { engine.scheduler.leases(of: $0.id) } ?? 0
-            return "max_leases of this client's group is \(limit)\(lent(held - limit))."
+            let held = client.group.map { engine.scheduler.leases(of: $0.id) } ?? limit
+            return "max_leases of this client's group is \(limit)\(count(held, of: limit))"
         case .groupGuarantees:
             return "The free connections of pool \(name) are kept for other groups (min_leases)."
         case .connecting: return "Pool \(name) has room, but no connection was ready in time."
         }
     }
 
-    private func leases(in pool: Pool) -> Int {
-        engine.scheduler.summary(of: pool.id)?.counts.leased ?? 0
-    }
-
-    /// What is held beyond a limit, to relieve a lock.
-    private func lent(_ count: Int) -> String {
-        count > 0 ? ", and \(count) more leases are lent out of reserve_pool_size" : ""
+    /// How many leases are held in truth, where that is another number than the limit: those beyond it
+    /// were lent to relieve a lock.
+    private func count(_ held: Int, of limit: Int) -> String {
+        let leases = held == 1 ? "1 lease is held" : "\(held) leases are held"
+        if held > limit {
+            return ", and \(held - limit) of reserve_pool_size besides: \(leases)."
+        }
+        return held == limit
+            ? "." : ": \(leases), the other connections are being checked, cleaned or closed."
     }
 
     /// Who has held the longest, for errors and notices.

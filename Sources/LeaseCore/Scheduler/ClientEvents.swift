@@ -34,6 +34,7 @@ extension Scheduler {
             refuse(request, .queueFull(limit: limit), waiting: waiting, now, &effects)
             return
         }
+        if pools[pool].lock.isWatched { noteRequest(request, in: pool, now) }
         enqueue(request, pool, queue, now)
         settle(pool, now, &effects)
         if request.deadline <= now, let waiter = waiters.index(of: request.client) {
@@ -74,6 +75,7 @@ extension Scheduler {
             let server = idleServer(pool, for: ServerNeed(of: request, now), now),
             !needsCheck(server, now)
         else { return nil }
+        if pools[pool].lock.isWatched { noteRequest(request, in: pool, now) }
         beginLease(
             server, request.client, request.owner, queue, useSince: request.useSince, now)
         return server
@@ -155,6 +157,9 @@ extension Scheduler {
     ) {
         guard let waiter = waiters.index(of: client) else { return }
         let pool = waiters.slots[waiter].pool
+        if pools[pool].lock.isWatched {
+            noteAnswer(client, waiters.slots[waiter].owner, in: pool, now)
+        }
         dequeue(waiter)
         settleWidely(pool, now, &effects)
     }
@@ -179,6 +184,7 @@ extension Scheduler {
         case .dirty: servers.slots[index].needsReset = true
         case .broken: servers.slots[index].closeWhenFree = .broken
         }
+        if pools[pool].lock.isWatched { noteSign(lease, in: pool, now) }
         if pools[pool].lock.since != nil { leaseEnded(lease, in: pool, now) }
         let wasAtCap = groups[group].isAtCap()
         endLease(index, pool, lease.queue, group)
@@ -214,6 +220,7 @@ extension Scheduler {
         servers.slots[server].lease = Lease(
             id: LeaseID(nextLease), client: client, owner: owner, useSince: useSince,
             queue: queue)
+        if pools[pool].lock.isWatched { noteAnswer(client, owner, in: pool, now) }
         nextLease += 1
         move(server, to: .leased, now)
     }

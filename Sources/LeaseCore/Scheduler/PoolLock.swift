@@ -56,9 +56,11 @@ struct LockState {
     /// The chain of leases that is helped first, until it ends.
     var chain: HelpedChain?
     var ties = ThreadTies()
+    /// Which of its processes' threads may ask next.
+    var going = GoingThreads()
     /// When a lease last came back.
     var returnedAt = Instant.zero
-    /// How its processes' threads pause between two leases; kept from one lock to the next.
+    /// How its processes' threads pause before they ask for one more; kept from one lock to the next.
     var rhythms = ThreadRhythms()
     /// No look at the waiters before this moment: the last one was at many.
     var nextLook = Instant.zero
@@ -68,6 +70,7 @@ struct LockState {
     /// After a lock: what was learnt of the processes, and what goes on, stays.
     init(after lock: LockState) {
         isWatched = lock.isWatched
+        going = lock.going
         rhythms = lock.rhythms
         nextLook = lock.nextLook
     }

@@ -9,6 +9,9 @@ extension Scheduler {
             cause: cause, waited: Self.waited(since: waiters.slots[waiter].since, now),
             place: place, waiting: pools[pool].queue.count, suspectsLock: suspectsLock)
         let client = waiters.slots[waiter].client
+        if pools[pool].lock.isWatched {
+            noteAnswer(client, waiters.slots[waiter].owner, in: pool, now)
+        }
         dequeue(waiter)
         effects.append(.reject(client, rejection))
     }

@@ -48,6 +48,7 @@ extension Scheduler {
         restingLeases.begin(index, lease, since: since)
         let pool = servers.slots[index].pool
         guard pools[pool].lock.isWatched else { return }
+        noteSign(servers.slots[index].lease!, in: pool, since)
         let due = since.adding(lockDelay(pool))
         if due <= now {
             checkSoon(pool, now, &effects)
@@ -109,6 +110,7 @@ extension Scheduler {
     private mutating func unwatch(_ pool: Int, _ effects: inout [SchedulerEffect]) {
         guard pools[pool].lock.isWatched else { return }
         pools[pool].lock.isWatched = false
+        pools[pool].lock.going = GoingThreads()
         effects.append(.unwatchLeases(pools[pool].id))
     }
 

@@ -16,11 +16,10 @@ extension Scheduler {
         announceLock(scope, grade, now, &effects)
         let still = look(at: scope, now)
         if let claim = firstToLendTo(still, now) {
-            let due = helpIsDue(claim, still)
-            if due <= now {
+            if claim.due <= now {
                 lend(claim, still, now, &effects)
             } else {
-                lookAgain(pool, at: due)
+                lookAgain(pool, at: claim.due)
             }
         } else if grade == .certain, let waiter = youngestHolder(still) {
             pools[pool].lock.rejected += 1
@@ -32,6 +31,8 @@ extension Scheduler {
         _ claim: Claim, _ still: Standstill, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
         let pool = still.scope.pool
+        let owner = waiters.slots[claim.waiter].owner
+        if owner.thread == nil { pools[pool].lock.going.allWait(of: owner.processID) }
         noteHelp(claim, still, isLent: true)
         pools[pool].lock.favoured = Int32(claim.waiter)
         pools[pool].lock.lent += 1
@@ -90,7 +91,8 @@ extension Scheduler {
                 rejected: lock.rejected))
     }
 
-    /// A waiter that a connection of the reserve may be lent to now; nil: there is none, or no room.
+    /// A waiter that a connection of the reserve may be lent to, now or when that is due; nil: there is
+    /// none, or no room.
     private func firstToLendTo(_ still: Standstill, _ now: Instant) -> Claim? {
         let pool = still.scope.pool
         let reserve = pools[pool].limits.lockReserve
@@ -101,7 +103,19 @@ extension Scheduler {
         guard lentNow(still.scope) < reserve, mayOpen || pools[pool].counts.idle > 0 else {
             return nil
         }
-        return firstToHelp(still, capacity: capacity, overCap: reserve, certainly: false)
+        var chosen: Claim?
+        let claims = bestClaims(still, capacity: capacity, overCap: reserve, certainly: false)
+        for (_, var claim) in claims {
+            claim.due = max(now, helpIsDue(claim, still))
+            guard let present = chosen else {
+                chosen = claim
+                continue
+            }
+            let isFirst =
+                claim.due == present.due ? claim.comesBefore(present) : claim.due < present.due
+            if isFirst { chosen = claim }
+        }
+        return chosen
     }
 
     /// The waiter that came last among threads that hold one of the leases.
@@ -171,7 +185,8 @@ extension Scheduler {
             pools[pool].lock.nextLook <= now
         {
             let still = look(at: LockScope(pool: pool, group: pools[pool].lock.group), now)
-            guard let claim = firstToHelp(still, capacity: size, overCap: 0, certainly: true),
+            let claims = bestClaims(still, capacity: size, overCap: 0, certainly: true)
+            guard let claim = claims.values.min(by: { $0.comesBefore($1) }),
                 let server = idleServer(pool, for: waiters.slots[claim.waiter].need, now)
             else { return }
             if needsCheck(server, now) {

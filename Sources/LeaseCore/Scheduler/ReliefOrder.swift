@@ -19,10 +19,14 @@ struct Claim {
     var root: SessionUse
     /// It belongs to the chain that is being helped.
     var isOfChain: Bool
+    /// It came when all other threads of the process waited whose chain is being helped.
+    var isNext = false
     var useSince: Instant
     var since: Instant
     /// Its process's threads pause for so long between two leases that a moment says nothing.
-    var isOfSlowProcess: Bool
+    var isOfSlowProcess = false
+    /// When it is helped, if nothing moves until then.
+    var due = Instant.zero
 
     /// The thread that was helped goes first, until its leases are back: whoever else got a
     /// connection of the reserve would keep it, and wait for one more. Then who holds most: it is
@@ -30,6 +34,7 @@ struct Claim {
     /// something, so that nobody waits too long; else the newest: in a locked process only the
     /// thread that was let go last can come with a new request, and who came first held nothing then.
     func comesBefore(_ other: Claim) -> Bool {
+        if isNext != other.isNext { return isNext }
         if (evidence == .process) != (other.evidence == .process) { return evidence > .process }
         if isOfChain != other.isOfChain { return isOfChain }
         if held != other.held { return held > other.held }
@@ -63,13 +68,14 @@ struct Claim {
 /// those that came within 20 ms of a rest), the same trial at depth 3 made 15 (kept) and 11 (fresh)
 /// chains a second with a reserve of 5, all of it out; 66 and 70 now.
 extension Scheduler {
-    /// The first of the waiters that may have a lease within this capacity and may be a holder; or,
-    /// with `certainly`, is known or guessed to be one. `overCap`: how far it may exceed its group's cap.
-    func firstToHelp(
+    /// By process, the first of its waiters that may have a lease within this capacity and may be a
+    /// holder; or, with `certainly`, is known or guessed to be one. `overCap`: how far it may exceed its
+    /// group's cap.
+    func bestClaims(
         _ still: Standstill, capacity: Int, overCap: Int, certainly: Bool
-    ) -> Claim? {
+    ) -> [Int32: Claim] {
         let pool = still.scope.pool
-        var chosen: Claim?
+        var chosen: [Int32: Claim] = [:]
         var slow: [Int32: Bool] = [:]
         var queue = -1
         var mayHave = false
@@ -80,11 +86,11 @@ extension Scheduler {
                     pool, queue, capacity: capacity, ConnectPlan(number: 0), overCap: overCap)
             }
             guard mayHave, var claim = claim(of: waiter, still) else { continue }
-            if certainly, claim.evidence == .process { continue }
+            if certainly, claim.evidence == .process, !claim.isNext { continue }
             let process = waiters.slots[waiter].owner.processID
             claim.isOfSlowProcess = slow[process] ?? isSlow(process, still)
             slow[process] = claim.isOfSlowProcess
-            if chosen.map({ claim.comesBefore($0) }) ?? true { chosen = claim }
+            if chosen[process].map({ claim.comesBefore($0) }) ?? true { chosen[process] = claim }
         }
         return chosen
     }
@@ -97,7 +103,8 @@ extension Scheduler {
         var claim = Claim(
             waiter: waiter, evidence: .process, held: still.leasesHeld(by: slot.owner), root: root,
             isOfChain: root == pools[still.scope.pool].lock.chain?.root, useSince: slot.useSince,
-            since: slot.since, isOfSlowProcess: false)
+            since: slot.since)
+        claim.isNext = isNextStep(slot, in: still.scope.pool)
         if claim.held > 0 {
             claim.evidence = .thread
             return claim
@@ -108,19 +115,48 @@ extension Scheduler {
             claim.evidence = .pause
             present = parent
         }
-        return claim.held > 0 || claim.isOfChain || still.mayHold(slot) ? claim : nil
+        let mayHold = claim.isOfChain || claim.isNext || still.mayHold(slot)
+        return claim.held > 0 || mayHold ? claim : nil
+    }
+
+    /// Whether it came last of all threads of the process whose chain is helped, and all of them wait.
+    private func isNextStep(_ waiter: Waiter, in pool: Int) -> Bool {
+        let lock = pools[pool].lock
+        let process = waiter.owner.processID
+        guard waiter.owner.thread == nil, lock.chain?.process == process,
+            lock.going.count(of: process) == 0
+        else { return false }
+        return waiter.since >= lock.going.stirredAt(process)
     }
 
     private func isSlow(_ process: Int32, _ still: Standstill) -> Bool {
-        patience(with: process, still) > 100_000_000
+        let learnt = pools[still.scope.pool].lock.rhythms[process]?.patience
+        return (learnt ?? shownPatience(process, still)) > 100_000_000
     }
 
-    /// How long after a thread was last heard of its next request may come; as long as too little is
-    /// known of its process: twice as long as any of the requests that have come took.
-    private func patience(with process: Int32, _ still: Standstill) -> Int64 {
-        if let learnt = pools[still.scope.pool].lock.rhythms[process]?.patience { return learnt }
+    /// As long as too little is known of the process.
+    private func cautiousPatience(_ process: Int32, _ still: Standstill) -> Int64 {
+        if still.processes[process]?.isAwaited ?? false { return ThreadRhythm.longestPatience }
+        let learnt = pools[still.scope.pool].lock.rhythms.cautious(process)
+        return max(learnt, shownPatience(process, still))
+    }
+
+    /// Twice as long as any of the requests took that have come.
+    private func shownPatience(_ process: Int32, _ still: Standstill) -> Int64 {
         let newest = still.processes[process]?.newestRequest ?? .zero
-        return min(1_000_000_000, 2 * newest.nanoseconds(since: still.movedAt))
+        return min(ThreadRhythm.longestPatience, 2 * newest.nanoseconds(since: still.movedAt))
+    }
+
+    /// From when on none of its threads is expected to ask any more: all of them wait.
+    private func quietAt(_ process: Int32, _ still: Standstill) -> Instant {
+        let lock = pools[still.scope.pool].lock
+        if lock.going.count(of: process) == 0 { return .zero }
+        let heard = max(
+            lock.going.stirredAt(process), still.processes[process]?.movedAt ?? .zero)
+        let patience =
+            lock.rhythms[process]?.patience
+            ?? cautiousPatience(process, still)
+        return heard.adding(patience)
     }
 
     /// When this one is helped, if nothing moves until then.
@@ -130,29 +166,23 @@ extension Scheduler {
     /// taken for that of whoever was helped, and get what finishes one. The fewer connections of
     /// the reserve are left, the dearer is one that goes to a thread which holds nothing.
     func helpIsDue(_ claim: Claim, _ still: Standstill) -> Instant {
-        if claim.evidence == .thread { return .zero }
+        if claim.evidence == .thread || claim.isNext { return .zero }
         let scope = still.scope
         let lock = pools[scope.pool].lock
         let limits = pools[scope.pool].limits
         let process = waiters.slots[claim.waiter].owner.processID
-        let learnt = lock.rhythms[process]?.patience
-        var due = Instant.zero
-        if let thinking = still.processes[process]?.thinkingSince {
-            due = thinking.adding(learnt ?? 10 * limits.lockDelay)
-        } else if learnt == nil {
-            due = still.movedAt.adding(patience(with: process, still))
-        }
+        var due = quietAt(process, still)
+        if claim.isOfChain { return due }
         let lent = lentNow(scope)
-        if claim.isOfChain { return learnt == nil ? .zero : due }
+        if lent > 0, let chain = lock.chain { due = max(due, quietAt(chain.process, still)) }
         let isLast = lent >= limits.lockReserve - 1
         var delay = limits.lockDelay
         if claim.evidence == .process {
             if isLast { delay *= 10 }
         } else if lent <= 0 {
             delay = lock.chain == nil ? 0 : delay / 5
-        } else {
-            if isLast, claim.held < 2 { delay *= 10 }
-            delay = max(delay, learnt ?? 0)
+        } else if isLast, claim.held < 2 {
+            delay *= 10
         }
         return max(due, still.movedAt.adding(delay))
     }
@@ -175,29 +205,27 @@ extension Scheduler {
         let slot = waiters.slots[claim.waiter]
         let use = SessionUse(client: slot.client, since: slot.useSince)
         if let parent = still.ties.parents[use] {
-            if claim.isOfChain, let rest = rest(of: parent, still) {
-                let sign = pools[pool].lock.ties.lastSign(
-                    of: parent, restingSince: rest, before: use.since)
-                pools[pool].lock.rhythms.note(
-                    use.since.nanoseconds(since: sign), of: slot.owner.processID)
-            }
             pools[pool].lock.ties.tie(use, to: parent)
+        } else if claim.isNext, let tip = pools[pool].lock.chain?.tip, holdsLease(tip, still) {
+            pools[pool].lock.ties.tie(use, to: tip)
         }
-        if claim.isOfChain {
-            pools[pool].lock.chain?.tip = use
-        } else if isLent {
+        if claim.isOfChain || claim.isNext, let root = pools[pool].lock.chain?.root,
+            claim.isOfChain || holdsLease(root, still)
+        {
+            pools[pool].lock.chain!.tip = use
+            if use != root { pools[pool].lock.chain!.hasGrown = true }
+        } else if isLent || claim.isNext {
             pools[pool].lock.chain = HelpedChain(
-                root: claim.root, isHelpedItself: claim.root == use, tip: use)
+                process: slot.owner.processID, root: claim.root,
+                isHelpedItself: claim.root == use, tip: use)
         }
     }
 
-    private func rest(of use: SessionUse, _ still: Standstill) -> Instant? {
-        for server in still.leases {
+    private func holdsLease(_ use: SessionUse, _ still: Standstill) -> Bool {
+        still.leases.contains { server in
             let lease = servers.slots[server].lease!
-            guard lease.client == use.client, lease.useSince == use.since else { continue }
-            return restingLeases.since(server, lease.id)
+            return lease.client == use.client && lease.useSince == use.since
         }
-        return nil
     }
 
     /// While a pool is locked: a lease of it is back.
@@ -205,8 +233,12 @@ extension Scheduler {
         let use = SessionUse(client: lease.client, since: lease.useSince)
         pools[pool].lock.returnedAt = now
         pools[pool].lock.ties.leaseEnded(use, now)
-        if let chain = pools[pool].lock.chain, chain.root == use, !chain.isHelpedItself {
+        guard let chain = pools[pool].lock.chain else { return }
+        if chain.root == use, chain.endsWithRoot {
             pools[pool].lock.chain = nil
+            pools[pool].lock.going.leaves(chain.process)
+        } else if chain.tip == use, let parent = pools[pool].lock.ties.parents[use] {
+            pools[pool].lock.chain!.tip = parent
         }
     }
 }

@@ -13,9 +13,10 @@ struct Standstill {
         var restsOfKnown: [UInt64: Instant] = [:]
         /// The newest request of its waiters.
         var newestRequest = Instant.zero
-        /// When the last was heard of a thread that has not asked for one more yet: it may just
-        /// be pausing. nil: every lease has a request that may be its thread's.
-        var thinkingSince: Instant?
+        /// When the last of its leases here began or came to rest.
+        var movedAt = Instant.zero
+        /// Some lease of it rests here whose thread seems not to have asked for one more yet.
+        var isAwaited = false
     }
 
     let scope: LockScope
@@ -98,8 +99,9 @@ extension Scheduler {
         let slot = servers.slots[server]
         let lease = slot.lease!
         let rest = restingLeases.since(server, lease.id)
-        still.movedAt = max(still.movedAt, slot.since, rest ?? .zero)
         var process = still.processes[lease.owner.processID] ?? Standstill.Process()
+        process.movedAt = max(process.movedAt, slot.since, rest ?? .zero)
+        still.movedAt = max(still.movedAt, process.movedAt)
         if let thread = lease.owner.thread {
             process.heldByThread[thread, default: 0] += 1
             process.restsOfKnown[thread] = min(

@@ -1,5 +1,5 @@
-/// How long threads pause between one lease and their request for the next, by process: learnt from
-/// chains that were helped, as only there is it known whose request it is.
+/// How long threads pause before they ask for one more lease, by process: learnt while only one of its
+/// threads goes on (`GoingThreads`), as only then is it known whose request it is.
 struct ThreadRhythms {
     private static let mostProcesses = 64
 
@@ -7,34 +7,62 @@ struct ThreadRhythms {
 
     subscript(process: Int32) -> ThreadRhythm? { rhythms[process] }
 
-    mutating func note(_ pause: Int64, of process: Int32) {
+    /// `isAgain`: with the session that the thread had used last, as after a statement that tried it.
+    mutating func note(_ pause: Int64, of process: Int32, isAgain: Bool) {
         if rhythms[process] == nil, rhythms.count >= Self.mostProcesses { rhythms = [:] }
-        rhythms[process, default: ThreadRhythm()].note(pause)
+        rhythms[process, default: ThreadRhythm()].note(pause, isAgain: isAgain)
+    }
+
+    /// How long a thread is waited for as long as too little is known of its process.
+    func cautious(_ process: Int32) -> Int64 {
+        max(ThreadRhythm.leastUnknown, rhythms[process]?.cautious ?? 0)
     }
 }
 
 /// The last pauses of one process's threads.
 struct ThreadRhythm {
     private static let mostPauses = 16
-    private static let longestPatience: Int64 = 1_000_000_000
+    static let longestPatience: Int64 = 1_000_000_000
+    /// As long as few pauses are known.
+    static let leastUnknown: Int64 = 500_000_000
+    /// Of pauses, until they say how long a thread is waited for.
+    private static let enough = 5
 
-    /// The newest last.
+    /// The newest last; before a request of another session, and of the same one.
     private var pauses: [Int64] = []
+    private var pausesInUse: [Int64] = []
 
-    mutating func note(_ pause: Int64) {
-        if pauses.count == Self.mostPauses { pauses.removeFirst() }
+    mutating func note(_ pause: Int64, isAgain: Bool) {
+        if isAgain {
+            Self.add(pause, to: &pausesInUse)
+        } else {
+            Self.add(pause, to: &pauses)
+        }
+    }
+
+    private static func add(_ pause: Int64, to pauses: inout [Int64]) {
+        if pauses.count == mostPauses { pauses.removeFirst() }
         pauses.append(pause)
     }
 
-    /// How long a thread is waited for: three times the usual pause, or one and a half of a long one, as
-    /// a request of another thread may have been taken for its. nil: too little is known.
+    /// How long a thread is waited for: three times the usual pause, or twice a long one. The longest of
+    /// many is left out, as it may be that of a thread that did something else. nil: too few are known.
+    ///
+    /// How soon a session is used again says little: mostly that tells of a statement that tried it.
     var patience: Int64? {
-        guard pauses.count > 1 else { return nil }
+        guard pauses.count >= Self.enough else { return nil }
+        let usual = pauses.sorted()[(pauses.count - 1) / 2]
+        let long = max(Self.long(of: pauses), Self.long(of: pausesInUse))
+        return min(Self.longestPatience, max(3 * usual, 2 * long))
+    }
+
+    private static func long(of pauses: [Int64]) -> Int64 {
         let sorted = pauses.sorted()
-        let last = sorted.count - 1
-        if sorted.count < 5 { return min(Self.longestPatience, 3 * sorted[last]) }
-        let usual = sorted[last / 2]
-        let long = sorted[last - sorted.count / 5]
-        return min(Self.longestPatience, max(3 * usual, 3 * long / 2))
+        return (sorted.count < 2 * enough ? sorted.last : sorted.dropLast().last) ?? 0
+    }
+
+    /// Of the few that are known.
+    var cautious: Int64 {
+        min(Self.longestPatience, 3 * max(pauses.max() ?? 0, pausesInUse.max() ?? 0))
     }
 }

@@ -7,12 +7,18 @@ struct SessionUse: Hashable {
 
 /// Whose leases are lent the reserve until they are back.
 struct HelpedChain: Equatable {
+    var process: Int32
     /// The outermost use of it that is known.
     var root: SessionUse
-    /// The root was helped itself: it may ask several times (a check, then its transaction).
+    /// The root was helped itself: it may ask several times (a check, then its transaction), unless more
+    /// was nested in it.
     var isHelpedItself: Bool
-    /// The use of it that got a lease last.
+    var hasGrown = false
+    /// The innermost use of it that holds a lease, or held one last.
     var tip: SessionUse
+
+    /// No more is to come of it once the root's lease is back.
+    var endsWithRoot: Bool { !isHelpedItself || hasGrown }
 }
 
 /// What was seen of threads that did not say who they are, while their pool is locked: which use of
@@ -44,12 +50,6 @@ struct ThreadTies {
     func signs(of use: SessionUse, restingSince rest: Instant) -> [Instant] {
         guard let heard = heardOf[use], heard > rest else { return [rest] }
         return [rest, heard]
-    }
-
-    /// The last of them before a moment.
-    func lastSign(of use: SessionUse, restingSince rest: Instant, before moment: Instant) -> Instant
-    {
-        signs(of: use, restingSince: rest).last { $0 <= moment } ?? rest
     }
 
     func root(of use: SessionUse) -> SessionUse {
@@ -113,10 +113,7 @@ extension Scheduler {
         }
         still.ties = ties
         for parent in resting where parent.owner.thread == nil && !taken.contains(parent.use) {
-            let sign = known.signs(of: parent.use, restingSince: parent.since).last!
-            let process = parent.owner.processID
-            let others = still.processes[process]!.thinkingSince ?? .zero
-            still.processes[process]!.thinkingSince = max(others, sign)
+            still.processes[parent.owner.processID]!.isAwaited = true
         }
     }
 
