@@ -2,86 +2,21 @@
 
 One process, so many threads at once; each takes leases, each in the transaction of the one before, and pauses for up to
 so long between two of them. Printed for every case: bursts in which a thread got an error, the time that a burst
-took, the most connections that were open, and what was lent. `--events` prints what the broker saw of each burst that
-stood still, `--steps` what its threads did.
+took, the most connections that were open, and what was lent. Of each burst that stood still `--events` prints what the
+broker saw, and its log (`--log-level info` has every loan), `--steps` every request and grant of its threads.
 """
 
 import argparse
 import json
-import random
 import sys
-import threading
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "Tests/end_to_end")]
 
+from harness.bursts import HABITS, Burst  # noqa: E402
 from harness.pooler import Pooler  # noqa: E402
 from harness.postgres import Postgres  # noqa: E402
-from psycopg2.pool import ThreadedConnectionPool  # noqa: E402
-
-# What a thread does with a connection before the statement that begins its work. A connection that is used pauses
-# between the two, one that is tried does not.
-HABITS = ("plain", "tried", "used")
-
-
-class Burst:
-    """Threads that all begin at once; `steps` is what they did, by the clock that the broker has, too."""
-
-    def __init__(self, broker, threads, depth, longest, habit, seed):
-        self.pool = ThreadedConnectionPool(1, 4 * threads, broker.dsn())
-        self.threads, self.depth, self.longest = threads, depth, longest
-        self.habit, self.seed = habit, seed
-        self.together = threading.Barrier(threads)
-        self.thinking = threading.Event()  # never set: a thread thinks until its time is up
-        self.steps, self.errors = [], []
-
-    def run(self):
-        workers = [threading.Thread(target=self.chain, args=(number,), daemon=True)
-                   for number in range(self.threads)]
-        began = time.monotonic()
-        for one in workers:
-            one.start()
-        for one in workers:
-            one.join()
-        self.took = time.monotonic() - began
-        self.pool.closeall()
-        return self
-
-    def note(self, thread, level, what):
-        self.steps.append((time.clock_gettime(time.CLOCK_MONOTONIC), thread, level, what))
-
-    def chain(self, thread):
-        chance = random.Random(f"{self.seed}/{thread}")
-        self.together.wait(30)
-        held = []
-        try:
-            for level in range(self.depth):
-                if level:
-                    self.think(chance)
-                held.append(self.pool.getconn())
-                if self.habit != "plain":
-                    self.note(thread, level, "tries")
-                    held[-1].cursor().execute("SELECT 1")
-                    held[-1].rollback()
-                    self.note(thread, level, "has tried")
-                if self.habit == "used":
-                    self.think(chance)
-                self.note(thread, level, "asks")
-                held[-1].cursor().execute("SELECT 2")
-                self.note(thread, level, "holds")
-        except Exception as error:  # noqa: BLE001 - told by the caller
-            self.note(thread, level, f"failed: {str(error).splitlines()[0]}")
-            self.errors.append(error)
-        finally:
-            for conn in reversed(held):
-                conn.rollback()
-                self.pool.putconn(conn)
-            self.note(thread, 0, "ends")
-
-    def think(self, chance):
-        self.thinking.wait(chance.uniform(0, self.longest))
 
 
 def measure(postgres, case, options):
@@ -97,7 +32,7 @@ def measure(postgres, case, options):
             groups={"any": f"match=* max_leases={cap}"} if cap else {})
         broker.start()
         try:
-            burst = Burst(broker, threads, options.depth, pause / 1000, habit, options.seed + number).run()
+            burst = Burst(broker.dsn(), threads, pause / 1000, habit, options.depth, options.seed + number).run()
             stalls += bool(burst.errors)
             times.append(burst.took)
             most = max(most, len(broker.console("SHOW SERVERS")))

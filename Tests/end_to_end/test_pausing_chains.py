@@ -1,56 +1,24 @@
 """Nested leases whose threads think between the levels, from psycopg2's own pool: a pause is no lock."""
 
-import os
-import random
-import threading
-
 import psycopg2
 import pytest
-from psycopg2.pool import ThreadedConnectionPool
 
+from harness.bursts import HABITS, Burst
 from harness.waiting import eventually
 from test_lock_console import events
-from test_pool_locks import begin, no_lease_is_left, run_all
+from test_pool_locks import begin, no_lease_is_left
 
 pytestmark = pytest.mark.pglease_only
 
-DEPTH = 3
 
-
-def burst(broker, threads, longest):
-    """Every thread takes leases, each in the transaction of the one before, and thinks for up to so many seconds."""
-    pool = ThreadedConnectionPool(1, 100, broker.dsn())
-    together = threading.Barrier(threads)
-    thinking = threading.Event()  # never set: a thread thinks until its time is up
-
-    def chain(number):
-        chance = random.Random(number)
-        together.wait(30)
-        held = []
-        try:
-            for level in range(DEPTH):
-                if level:
-                    thinking.wait(chance.uniform(0, longest))
-                held.append(pool.getconn())
-                held[-1].cursor().execute("SELECT 1")
-        finally:
-            for conn in reversed(held):
-                conn.rollback()
-                pool.putconn(conn)
-
-    errors = run_all([lambda number=number: chain(number) for number in range(threads)])
-    pool.closeall()
-    return errors
-
-
-# Not every burst is relieved yet (issue E, 17): to be run again and again while that is worked on.
-@pytest.mark.skipif(not os.environ.get("PGLEASE_BURSTS"), reason="PGLEASE_BURSTS is not set")
+@pytest.mark.parametrize("habit", HABITS)
 @pytest.mark.parametrize("threads, size, cap", [(11, 5, None), (14, 10, 9)])
-def test_one_chain_is_finished_before_another_is_helped(make_broker, threads, size, cap):
+def test_one_chain_is_finished_before_another_is_helped(make_broker, threads, size, cap, habit):
     groups = {"any": f"match=* max_leases={cap}"} if cap else {}
     broker = make_broker({"default_pool_size": size, "reserve_pool_size": 3,
-                          "query_wait_timeout": "30"}, groups=groups)
-    assert burst(broker, threads, 0.1) == [None] * threads
+                          "query_wait_timeout": "60"}, groups=groups)
+    burst = Burst(broker.dsn(), threads, 0.1, habit).run()
+    assert burst.errors == []
     assert events(broker, "reserve_lent")
     assert len(broker.console("SHOW SERVERS")) <= size + 3
     assert no_lease_is_left(broker)
@@ -75,7 +43,7 @@ def test_a_lock_of_a_cap_is_shown_named_and_relieved(make_broker):
 @pytest.mark.parametrize("groups", [{}, {"any": "match=* max_leases=2"}])
 def test_the_error_counts_what_is_held_and_names_the_reserve(make_broker, groups):
     broker = make_broker({"default_pool_size": 2 if not groups else 5, "reserve_pool_size": 1,
-                          "query_wait_timeout": "1"}, groups=groups)
+                          "query_wait_timeout": "2"}, groups=groups)
     held = [begin(broker), begin(broker)]
     held.append(begin(broker))
     with pytest.raises(psycopg2.errors.TooManyConnections) as caught:

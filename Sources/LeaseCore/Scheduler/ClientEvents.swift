@@ -184,7 +184,7 @@ extension Scheduler {
         case .dirty: servers.slots[index].needsReset = true
         case .broken: servers.slots[index].closeWhenFree = .broken
         }
-        if pools[pool].lock.isWatched { noteSign(lease, in: pool, now) }
+        if pools[pool].lock.isWatched { noteReturn(lease, in: pool, now) }
         if pools[pool].lock.since != nil { leaseEnded(lease, in: pool, now) }
         let wasAtCap = groups[group].isAtCap()
         endLease(index, pool, lease.queue, group)
@@ -220,7 +220,9 @@ extension Scheduler {
         servers.slots[server].lease = Lease(
             id: LeaseID(nextLease), client: client, owner: owner, useSince: useSince,
             queue: queue)
-        if pools[pool].lock.isWatched { noteAnswer(client, owner, in: pool, now) }
+        if pools[pool].lock.isWatched {
+            noteAnswer(client, owner, with: LeaseID(nextLease), in: pool, now)
+        }
         nextLease += 1
         move(server, to: .leased, now)
     }

@@ -10,9 +10,22 @@ struct GoingThreads {
     private struct Process {
         /// nil: threads may go on that were not seen to.
         var count: Int?
-        /// When a thread was last set going, or heard of, and of which session.
+        /// When a thread was last set going, or heard of; how, and of which session.
         var stirredAt: Instant
+        var sign = Sign.answer
         var session: ClientID?
+        /// The lease that began last.
+        var newest: LeaseID?
+    }
+
+    /// What was heard of a thread.
+    enum Sign {
+        /// It was answered: it has a lease, or the lease came to rest, or its request was refused.
+        case answer
+        /// The newest lease is back, as after a statement that tried a session.
+        case newestReturned
+        /// Another is back, as at the end of a chain.
+        case olderReturned
     }
 
     private var processes: [Int32: Process] = [:]
@@ -28,9 +41,12 @@ struct GoingThreads {
     }
 
     /// One that waited, or that came just now, goes on.
-    mutating func goesOn(_ process: Int32, _ session: ClientID, _ now: Instant) {
+    mutating func goesOn(
+        _ process: Int32, _ session: ClientID, with lease: LeaseID?, _ now: Instant
+    ) {
         processes[process, default: Process(stirredAt: now)].count? += 1
-        stir(process, session, now)
+        if let lease { processes[process]!.newest = lease }
+        stir(process, session, .answer, now)
     }
 
     /// One that went on has given back all that it held. What it asks for now is a beginning.
@@ -40,14 +56,19 @@ struct GoingThreads {
     }
 
     /// One that went on anyway was heard of.
-    mutating func stir(_ process: Int32, _ session: ClientID, _ moment: Instant) {
+    mutating func stir(_ process: Int32, _ session: ClientID, _ sign: Sign, _ moment: Instant) {
         if let before = processes[process]?.stirredAt, before > moment { return }
         processes[process, default: Process(stirredAt: moment)].stirredAt = moment
         processes[process]!.session = session
+        processes[process]!.sign = sign
     }
 
-    /// One has asked for a lease. Returns how long it paused before, if only one went on, and
-    /// whether that was with the session that it had used last.
+    func isNewest(_ lease: Lease) -> Bool {
+        processes[lease.owner.processID]?.newest == lease.id
+    }
+
+    /// One has asked for a lease. Returns how long it paused before, if only one went on and did not
+    /// give back leases before, and whether that was with the session that it had used last.
     mutating func asks(
         _ process: Int32, _ session: ClientID, _ now: Instant
     ) -> (pause: Int64, isAgain: Bool)? {
@@ -55,8 +76,10 @@ struct GoingThreads {
             return nil
         }
         processes[process]!.count = count - 1
-        guard count == 1 else { return nil }
-        return (now.nanoseconds(since: present.stirredAt), session == present.session)
+        let isAgain = session == present.session
+        let isKnown = present.sign == (isAgain ? .newestReturned : .answer)
+        guard count == 1, isKnown else { return nil }
+        return (now.nanoseconds(since: present.stirredAt), isAgain)
     }
 }
 
@@ -70,18 +93,27 @@ extension Scheduler {
         pools[pool].lock.rhythms.note(pause, of: process, isAgain: isAgain)
     }
 
-    /// While a pool is watched: this client has a lease of it, or is refused one.
+    /// While a pool is watched: this client has this lease of it, or is refused one.
     mutating func noteAnswer(
-        _ client: ClientID, _ owner: OwnerKey, in pool: Int, _ now: Instant
+        _ client: ClientID, _ owner: OwnerKey, with lease: LeaseID? = nil, in pool: Int,
+        _ now: Instant
     ) {
         guard owner.thread == nil else { return }
-        pools[pool].lock.going.goesOn(owner.processID, client, now)
+        pools[pool].lock.going.goesOn(owner.processID, client, with: lease, now)
     }
 
-    /// While a pool is watched: the holder of this lease was heard of.
-    mutating func noteSign(_ lease: Lease, in pool: Int, _ moment: Instant) {
-        if lease.owner.thread == nil {
-            pools[pool].lock.going.stir(lease.owner.processID, lease.client, moment)
-        }
+    /// While a pool is watched: the lease came to rest.
+    mutating func noteRest(_ lease: Lease, in pool: Int, _ since: Instant) {
+        guard lease.owner.thread == nil else { return }
+        pools[pool].lock.going.stir(lease.owner.processID, lease.client, .answer, since)
+    }
+
+    /// While a pool is watched: the lease is back.
+    mutating func noteReturn(_ lease: Lease, in pool: Int, _ now: Instant) {
+        guard lease.owner.thread == nil else { return }
+        let sign =
+            pools[pool].lock.going.isNewest(lease)
+            ? GoingThreads.Sign.newestReturned : .olderReturned
+        pools[pool].lock.going.stir(lease.owner.processID, lease.client, sign, now)
     }
 }

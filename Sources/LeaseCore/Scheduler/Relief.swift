@@ -48,7 +48,7 @@ extension Scheduler {
         restingLeases.begin(index, lease, since: since)
         let pool = servers.slots[index].pool
         guard pools[pool].lock.isWatched else { return }
-        noteSign(servers.slots[index].lease!, in: pool, since)
+        noteRest(servers.slots[index].lease!, in: pool, since)
         let due = since.adding(lockDelay(pool))
         if due <= now {
             checkSoon(pool, now, &effects)

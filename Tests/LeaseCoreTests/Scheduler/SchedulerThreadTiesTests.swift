@@ -29,14 +29,17 @@ struct SchedulerThreadTiesTests {
             harness.request(client, owner: SchedulerThreadTiesTests.process, inUseFor: use)
         }
 
-        /// Until the pool is watched, and all that rests was told.
-        mutating func isNoticed() -> [SchedulerEffect] {
+        /// Until the pool is watched, all that rests was told, and nobody is waited for any more
+        /// whose process is not known yet.
+        mutating func isNoticed(
+            after patience: Duration = .milliseconds(500)
+        ) -> [SchedulerEffect] {
             var effects = harness.advance(.milliseconds(150))
             for (index, since) in rests.enumerated() {
                 effects += harness.send(
                     .leaseBecameIdle(servers[index], LeaseID(UInt64(index + 1)), since: since))
             }
-            return effects
+            return effects + harness.advance(patience)
         }
 
         /// Who is lent a connection in these effects has it, and goes on at once.
@@ -76,11 +79,13 @@ struct SchedulerThreadTiesTests {
         #expect(later.count == 1 && later != [first])
     }
 
-    /// Once it is known that they pause for two milliseconds, for a moment only.
+    /// Once five pauses of two milliseconds are known, for a moment only.
     @Test func whoWasHelpedIsWaitedForAsLongAsItsThreadsPause() {
-        var (pool, first, begun) = Self.helpedOnce()
+        var (pool, first, begun) = Self.helpedOnce(reserve: 7)
         var connections = [begun]
-        for (lease, client) in [(3, 11), (4, 12)] as [(UInt64, UInt32)] {
+        for (lease, client) in [(3, 11), (4, 12), (5, 13), (6, 14), (7, 15)]
+            as [(UInt64, UInt32)]
+        {
             pool.harness.send(
                 .leaseBecameIdle(connections.last!, LeaseID(lease), since: pool.harness.now))
             pool.harness.advance(.milliseconds(2))
@@ -162,9 +167,9 @@ struct SchedulerThreadTiesTests {
         pool.harness.advance(.milliseconds(200))
         pool.asks(2)
         // Little speaks for it, as it came late: others that are as slow are waited for.
-        var effects = pool.isNoticed()
+        var effects = pool.isNoticed(after: .milliseconds(40))
         #expect(Self.lent(effects) == [])
-        effects = pool.harness.advance(.milliseconds(100))
+        effects = pool.harness.advance(.milliseconds(200))
         #expect(Self.lent(effects) == [2])
         let connection = opened(effects)[0]
         pool.harness.connect(effects)
@@ -197,8 +202,8 @@ struct SchedulerThreadTiesTests {
     }
 
     /// Two leases rest, each thread waits for one more, and one of the two is helped.
-    private static func helpedOnce() -> (Standstill, UInt32, ServerID) {
-        var pool = Standstill(leases: 2, reserve: 3)
+    private static func helpedOnce(reserve: Int = 3) -> (Standstill, UInt32, ServerID) {
+        var pool = Standstill(leases: 2, reserve: reserve)
         for (lease, client) in [(0, 5), (1, 6)] as [(Int, UInt32)] {
             pool.rest(lease)
             pool.harness.advance(.milliseconds(1))
