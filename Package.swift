@@ -108,12 +108,17 @@ let package = Package(
             swiftSettings: house
         ),
 
+        // The console: its protocol, its statements, and its tables, made from a snapshot. Pure.
+        .target(
+            name: "BrokerConsole", dependencies: ["LeaseCore", "PostgresWire"], swiftSettings: house
+        ),
+
         // The shell: sockets to machines, effects to sockets.
         .target(
             name: "Broker",
             dependencies: [
-                "BrokerAuthentication", "BrokerConfiguration", "PostgresProbe", "PostgresWire",
-                "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
+                "BrokerAuthentication", "BrokerConfiguration", "BrokerConsole", "PostgresProbe",
+                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -200,7 +205,12 @@ let package = Package(
             ],
             swiftSettings: house),
         .testTarget(
-            name: "BrokerTests", dependencies: ["Broker", "BrokerConfiguration", "PostgresWire"],
+            name: "BrokerConsoleTests",
+            dependencies: ["BrokerConsole", "LeaseCore", "PostgresWire"],
+            swiftSettings: house),
+        .testTarget(
+            name: "BrokerTests",
+            dependencies: ["Broker", "BrokerConfiguration", "BrokerConsole", "PostgresWire"],
             swiftSettings: house),
     ]
 )

@@ -15,7 +15,7 @@ import Testing
         var incident = Incident(kind: kind, level: .warning, message: message, cause: cause)
         incident.pool = pool
         ring.record(
-            incident, at: LogTimestamp(seconds: 1_000 + seconds, nanoseconds: 0),
+            incident, at: UTCTime(seconds: 1_000 + seconds, nanoseconds: 0),
             now: Self.at(seconds))
     }
 
@@ -91,7 +91,7 @@ import Testing
     }
 
     @Test func timesAreWrittenAsTheContractSays() {
-        let time = LogTimestamp(seconds: 1_795_453_200, nanoseconds: 123_999_999)
+        let time = UTCTime(seconds: 1_795_453_200, nanoseconds: 123_999_999)
         #expect(time.consoleText == "2026-11-23 17:00:00.123 UTC")
     }
 }

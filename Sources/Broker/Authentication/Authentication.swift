@@ -1,5 +1,6 @@
 import BrokerAuthentication
 import BrokerConfiguration
+import BrokerConsole
 import Glibc
 import LibPQ
 import LibUV

@@ -1,3 +1,4 @@
+import BrokerConsole
 import LeaseCore
 import Logging
 import PostgresWire

@@ -1,3 +1,4 @@
+import BrokerConsole
 import LeaseCore
 import LibUV
 import PostgresWire

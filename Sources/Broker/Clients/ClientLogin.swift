@@ -1,5 +1,6 @@
 import BrokerAuthentication
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import LibUV
 import Logging

@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import Logging
 import PostgresWire
@@ -11,32 +12,7 @@ struct ConsoleAnswers: ConsoleBackend {
     func applicationNameChanged(_ name: String) { client.applicationName = name }
 
     func show(_ command: ShowCommand, into rows: inout ConsoleRows) {
-        switch command {
-        case .activeSockets: broker.showSockets(activeOnly: true, into: &rows)
-        case .clients: broker.showClients(into: &rows)
-        case .config: broker.showConfig(into: &rows)
-        case .databases: broker.showDatabases(into: &rows)
-        // Names are asked of the system for each connect: there is no cache to show.
-        case .dnsHosts, .dnsZones: break
-        case .events: broker.showEvents(into: &rows)
-        case .fds: broker.showDescriptors(into: &rows)
-        case .groups: broker.showGroups(into: &rows)
-        case .leases: broker.showLeases(into: &rows)
-        case .lists: broker.showLists(into: &rows)
-        case .locks: broker.showLocks(into: &rows)
-        case .mem: broker.showMemory(into: &rows)
-        // There are no peers to pass cancel requests to.
-        case .peers, .peerPools: break
-        case .pools: broker.showPools(into: &rows)
-        case .servers: broker.showServers(into: &rows)
-        case .sockets: broker.showSockets(activeOnly: false, into: &rows)
-        case .state: broker.showState(into: &rows)
-        case .stats, .statsTotals, .statsAverages: broker.showStatistics(command, into: &rows)
-        case .totals: broker.showTotals(into: &rows)
-        case .users: broker.showUsers(into: &rows)
-        case .version: rows.add { $0.text("pglease \(ProductVersion.text)") }
-        case .waiters: broker.showWaiters(into: &rows)
-        }
+        broker.snapshot(of: command.parts).show(command, into: &rows)
     }
 
     func perform(

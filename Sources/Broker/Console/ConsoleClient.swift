@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import LibUV
 import Logging
@@ -16,7 +17,8 @@ extension Broker {
         registerCancelKey(client)
         let session = ConsoleSession(
             privilege: privilege, user: client.user, database: client.database,
-            applicationName: client.applicationName, processID: client.keyProcessID)
+            applicationName: client.applicationName, processID: client.keyProcessID,
+            terms: Self.consoleTerms)
         var bytes: [UInt8] = []
         if let message = client.login?.message,
             message.minorVersion > 0 || !message.protocolExtensions.isEmpty
@@ -25,7 +27,7 @@ extension Broker {
         }
         bytes.appendAuthenticationOk()
         let parameters = BaseParameters.set(
-            serverVersion: DriverQuestions.serverVersion, user: client.user,
+            serverVersion: Self.consoleTerms.serverVersion, user: client.user,
             isSuperuser: privilege == .administrator)
         for (name, value) in parameters {
             bytes.appendParameterStatus(
@@ -41,6 +43,10 @@ extension Broker {
             logger.info("client logged in", metadata: describe(client))
         }
         send(bytes, to: client)
+    }
+
+    private static let consoleTerms = ConsoleTerms(version: ProductVersion.text) {
+        Settings.byName[$0] != nil
     }
 
     /// Who is named in the configuration has that privilege, also where the peer's uid would give more: a

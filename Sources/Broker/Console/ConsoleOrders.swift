@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import Logging
 import PostgresWire
@@ -29,14 +30,6 @@ struct OperatorStop {
     /// What stopped it: `PAUSE of "admin"`, `SIGUSR1`.
     let actor: String
     let since: Instant
-}
-
-/// What an answer of the console waits for.
-enum ConsoleWait: Equatable {
-    /// PAUSE and KILL: no server connection is left. nil: of any database.
-    case paused(String?)
-    /// WAIT_CLOSE: none is left of those that were to be closed.
-    case closed(Set<ServerID>)
 }
 
 /// PAUSE, RESUME, RECONNECT, DISABLE, ENABLE, KILL and what belongs to them.

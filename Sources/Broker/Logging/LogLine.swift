@@ -1,3 +1,4 @@
+import BrokerConsole
 import Logging
 
 /// One event as bytes: text for people (`time LEVEL message key=value …`) or a JSON object a line.
@@ -11,7 +12,7 @@ struct LogLine {
     var metadata: Logger.Metadata
 
     func append(
-        format: LogSink.Format, timestamp: LogTimestamp, to bytes: inout [UInt8]
+        format: LogSink.Format, timestamp: UTCTime, to bytes: inout [UInt8]
     ) {
         switch format {
         case .text: appendText(timestamp, to: &bytes)
@@ -19,7 +20,7 @@ struct LogLine {
         }
     }
 
-    private func appendText(_ timestamp: LogTimestamp, to bytes: inout [UInt8]) {
+    private func appendText(_ timestamp: UTCTime, to bytes: inout [UInt8]) {
         timestamp.append(to: &bytes)
         bytes.append(UInt8(ascii: " "))
         bytes += Self.paddedName(of: level).utf8
@@ -33,7 +34,7 @@ struct LogLine {
         }
     }
 
-    private func appendJSON(_ timestamp: LogTimestamp, to bytes: inout [UInt8]) {
+    private func appendJSON(_ timestamp: UTCTime, to bytes: inout [UInt8]) {
         bytes += "{\"time\":\"".utf8
         timestamp.append(to: &bytes)
         bytes += "\",\"level\":\"".utf8

@@ -1,3 +1,4 @@
+import BrokerConsole
 import StatusHTTP
 
 /// Metrics that are columns of the console, under the names that pgbouncer_exporter gives them: dashboards

@@ -1,10 +1,10 @@
+import BrokerConsole
 import LeaseCore
 import StatusHTTP
 
 /// What happened over the life of the broker, and why.
-extension Broker {
+extension MetricsDocument {
     func addCounters(to text: inout MetricsText) {
-        let counters = counters
         text.tally(
             "revocations", "limit", "Leases that were taken away, and clients ended, by limit.",
             counters.revocationsByLimit)
@@ -42,8 +42,8 @@ extension Broker {
 
     private func addLocks(to text: inout MetricsText) {
         var active: [PoolLockGrade: Int] = [:]
-        for summary in engine.scheduler.locks(now) {
-            active[PoolLockGrade(summary.lock.grade), default: 0] += 1
+        for lock in snapshot.locks {
+            active[PoolLockGrade(lock.summary.lock.grade), default: 0] += 1
         }
         text.begin("pglease_active_pool_locks", .gauge, "Pool locks that last.")
         for grade in PoolLockGrade.allCases {

@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import LibUV
 import StatusHTTP
@@ -27,44 +28,80 @@ struct DocumentCache {
     }
 }
 
-/// `/metrics`: written from the broker's own figures.
+/// What documents tell of the broker besides its snapshot and its counters.
+struct MonitoredState {
+    var phase: MonitoredPhase
+    var isReady: Bool
+    /// The longest turn of the loop of late, in nanoseconds.
+    var longestTurn: Int64
+    /// Seconds since 1970.
+    var startTime: Double
+    var maxUserConnections: Int?
+    var descriptorLimit: Int
+}
+
 extension Broker {
+    var monitoredState: MonitoredState {
+        MonitoredState(
+            phase: monitoredPhase, isReady: reasonNotReady() == nil,
+            longestTurn: monitoring.lag.longest, startTime: monitoring.startTime,
+            maxUserConnections: settings.maxUserConnections, descriptorLimit: descriptorLimit)
+    }
+
     func metrics(accept: String?) -> HTTPResponse {
         let format = MetricsText.Format(accept: accept)
         let size = monitoring.cache.size(of: .metrics(format))
         return monitoring.cache.response(.metrics(format), now: loop.now) {
+            let document = MetricsDocument(
+                snapshot: snapshot(of: MetricsDocument.parts), counters: counters,
+                state: monitoredState)
             var text = MetricsText(format, capacity: size + size / 16)
-            addBroker(to: &text)
-            addPools(to: &text)
-            addGroups(to: &text)
-            addCounters(to: &text)
-            addConsole(to: &text)
-            addProcess(to: &text)
+            document.write(to: &text)
             text.finish()
             return HTTPResponse(contentType: format.contentType, body: text.bytes)
         }
+    }
+}
+
+/// `/metrics`: written from a snapshot, from counters, and from what the system says of the process.
+struct MetricsDocument {
+    static let parts: BrokerSnapshot.Parts = [
+        .pools, .databases, .groups, .locks, .statistics, .counts, .times,
+    ]
+
+    let snapshot: BrokerSnapshot
+    let counters: BrokerCounters
+    let state: MonitoredState
+
+    func write(to text: inout MetricsText) {
+        addBroker(to: &text)
+        addPools(to: &text)
+        addGroups(to: &text)
+        addCounters(to: &text)
+        addConsole(to: &text)
+        addProcess(to: &text)
     }
 
     // MARK: The whole
 
     private func addBroker(to text: inout MetricsText) {
+        let whole = snapshot.whole
         text.begin("pglease_build", .info, "The version that runs.")
-        text.sample(MetricLabels(["version": ProductVersion.text]), 1)
-        text.gauge("pglease_ready", "1 where /readyz says so.", reasonNotReady() == nil ? 1 : 0)
+        text.sample(MetricLabels(["version": whole.version]), 1)
+        text.gauge("pglease_ready", "1 where /readyz says so.", state.isReady ? 1 : 0)
         text.begin("pglease_phase", .gauge, "1 for what the broker does.")
-        let phase = monitoredPhase
         for each in MonitoredPhase.allCases {
-            text.sample(MetricLabels(["phase": each.rawValue]), each == phase ? 1 : 0)
+            text.sample(MetricLabels(["phase": each.rawValue]), each == state.phase ? 1 : 0)
         }
-        text.gauge("pglease_clients", "Clients that are connected.", clients.count)
-        text.gauge("pglease_clients_max", "max_client_conn.", settings.maxClientConn)
-        text.gauge("pglease_servers", "Server connections, in whatever state.", servers.count)
+        text.gauge("pglease_clients", "Clients that are connected.", whole.clients)
+        text.gauge("pglease_clients_max", "max_client_conn.", whole.maxClients)
+        text.gauge("pglease_servers", "Server connections, in whatever state.", whole.servers)
         text.begin("pglease_servers_max", .gauge, "max_server_connections, where there is one.")
-        if let limit = settings.maxServerConnections { text.sample(value: limit) }
+        if let limit = whole.maxServers { text.sample(value: limit) }
         text.begin(
             "pglease_event_loop_lag_seconds", .gauge,
             "Longest turn of the event loop in the last five to ten seconds.")
-        text.sample(.none, Double(monitoring.lag.longest) / 1e9)
+        text.sample(.none, Double(state.longestTurn) / 1e9)
     }
 
     // MARK: pgbouncer's
@@ -72,30 +109,23 @@ extension Broker {
     private func addConsole(to text: inout MetricsText) {
         text.gauge("pgbouncer_up", "1, for dashboards of pgbouncer_exporter.", 1)
         text.begin("pgbouncer_version", .info, "For dashboards of pgbouncer_exporter.")
-        text.sample(MetricLabels(["version": "pglease \(ProductVersion.text)"]), 1)
+        text.sample(MetricLabels(["version": "pglease \(snapshot.whole.version)"]), 1)
         text.gauge(
-            "pgbouncer_config_max_client_connections", "max_client_conn.", settings.maxClientConn)
+            "pgbouncer_config_max_client_connections", "max_client_conn.",
+            snapshot.whole.maxClients)
         text.gauge(
             "pgbouncer_config_max_user_connections", "max_user_connections; 0 is no limit.",
-            settings.maxUserConnections ?? 0)
-        var lists = ConsoleRows(ShowCommand.lists.columns)
-        showLists(into: &lists)
-        lists.eachRow { cells in
+            state.maxUserConnections ?? 0)
+        snapshot.rows(of: .lists).eachRow { cells in
             guard let name = Self.listMetrics[String(decoding: cells[0] ?? [], as: UTF8.self)]
             else { return }
             text.gauge(
                 "pgbouncer_\(name)", "Of SHOW LISTS.",
                 Int(String(decoding: cells[1] ?? [], as: UTF8.self)) ?? 0)
         }
-        var pools = ConsoleRows(ShowCommand.pools.columns)
-        showPools(into: &pools)
-        ConsoleMetrics.pools.write(pools, to: &text)
-        var databases = ConsoleRows(ShowCommand.databases.columns)
-        showDatabases(into: &databases)
-        ConsoleMetrics.databases.write(databases, to: &text)
-        var statistics = ConsoleRows(ShowCommand.statsTotals.columns)
-        showStatistics(.statsTotals, into: &statistics)
-        ConsoleMetrics.statistics.write(statistics, to: &text)
+        ConsoleMetrics.pools.write(snapshot.rows(of: .pools), to: &text)
+        ConsoleMetrics.databases.write(snapshot.rows(of: .databases), to: &text)
+        ConsoleMetrics.statistics.write(snapshot.rows(of: .statsTotals), to: &text)
     }
 
     private static let listMetrics = [

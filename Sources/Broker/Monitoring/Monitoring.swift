@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import LibUV
 import Logging
@@ -14,7 +15,7 @@ final class Monitoring {
     var cache = DocumentCache()
     var lag = LoopLag()
     /// Seconds since 1970.
-    let startTime = Broker.wallClock()
+    let startTime = SystemClock.wall
 
     /// Whether anything is kept for it.
     var isOn: Bool { server != nil }
@@ -101,7 +102,7 @@ extension Broker {
         case "/healthz": return .text("ok")
         case "/readyz": return answerReadiness()
         case "/stats.json":
-            return monitoring.cache.response(.status, now: loop.now) { statusDocument() }
+            return monitoring.cache.response(.status, now: loop.now) { statusResponse() }
         default: return .text("not found: /metrics, /healthz, /readyz, /stats.json", status: 404)
         }
     }
@@ -129,16 +130,13 @@ extension Broker {
     }
 
     private func sample() {
-        let pools = poolsInOrder.prefix(MonitoringHistory.poolsKept).compactMap {
-            pool -> MonitoringHistory.Pool? in
-            guard let summary = engine.scheduler.summary(of: pool.id) else { return nil }
-            return MonitoringHistory.Pool(
-                name: "\(pool.database)/\(pool.user)", leased: summary.counts.leased,
-                waiting: summary.waiting + pool.learning.count,
-                total: summary.counts.total, size: summary.size)
+        let pools = snapshot(of: .pools).pools.prefix(MonitoringHistory.poolsKept).map {
+            MonitoringHistory.Pool(
+                name: "\($0.database)/\($0.user)", leased: $0.summary.counts.leased,
+                waiting: $0.waiting, total: $0.summary.counts.total, size: $0.summary.size)
         }
         monitoring.lag.roll()
-        monitoring.history.add(.init(time: Self.wallClock(), pools: pools))
+        monitoring.history.add(.init(time: SystemClock.wall, pools: pools))
         monitoring.sampler?.arm(at: loop.now + MonitoringHistory.period.wholeNanoseconds)
     }
 }

@@ -1,9 +1,10 @@
+import BrokerConsole
 import LeaseCore
 import StatusHTTP
 
 /// What is measured by pool and by group. Never by client: how many series there are must not depend on how
 /// many clients come.
-extension Broker {
+extension MetricsDocument {
     // MARK: Pools
 
     func addPools(to text: inout MetricsText) {
@@ -30,21 +31,12 @@ extension Broker {
 
     /// The pools that have been there longest by name, the others as one.
     private var measuredPools: [MeasuredPool] {
-        let now = now
-        var oldestLease: [PoolID: Instant] = [:]
-        var warned: [PoolID: Int] = [:]
-        for server in servers.values where server.isLeased {
-            let since = min(oldestLease[server.pool.id] ?? now, server.leaseSince)
-            oldestLease[server.pool.id] = since
-            if server.wasWarnedAbout { warned[server.pool.id, default: 0] += 1 }
-        }
         var measured: [MeasuredPool] = []
         var rest: MeasuredPool?
-        for pool in poolsByID.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) {
-            guard let summary = engine.scheduler.summary(of: pool.id) else { continue }
-            var one = MeasuredPool(pool, summary, now)
-            one.oldestLease = oldestLease[pool.id].map { now - $0 } ?? .zero
-            one.warned = warned[pool.id] ?? 0
+        for pool in snapshot.pools.sorted(by: {
+            $0.summary.pool.rawValue < $1.summary.pool.rawValue
+        }) {
+            var one = MeasuredPool(pool, snapshot.now)
             if measured.count < ConsoleMetrics.rowsKept, one.labels != MeasuredPool.other {
                 measured.append(one)
             } else if rest == nil {
@@ -125,16 +117,15 @@ extension Broker {
     // MARK: Groups
 
     func addGroups(to text: inout MetricsText) {
-        let times = groupTimes.inOrder
+        let times = snapshot.groupTimes
         let labels = times.map { MetricLabels(["group": $0.group]) }
         var figures: [String: [Int?]] = [:]
-        for summary in engine.scheduler.groupSummaries {
-            guard let group = groupsByID[summary.group] else { continue }
+        for group in snapshot.groups {
             let own = [
-                group.members, summary.leases, summary.waiting, group.policy.minLeases,
-                group.policy.maxLeases,
+                group.members, group.summary.leases, group.summary.waiting,
+                group.policy.minLeases, group.policy.maxLeases,
             ]
-            let name = group.times.group
+            let name = group.timesName
             if figures[name] == nil || name != GroupTimesTable.otherName {
                 figures[name] = own
             } else {
@@ -177,22 +168,23 @@ private struct MeasuredPool {
     var counts: ServerCounts
     var waiting: Int
     var oldestWaiter: Duration
-    var oldestLease = Duration.zero
-    var warned = 0
+    var oldestLease: Duration
+    var warned: Int
     var isDown: Bool
     var failures: Int
     var times: PoolTimes
 
-    init(_ pool: Pool, _ summary: PoolSummary, _ now: Instant) {
+    init(_ pool: PoolFacts, _ now: Instant) {
         labels = MetricLabels(["database": pool.database, "user": pool.user])
-        size = summary.size < Int(Int32.max) ? summary.size : nil
-        reserveSize = summary.reserveSize
-        counts = summary.counts
-        waiting = summary.waiting + pool.learning.count
-        let since = [summary.oldestWaiter, pool.learning.min()]
-        oldestWaiter = since.compactMap { $0 }.min().map { now - $0 } ?? .zero
-        isDown = pool.lastFailure != nil && summary.counts.connected == 0
-        failures = summary.connectFailures
+        size = pool.size
+        reserveSize = pool.summary.reserveSize
+        counts = pool.summary.counts
+        waiting = pool.waiting
+        oldestWaiter = pool.oldestWaiter.map { now - $0 } ?? .zero
+        oldestLease = pool.oldestLease.map { now - $0 } ?? .zero
+        warned = pool.warned
+        isDown = pool.isDown
+        failures = pool.summary.connectFailures
         times = pool.times
     }
 

@@ -2,24 +2,18 @@ import Glibc
 import StatusHTTP
 
 /// The process as the system sees it, under the names that every Prometheus client uses.
-extension Broker {
+extension MetricsDocument {
     func addProcess(to text: inout MetricsText) {
         text.begin("process_cpu_seconds", .counter, "Processor time.")
-        text.sample(.none, Self.clock(CLOCK_PROCESS_CPUTIME_ID))
+        text.sample(.none, SystemClock.seconds(CLOCK_PROCESS_CPUTIME_ID))
         let memory = Self.memoryPages()
         let page = sysconf(Int32(_SC_PAGESIZE))
         text.gauge("process_resident_memory_bytes", "Resident memory.", memory.resident * page)
         text.gauge("process_virtual_memory_bytes", "Virtual memory.", memory.virtual * page)
         text.gauge("process_open_fds", "Open file descriptors.", Self.openDescriptors())
-        text.gauge("process_max_fds", "Limit of open file descriptors.", descriptorLimit)
+        text.gauge("process_max_fds", "Limit of open file descriptors.", state.descriptorLimit)
         text.begin("process_start_time_seconds", .gauge, "When it started, since 1970.")
-        text.sample(.none, monitoring.startTime)
-    }
-
-    static func clock(_ id: clockid_t) -> Double {
-        var time = timespec()
-        clock_gettime(id, &time)
-        return Double(time.tv_sec) + Double(time.tv_nsec / 1_000) / 1e6
+        text.sample(.none, state.startTime)
     }
 
     private static func memoryPages() -> (virtual: Int, resident: Int) {
@@ -43,5 +37,17 @@ extension Broker {
         var count = -3
         while readdir(folder) != nil { count += 1 }
         return count
+    }
+}
+
+/// The system's clocks, in seconds.
+enum SystemClock {
+    /// Since 1970.
+    static var wall: Double { seconds(CLOCK_REALTIME) }
+
+    static func seconds(_ id: clockid_t) -> Double {
+        var time = timespec()
+        clock_gettime(id, &time)
+        return Double(time.tv_sec) + Double(time.tv_nsec / 1_000) / 1e6
     }
 }

@@ -2,12 +2,13 @@ import BrokerConfiguration
 import LeaseCore
 import PostgresWire
 
+/// What the broker does, in one word.
+enum MonitoredPhase: String, CaseIterable {
+    case starting, running, paused, draining
+}
+
 /// Whether the broker as a whole can serve: what `/readyz` and `pglease ping` answer.
 extension Broker {
-    enum MonitoredPhase: String, CaseIterable {
-        case starting, running, paused, draining
-    }
-
     var monitoredPhase: MonitoredPhase {
         if shutdown != nil || isStopped { return .draining }
         if startup?.isOver != true { return .starting }

@@ -1,3 +1,4 @@
+import BrokerConsole
 import LeaseCore
 
 /// The last few hundred events, oldest first, in a fixed space.
@@ -10,7 +11,7 @@ struct EventRing {
     struct Entry {
         let id: Int64
         /// When it happened first.
-        let time: LogTimestamp
+        let time: UTCTime
         let began: Instant
         /// When it happened last: `incident` is that of then.
         var last: Instant
@@ -52,7 +53,7 @@ struct EventRing {
         return true
     }
 
-    mutating func record(_ incident: Incident, at time: LogTimestamp, now: Instant) {
+    mutating func record(_ incident: Incident, at time: UTCTime, now: Instant) {
         let key = Self.key(of: incident)
         if let id = latest[key], let index = index(of: id),
             now - entries[index].last <= Self.coalescing(of: incident.kind),

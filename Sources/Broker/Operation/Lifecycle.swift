@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import Glibc
 import LeaseCore
 import LibUV

@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import BrokerConsole
 import LeaseCore
 import LibUV
 import Logging
@@ -6,28 +7,19 @@ import PostgresWire
 
 /// A shutdown under way.
 final class Shutdown {
-    enum Mode: Comparable {
-        /// Clients are served until they leave.
-        case waitForClients
-        /// Leases that are out come back, new ones are not given.
-        case waitForServers
-        case immediate
-    }
-
-    var mode: Mode
+    var mode: ShutdownMode
     /// `shutdown_grace`: then it ends all the same. nil: never.
     var deadline: Instant?
 
-    init(mode: Mode, deadline: Instant?) {
+    init(mode: ShutdownMode, deadline: Instant?) {
         self.mode = mode
         self.deadline = deadline
     }
-
 }
 
 extension Broker {
     /// Begins to shut down, or does so with less patience. Any second request ends at once.
-    func shutDown(_ mode: Shutdown.Mode) {
+    func shutDown(_ mode: ShutdownMode) {
         guard !isStopped else { return }
         if shutdown != nil || mode == .immediate || startup?.isOver != true {
             finishShutdown()

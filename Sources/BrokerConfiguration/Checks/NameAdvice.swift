@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// What to do about a name that its place does not know: it belongs elsewhere, has a longer or shorter name
 /// here, or is misspelt.
 enum NameAdvice {

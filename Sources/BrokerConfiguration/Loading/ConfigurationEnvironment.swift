@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// What the environment says: `PGLEASE_<NAME>`, `PGLEASE_<NAME>_FILE`, and `DATABASE_URL`.
 extension ConfigurationLoader {
     /// An empty variable counts as unset: that is what `${NAME:-}` of compose files leaves behind.

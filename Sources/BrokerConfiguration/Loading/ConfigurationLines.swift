@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// The lines of `[databases]`, `[users]` and `[groups]`: a name and `key=value` pairs.
 extension ConfigurationLoader {
     mutating func takeDatabase(_ line: ConfigurationReader.Line) {

@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// Puts a configuration together from its sources and collects everything that is wrong with it.
 ///
 /// Nothing stops at the first error; `load` throws at the end if there was one.

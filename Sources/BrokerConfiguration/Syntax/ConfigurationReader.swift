@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// Reads an ini file and what it includes into lines; knows nothing of settings.
 ///
 /// The rules are pgbouncer's: comments begin a line with `;` or `#`, a value is the rest of its

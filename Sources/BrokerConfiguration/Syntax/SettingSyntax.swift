@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// Syntaxes that belong to one or two settings, or to one key of a line.
 extension ValueSyntax where Value == String? {
     /// `unix_socket_dir`: a folder, `@name` for an abstract socket, "none", or "" to choose.

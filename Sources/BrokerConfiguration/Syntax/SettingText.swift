@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// The texts that pgbouncer's settings are written in.
 enum SettingText {
     static func boolean(_ text: String) throws(SettingValueError) -> Bool {
@@ -45,15 +47,6 @@ enum SettingText {
     }
 }
 
-/// A text as errors show it: in quotes, cut when long, without control characters.
-package func quoted(_ text: some StringProtocol) -> String {
-    var shown = ""
-    for scalar in text.unicodeScalars.prefix(80) {
-        shown.unicodeScalars.append(scalar.properties.generalCategory == .control ? "?" : scalar)
-    }
-    return text.unicodeScalars.count > 80 ? "\"\(shown)…\"" : "\"\(shown)\""
-}
-
 extension StringProtocol {
     /// Without the blanks of an ini file at both ends.
     var trimmedBlanks: SubSequence {
@@ -64,15 +57,5 @@ extension StringProtocol {
             let last = lastIndex(where: { !isBlank($0) })
         else { return self[endIndex...] }
         return self[first...last]
-    }
-
-    package var asciiLowercased: String {
-        String(
-            decoding: utf8.map { $0 >= 0x41 && $0 <= 0x5A ? $0 + 0x20 : $0 }, as: Unicode.UTF8.self)
-    }
-
-    package var asciiUppercased: String {
-        String(
-            decoding: utf8.map { $0 >= 0x61 && $0 <= 0x7A ? $0 - 0x20 : $0 }, as: Unicode.UTF8.self)
     }
 }

@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// One difference between two configurations, as a reload reports it.
 package struct SettingChange: Equatable, Sendable {
     /// A setting, or "databases.app.pool_size", or "databases.app" for a whole line.

@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// The keys of a line of `[databases]` that are not pglease's own: libpq's, which are passed on,
 /// and pgbouncer's that have no effect here.
 enum DatabaseKeyword {

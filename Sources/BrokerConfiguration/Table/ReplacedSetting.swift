@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// A setting of pgbouncer that pglease accepts without giving it an effect, or refuses.
 ///
 /// An existing `pgbouncer.ini` starts as it is: what is only done otherwise here gets one warning.

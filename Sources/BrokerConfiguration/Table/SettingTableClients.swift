@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// The client side of the table: listening, authentication, sizes, deadlines.
 extension Settings {
     static let listenSettings: [SettingDescription] = [

@@ -1,3 +1,5 @@
+import PostgresWire
+
 /// `metrics_listen`: where the broker answers HTTP.
 package enum MetricsAddress: Equatable, Sendable {
     case unix(path: String)

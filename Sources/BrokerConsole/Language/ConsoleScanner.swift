@@ -1,4 +1,4 @@
-import PostgresWire
+package import PostgresWire
 
 /// A piece of a console statement.
 enum ConsoleToken: Equatable {
@@ -16,12 +16,14 @@ enum ConsoleToken: Equatable {
 }
 
 /// Why a statement is not carried out; it becomes an ErrorResponse, and the session goes on.
-struct ConsoleRefusal: Error, Equatable {
-    let error: PgError
+package struct ConsoleRefusal: Error, Equatable {
+    package let error: PgError
 
-    init(_ error: PgError) { self.error = error }
+    package init(_ error: PgError) { self.error = error }
 
-    init(_ sqlState: SQLState, _ message: String, detail: String? = nil, hint: String? = nil) {
+    package init(
+        _ sqlState: SQLState, _ message: String, detail: String? = nil, hint: String? = nil
+    ) {
         error = .error(sqlState, message, detail: detail, hint: hint)
     }
 

@@ -1,11 +1,7 @@
-import BrokerConfiguration
 import PostgresWire
 
 /// What drivers ask and set by themselves when they connect, and what the console says to it.
 enum DriverQuestions {
-    /// The console as a server: drivers read the number, people the rest.
-    static let serverVersion = "15.0 (pglease \(ProductVersion.text))"
-
     /// The answer to `SHOW name`; nil for a parameter that the console does not have.
     static func parameter(_ name: String) -> (ConsoleColumn, ConsoleValue)? {
         let value: ConsoleValue
@@ -13,6 +9,7 @@ enum DriverQuestions {
         case "application_name": value = .applicationName
         case "session_authorization": value = .user
         case "is_superuser": value = .isSuperuser
+        case "server_version": value = .serverVersion
         default:
             guard let text = fixed[name] else { return nil }
             value = .fixed(text)
@@ -35,7 +32,6 @@ enum DriverQuestions {
         "max_identifier_length": "63",
         "search_path": "",
         "server_encoding": "UTF8",
-        "server_version": serverVersion,
         "server_version_num": "150000",
         "standard_conforming_strings": "on",
         "statement_timeout": "0",
@@ -53,7 +49,7 @@ enum DriverQuestions {
     static func function(_ name: String, isCall: Bool) -> (ConsoleColumn, ConsoleValue)? {
         switch (name, isCall) {
         case ("version", true):
-            (ConsoleColumn("version", .text), .fixed("PostgreSQL \(serverVersion) console"))
+            (ConsoleColumn("version", .text), .version)
         case ("current_schema", _): (ConsoleColumn(name, .text), .fixed("public"))
         case ("current_database", true), ("current_catalog", false):
             (ConsoleColumn(name, .text), .database)
@@ -73,7 +69,8 @@ enum DriverQuestions {
 
     private static let harmless: Set<String> = [
         "backslash_quote", "escape_string_warning", "geqo", "idle_in_transaction_session_timeout",
-        "idle_session_timeout", "jit", "lock_timeout", "row_security", "synchronous_commit",
+        "idle_session_timeout", "jit", "lock_timeout", "row_security", "server_version",
+        "synchronous_commit",
         "work_mem",
     ]
 
@@ -81,12 +78,5 @@ enum DriverQuestions {
         ConsoleRefusal(
             .undefinedObject, "unrecognized configuration parameter \(quoted(name))",
             hint: "SHOW CONFIG lists the settings of pglease; the file and RELOAD change them.")
-    }
-}
-
-extension Settings {
-    /// A setting of the configuration file, as opposed to a parameter of PostgreSQL.
-    static func isName(_ name: String) -> Bool {
-        byName[name] != nil && !DriverQuestions.isHarmless(name)
     }
 }

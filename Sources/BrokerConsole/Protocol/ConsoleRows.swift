@@ -3,19 +3,19 @@ import PostgresWire
 /// The rows of one answer, each a DataRow message at once: ten thousand of them need no more than their bytes.
 ///
 /// Invariant: between two calls of `add` every row is whole.
-struct ConsoleRows {
-    let columns: [ConsoleColumn]
+package struct ConsoleRows {
+    package let columns: [ConsoleColumn]
     private let formats: ResultFormats
-    private(set) var bytes: [UInt8] = []
-    private(set) var count = 0
+    package private(set) var bytes: [UInt8] = []
+    package private(set) var count = 0
     private var column = 0
 
-    init(_ columns: [ConsoleColumn], formats: ResultFormats = .text) {
+    package init(_ columns: [ConsoleColumn], formats: ResultFormats = .text) {
         self.columns = columns
         self.formats = formats
     }
 
-    mutating func add(_ cells: (inout ConsoleRows) -> Void) {
+    package mutating func add(_ cells: (inout ConsoleRows) -> Void) {
         column = 0
         let start = bytes.count
         bytes.append(BackendKind.dataRow.rawValue)
@@ -29,7 +29,7 @@ struct ConsoleRows {
 
     // MARK: Cells, in the order of the columns
 
-    mutating func text(_ value: String?) {
+    package mutating func text(_ value: String?) {
         next(.text)
         guard let value else {
             bytes.appendInteger(Int32(-1))
@@ -41,7 +41,7 @@ struct ConsoleRows {
         closeCell(start)
     }
 
-    mutating func integer(_ value: Int64?) {
+    package mutating func integer(_ value: Int64?) {
         let format = next(.int8)
         guard let value else {
             bytes.appendInteger(Int32(-1))
@@ -57,7 +57,7 @@ struct ConsoleRows {
         closeCell(start)
     }
 
-    mutating func integer(_ value: Int?) { integer(value.map(Int64.init)) }
+    package mutating func integer(_ value: Int?) { integer(value.map(Int64.init)) }
 
     /// A value whose kind only the column knows.
     mutating func value(_ text: String?) {

@@ -1,5 +1,5 @@
 /// The SHOW commands that answer a table. The raw value is the word behind SHOW.
-enum ShowCommand: String, CaseIterable, Sendable {
+package enum ShowCommand: String, CaseIterable, Sendable {
     case activeSockets = "active_sockets"
     case clients
     case config
@@ -31,7 +31,7 @@ enum ShowCommand: String, CaseIterable, Sendable {
     var isForAdministrators: Bool { self == .fds }
 
     /// pgbouncer's columns in pgbouncer's order where the command is pgbouncer's.
-    var columns: [ConsoleColumn] {
+    package var columns: [ConsoleColumn] {
         switch self {
         case .clients, .servers: Self.socketColumns
         case .sockets, .activeSockets:
@@ -134,11 +134,11 @@ enum ShowCommand: String, CaseIterable, Sendable {
 }
 
 extension [ConsoleColumn] {
-    static func texts(_ names: String...) -> [ConsoleColumn] {
+    package static func texts(_ names: String...) -> [ConsoleColumn] {
         names.map { ConsoleColumn($0, .text) }
     }
 
-    static func integers(_ names: String...) -> [ConsoleColumn] {
+    package static func integers(_ names: String...) -> [ConsoleColumn] {
         names.map { ConsoleColumn($0, .int8) }
     }
 }

@@ -1,19 +1,17 @@
-import Glibc
-
-/// The instant a line was written, as UTC with milliseconds: `2026-11-23T11:05:33.123Z`.
+/// A moment as UTC with milliseconds: `2026-11-23T11:05:33.123Z`.
 ///
 /// Computed from the day count, without `gmtime`: a line costs no look-up of time zone data.
-struct LogTimestamp: Equatable {
-    var seconds: Int
-    var nanoseconds: Int
+package struct UTCTime: Equatable, Sendable {
+    /// Since 1970.
+    package let seconds: Int
+    package let nanoseconds: Int
 
-    static func now() -> LogTimestamp {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return LogTimestamp(seconds: time.tv_sec, nanoseconds: time.tv_nsec)
+    package init(seconds: Int, nanoseconds: Int) {
+        self.seconds = seconds
+        self.nanoseconds = nanoseconds
     }
 
-    func append(to bytes: inout [UInt8]) {
+    package func append(to bytes: inout [UInt8]) {
         var days = seconds / 86_400
         var rest = seconds % 86_400
         if rest < 0 {
@@ -60,5 +58,18 @@ struct LogTimestamp: Equatable {
             bytes.append(UInt8(ascii: "0") + UInt8(value / divisor % 10))
             divisor /= 10
         }
+    }
+
+    /// `2026-11-23 17:00:00.123 UTC`, for events.
+    var consoleText: String { text(until: 23) }
+
+    /// `2026-11-23 17:00:00 UTC`, as pgbouncer writes it.
+    var secondsText: String { text(until: 19) }
+
+    private func text(until end: Int) -> String {
+        var bytes: [UInt8] = []
+        append(to: &bytes)
+        bytes[10] = UInt8(ascii: " ")
+        return String(decoding: bytes[..<end], as: Unicode.UTF8.self) + " UTC"
     }
 }

@@ -1,8 +1,8 @@
-import LeaseCore
+package import LeaseCore
 
 /// Counts as rates, in the units of pgbouncer's `avg_` columns: per second, times of a query and a
 /// transaction in microseconds each.
-struct StatisticsAverage: Equatable {
+package struct StatisticsAverage: Equatable {
     var assignments: Int64
     var transactions: Int64
     var queries: Int64
@@ -17,7 +17,7 @@ struct StatisticsAverage: Equatable {
     var binds: Int64
     var logins: Int64
 
-    init(_ counted: PoolStatistics, over span: Duration) {
+    package init(_ counted: PoolStatistics, over span: Duration) {
         let nanoseconds = span.wholeNanoseconds
         func perSecond(_ count: Int) -> Int64 {
             // A count of bytes times a billion is more than 64 bits hold.
@@ -42,7 +42,7 @@ struct StatisticsAverage: Equatable {
     }
 
     /// pgbouncer's line of each period, word for word: log analysers read it.
-    var logLine: String {
+    package var logLine: String {
         "stats: \(transactions) xacts/s, \(queries) queries/s, \(clientParses) client parses/s, "
             + "\(serverParses) server parses/s, \(binds) binds/s, in \(bytesReceived) B/s, "
             + "out \(bytesSent) B/s, xact \(transactionTime) us, query \(queryTime) us, "

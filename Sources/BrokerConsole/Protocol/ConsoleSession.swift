@@ -1,39 +1,39 @@
-import BrokerConfiguration
-import PostgresWire
+package import PostgresWire
 
 /// The protocol's side of one console client: what it may do, what it has prepared and bound, and whether an
 /// error makes it skip to its next Sync.
 ///
 /// It knows nothing of sockets: messages come in one by one, the answer is appended to a buffer, and what
 /// is asked for comes from a `ConsoleBackend`.
-final class ConsoleSession {
+package final class ConsoleSession {
     /// Databases that are this console.
-    static let databases: Set<String> = ["pglease", "pgbouncer"]
+    package static let databases: Set<String> = ["pglease", "pgbouncer"]
 
-    enum Privilege: Equatable {
+    package enum Privilege: Equatable {
         case administrator
         /// SHOW, and nothing that changes anything.
         case statistics
     }
 
     /// What a message brought about besides its answer.
-    enum Step: Equatable {
+    package enum Step: Equatable {
         case goesOn
         case terminated
         /// The bytes are no protocol: the session ends.
         case malformed(PgError)
     }
 
-    let privilege: Privilege
+    package let privilege: Privilege
     let user: String
     let database: String
     let processID: Int32
+    private let terms: ConsoleTerms
     private(set) var applicationName: String
     /// What is to be done once the answer is sent.
-    var afterwards: ConsoleOrder?
+    package var afterwards: ConsoleOrder?
     /// What the last answer waits for, and the answer meanwhile.
-    var wait: ConsoleWait?
-    var heldReply: [UInt8] = []
+    package var wait: ConsoleWait?
+    package var heldReply: [UInt8] = []
 
     private var prepared: [[UInt8]: ConsoleStatement] = [:]
     private var portals: [[UInt8]: ConsolePortal] = [:]
@@ -44,21 +44,22 @@ final class ConsoleSession {
     /// Named statements and portals that one client may have.
     static let namesLimit = 256
 
-    init(
+    package init(
         privilege: Privilege, user: String, database: String, applicationName: String,
-        processID: Int32
+        processID: Int32, terms: ConsoleTerms
     ) {
         self.privilege = privilege
         self.user = user
         self.database = database
         self.applicationName = applicationName
         self.processID = processID
+        self.terms = terms
     }
 
     // MARK: Messages
 
     /// Deals with one message and appends the answer.
-    func receive(
+    package func receive(
         _ kind: FrontendKind, _ body: UnsafeRawBufferPointer, _ backend: some ConsoleBackend,
         into reply: inout [UInt8]
     ) -> Step {
@@ -102,7 +103,7 @@ final class ConsoleSession {
         prepared[[]] = nil
         portals[[]] = nil
         do throws(ConsoleRefusal) {
-            let statements = try ConsoleParser.statements(text)
+            let statements = try ConsoleParser.statements(text, terms)
             if statements.isEmpty { reply.appendEmptyQueryResponse() }
             for statement in statements { try run(statement, backend, &reply) }
         } catch {
@@ -158,7 +159,7 @@ final class ConsoleSession {
             if prepared.count >= Self.namesLimit { return Self.tooManyNames }
         }
         do throws(ConsoleRefusal) {
-            prepared[name] = try ConsoleParser.statement(text)
+            prepared[name] = try ConsoleParser.statement(text, terms)
         } catch {
             return error
         }
@@ -315,6 +316,8 @@ final class ConsoleSession {
         case .user: user
         case .isSuperuser: privilege == .administrator ? "on" : "off"
         case .processID: "\(processID)"
+        case .serverVersion: terms.serverVersion
+        case .version: "PostgreSQL \(terms.serverVersion) console"
         }
     }
 

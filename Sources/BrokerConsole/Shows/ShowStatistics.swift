@@ -1,11 +1,10 @@
 import LeaseCore
 
 /// SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS: a row for each database, summed over its pools.
-extension Broker {
+extension BrokerSnapshot {
     func showStatistics(_ command: ShowCommand, into rows: inout ConsoleRows) {
-        let span = statisticsSpan
-        for (database, counted) in statisticsByDatabase.sorted(by: { $0.key < $1.key }) {
-            let average = StatisticsAverage(counted.recent, over: span)
+        for (database, counted) in statistics.byDatabase.sorted(by: { $0.key < $1.key }) {
+            let average = StatisticsAverage(counted.recent, over: statistics.span)
             rows.add {
                 $0.text(database)
                 if command != .statsAverages {
@@ -19,8 +18,8 @@ extension Broker {
 
     func showTotals(into rows: inout ConsoleRows) {
         var sum = CountedStatistics()
-        for counted in statisticsByDatabase.values { sum.add(counted.total, counted.recent) }
-        let average = StatisticsAverage(sum.recent, over: statisticsSpan)
+        for counted in statistics.byDatabase.values { sum.add(counted.total, counted.recent) }
+        let average = StatisticsAverage(sum.recent, over: statistics.span)
         for (prefix, values) in [("total_", sum.total.inOrder), ("avg_", average.inOrder)] {
             for (name, value) in zip(StatisticsNames.totals, values) {
                 rows.add {
@@ -29,33 +28,6 @@ extension Broker {
                 }
             }
         }
-    }
-
-    private var statisticsSpan: Duration {
-        let now = now
-        return history.rolledAt == nil ? now - startedAt : history.spanSinceBefore(now)
-    }
-
-    private var statisticsByDatabase: [String: CountedStatistics] {
-        var byDatabase: [String: CountedStatistics] = [:]
-        for pool in poolsByID.values {
-            byDatabase[pool.database, default: CountedStatistics()].add(
-                pool.statistics, history.sinceBefore(pool.id, pool.statistics))
-        }
-        byDatabase[Self.consoleName, default: CountedStatistics()].add(
-            history.console, history.consoleSinceBefore)
-        return byDatabase
-    }
-}
-
-/// What was counted ever, and since averages go back.
-private struct CountedStatistics {
-    var total = PoolStatistics()
-    var recent = PoolStatistics()
-
-    mutating func add(_ total: PoolStatistics, _ recent: PoolStatistics) {
-        self.total += total
-        self.recent += recent
     }
 }
 

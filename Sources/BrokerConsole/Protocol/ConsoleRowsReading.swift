@@ -1,9 +1,9 @@
 /// Rows read back, for the other forms in which the console's tables are served.
 extension ConsoleRows {
     /// The cells of one row in the text format; nil is null.
-    typealias Cells = [ArraySlice<UInt8>?]
+    package typealias Cells = [ArraySlice<UInt8>?]
 
-    func eachRow(_ body: (Cells) -> Void) {
+    package func eachRow(_ body: (Cells) -> Void) {
         var cells: Cells = []
         cells.reserveCapacity(columns.count)
         var offset = 0

@@ -24,7 +24,7 @@ enum ConsoleHelp {
 
 extension ConsoleCommand {
     /// For errors and the log.
-    var name: String {
+    package var name: String {
         switch self {
         case .reload: "RELOAD"
         case .shutDown(.immediate): "SHUTDOWN"

@@ -1,8 +1,8 @@
 import PostgresWire
 
 /// A column of the console's answers.
-struct ConsoleColumn: Equatable, Sendable {
-    enum Kind: Equatable, Sendable {
+package struct ConsoleColumn: Equatable, Sendable {
+    package enum Kind: Equatable, Sendable {
         case text, int8, int4, bool
 
         /// `pg_type.oid` and `typlen`.
@@ -16,8 +16,8 @@ struct ConsoleColumn: Equatable, Sendable {
         }
     }
 
-    let name: String
-    let kind: Kind
+    package let name: String
+    package let kind: Kind
 
     init(_ name: String, _ kind: Kind) {
         self.name = name
@@ -31,8 +31,8 @@ struct ConsoleColumn: Equatable, Sendable {
 }
 
 /// The formats in which a client wants its columns: none named is text, one named is for all.
-struct ResultFormats: Equatable {
-    static let text = ResultFormats([])
+package struct ResultFormats: Equatable {
+    package static let text = ResultFormats([])
     private let codes: [Int16]
 
     init(_ codes: [Int16]) { self.codes = codes }

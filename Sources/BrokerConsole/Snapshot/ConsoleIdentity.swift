@@ -1,11 +1,10 @@
-import LeaseCore
-import LibUV
+package import LeaseCore
 
 /// How clients and servers are named in the console's rows.
 extension GenerationalIdentity {
     /// The column `id`. No two that are alive or will be soon have the same: a slot stands for an open file,
     /// of which Linux allows a process 2^20.
-    var consoleNumber: Int64 { Int64(generation) << 20 | Int64(slot & 0xF_FFFF) }
+    package var consoleNumber: Int64 { Int64(generation) << 20 | Int64(slot & 0xF_FFFF) }
 
     fileprivate func pointer(kind: UInt64) -> String {
         let value = kind << 56 | UInt64(generation) << 32 | UInt64(slot)
@@ -19,7 +18,7 @@ extension ClientID {
     var consolePointer: String { pointer(kind: 0xC1) }
 
     /// The client of a column `id`.
-    init?(consoleNumber: Int64) {
+    package init?(consoleNumber: Int64) {
         guard consoleNumber > 0, let generation = UInt32(exactly: consoleNumber >> 20) else {
             return nil
         }
@@ -33,10 +32,8 @@ extension ServerID {
 
 /// Moments of the loop's clock as UTC, by one reading of both clocks.
 struct ConsoleClock {
-    private let wall = LogTimestamp.now()
-    private let loop: Instant
-
-    init(now: Instant) { loop = now }
+    let loop: Instant
+    let wall: UTCTime
 
     /// `2026-11-23 11:05:33 UTC`, as pgbouncer writes it.
     func text(_ instant: Instant) -> String {
@@ -44,43 +41,27 @@ struct ConsoleClock {
         let nanoseconds = wall.nanoseconds - Int(age % 1_000_000_000)
         let carry = nanoseconds < 0 ? 1 : nanoseconds >= 1_000_000_000 ? -1 : 0
         let seconds = wall.seconds - Int(age / 1_000_000_000) - carry
-        var bytes: [UInt8] = []
-        LogTimestamp(seconds: seconds, nanoseconds: 0).append(to: &bytes)
-        var text = String(decoding: bytes.prefix(10), as: Unicode.UTF8.self)
-        text += " "
-        text += String(decoding: bytes[11..<19], as: Unicode.UTF8.self)
-        return text + " UTC"
-    }
-}
-
-extension LogTimestamp {
-    /// `2026-11-23 17:00:00.123 UTC`, for events.
-    var consoleText: String {
-        var bytes: [UInt8] = []
-        append(to: &bytes)
-        let date = String(decoding: bytes.prefix(10), as: Unicode.UTF8.self)
-        return date + " " + String(decoding: bytes[11..<23], as: Unicode.UTF8.self) + " UTC"
+        return UTCTime(seconds: seconds, nanoseconds: 0).secondsText
     }
 }
 
 /// The two ends of a socket, for the columns addr, port, local_addr and local_port.
-struct ConsoleAddresses {
-    var address: String?
-    var port: Int?
-    var localAddress: String?
-    var localPort: Int?
+package struct ConsoleAddresses {
+    package var address: String?
+    package var port: Int?
+    package var localAddress: String?
+    package var localPort: Int?
+
+    package init() {}
 
     /// Of a Unix socket pgbouncer shows "unix" and the port in its name.
-    static func unix(port: Int?) -> ConsoleAddresses {
-        ConsoleAddresses(address: "unix", port: port, localAddress: "unix", localPort: port)
-    }
-
-    static func ofTCP(_ descriptor: Int32) -> ConsoleAddresses {
-        let peer = SocketAddress(peerOf: descriptor)
-        let local = SocketAddress(localOf: descriptor)
-        return ConsoleAddresses(
-            address: peer?.host, port: peer.map { Int($0.port) }, localAddress: local?.host,
-            localPort: local.map { Int($0.port) })
+    package static func unix(port: Int?) -> ConsoleAddresses {
+        var addresses = ConsoleAddresses()
+        addresses.address = "unix"
+        addresses.port = port
+        addresses.localAddress = "unix"
+        addresses.localPort = port
+        return addresses
     }
 }
 

@@ -1,4 +1,3 @@
-import BrokerConfiguration
 import PostgresWire
 
 /// Understands one statement of the console.
@@ -6,11 +5,14 @@ import PostgresWire
 /// A command is one case of `ConsoleCommand` and one line of `command(_:)`.
 struct ConsoleParser {
     private let tokens: [ConsoleToken]
+    private let terms: ConsoleTerms
     private var index = 0
 
     /// All statements of a text, or the reason against the first one that is none: a text that holds a mistake
     /// does nothing at all.
-    static func statements(_ text: [UInt8]) throws(ConsoleRefusal) -> [ConsoleStatement] {
+    static func statements(
+        _ text: [UInt8], _ terms: ConsoleTerms
+    ) throws(ConsoleRefusal) -> [ConsoleStatement] {
         var statements: [ConsoleStatement] = []
         for tokens in try ConsoleScanner.statements(text) {
             guard !tokens.contains(.parameter) else {
@@ -18,15 +20,17 @@ struct ConsoleParser {
                     .featureNotSupported, "the console takes no parameters",
                     hint: "Write the value into the statement in place of $1.")
             }
-            var parser = ConsoleParser(tokens: tokens)
+            var parser = ConsoleParser(tokens, terms)
             statements.append(try parser.statement())
         }
         return statements
     }
 
     /// The one statement of a Parse message.
-    static func statement(_ text: [UInt8]) throws(ConsoleRefusal) -> ConsoleStatement {
-        let all = try statements(text)
+    static func statement(
+        _ text: [UInt8], _ terms: ConsoleTerms
+    ) throws(ConsoleRefusal) -> ConsoleStatement {
+        let all = try statements(text, terms)
         guard all.count <= 1 else {
             throw ConsoleRefusal(
                 .syntaxError, "cannot insert multiple commands into a prepared statement")
@@ -34,7 +38,10 @@ struct ConsoleParser {
         return all.first ?? .empty
     }
 
-    private init(tokens: [ConsoleToken]) { self.tokens = tokens }
+    private init(_ tokens: [ConsoleToken], _ terms: ConsoleTerms) {
+        self.tokens = tokens
+        self.terms = terms
+    }
 
     private mutating func statement() throws(ConsoleRefusal) -> ConsoleStatement {
         guard let verb = takeWord() else { throw unknown() }
@@ -108,7 +115,7 @@ struct ConsoleParser {
         return value
     }
 
-    private mutating func shutdownMode() throws(ConsoleRefusal) -> Shutdown.Mode {
+    private mutating func shutdownMode() throws(ConsoleRefusal) -> ShutdownMode {
         if isAtEnd { return .immediate }
         switch takeWord() {
         case "wait_for_servers": return .waitForServers
@@ -210,7 +217,7 @@ struct ConsoleParser {
         let value = tokens[index]
         index = tokens.count
         if name == "application_name" { return .setApplicationName(Self.text(value)) }
-        if Settings.isName(name) {
+        if terms.isSetting(name), !DriverQuestions.isHarmless(name) {
             return .command(.set(name: name, value: Self.text(value)))
         }
         guard DriverQuestions.isHarmless(name) else {

@@ -40,12 +40,16 @@ enum ConsoleValue: Equatable {
     case user
     case isSuperuser
     case processID
+    /// The console as a server: drivers read the number, people the rest.
+    case serverVersion
+    /// The same as PostgreSQL's `version()`.
+    case version
 }
 
 /// Orders to the broker.
-enum ConsoleCommand: Equatable {
+package enum ConsoleCommand: Equatable {
     case reload
-    case shutDown(Shutdown.Mode)
+    case shutDown(ShutdownMode)
     // nil: of all databases.
     case pause(String?)
     case resume(String?)
@@ -60,26 +64,11 @@ enum ConsoleCommand: Equatable {
     case set(name: String, value: String)
 }
 
-/// Whoever can answer: the broker, or a stand-in in tests.
-protocol ConsoleBackend {
-    func show(_ command: ShowCommand, into rows: inout ConsoleRows)
-    /// Carries the command out; what it has to say besides its tag goes to `reply` as notices.
-    func perform(
-        _ command: ConsoleCommand, into reply: inout [UInt8]
-    ) throws(ConsoleRefusal) -> ConsoleOutcome
-    func applicationNameChanged(_ name: String)
-}
-
-/// A command was carried out.
-struct ConsoleOutcome {
-    var tag: String
-    /// What must have come about before the client has its answer.
-    var wait: ConsoleWait?
-    /// What may not begin before the client has its answer.
-    var afterwards: ConsoleOrder?
-}
-
-/// What is done once the answer is on its way.
-enum ConsoleOrder: Equatable {
-    case shutDown(Shutdown.Mode)
+/// How patient a shutdown is.
+package enum ShutdownMode: Comparable, Sendable {
+    /// Clients are served until they leave.
+    case waitForClients
+    /// Leases that are out come back, new ones are not given.
+    case waitForServers
+    case immediate
 }

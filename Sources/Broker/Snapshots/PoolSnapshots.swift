@@ -1,0 +1,162 @@
+import BrokerAuthentication
+import BrokerConfiguration
+import BrokerConsole
+import LeaseCore
+
+/// Pools, databases, users and groups, as a snapshot has them.
+extension Broker {
+    var poolsInOrder: [Pool] {
+        poolsByID.values.sorted {
+            ($0.database, $0.user, $0.id.rawValue) < ($1.database, $1.user, $1.id.rawValue)
+        }
+    }
+
+    // MARK: Pools
+
+    func poolFacts(withTimes: Bool) -> [PoolFacts] {
+        let servers = serversByPool
+        let waitingCancels = engine.cancelsWaiting
+        var all: [PoolFacts] = []
+        for pool in poolsInOrder {
+            guard let summary = engine.scheduler.summary(of: pool.id) else { continue }
+            var facts = PoolFacts(summary)
+            let own = servers[pool.id] ?? ServersOfPool()
+            facts.database = pool.database
+            facts.user = pool.user
+            facts.clients = pool.clientCount
+            facts.learning = pool.learning
+            facts.used = own.used
+            facts.cancelsSent = own.cancels
+            facts.cancelsWaiting = waitingCancels[pool.id] ?? 0
+            facts.mode = pool.mode.pooling
+            facts.loadBalancing = Self.loadBalancing(pool.entry)
+            facts.isPaused = stops.isPaused(pool.database)
+            facts.isDisabled = stops.disabledDatabases.contains(pool.database)
+            facts.hasFailed = pool.lastFailure != nil
+            facts.oldestLease = own.oldestLease
+            facts.warned = own.warned
+            if withTimes { facts.times = pool.times }
+            all.append(facts)
+        }
+        return all
+    }
+
+    private struct ServersOfPool {
+        var used = 0
+        var cancels = 0
+        var oldestLease: Instant?
+        var warned = 0
+    }
+
+    private var serversByPool: [PoolID: ServersOfPool] {
+        let now = now
+        var all: [PoolID: ServersOfPool] = [:]
+        for server in servers.values {
+            var own = all[server.pool.id] ?? ServersOfPool()
+            if consoleState(of: server, now) == .used { own.used += 1 }
+            own.cancels += server.cancelsInFlight
+            if server.isLeased {
+                own.oldestLease = min(own.oldestLease ?? now, server.leaseSince)
+                if server.wasWarnedAbout { own.warned += 1 }
+            }
+            all[server.pool.id] = own
+        }
+        return all
+    }
+
+    /// The keyword of the database's line; without one, hosts are tried in their order.
+    private static func loadBalancing(_ entry: DatabaseEntry) -> String? {
+        entry.serverParameter("load_balance_hosts")
+    }
+
+    // MARK: Databases
+
+    var databaseFacts: [DatabaseFacts] {
+        var servers: [String: Int] = [:]
+        for server in self.servers.values { servers[server.pool.database, default: 0] += 1 }
+        var names = configuration.databases.filter { !$0.isFallback }.map(\.name)
+        let configured = Set(names)
+        // Those that only the line "*" answers for are listed once they are in use.
+        names += Set(pools.keys.map(\.database)).subtracting(configured)
+        return names.sorted().compactMap { name in
+            configuration.database(named: name).map {
+                facts(of: name, $0, servers: servers[name] ?? 0)
+            }
+        }
+    }
+
+    private func facts(of name: String, _ entry: DatabaseEntry, servers: Int) -> DatabaseFacts {
+        var facts = DatabaseFacts(name)
+        let lifetime = entry.serverLifetime.over(settings.serverLifetime)
+        facts.host = entry.serverParameter("host") ?? entry.serverParameter("hostaddr")
+        facts.port = entry.serverParameter("port").map { Int($0) ?? 0 } ?? 5432
+        facts.serverDatabase = entry.serverDatabase(requested: name)
+        facts.forcedUser = entry.forcedUser
+        facts.poolSize = entry.poolSize.over(settings.defaultPoolSize)
+        facts.minPoolSize = entry.minPoolSize.over(settings.minPoolSize)
+        facts.reservePoolSize = entry.reservePoolSize.over(settings.reservePoolSize)
+        facts.serverLifetime = lifetime.map { $0.components.seconds } ?? 0
+        facts.poolMode = entry.poolMode.over(settings.poolMode).rawValue
+        facts.loadBalancing = Self.loadBalancing(entry)
+        facts.maxServers = entry.maxDbConnections.over(settings.maxDbConnections) ?? 0
+        facts.servers = servers
+        facts.maxClients = entry.maxDbClientConnections.over(settings.maxDbClientConnections) ?? 0
+        facts.clients = clientsByDatabase[name] ?? 0
+        facts.isPaused = stops.isPaused(name)
+        facts.isDisabled = stops.disabledDatabases.contains(name)
+        return facts
+    }
+
+    // MARK: Users
+
+    var userFacts: [UserFacts] {
+        var servers: [String: Int] = [:]
+        for server in self.servers.values { servers[server.pool.user, default: 0] += 1 }
+        return knownUsers.sorted().map { name in
+            let entry = configuration.user(named: name) ?? UserEntry(name: name)
+            var facts = UserFacts(name)
+            facts.poolSize = entry.poolSize.own
+            facts.reservePoolSize = entry.reservePoolSize.own
+            facts.poolMode = entry.poolMode.own?.rawValue
+            facts.maxServers = entry.maxUserConnections.over(settings.maxUserConnections) ?? 0
+            facts.servers = servers[name] ?? 0
+            facts.maxClients =
+                entry.maxUserClientConnections.over(settings.maxUserClientConnections) ?? 0
+            facts.clients = clientsByUser[name] ?? 0
+            return facts
+        }
+    }
+
+    var knownUsers: Set<String> {
+        var names = Set(configuration.users.map(\.name))
+        names.formUnion(userList?.users ?? [])
+        names.formUnion(clientsByUser.keys)
+        names.formUnion(pools.keys.map(\.user))
+        return names
+    }
+
+    // MARK: Groups
+
+    /// By name.
+    var groupFacts: [GroupFacts] {
+        var all: [GroupFacts] = []
+        for summary in engine.scheduler.groupSummaries {
+            guard let group = groupsByID[summary.group] else { continue }
+            var facts = GroupFacts(group.name, summary, group.policy)
+            facts.members = group.members
+            facts.timesName = group.times.group
+            all.append(facts)
+        }
+        return all.sorted { $0.name < $1.name }
+    }
+}
+
+extension Override {
+    /// nil: it says nothing.
+    fileprivate var own: Value? {
+        switch self {
+        case .inherited: nil
+        case .value(let value): value
+        }
+    }
+}
