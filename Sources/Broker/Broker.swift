@@ -75,8 +75,8 @@ package final class Broker {
 
     // What it names.
 
-    var pools: [PoolKey: Pool] = [:]
-    var poolsByID: [PoolID: Pool] = [:]
+    var pools: [PoolKey: DatabasePool] = [:]
+    var poolsByID: [PoolID: DatabasePool] = [:]
     var lastPool: UInt32 = 0
     var stops = OperatorStops()
     /// Console clients whose answer waits for something.

@@ -161,9 +161,9 @@ public final class LeaseClient: Sendable {
     private func makeRequest(
         _ purpose: String, _ wait: Duration?, _ hold: Duration?, _ direct: DirectUse?,
         thread: Int32?
-    ) throws(LeaseError) -> LeaseRequest {
+    ) throws(LeaseError) -> AcquireRequest {
         let configuration = state.configuration
-        return try LeaseRequest(
+        return try AcquireRequest(
             purpose: purpose, wait: wait ?? configuration.wait, hold: hold ?? configuration.hold,
             direct: direct ?? configuration.direct, thread: thread
         ).checked()

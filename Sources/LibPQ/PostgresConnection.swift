@@ -39,7 +39,7 @@ package final class PostgresConnection: @unchecked Sendable {
     deinit { close(sendTerminate: false) }
 
     /// PQconnectStartParams. Keywords stand for themselves: a `dbname` is never read as a connection
-    /// string, since it may come from a client. Names are to be resolved before (`ConnectPlan`);
+    /// string, since it may come from a client. Names are to be resolved before (`HostPlan`);
     /// with a name in it, this call and `poll` block for the resolver.
     package static func start(parameters: ConnectionParameters) -> PostgresConnection {
         var parameters = parameters

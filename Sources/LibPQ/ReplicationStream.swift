@@ -24,14 +24,14 @@ package final class ReplicationStream: @unchecked Sendable {
         case ended(ServerMessage?)
     }
 
-    private let connection: ClientConnection
+    private let connection: BlockingConnection
 
-    private init(_ connection: ClientConnection) { self.connection = connection }
+    private init(_ connection: BlockingConnection) { self.connection = connection }
 
     /// Connects with `replication=database` and in settings that make values read the same
-    /// everywhere. Throws as ``ClientConnection/connect(_:wakeup:patience:)`` does.
+    /// everywhere. Throws as ``BlockingConnection/connect(_:wakeup:patience:)`` does.
     package static func connect(
-        _ parameters: ConnectionParameters, wakeup: Wakeup, patience: Patience
+        _ parameters: ConnectionParameters, wakeup: ThreadWakeup, patience: Patience
     ) throws -> ReplicationStream {
         var parameters = parameters.filter { $0.keyword != "replication" }
         // What PostgreSQL's own subscriptions set.
@@ -43,7 +43,7 @@ package final class ReplicationStream: @unchecked Sendable {
             ("replication", "database"), ("client_encoding", "UTF8"), ("options", given + options),
         ]
         return ReplicationStream(
-            try ClientConnection.connect(parameters, wakeup: wakeup, patience: patience))
+            try BlockingConnection.connect(parameters, wakeup: wakeup, patience: patience))
     }
 
     package var backendProcessID: Int32 { connection.backendProcessID }

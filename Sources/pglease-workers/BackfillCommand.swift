@@ -35,9 +35,9 @@ struct BackfillCommand: AsyncParsableCommand {
             summary = try await work(options, route, logger)
         } catch {
             logger.critical("the backfill manager ends", metadata: ["error": "\(error)"])
-            throw ExitStatus.of(error)
+            throw WorkersExitStatus.of(error)
         }
-        if once, summary.failed + summary.unfinished > 0 { throw ExitStatus.jobsFailed }
+        if once, summary.failed + summary.unfinished > 0 { throw WorkersExitStatus.jobsFailed }
     }
 
     private func work(
@@ -49,7 +49,7 @@ struct BackfillCommand: AsyncParsableCommand {
         let client = try config.makeClient(applicationName: "backfill")
         defer { client.close() }
         let clients = DatabaseClients(
-            route: route, applicationName: ProcessEnvironment.value("PGAPPNAME") ?? "backfill",
+            route: route, applicationName: WorkersEnvironment.value("PGAPPNAME") ?? "backfill",
             configuration: configuration, credentials: try Credentials.cipher())
         defer { clients.close() }
         let manager = BackfillManager(

@@ -50,14 +50,14 @@ struct BackfillFlags: ParsableArguments {
         options.claimTimeout = try seconds(claimTimeout, "CLAIM_TIMEOUT") ?? options.claimTimeout
         options.unownedTimeout = try seconds(unownedTimeout, "UNOWNED_TIMEOUT")
         options.spoolFolder =
-            spool ?? ProcessEnvironment.value("PGLEASE_BACKFILL_SPOOL")
-            ?? ProcessEnvironment.value("TMPDIR") ?? options.spoolFolder
+            spool ?? WorkersEnvironment.value("PGLEASE_BACKFILL_SPOOL")
+            ?? WorkersEnvironment.value("TMPDIR") ?? options.spoolFolder
         return options
     }
 
     private func number(_ flag: Int?, _ name: String, atLeast least: Int) throws -> Int? {
         let variable = "PGLEASE_BACKFILL_\(name)"
-        let text = flag.map(String.init) ?? ProcessEnvironment.value(variable)
+        let text = flag.map(String.init) ?? WorkersEnvironment.value(variable)
         guard let text else { return nil }
         guard let value = Int(text), value >= least else {
             throw ValidationError("\(text) for \(variable): use a number from \(least)")
@@ -67,7 +67,7 @@ struct BackfillFlags: ParsableArguments {
 
     private func seconds(_ flag: Double?, _ name: String) throws -> Duration? {
         let variable = "PGLEASE_BACKFILL_\(name)"
-        let text = flag.map { String($0) } ?? ProcessEnvironment.value(variable)
+        let text = flag.map { String($0) } ?? WorkersEnvironment.value(variable)
         guard let text else { return nil }
         guard let value = Double(text), value >= 0.01, value <= 1_000_000 else {
             throw ValidationError("\(text) for \(variable): use seconds from 0.01")

@@ -27,9 +27,9 @@ struct BrokerRouteOptions: ParsableArguments {
     func route() throws -> BrokerRoute? {
         let mappings =
             databaseName.isEmpty
-            ? (ProcessEnvironment.value("PGLEASE_DATABASE_NAMES") ?? "").split(separator: ",")
+            ? (WorkersEnvironment.value("PGLEASE_DATABASE_NAMES") ?? "").split(separator: ",")
                 .map(String.init) : databaseName
-        guard let text = broker ?? ProcessEnvironment.value("PGLEASE_BROKER") else {
+        guard let text = broker ?? WorkersEnvironment.value("PGLEASE_BROKER") else {
             if mappings.isEmpty { return nil }
             throw ValidationError("names of databases at the broker need --broker")
         }

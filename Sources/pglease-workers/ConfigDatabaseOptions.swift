@@ -23,15 +23,15 @@ struct ConfigDatabaseOptions: ParsableArguments {
     func makeClient(applicationName: String) throws -> LeaseClient {
         setenv("PGAPPNAME", applicationName, 0)
         if let databaseURL { return try LeaseClient(databaseURL) }
-        if ProcessEnvironment.value("DATABASE_URL") == nil,
-            let host = ProcessEnvironment.value("ROSETTA_DB_HOST")
+        if WorkersEnvironment.value("DATABASE_URL") == nil,
+            let host = WorkersEnvironment.value("ROSETTA_DB_HOST")
         {
-            let stored = ProcessEnvironment.value("ROSETTA_DB_PASSWORD") ?? ""
+            let stored = WorkersEnvironment.value("ROSETTA_DB_PASSWORD") ?? ""
             return try LeaseClient(keywords: [
                 "host": host,
-                "port": ProcessEnvironment.value("ROSETTA_DB_PORT") ?? "6432",
-                "dbname": ProcessEnvironment.value("ROSETTA_DB_NAME") ?? "rosetta",
-                "user": ProcessEnvironment.value("ROSETTA_DB_USER") ?? "postgres",
+                "port": WorkersEnvironment.value("ROSETTA_DB_PORT") ?? "6432",
+                "dbname": WorkersEnvironment.value("ROSETTA_DB_NAME") ?? "rosetta",
+                "user": WorkersEnvironment.value("ROSETTA_DB_USER") ?? "postgres",
                 "password": try Credentials.cipher()?.password(from: stored) ?? stored,
             ])
         }
@@ -44,13 +44,13 @@ enum Credentials {
     /// Nil without CREDENTIAL_ENCRYPTION_KEY: passwords are used as they are. Throws
     /// ``CredentialKeyError``.
     static func cipher() throws(CredentialKeyError) -> CredentialCipher? {
-        guard let key = ProcessEnvironment.value("CREDENTIAL_ENCRYPTION_KEY") else { return nil }
+        guard let key = WorkersEnvironment.value("CREDENTIAL_ENCRYPTION_KEY") else { return nil }
         return try CredentialCipher(key: key)
     }
 }
 
 /// Variables of the environment; an empty one is as good as none.
-enum ProcessEnvironment {
+enum WorkersEnvironment {
     static func value(_ name: String) -> String? {
         guard let text = getenv(name) else { return nil }
         let value = String(cString: text)

@@ -12,15 +12,16 @@ struct LogOptions: ParsableArguments {
     var logLevel: Logger.Level?
 
     @Option(name: .long, help: "text or json; else LOG_FORMAT. To standard error.")
-    var logFormat: LineLogHandler.Format?
+    var logFormat: WorkersLogHandler.Format?
 
     func makeLogger(_ label: String) throws -> Logger {
-        let level = try logLevel ?? ProcessEnvironment.value("LOG_LEVEL").map(LogOptions.level)
+        let level = try logLevel ?? WorkersEnvironment.value("LOG_LEVEL").map(LogOptions.level)
         let format =
             logFormat
-            ?? ProcessEnvironment.value("LOG_FORMAT").flatMap(LineLogHandler.Format.init) ?? .text
+            ?? WorkersEnvironment.value("LOG_FORMAT").flatMap(WorkersLogHandler.Format.init)
+            ?? .text
         return Logger(label: label) { label in
-            LineLogHandler(label: label, format: format, logLevel: level ?? .info)
+            WorkersLogHandler(label: label, format: format, logLevel: level ?? .info)
         }
     }
 
@@ -33,4 +34,4 @@ struct LogOptions: ParsableArguments {
     }
 }
 
-extension LineLogHandler.Format: ExpressibleByArgument {}
+extension WorkersLogHandler.Format: ExpressibleByArgument {}

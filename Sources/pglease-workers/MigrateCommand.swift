@@ -26,7 +26,7 @@ struct MigrateCommand: AsyncParsableCommand {
             logger.info("the tables are complete", metadata: ["made": "\(made.count)"])
         } catch {
             logger.error("the migration failed", metadata: ["error": "\(error)"])
-            throw ExitStatus.of(error)
+            throw WorkersExitStatus.of(error)
         }
     }
 }

@@ -59,7 +59,7 @@ struct PipelineCommand: ParsableCommand {
             throw ExitCode(1)
         } catch {
             logger.critical("the pipeline ends", metadata: ["error": "\(error)"])
-            throw ExitStatus.of(error)
+            throw WorkersExitStatus.of(error)
         }
         switch outcome {
         case .stopped: logger.info("the pipeline has stopped")
@@ -112,7 +112,7 @@ enum ParentWatch {
             logger.warning("the manager is gone: the pipeline ends")
             stop.request()
             sleep(grace)
-            _exit(ExitStatus.software.rawValue)
+            _exit(WorkersExitStatus.software.rawValue)
         }
     }
 }
@@ -120,7 +120,7 @@ enum ParentWatch {
 /// Options in seconds, by flag or environment.
 enum Seconds {
     static func read(_ flag: Double?, _ variable: String) throws -> Duration? {
-        let text = flag.map { String($0) } ?? ProcessEnvironment.value(variable)
+        let text = flag.map { String($0) } ?? WorkersEnvironment.value(variable)
         guard let text else { return nil }
         guard let value = Double(text), value >= 0.01, value <= 1_000_000 else {
             throw ValidationError("\(text) for \(variable): use seconds from 0.01")

@@ -73,7 +73,7 @@ struct PipelinesCommand: AsyncParsableCommand {
             try await work(options, sources, logger)
         } catch {
             logger.critical("the pipeline manager ends", metadata: ["error": "\(error)"])
-            throw ExitStatus.of(error)
+            throw WorkersExitStatus.of(error)
         }
     }
 

@@ -15,7 +15,7 @@ struct WorkersCommand: AsyncParsableCommand {
               pglease-workers backfill --jobs 10 --broker /run/pglease:6432
               pglease-workers backfill --once
 
-            \(ExitStatus.table)
+            \(WorkersExitStatus.table)
             """,
         subcommands: [
             MigrateCommand.self, BackfillCommand.self, PipelinesCommand.self, PipelineCommand.self,

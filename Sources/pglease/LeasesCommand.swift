@@ -59,7 +59,7 @@ struct LeasesCommand: ParsableCommand {
     }
 
     mutating func run() throws {
-        let console = try BrokerConsole(place, program: "leases")
+        let console = try ConsoleConnection(place, program: "leases")
         let environment = try ProcessEnvironment.read()
         let reading: BrokerReading
         do throws(ConsoleFailure) {
@@ -68,7 +68,7 @@ struct LeasesCommand: ParsableCommand {
             throw ConsoleReport.refuse(error, console)
         }
         let filter = LeaseFilter(database: database, group: group, process: pid)
-        let report = LeaseReport(reading, filter)
+        let report = LeaseListing(reading, filter)
         if let kill {
             try end("\(kill)", report, console)
         } else if json {
@@ -78,13 +78,13 @@ struct LeasesCommand: ParsableCommand {
         }
     }
 
-    private func show(_ report: LeaseReport, _ paper: Paper) {
+    private func show(_ report: LeaseListing, _ paper: Paper) {
         // The heading, the line that says how many more, and the shell's prompt.
         let limit = all ? nil : paper.height.map { max(1, $0 - 3) }
         paper.print(report.lines(width: paper.width, limit: limit, glyphs: paper.glyphs))
     }
 
-    private func end(_ lease: String, _ report: LeaseReport, _ console: BrokerConsole) throws {
+    private func end(_ lease: String, _ report: LeaseListing, _ console: ConsoleConnection) throws {
         guard let record = report.record(ofLease: lease) else {
             Output.error(
                 "pglease: there is no lease \(lease); pglease leases lists those there are")

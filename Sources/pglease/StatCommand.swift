@@ -47,7 +47,7 @@ struct StatCommand: ParsableCommand {
     }
 
     mutating func run() throws {
-        let console = try BrokerConsole(place, program: "stat")
+        let console = try ConsoleConnection(place, program: "stat")
         let environment = try ProcessEnvironment.read()
         do throws(ConsoleFailure) {
             show(try console.read(), console, environment, isFirst: true)
@@ -58,7 +58,7 @@ struct StatCommand: ParsableCommand {
     }
 
     /// Until a signal ends it. What fails is said once, and once that it is over.
-    private func goOn(_ console: BrokerConsole, _ environment: [String: String]) -> Never {
+    private func goOn(_ console: ConsoleConnection, _ environment: [String: String]) -> Never {
         var isAway = false
         while true {
             usleep(UInt32((seconds ?? 2) * 1_000_000))
@@ -78,7 +78,7 @@ struct StatCommand: ParsableCommand {
     }
 
     private func show(
-        _ reading: BrokerReading, _ console: BrokerConsole, _ environment: [String: String],
+        _ reading: BrokerReading, _ console: ConsoleConnection, _ environment: [String: String],
         isFirst: Bool
     ) {
         if json {

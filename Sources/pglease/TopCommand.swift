@@ -39,7 +39,7 @@ struct TopCommand: ParsableCommand {
     }
 
     mutating func run() throws {
-        let console = try BrokerConsole(place, program: "top")
+        let console = try ConsoleConnection(place, program: "top")
         let environment = try ProcessEnvironment.read()
         let first: BrokerReading
         // Before the screen is taken over: a wrong address is told where it can be read.
@@ -62,12 +62,12 @@ struct TopCommand: ParsableCommand {
     }
 
     private func printOnce(
-        _ reading: BrokerReading, _ console: BrokerConsole, _ environment: [String: String]
+        _ reading: BrokerReading, _ console: ConsoleConnection, _ environment: [String: String]
     ) {
         let paper = Paper(environment: environment)
         let stat = StatReport(
             reading, address: console.address, width: paper.width, glyphs: paper.glyphs)
-        let leases = LeaseReport(reading, LeaseFilter())
+        let leases = LeaseListing(reading, LeaseFilter())
         paper.print(
             stat.lines() + [Line()]
                 + leases.lines(width: paper.width, limit: nil, glyphs: paper.glyphs))

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Broker
+@testable import BrokerConsole
 
 /// pgbouncer 1.25's columns: exporters and dashboards find them by name or by place. Old names that
 /// exporters still ask for come last.

@@ -1,6 +1,6 @@
 import PostgresWire
 
-@testable import Broker
+@testable import BrokerConsole
 
 /// A broker that answers two rows for every SHOW, and writes down what it is told to do.
 final class FakeConsoleBackend: ConsoleBackend {
@@ -37,6 +37,11 @@ final class FakeConsoleBackend: ConsoleBackend {
     func applicationNameChanged(_ name: String) { applicationNames.append(name) }
 }
 
+extension ConsoleTerms {
+    /// Of a broker with one setting.
+    static let known = ConsoleTerms(version: "1.2.3") { $0 == "default_pool_size" }
+}
+
 /// A client of a console session: sends messages, and reads the answer apart.
 final class ConsoleClientStub {
     /// A message of the answer.
@@ -54,7 +59,7 @@ final class ConsoleClientStub {
     init(_ privilege: ConsoleSession.Privilege = .administrator) {
         session = ConsoleSession(
             privilege: privilege, user: "ada", database: "pglease", applicationName: "test",
-            processID: 7)
+            processID: 7, terms: .known)
     }
 
     /// Sends these messages, one by one as the broker's framing hands them over.

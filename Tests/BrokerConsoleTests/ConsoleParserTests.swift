@@ -1,16 +1,16 @@
 import PostgresWire
 import Testing
 
-@testable import Broker
+@testable import BrokerConsole
 
 @Suite struct ConsoleParserTests {
     private func parse(_ text: String) throws -> [ConsoleStatement] {
-        try ConsoleParser.statements(Array(text.utf8))
+        try ConsoleParser.statements(Array(text.utf8), .known)
     }
 
     private func refusal(_ text: String) -> PgError? {
         do throws(ConsoleRefusal) {
-            _ = try ConsoleParser.statements(Array(text.utf8))
+            _ = try ConsoleParser.statements(Array(text.utf8), .known)
             return nil
         } catch {
             return error.error

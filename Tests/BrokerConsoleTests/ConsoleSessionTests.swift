@@ -1,7 +1,7 @@
 import PostgresWire
 import Testing
 
-@testable import Broker
+@testable import BrokerConsole
 
 @Suite struct ConsoleSessionTests {
     // MARK: Simple protocol

@@ -1,3 +1,4 @@
+import BrokerConsole
 import LeaseCore
 import Testing
 
@@ -88,11 +89,6 @@ import Testing
         // The newest of the storm is still found after others were taken out of the middle.
         record(.clientRefused, pool: 4_999, at: 2)
         #expect(ring.entries.last?.count == 2)
-    }
-
-    @Test func timesAreWrittenAsTheContractSays() {
-        let time = UTCTime(seconds: 1_795_453_200, nanoseconds: 123_999_999)
-        #expect(time.consoleText == "2026-11-23 17:00:00.123 UTC")
     }
 }
 

@@ -1,3 +1,4 @@
+import BrokerConsole
 import StatusHTTP
 import Testing
 
@@ -35,25 +36,8 @@ import Testing
     }
 }
 
-/// Rows of the console read back.
-@Suite struct ConsoleRowsReadingTests {
-    @Test func cellsComeBackAsTheyWereWritten() {
-        var rows = ConsoleRows(.texts("a") + .integers("b", "c"))
-        rows.add {
-            $0.text("x\u{E4}")
-            $0.integer(-5)
-            $0.integer(Int64?.none)
-        }
-        rows.add {
-            $0.text(nil)
-            $0.integer(7)
-            $0.integer(8)
-        }
-        var read: [[String?]] = []
-        rows.eachRow { read.append($0.map { $0.map { String(decoding: $0, as: UTF8.self) } }) }
-        #expect(read == [["xä", "-5", nil], [nil, "7", "8"]])
-    }
-
+/// Columns of the console as metrics.
+@Suite struct ConsoleMetricsTests {
     /// Beyond 64 rows the rest is one, summed or the largest, and a row that is called so is part of it.
     @Test func metricsOfManyRows() {
         let metrics = ConsoleMetrics(

@@ -152,7 +152,7 @@ enum Route: String, CaseIterable, Sendable {
 
 /// A connection without a lease.
 func plainSession(_ address: String) throws -> Session {
-    let wakeup = Wakeup()
+    let wakeup = ThreadWakeup()
     return try Session.connect(
         ConnectionString.parse(address) + [("client_encoding", "UTF8")], wakeup: wakeup,
         patience: Patience(until: .now.advanced(by: .seconds(20))), grace: .seconds(5))

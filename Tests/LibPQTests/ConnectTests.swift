@@ -39,7 +39,7 @@ struct ConnectTests {
     @Test func connectsOverTheUnixSocket() throws {
         try withLoop { loop in
             let text = "postgresql://tester@/postgres?host=\(server.folder)&port=\(server.port)"
-            let plan = try ConnectPlan(parameters: ConnectionString.parse(text))
+            let plan = try HostPlan(parameters: ConnectionString.parse(text))
             #expect(plan.lookups.isEmpty)
             let connection = try loop.connect(try #require(plan.expanded(with: [])))
             #expect(connection.host == server.folder)

@@ -55,20 +55,20 @@ struct ParameterTests {
             close(descriptor)
             setenv("PGSERVICEFILE", file, 1)
             defer { unlink(file) }
-            let plan = try ConnectPlan(parameters: [("service", "far"), ("user", "u")])
+            let plan = try HostPlan(parameters: [("service", "far"), ("user", "u")])
             try #require(plan.lookups.map(\.host) == ["one.example"])
             try #require(plan.lookups.map(\.port) == ["7001"])
             try #require(plan.parameters.value(of: "dbname") == "d")
 
             setenv("PGHOST", "two.example", 1)
-            let other = try ConnectPlan(parameters: [("user", "u")])
+            let other = try HostPlan(parameters: [("user", "u")])
             try #require(other.lookups.map(\.host) == ["two.example"])
             try #require(other.lookups.map(\.port) == ["5432"])
         }
     }
 
     @Test func onlyNamesAreLookedUp() throws {
-        let plan = try ConnectPlan(parameters: [
+        let plan = try HostPlan(parameters: [
             ("host", "/run/pg,@abstract,10.0.0.1,::1,db.example,localhost"), ("user", "u"),
             ("port", "1,2,3,4,5,"),
         ])
@@ -78,7 +78,7 @@ struct ParameterTests {
     }
 
     @Test func everyAddressBecomesAHost() throws {
-        let plan = try ConnectPlan(parameters: [
+        let plan = try HostPlan(parameters: [
             ("host", "a.example,/run/pg,b.example"), ("user", "u"), ("port", "1,2,3"),
         ])
         let all = try #require(plan.expanded(with: [["10.0.0.1", "::1"], ["10.0.0.2"]]))
@@ -90,12 +90,12 @@ struct ParameterTests {
         #expect(fewer.value(of: "host") == "/run/pg,b.example")
         #expect(fewer.value(of: "hostaddr") == ",10.0.0.2")
         #expect(fewer.value(of: "port") == "2,3")
-        let single = try ConnectPlan(parameters: [("host", "a.example"), ("user", "u")])
+        let single = try HostPlan(parameters: [("host", "a.example"), ("user", "u")])
         #expect(single.expanded(with: [[]]) == nil)
     }
 
     @Test func addressesThatAreGivenNeedNoLookUp() throws {
-        let plan = try ConnectPlan(parameters: [
+        let plan = try HostPlan(parameters: [
             ("host", "a.example"), ("hostaddr", "10.0.0.1"), ("user", "u"),
         ])
         #expect(plan.lookups.isEmpty)
@@ -105,7 +105,7 @@ struct ParameterTests {
     @Test func theExpandedListIsWhatLibpqTakes() throws {
         let server = try TemporaryPostgres.shared.get()
         try withLoop { loop in
-            let plan = try ConnectPlan(parameters: [
+            let plan = try HostPlan(parameters: [
                 ("host", "localhost,\(server.folder)"), ("port", server.port), ("user", "tester"),
                 ("dbname", "postgres"),
             ])

@@ -78,17 +78,18 @@ struct ReadingTests {
     @Test("Leases are filtered by database, group and process, and counted where cut off")
     func leases() {
         let reading = Fixture.reading(leases: 9)
-        #expect(LeaseReport(reading, LeaseFilter(database: "app")).count == 9)
-        #expect(LeaseReport(reading, LeaseFilter(database: "other")).count == 0)
-        #expect(LeaseReport(reading, LeaseFilter(group: "group1")).count == 3)
-        let one = LeaseReport(reading, LeaseFilter(group: "group1", process: 499))
+        #expect(LeaseListing(reading, LeaseFilter(database: "app")).count == 9)
+        #expect(LeaseListing(reading, LeaseFilter(database: "other")).count == 0)
+        #expect(LeaseListing(reading, LeaseFilter(group: "group1")).count == 3)
+        let one = LeaseListing(reading, LeaseFilter(group: "group1", process: 499))
         #expect(one.record(ofLease: "2") != nil && one.count == 1)
-        let lines = LeaseReport(reading, LeaseFilter()).lines(width: 80, limit: 4, glyphs: .unicode)
+        let lines = LeaseListing(reading, LeaseFilter()).lines(
+            width: 80, limit: 4, glyphs: .unicode)
         #expect(lines.count == 6)
         #expect(lines[5].text == "and 5 more: --all")
         #expect(lines[1].text.hasPrefix("!      1   9.0 s"))
         #expect(lines[1].spans.first?.style == .warning)
-        let none = LeaseReport(reading, LeaseFilter(process: 1))
+        let none = LeaseListing(reading, LeaseFilter(process: 1))
         #expect(none.lines(width: 80, limit: nil, glyphs: .unicode).map(\.text) == ["no leases"])
     }
 

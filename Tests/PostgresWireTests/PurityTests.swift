@@ -75,6 +75,7 @@ struct PurityTests {
             ("LeaseCore", ["Swift", "PostgresWire", "DequeModule", "HeapModule"]),
             ("BrokerAuthentication", ["Swift", "PostgresWire"]),
             ("BrokerConfiguration", ["Swift", "PostgresWire"]),
+            ("BrokerConsole", ["Swift", "PostgresWire", "LeaseCore"]),
             ("OperatorTools", ["Swift"]),
         ] as [(String, Set<String>)])
     func pure(folder: String, allowed: Set<String>) throws {

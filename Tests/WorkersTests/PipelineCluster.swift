@@ -53,7 +53,7 @@ enum LibPQConnection {
         folder: String, port: Int, database: String,
         _ body: ((String) throws -> [[String?]]) throws -> Answer
     ) throws -> Answer {
-        let wakeup = Wakeup()
+        let wakeup = ThreadWakeup()
         let session = try Session.connect(
             [
                 ("host", folder), ("port", "\(port)"), ("dbname", database), ("user", "tester"),

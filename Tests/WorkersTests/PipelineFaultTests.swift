@@ -283,7 +283,7 @@ extension PipelineTests {
                 _ = try? cluster.sql("postgres", "SELECT pg_drop_replication_slot('feed')")
                 _ = try? cluster.sql("postgres", "DROP TABLE feed; DROP PUBLICATION feed")
             }
-            let wakeup = Wakeup()
+            let wakeup = ThreadWakeup()
             let patience = Patience(until: .now.advanced(by: .seconds(60)))
             let stream = try ReplicationStream.connect(
                 [

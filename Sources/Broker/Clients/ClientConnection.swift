@@ -24,7 +24,7 @@ final class ClientConnection: FileWatcherDelegate {
     var unread: [UInt8] = []
     var login: ClientLogin?
     var console: ConsoleSession?
-    var pool: Pool?
+    var pool: DatabasePool?
     /// nil over TCP, and where its process is not visible.
     var process: ClientProcess?
     var group: ClientGroup?

@@ -193,7 +193,7 @@ extension Broker {
         join(client, pool)
     }
 
-    private func join(_ client: ClientConnection, _ pool: Pool) {
+    private func join(_ client: ClientConnection, _ pool: DatabasePool) {
         guard let slot = engine.pools.slot(of: pool.id) else {
             preconditionFailure("a pool that the engine does not know")
         }
@@ -217,7 +217,8 @@ extension Broker {
     /// The client's settings. One that does not say what it is called has its program's name, so that
     /// `pg_stat_activity` tells who it is. Not in a session pool: there the name would be part of the startup
     /// packet, and connections opened for one program were of no use to another.
-    private func namedSettings(of client: ClientConnection, _ pool: Pool) -> [ProfileEntry] {
+    private func namedSettings(of client: ClientConnection, _ pool: DatabasePool) -> [ProfileEntry]
+    {
         let settings = client.login?.settings ?? []
         let key = "application_name"
         guard pool.mode.pooling != .session, let name = client.process?.name,

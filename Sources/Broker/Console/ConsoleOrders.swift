@@ -35,7 +35,7 @@ struct OperatorStop {
 /// PAUSE, RESUME, RECONNECT, DISABLE, ENABLE, KILL and what belongs to them.
 extension Broker {
     /// The pools of one database, or all of them.
-    private func pools(of database: String?) -> [Pool] {
+    private func pools(of database: String?) -> [DatabasePool] {
         poolsInOrder.filter { database == nil || $0.database == database }
     }
 

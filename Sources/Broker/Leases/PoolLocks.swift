@@ -49,7 +49,7 @@ extension Broker {
 
     // MARK: To clients
 
-    func poolLockError(_ lock: PoolLock, _ pool: Pool, waited: Duration) -> PgError {
+    func poolLockError(_ lock: PoolLock, _ pool: DatabasePool, waited: Duration) -> PgError {
         let what =
             lock.group.flatMap { groupsByID[$0]?.name }.map { "group \"\($0)\"" }
             ?? "pool \"\(pool.database)\" (user \"\(pool.user)\")"

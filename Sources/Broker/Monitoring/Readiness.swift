@@ -61,23 +61,23 @@ extension Broker {
 
     /// Whoever asks for a database or role that does not exist makes a pool that says nothing about the
     /// server.
-    private func isJudged(_ pool: Pool) -> Bool {
+    private func isJudged(_ pool: DatabasePool) -> Bool {
         guard pool.lastFailure?.kind == .permanent else { return true }
         return !pool.entry.isFallback && pool.entry.forcedUser != nil
     }
 
     /// Nothing is connected, nobody has tried, and its server is one that cannot be reached.
-    private func isAlsoGone(_ pool: Pool, _ unreachable: Set<[String?]>) -> Bool {
+    private func isAlsoGone(_ pool: DatabasePool, _ unreachable: Set<[String?]>) -> Bool {
         (engine.scheduler.summary(of: pool.id)?.counts.total ?? 0) == 0
             && unreachable.contains(Self.server(of: pool))
     }
 
-    private static func server(of pool: Pool) -> [String?] {
+    private static func server(of pool: DatabasePool) -> [String?] {
         ["host", "hostaddr", "port"].map { pool.entry.serverParameter($0) }
     }
 
     /// Nothing is connected, and the last attempt failed.
-    private func isDown(_ pool: Pool) -> Bool {
+    private func isDown(_ pool: DatabasePool) -> Bool {
         pool.lastFailure != nil
             && (engine.scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
     }

@@ -7,7 +7,7 @@ extension Broker {
     /// Notes an event of this pool and this client, as far as there are any.
     func note(
         _ kind: EventKind, _ level: EventLevel, _ message: @autoclosure () -> String,
-        cause: String = "", pool: Pool? = nil, client: ClientConnection? = nil,
+        cause: String = "", pool: DatabasePool? = nil, client: ClientConnection? = nil,
         lease: LeaseID? = nil
     ) {
         let pool = pool ?? client?.pool

@@ -51,7 +51,7 @@ extension Broker {
 
     // MARK: Locks
 
-    func noteLock(_ lock: PoolLock, _ pool: Pool) {
+    func noteLock(_ lock: PoolLock, _ pool: DatabasePool) {
         _ = lockNumbers.number(of: LockNumbers.Subject(lock))
         let grade = PoolLockGrade(lock.grade)
         note(
@@ -61,7 +61,7 @@ extension Broker {
     }
 
     func noteLockIsOver(
-        _ pool: Pool, _ group: GroupID?, after: Duration, lent: Int, rejected: Int
+        _ pool: DatabasePool, _ group: GroupID?, after: Duration, lent: Int, rejected: Int
     ) {
         lockNumbers.end(group.map(LockNumbers.Subject.group) ?? .pool(pool.id))
         note(
@@ -72,7 +72,7 @@ extension Broker {
 
     // MARK: Servers
 
-    func noteConnectFailure(_ pool: Pool, _ failure: ConnectFailure, retryIn: Duration?) {
+    func noteConnectFailure(_ pool: DatabasePool, _ failure: ConnectFailure, retryIn: Duration?) {
         let retry =
             retryIn.map { "next attempt in \(Self.seconds($0))" }
             ?? "next attempt when a client asks"

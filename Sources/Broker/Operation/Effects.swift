@@ -87,7 +87,7 @@ extension Broker {
     }
 
     private func rejectionError(
-        _ rejection: Rejection, _ pool: Pool, of client: ClientConnection
+        _ rejection: Rejection, _ pool: DatabasePool, of client: ClientConnection
     ) -> PgError {
         let wait = client.call?.terms.wait
         let isImpatient = wait == .zero
@@ -146,7 +146,9 @@ extension Broker {
         return "Shorten the transactions of the holders, or raise the limit or \(deadline)."
     }
 
-    private func describe(_ limit: WaitLimit, _ pool: Pool, _ client: ClientConnection) -> String {
+    private func describe(_ limit: WaitLimit, _ pool: DatabasePool, _ client: ClientConnection)
+        -> String
+    {
         let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
         switch limit {
         case .poolSize(let size):
@@ -178,7 +180,7 @@ extension Broker {
     }
 
     /// Who has held the longest, for errors and notices.
-    func holders(of pool: Pool) -> String {
+    func holders(of pool: DatabasePool) -> String {
         if let told = pool.holdersTold, told.at == now { return told.text }
         let text = describeHolders(of: pool)
         pool.holdersTold = (now, text)
@@ -186,7 +188,7 @@ extension Broker {
     }
 
     /// The grammar is HolderList's; where nobody holds anything, why nobody gets anything either.
-    private func describeHolders(of pool: Pool) -> String {
+    private func describeHolders(of pool: DatabasePool) -> String {
         let now = now
         let leased = servers.values.filter { $0.pool === pool && $0.isLeased && $0.client != nil }
             .sorted { $0.leaseSince < $1.leaseSince }
@@ -207,7 +209,7 @@ extension Broker {
     }
 
     /// An operator's stop, or the server's own words; nil when nothing stops the pool. One line.
-    private func reasonNothingIsGranted(in pool: Pool) -> String? {
+    private func reasonNothingIsGranted(in pool: DatabasePool) -> String? {
         if let stop = stops.stop(of: pool.database) {
             return Self.oneLine(
                 "\(stop.subject) has been paused for \(Self.seconds(now - stop.since)) by \(stop.actor)."
@@ -222,7 +224,7 @@ extension Broker {
     }
 
     /// Why this pool has no connection, and since when it has had none.
-    private func outage(of pool: Pool) -> (ConnectFailure, Instant)? {
+    private func outage(of pool: DatabasePool) -> (ConnectFailure, Instant)? {
         guard let failure = pool.lastFailure, let since = pool.failingSince,
             (engine.scheduler.summary(of: pool.id)?.counts.connected ?? 0) == 0
         else { return nil }

@@ -161,7 +161,7 @@ extension Broker {
         finishShutdown()
     }
 
-    private static func key(of pool: Pool) -> PoolKey {
+    private static func key(of pool: DatabasePool) -> PoolKey {
         PoolKey(database: pool.database, user: pool.user)
     }
 

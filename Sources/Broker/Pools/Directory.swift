@@ -9,7 +9,7 @@ extension Broker {
     // MARK: Pools
 
     /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
-    func pool(database: String, user: String) -> Pool? {
+    func pool(database: String, user: String) -> DatabasePool? {
         guard let entry = configuration.database(named: database) else { return nil }
         let serverUser = entry.forcedUser ?? user
         let key = PoolKey(database: database, user: serverUser)
@@ -25,12 +25,13 @@ extension Broker {
     }()
 
     @discardableResult
-    func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> Pool {
+    func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> DatabasePool
+    {
         if pools.count >= Self.poolsKept { closeUselessPools() }
         lastPool += 1
         let limits = configuration.poolSettings(database: entry, user: key.user)
         let policy = poolPolicy(key, limits)
-        let pool = Pool(
+        let pool = DatabasePool(
             id: PoolID(lastPool), database: key.database, user: key.user, entry: entry,
             password: password(for: key.user, entry), terms: terms(key, entry, limits, policy),
             broker: self)
@@ -45,7 +46,7 @@ extension Broker {
     }
 
     /// A pool that is closed and has no connection is the engine's until its last client has gone.
-    func forgetIfUnused(_ pool: Pool) {
+    func forgetIfUnused(_ pool: DatabasePool) {
         if pool.isClosed, pool.clientCount == 0, poolsByID[pool.id] == nil {
             engine.forgetPool(pool.id)
         }
@@ -197,7 +198,7 @@ extension Broker {
     }
 
     /// The pool is no more: its clients are told when they next ask.
-    private func closePool(_ key: PoolKey, _ pool: Pool) {
+    private func closePool(_ key: PoolKey, _ pool: DatabasePool) {
         pools[key] = nil
         pool.isClosed = true
         startupForgets(key)

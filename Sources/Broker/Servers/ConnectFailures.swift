@@ -28,7 +28,7 @@ extension Broker {
     }
 
     private func advice(
-        _ kind: ConnectFailure.Kind, _ state: SQLState, _ scope: FenceScope, _ pool: Pool
+        _ kind: ConnectFailure.Kind, _ state: SQLState, _ scope: FenceScope, _ pool: DatabasePool
     ) -> String? {
         guard kind == .saturated else { return passwordAdvice(state, pool) }
         let served = "The broker goes on with the connections that it has."
@@ -72,7 +72,7 @@ extension Broker {
 
     /// libpq itself refuses, and will refuse again.
     private func refusal(
-        _ reason: FinalFailure, _ failure: ConnectionFailure, _ pool: Pool
+        _ reason: FinalFailure, _ failure: ConnectionFailure, _ pool: DatabasePool
     ) -> ConnectFailure {
         let state: SQLState
         var detail: String?
@@ -109,7 +109,7 @@ extension Broker {
     }
 
     /// Where a password for the server can be set; nil: it is not about one.
-    private func passwordAdvice(_ state: SQLState, _ pool: Pool) -> String? {
+    private func passwordAdvice(_ state: SQLState, _ pool: DatabasePool) -> String? {
         guard state == .invalidPassword else { return nil }
         return
             "Set password= in the line of \"\(pool.entry.name)\" in [databases] (or in DATABASE_URL or the file that DATABASE_URL_FILE names), or the plain password of \"\(pool.user)\" in auth_file, or a passfile=; then RELOAD."
@@ -136,7 +136,7 @@ extension Broker {
     }
 
     /// A server that was full may be so still, though it let one in in another's place.
-    func noteRecovery(of pool: Pool, from failure: ConnectFailure) {
+    func noteRecovery(of pool: DatabasePool, from failure: ConnectFailure) {
         if failure.kind == .saturated, engine.scheduler.summary(of: pool.id)?.isFenced == true {
             return
         }

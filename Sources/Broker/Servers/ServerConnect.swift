@@ -16,9 +16,9 @@ extension Broker {
         let server = ServerConnection(
             id: id, pool: pool, broker: self, startupProfile: profile, now: now)
         world.servers.insert(server, at: id)
-        let plan: ConnectPlan
+        let plan: HostPlan
         do throws(ConnectionStringError) {
-            plan = try ConnectPlan(parameters: connectParameters(pool, profile))
+            plan = try HostPlan(parameters: connectParameters(pool, profile))
         } catch {
             connectFailed(server, Self.badParameters(error.message))
             return
@@ -28,7 +28,7 @@ extension Broker {
 
     /// Resolves the names of the plan one after the other, then connects.
     private func resolve(
-        _ plan: ConnectPlan, from index: Int, answers: [[String]], for id: ServerID
+        _ plan: HostPlan, from index: Int, answers: [[String]], for id: ServerID
     ) {
         guard index < plan.lookups.count else {
             connect(plan, answers, id)
@@ -40,7 +40,7 @@ extension Broker {
         }
     }
 
-    private func connect(_ plan: ConnectPlan, _ answers: [[String]], _ id: ServerID) {
+    private func connect(_ plan: HostPlan, _ answers: [[String]], _ id: ServerID) {
         // It may have been given up meanwhile.
         guard let server = server(id), server.isConnecting else { return }
         guard let parameters = plan.expanded(with: answers) else {
@@ -120,7 +120,9 @@ extension Broker {
     // MARK: Parameters
 
     /// libpq's keywords for a new connection of this pool.
-    private func connectParameters(_ pool: Pool, _ profile: ProfileID) -> ConnectionParameters {
+    private func connectParameters(_ pool: DatabasePool, _ profile: ProfileID)
+        -> ConnectionParameters
+    {
         var parameters: ConnectionParameters = configuration.connectionParameters(
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
             user: pool.user, password: pool.password

@@ -7,7 +7,7 @@ import PostgresWire
 /// session is the engine's to know.
 final class ServerConnection: FileWatcherDelegate {
     let id: ServerID
-    let pool: Pool
+    let pool: DatabasePool
     /// Its owner. Not held: every event of the socket would count it up and down.
     private let owner: Unmanaged<Broker>
     /// What was in the startup packet (session pools), else the server's defaults.
@@ -28,7 +28,8 @@ final class ServerConnection: FileWatcherDelegate {
     /// It was told to end, and its place is counted until it has.
     var farewell: Farewell?
 
-    init(id: ServerID, pool: Pool, broker: Broker, startupProfile: ProfileID, now: Instant) {
+    init(id: ServerID, pool: DatabasePool, broker: Broker, startupProfile: ProfileID, now: Instant)
+    {
         self.id = id
         self.pool = pool
         owner = .passUnretained(broker)

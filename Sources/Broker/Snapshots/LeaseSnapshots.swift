@@ -68,7 +68,7 @@ extension Broker {
         return listed
     }
 
-    private func facts(of waiter: WaiterSummary, in pool: Pool) -> WaiterFacts {
+    private func facts(of waiter: WaiterSummary, in pool: DatabasePool) -> WaiterFacts {
         var facts = WaiterFacts(waiter)
         let client = clients[waiter.client]
         let terms = client?.call?.terms

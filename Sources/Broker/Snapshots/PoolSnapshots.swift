@@ -5,7 +5,7 @@ import LeaseCore
 
 /// Pools, databases, users and groups, as a snapshot has them.
 extension Broker {
-    var poolsInOrder: [Pool] {
+    var poolsInOrder: [DatabasePool] {
         poolsByID.values.sorted {
             ($0.database, $0.user, $0.id.rawValue) < ($1.database, $1.user, $1.id.rawValue)
         }

@@ -3,7 +3,7 @@ import LibPQ
 /// How the blocking form comes to its lease.
 extension ClientState {
     func acquire(
-        _ request: LeaseRequest, retry: RetryPolicy
+        _ request: AcquireRequest, retry: RetryPolicy
     ) throws -> (slot: Int, session: Session) {
         var attempt = 1
         while true {
@@ -21,12 +21,12 @@ extension ClientState {
     }
 
     private func acquireOnce(
-        _ request: LeaseRequest
+        _ request: AcquireRequest
     ) throws -> (slot: Int, session: Session) {
         let localDeadline = request.localDeadline()
         let idle = try waitForTurn(request, until: localDeadline)
         let slot = began(Use(purpose: request.purpose, since: .now))
-        let wakeup = idle?.connection.wakeup ?? Wakeup()
+        let wakeup = idle?.connection.wakeup ?? ThreadWakeup()
         do {
             let session = try open(
                 idle, request, localDeadline: localDeadline, wakeup: wakeup,
@@ -42,7 +42,7 @@ extension ClientState {
     }
 
     private func waitForTurn(
-        _ request: LeaseRequest, until deadline: ContinuousClock.Instant
+        _ request: AcquireRequest, until deadline: ContinuousClock.Instant
     ) throws(LeaseError) -> Session? {
         switch try takeTurn(isBlocking: true) {
         case .slot(let idle): return idle

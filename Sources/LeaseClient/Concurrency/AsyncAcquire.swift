@@ -10,7 +10,7 @@ struct AsyncHold: Sendable {
 /// How the async form comes to its lease.
 extension ClientState {
     nonisolated(nonsending) func acquireAsync(
-        _ request: LeaseRequest, retry: RetryPolicy
+        _ request: AcquireRequest, retry: RetryPolicy
     ) async throws -> AsyncHold {
         var attempt = 1
         while true {
@@ -28,7 +28,7 @@ extension ClientState {
     }
 
     private nonisolated(nonsending) func acquireOnceAsync(
-        _ request: LeaseRequest
+        _ request: AcquireRequest
     ) async throws -> AsyncHold {
         try Task.checkCancellation()
         let localDeadline = request.localDeadline()
@@ -41,7 +41,7 @@ extension ClientState {
             giveBack(slot, idle)
             throw error
         }
-        let host = SessionHost(on: thread, wakeup: idle?.connection.wakeup ?? Wakeup())
+        let host = SessionHost(on: thread, wakeup: idle?.connection.wakeup ?? ThreadWakeup())
         let interruption = Interruption(waking: host.wakeup)
         do {
             let grant = try await withTaskCancellationHandler {
@@ -62,7 +62,7 @@ extension ClientState {
     }
 
     private nonisolated(nonsending) func waitForTurnAsync(
-        _ request: LeaseRequest, until deadline: ContinuousClock.Instant
+        _ request: AcquireRequest, until deadline: ContinuousClock.Instant
     ) async throws -> Session? {
         switch try takeTurn(isBlocking: false) {
         case .slot(let idle): return idle

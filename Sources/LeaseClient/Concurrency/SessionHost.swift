@@ -10,10 +10,10 @@ import LibPQ
 /// touched pages.
 actor SessionHost {
     nonisolated let thread: ThreadExecutor
-    nonisolated let wakeup: Wakeup
+    nonisolated let wakeup: ThreadWakeup
     private var session: Session?
 
-    init(on thread: ThreadExecutor, wakeup: Wakeup) {
+    init(on thread: ThreadExecutor, wakeup: ThreadWakeup) {
         self.thread = thread
         self.wakeup = wakeup
     }
@@ -22,7 +22,7 @@ actor SessionHost {
 
     /// Takes a connection and a lease. What it throws may be a ``RefusedLease``.
     func open(
-        _ state: ClientState, _ idle: Session?, _ request: LeaseRequest,
+        _ state: ClientState, _ idle: Session?, _ request: AcquireRequest,
         localDeadline: ContinuousClock.Instant, _ interruption: Interruption
     ) throws -> LeaseGrant? {
         let session = try state.open(

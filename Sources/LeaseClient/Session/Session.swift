@@ -20,7 +20,7 @@ final class Session: @unchecked Sendable {
         case cancelling(WaitFailure)
     }
 
-    let connection: ClientConnection
+    let connection: BlockingConnection
     let usesUnixSocket: Bool
     /// For an answer to a cancel request, and for the return of a lease.
     let grace: Duration
@@ -43,7 +43,7 @@ final class Session: @unchecked Sendable {
     var transactionDepth = 0
     private var cancelRequest: BackgroundWork?
 
-    init(_ connection: ClientConnection, grace: Duration) {
+    init(_ connection: BlockingConnection, grace: Duration) {
         self.connection = connection
         self.grace = grace
         usesUnixSocket = connection.isUnixSocket
@@ -51,11 +51,12 @@ final class Session: @unchecked Sendable {
 
     /// Opens a connection to the broker. Throws a ``LeaseError``.
     static func connect(
-        _ parameters: ConnectionParameters, wakeup: Wakeup, patience: Patience, grace: Duration
+        _ parameters: ConnectionParameters, wakeup: ThreadWakeup, patience: Patience,
+        grace: Duration
     ) throws -> Session {
         do {
             return Session(
-                try ClientConnection.connect(parameters, wakeup: wakeup, patience: patience),
+                try BlockingConnection.connect(parameters, wakeup: wakeup, patience: patience),
                 grace: grace)
         } catch let failure as ConnectionFailure {
             throw LeaseError(connecting: failure)

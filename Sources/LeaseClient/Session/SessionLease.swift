@@ -6,7 +6,7 @@ extension Session {
     /// Asks for a lease. On an interruption the request is cancelled at the broker. `deadline` is
     /// for a broker that does not answer at all.
     func takeLease(
-        _ command: LeaseCommand, deadline: ContinuousClock.Instant?, interruption: Interruption
+        _ command: LeaseWording, deadline: ContinuousClock.Instant?, interruption: Interruption
     ) throws -> LeaseGrant {
         precondition(grant == nil, "a lease inside a lease of one connection")
         var command = command
@@ -27,7 +27,7 @@ extension Session {
 
     /// Nil when a direct lease came without its descriptor.
     private func request(
-        _ command: LeaseCommand, deadline: ContinuousClock.Instant?, interruption: Interruption
+        _ command: LeaseWording, deadline: ContinuousClock.Instant?, interruption: Interruption
     ) throws -> LeaseGrant? {
         try operation(interruption) {
             patience = Patience(until: deadline, interruption: interruption)
@@ -41,7 +41,7 @@ extension Session {
     }
 
     private func receiveGrant(wantsDirect: Bool) throws -> LeaseGrant? {
-        var received: ClientConnection.ReceivedDescriptor?
+        var received: BlockingConnection.ReceivedDescriptor?
         if wantsDirect {
             do {
                 received = try connection.peekDescriptor(patience)
@@ -71,7 +71,7 @@ extension Session {
     private func giveBackRaw(interruption: Interruption) throws {
         _ = try operation(interruption) {
             patience = Patience(until: ContinuousClock.now.advanced(by: grace))
-            try connection.sendScript(LeaseCommand.giveBack)
+            try connection.sendScript(LeaseWording.giveBack)
             return try collect()
         }
     }
@@ -185,14 +185,14 @@ extension Session {
     }
 }
 
-extension ClientConnection {
+extension BlockingConnection {
     /// `LEASE RETURN` over the broker's socket, without libpq, which has closed its side. Nil when
     /// the lease was returned, or the broker says nothing.
     fileprivate func askBrokerAfterLoss(until deadline: ContinuousClock.Instant) -> PgError? {
         defer { destroy() }
         guard let broker = takeBrokerSocket() else { return nil }
         var question: [UInt8] = []
-        question.appendQuery(LeaseCommand.giveBack)
+        question.appendQuery(LeaseWording.giveBack)
         let answer = broker.ask(question, until: deadline, wakeup: wakeup) { bytes in
             MessageWalk(bytes).contains { $0.kind == UInt8(ascii: "Z") }
         }

@@ -40,7 +40,7 @@ public struct LeaseNotification: Equatable, Sendable {
     /// The server process of the sender.
     public var processID: Int
 
-    init(_ notification: ClientConnection.Notification) {
+    init(_ notification: BlockingConnection.Notification) {
         channel = notification.channel
         payload = notification.payload
         processID = Int(notification.processID)

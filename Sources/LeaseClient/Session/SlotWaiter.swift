@@ -19,9 +19,9 @@ final class SlotWaiter: Sendable {
 
     private let state = Mutex(State())
     /// For a caller that blocks.
-    private let wakeup: Wakeup?
+    private let wakeup: ThreadWakeup?
 
-    init(isBlocking: Bool) { wakeup = isBlocking ? Wakeup() : nil }
+    init(isBlocking: Bool) { wakeup = isBlocking ? ThreadWakeup() : nil }
 
     /// False when it was settled before.
     func settle(_ outcome: Outcome) -> Bool {

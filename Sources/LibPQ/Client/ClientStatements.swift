@@ -18,7 +18,7 @@ package struct StatementParameter: Equatable, Sendable {
 
 /// Sending, and what comes back. A `send…` puts the message into libpq's buffer and tries to write
 /// it; `nextResult` goes on writing while it reads, so that neither side waits for the other.
-extension ClientConnection {
+extension BlockingConnection {
     /// PQsendQuery: the simple protocol, several statements allowed.
     package func sendScript(_ sql: String) throws(ServerMessage) {
         try accepted(unsafe PQsendQuery(open, sql))

@@ -27,7 +27,7 @@ package final class DirectDescriptor {
     /// broker hangs up or the deadline comes. For the one question that libpq cannot ask, because
     /// it has closed its side.
     package func ask(
-        _ question: [UInt8], until deadline: ContinuousClock.Instant, wakeup: Wakeup,
+        _ question: [UInt8], until deadline: ContinuousClock.Instant, wakeup: ThreadWakeup,
         isComplete: ([UInt8]) -> Bool
     ) -> [UInt8] {
         var rest = question[...]
@@ -63,7 +63,7 @@ package final class DirectDescriptor {
     }
 }
 
-extension ClientConnection {
+extension BlockingConnection {
     /// A server connection's socket that came with an answer and is in nobody's place yet.
     package struct ReceivedDescriptor: ~Copyable {
         private let descriptor: Int32

@@ -13,7 +13,7 @@ package final class ThreadExecutor: SerialExecutor {
     }
 
     private let state = Mutex(State())
-    private let wakeup = Wakeup()
+    private let wakeup = ThreadWakeup()
     /// The process that started the thread: in a forked child there is no such thread.
     package let processID: Int32 = getpid()
 
@@ -66,7 +66,7 @@ package final class ThreadExecutor: SerialExecutor {
 /// (PQcancel connects and waits for the other side to hang up).
 package final class BackgroundWork: Sendable {
     private let done = Atomic(false)
-    private let wakeup = Wakeup()
+    private let wakeup = ThreadWakeup()
     private let work: @Sendable () -> Void
 
     private init(_ work: @escaping @Sendable () -> Void) { self.work = work }

@@ -29,7 +29,7 @@ final class MetadataWriter: ReplicationReport {
     private let pipeline: Int
     private let client: LeaseClient
     private let logger: Logger
-    private let wakeup = Wakeup()
+    private let wakeup = ThreadWakeup()
     private let news = Mutex(News())
     private let written = Mutex(Written())
     /// Counts are put together for so long.

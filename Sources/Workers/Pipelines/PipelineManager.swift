@@ -43,8 +43,8 @@ package final class PipelineManager: Sendable {
     private let stop: StopSignal
     private let logger: Logger
     private let mail = Mutex(Mail())
-    private let decider = Wakeup()
-    private let clerk = Wakeup()
+    private let decider = ThreadWakeup()
+    private let clerk = ThreadWakeup()
     private let lifeline = Lifeline()
     private let sources: DatabaseClients
 

@@ -56,18 +56,18 @@ final class ChangeFeed: Sendable {
     }
 
     private let stream: ReplicationStream
-    private let reader: Wakeup
+    private let reader: ThreadWakeup
     private let capacity: Int
     private let interval: Duration
     private let patience: Duration
     private let state = Mutex(State())
     /// Ends the consumer's wait.
-    let arrived = Wakeup()
+    let arrived = ThreadWakeup()
 
     /// `reader` is the stream's own wakeup. A status is sent at least once in `interval`; a full
     /// feed is borne for `patience`.
     init(
-        _ stream: ReplicationStream, reader: Wakeup, capacity: Int = 8 << 20,
+        _ stream: ReplicationStream, reader: ThreadWakeup, capacity: Int = 8 << 20,
         interval: Duration = .seconds(10), patience: Duration = .seconds(60)
     ) {
         self.patience = patience

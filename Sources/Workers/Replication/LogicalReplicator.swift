@@ -31,7 +31,7 @@ final class LogicalReplicator {
     /// once changes flow.
     func run(streaming: () -> Void) throws {
         let isNewSlot = try during("the source is prepared") { try prepareSource() }
-        let wakeup = Wakeup()
+        let wakeup = ThreadWakeup()
         let stream = try during("the replication connection is made") { try connect(wakeup) }
         defer { stream.close() }
         let patience = Patience(until: .now.advanced(by: .seconds(60)))
@@ -72,7 +72,7 @@ final class LogicalReplicator {
     }
 
     /// To the source's own address, never through a broker: a walsender cannot be leased.
-    private func connect(_ wakeup: Wakeup) throws -> ReplicationStream {
+    private func connect(_ wakeup: ThreadWakeup) throws -> ReplicationStream {
         let address = definition.source.address
         var parameters: ConnectionParameters = [
             ("host", address.host), ("port", String(address.port)), ("dbname", address.database),

@@ -9,7 +9,7 @@ import Synchronization
 package final class StopSignal: Sendable {
     /// What the request does to who works or waits. It never blocks.
     enum Reaction: Sendable {
-        case wake(Wakeup)
+        case wake(ThreadWakeup)
         case interrupt(Interruption)
         /// The statement that runs is cancelled.
         case cancel(StatementCanceller)
@@ -67,7 +67,7 @@ package final class StopSignal: Sendable {
 
     /// Blocks for that long, or until the request; true when it has been made.
     func wait(for time: Duration) -> Bool {
-        let wakeup = Wakeup()
+        let wakeup = ThreadWakeup()
         let deadline = ContinuousClock.now.advanced(by: time)
         return reacting(with: .wake(wakeup)) {
             while !isRequested, wakeup.wait(until: deadline) {}

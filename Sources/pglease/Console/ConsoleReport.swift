@@ -5,7 +5,7 @@ import OperatorTools
 /// What became of a visit to the console, for the person at the terminal and for scripts.
 enum ConsoleReport {
     /// Prints why, and what to do about it; answers the exit status.
-    static func refuse(_ failure: ConsoleFailure, _ console: BrokerConsole) -> ExitCode {
+    static func refuse(_ failure: ConsoleFailure, _ console: ConsoleConnection) -> ExitCode {
         let address = console.address
         switch failure {
         case .noAnswer(let reason):

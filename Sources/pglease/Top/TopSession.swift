@@ -12,7 +12,7 @@ final class TopSession: FileWatcherDelegate {
     private static let escapePause: Int64 = 50_000_000
 
     private let loop: EventLoop
-    private let console: BrokerConsole
+    private let console: ConsoleConnection
     private let terminal: TerminalScreen
     private let glyphs: Glyphs
     private var model: TopModel
@@ -26,7 +26,7 @@ final class TopSession: FileWatcherDelegate {
     private var escapeEnd: LoopTimer?
 
     init(
-        _ console: BrokerConsole, _ terminal: TerminalScreen, _ first: BrokerReading,
+        _ console: ConsoleConnection, _ terminal: TerminalScreen, _ first: BrokerReading,
         interval: Duration, glyphs: Glyphs, isColoured: Bool
     ) throws {
         self.console = console

@@ -2,7 +2,7 @@ import Glibc
 import Logging
 
 /// A line for each entry, in one write: several processes may share standard error.
-struct LineLogHandler: LogHandler {
+struct WorkersLogHandler: LogHandler {
     enum Format: String, Sendable {
         case text
         case json
@@ -27,12 +27,12 @@ struct LineLogHandler: LogHandler {
     func log(event: LogEvent) {
         let all = metadata.merging(event.metadata ?? [:]) { _, own in own }
             .map { (key: $0.key, value: "\($0.value)") }.sorted { $0.key < $1.key }
-        let time = LineLogHandler.now()
+        let time = WorkersLogHandler.now()
         var line: String
         switch format {
         case .text:
             line = "\(time) \(event.level.rawValue) \(event.message)"
-            for (key, value) in all { line += " \(key)=\(LineLogHandler.quotedIfNeeded(value))" }
+            for (key, value) in all { line += " \(key)=\(WorkersLogHandler.quotedIfNeeded(value))" }
         case .json:
             let fields =
                 [
@@ -42,7 +42,7 @@ struct LineLogHandler: LogHandler {
             line =
                 "{"
                 + fields.map {
-                    "\(LineLogHandler.quoted($0.0)):\(LineLogHandler.quoted($0.1))"
+                    "\(WorkersLogHandler.quoted($0.0)):\(WorkersLogHandler.quoted($0.1))"
                 }.joined(separator: ",") + "}"
         }
         line += "\n"

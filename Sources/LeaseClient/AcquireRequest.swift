@@ -1,7 +1,7 @@
 import LibPQ
 
 /// What one call of `withLease` asks for, and how the attempts go.
-struct LeaseRequest: Sendable {
+struct AcquireRequest: Sendable {
     var purpose: String
     var wait: Duration?
     var hold: Duration?
@@ -10,7 +10,7 @@ struct LeaseRequest: Sendable {
     let start = ContinuousClock.now
 
     /// A time without an end is a mistake that the broker would not understand.
-    func checked() throws(LeaseError) -> LeaseRequest {
+    func checked() throws(LeaseError) -> AcquireRequest {
         if let wait, wait < .zero { throw .usage("a negative wait: \(wait)") }
         if let hold, hold <= .zero { throw .usage("a hold of no time: \(hold)") }
         return self
@@ -22,8 +22,8 @@ struct LeaseRequest: Sendable {
     }
 
     /// What is left of the wait goes to the broker.
-    func command(localDeadline: ContinuousClock.Instant) -> LeaseCommand {
-        LeaseCommand(
+    func command(localDeadline: ContinuousClock.Instant) -> LeaseWording {
+        LeaseWording(
             isDirect: direct == .whenPossible,
             wait: wait.map { _ in
                 max(.zero, ContinuousClock.now.duration(to: localDeadline))
@@ -52,8 +52,8 @@ extension ClientState {
     /// A connection with a lease on it, in one attempt: reuses `idle` or connects. Blocks. When it
     /// throws, nothing is left but the slot.
     func open(
-        _ idle: Session?, _ request: LeaseRequest, localDeadline: ContinuousClock.Instant,
-        wakeup: Wakeup, interruption: Interruption
+        _ idle: Session?, _ request: AcquireRequest, localDeadline: ContinuousClock.Instant,
+        wakeup: ThreadWakeup, interruption: Interruption
     ) throws -> Session {
         if let idle {
             if idle.connection.isAlive {
@@ -75,7 +75,7 @@ extension ClientState {
     }
 
     private func lease(
-        _ session: Session, _ request: LeaseRequest, _ localDeadline: ContinuousClock.Instant,
+        _ session: Session, _ request: AcquireRequest, _ localDeadline: ContinuousClock.Instant,
         _ interruption: Interruption
     ) throws -> Session {
         do {

@@ -1,5 +1,5 @@
 /// What a lease is asked for with.
-struct LeaseCommand: Equatable, Sendable {
+struct LeaseWording: Equatable, Sendable {
     var isDirect: Bool
     var wait: Duration?
     var hold: Duration?
@@ -11,9 +11,9 @@ struct LeaseCommand: Equatable, Sendable {
     var text: String {
         var text = "LEASE"
         if isDirect { text += " DIRECT" }
-        if let wait { text += " WAIT '\(LeaseCommand.milliseconds(wait))ms'" }
-        if let hold { text += " HOLD '\(LeaseCommand.milliseconds(hold))ms'" }
-        if let purpose { text += " FOR \(LeaseCommand.quoted(purpose))" }
+        if let wait { text += " WAIT '\(LeaseWording.milliseconds(wait))ms'" }
+        if let hold { text += " HOLD '\(LeaseWording.milliseconds(hold))ms'" }
+        if let purpose { text += " FOR \(LeaseWording.quoted(purpose))" }
         if let thread { text += " THREAD '\(thread)'" }
         return text
     }

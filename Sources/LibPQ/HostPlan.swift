@@ -6,7 +6,7 @@ import Glibc
 /// libpq keeps the rest: every address becomes one entry of its host list, with the name beside it
 /// for TLS verification and the password file, so that `target_session_attrs` and the order of the
 /// hosts mean what they always do.
-package struct ConnectPlan: Sendable {
+package struct HostPlan: Sendable {
     package struct Lookup: Equatable, Sendable {
         /// Position in libpq's host list.
         package let index: Int
@@ -25,8 +25,8 @@ package struct ConnectPlan: Sendable {
     /// when the configuration is read, not for every connection.
     package init(parameters given: ConnectionParameters) throws(ConnectionStringError) {
         parameters = try ConnectionString.withDefaults(given)
-        hosts = ConnectPlan.entries(parameters.value(of: "host"))
-        ports = ConnectPlan.entries(parameters.value(of: "port"))
+        hosts = HostPlan.entries(parameters.value(of: "host"))
+        ports = HostPlan.entries(parameters.value(of: "port"))
         // With hostaddr the addresses are known.
         guard parameters.value(of: "hostaddr") == nil else {
             lookups = []
@@ -34,8 +34,8 @@ package struct ConnectPlan: Sendable {
         }
         let ports = self.ports
         lookups = hosts.enumerated().compactMap { index, host in
-            guard ConnectPlan.needsLookup(host) else { return nil }
-            return Lookup(index: index, host: host, port: ConnectPlan.port(at: index, of: ports))
+            guard HostPlan.needsLookup(host) else { return nil }
+            return Lookup(index: index, host: host, port: HostPlan.port(at: index, of: ports))
         }
     }
 
@@ -52,7 +52,7 @@ package struct ConnectPlan: Sendable {
             for address in answers[index] ?? [""] {
                 names.append(host)
                 addresses.append(address)
-                addressPorts.append(ConnectPlan.port(at: index, of: ports))
+                addressPorts.append(HostPlan.port(at: index, of: ports))
             }
         }
         if names.isEmpty { return nil }

@@ -3,7 +3,7 @@ import LeaseClient
 import Workers
 
 /// The exit statuses, those of sysexits(3) as far as it has them, in one place.
-enum ExitStatus {
+enum WorkersExitStatus {
     /// Jobs that this process ran have failed (`backfill --once`).
     static let jobsFailed = ExitCode(1)
     static let unavailable = ExitCode(69)

@@ -9,7 +9,7 @@ import Glibc
 /// libpq is in non-blocking mode once connected; every call but `close` and `abandon` traps after
 /// them.
 @safe
-package final class ClientConnection: @unchecked Sendable {
+package final class BlockingConnection: @unchecked Sendable {
     /// A notification that came with an answer or by itself.
     package struct Notification: Equatable, Sendable {
         package let channel: String
@@ -18,7 +18,7 @@ package final class ClientConnection: @unchecked Sendable {
     }
 
     /// Ends the waits of this connection.
-    package let wakeup: Wakeup
+    package let wakeup: ThreadWakeup
     /// The process that connected: no other may send a byte.
     package let processID: Int32
     /// Takes NoticeResponses; called on the thread that works with the connection.
@@ -27,14 +27,14 @@ package final class ClientConnection: @unchecked Sendable {
     var direct: DirectDescriptor?
     package let cancelHandle: CancelHandle
 
-    private init(owning handle: OpaquePointer, wakeup: Wakeup, cancel: CancelHandle) {
+    private init(owning handle: OpaquePointer, wakeup: ThreadWakeup, cancel: CancelHandle) {
         unsafe self.handle = unsafe handle
         self.wakeup = wakeup
         processID = getpid()
         cancelHandle = cancel
         // SAFETY: the receiver runs inside calls on this object only, which is alive then.
         _ = unsafe PQsetNoticeReceiver(
-            handle, { context, result in unsafe ClientConnection.receive(context, result) },
+            handle, { context, result in unsafe BlockingConnection.receive(context, result) },
             Unmanaged.passUnretained(self).toOpaque())
     }
 
@@ -46,8 +46,8 @@ package final class ClientConnection: @unchecked Sendable {
     /// Throws the server's refusal or libpq's reason; on an interruption or at the deadline nothing
     /// is left open.
     package static func connect(
-        _ parameters: ConnectionParameters, wakeup: Wakeup, patience: Patience
-    ) throws -> ClientConnection {
+        _ parameters: ConnectionParameters, wakeup: ThreadWakeup, patience: Patience
+    ) throws -> BlockingConnection {
         var parameters = parameters
         parameters.append(("gssencmode", "disable"))
         let started = unsafe parameters.withNullTerminatedArrays { keywords, values in
@@ -61,7 +61,7 @@ package final class ClientConnection: @unchecked Sendable {
             try unsafe finishConnecting(handle, wakeup: wakeup, patience: patience)
             guard let cancel = unsafe PQgetCancel(handle), unsafe PQsetnonblocking(handle, 1) == 0
             else { throw ConnectionFailure(raw: "out of memory") }
-            return unsafe ClientConnection(
+            return unsafe BlockingConnection(
                 owning: handle, wakeup: wakeup, cancel: CancelHandle(owning: cancel))
         } catch {
             unsafe PQfinish(handle)
@@ -70,7 +70,7 @@ package final class ClientConnection: @unchecked Sendable {
     }
 
     private static func finishConnecting(
-        _ handle: OpaquePointer, wakeup: Wakeup, patience: Patience
+        _ handle: OpaquePointer, wakeup: ThreadWakeup, patience: Patience
     ) throws {
         func failure() -> ConnectionFailure {
             unsafe ConnectionFailure(raw: ConnectionString.text(PQerrorMessage(handle)))
@@ -164,7 +164,7 @@ package final class ClientConnection: @unchecked Sendable {
     private static func receive(_ context: UnsafeMutableRawPointer?, _ result: OpaquePointer?) {
         guard let context = unsafe context, let result = unsafe result else { return }
         let connection =
-            unsafe Unmanaged<ClientConnection>.fromOpaque(context).takeUnretainedValue()
+            unsafe Unmanaged<BlockingConnection>.fromOpaque(context).takeUnretainedValue()
         unsafe connection.onNotice?(ServerMessage(result))
     }
 
@@ -252,7 +252,7 @@ struct SocketWait {
     let descriptor: Int32
     let events: Int16
 
-    func wait(wakeup: Wakeup, patience: Patience) throws(WaitFailure) {
+    func wait(wakeup: ThreadWakeup, patience: Patience) throws(WaitFailure) {
         while true {
             if patience.interruption?.isRequested == true { throw .interrupted }
             var wanted = (

@@ -4,7 +4,7 @@ import PostgresWire
 
 /// One (database, user) as the shell sees it: where its servers are, who they are opened as, and what is
 /// known of them. The decisions about its connections are the scheduler's.
-final class Pool {
+final class DatabasePool {
     let id: PoolID
     /// What clients call the database.
     let database: String

@@ -19,7 +19,7 @@ package struct LeaseFilter: Equatable, Sendable {
 }
 
 /// `pglease leases`: who holds what, the longest first.
-package struct LeaseReport {
+package struct LeaseListing {
     private let table: ConsoleTable
     private let rows: [PanelRow]
 

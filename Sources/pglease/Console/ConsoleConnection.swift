@@ -29,7 +29,7 @@ enum ConsoleFailure: Error, Sendable {
 
 /// Visits to one broker's console. The connection is kept, and made again when it was lost; calls
 /// block for `timeout` at the most, and may come from any thread, one at a time.
-final class BrokerConsole: Sendable {
+final class ConsoleConnection: Sendable {
     let place: BrokerPlace
     private let user: String
     private let program: String
@@ -37,7 +37,7 @@ final class BrokerConsole: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        var connection: ClientConnection?
+        var connection: BlockingConnection?
         /// What this broker does not know.
         var unknown: Set<Question> = []
     }
@@ -78,11 +78,11 @@ final class BrokerConsole: Sendable {
     }
 
     private func visit<Answer: Sendable>(
-        _ body: (ClientConnection, inout Set<Question>, Patience) throws(ConsoleFailure) -> Answer
+        _ body: (BlockingConnection, inout Set<Question>, Patience) throws(ConsoleFailure) -> Answer
     ) throws(ConsoleFailure) -> Answer {
         let patience = Patience(until: ContinuousClock.now + timeout)
         return try state.withLock { state throws(ConsoleFailure) in
-            let connection: ClientConnection
+            let connection: BlockingConnection
             if let open = state.connection, open.isAlive {
                 connection = open
             } else {
@@ -103,14 +103,14 @@ final class BrokerConsole: Sendable {
         }
     }
 
-    private func connect(_ patience: Patience) throws(ConsoleFailure) -> ClientConnection {
+    private func connect(_ patience: Patience) throws(ConsoleFailure) -> BlockingConnection {
         do {
-            return try ClientConnection.connect(
+            return try BlockingConnection.connect(
                 [
                     ("host", place.host), ("port", "\(place.port)"), ("user", user),
                     ("dbname", "pglease"), ("application_name", "pglease \(program)"),
                     ("client_encoding", "UTF8"),
-                ], wakeup: Wakeup(), patience: patience)
+                ], wakeup: ThreadWakeup(), patience: patience)
         } catch let failure as ConnectionFailure {
             if failure.raw.contains("no password supplied") { throw passwordNeeded }
             if failure.sqlState == nil { throw .noAnswer(reason(failure)) }
@@ -143,7 +143,7 @@ final class BrokerConsole: Sendable {
     }
 }
 
-extension ClientConnection {
+extension BlockingConnection {
     /// One command of the console and its rows.
     fileprivate func table(
         _ command: String, _ patience: Patience

@@ -6,7 +6,7 @@ import Synchronization
 ///
 /// A signal that nobody waits for stays until the next wait, which it ends at once. Owns its
 /// descriptor.
-package final class Wakeup: Sendable {
+package final class ThreadWakeup: Sendable {
     let descriptor: Int32
 
     /// Traps when the process has no descriptor left: nothing could be waited for then.
@@ -62,9 +62,9 @@ func pollTimeout(until deadline: ContinuousClock.Instant?) -> Int32 {
 /// for that operation alone, so that a late one cannot hit the next.
 package final class Interruption: Sendable {
     private let requested = Atomic(false)
-    private let wakeup: Wakeup
+    private let wakeup: ThreadWakeup
 
-    package init(waking wakeup: Wakeup) { self.wakeup = wakeup }
+    package init(waking wakeup: ThreadWakeup) { self.wakeup = wakeup }
 
     package func request() {
         requested.store(true, ordering: .releasing)
