@@ -54,83 +54,31 @@ package struct BrokerStartError: Error, CustomStringConvertible {
 package final class Broker {
     let loop: EventLoop
     var logger: Logger
-    let reloadSources: () throws(ConfigurationError) -> LoadedConfiguration
-    let notify: ServiceNotifier?
-    let onReady: (BrokerAddress) -> Void
-    var adoptedSockets: [Int32]
-    let startedAt: Instant
-
-    var loaded: LoadedConfiguration
-    var configuration: Configuration { loaded.configuration }
-    var settings: Settings { loaded.configuration.settings }
-    var userList: UserList?
-
-    // The engine, and its outside.
+    var surroundings: Surroundings
+    var configured: Configured
+    var configuration: Configuration { configured.loaded.configuration }
+    var settings: Settings { configured.loaded.configuration.settings }
 
     let world = LoopWorld()
     var engine: Engine
-    var isDealing = false
     var clients: SlotTable<ClientID, ClientConnection> { world.clients }
     var servers: SlotTable<ServerID, ServerConnection> { world.servers }
 
-    // What it names.
+    var directory = Directory()
+    var operators = Operators()
+    var jobs = WorkerJobs()
 
-    var pools: [PoolKey: DatabasePool] = [:]
-    var poolsByID: [PoolID: DatabasePool] = [:]
-    var lastPool: UInt32 = 0
-    var stops = OperatorStops()
-    /// Console clients whose answer waits for something.
-    var waitingConsoles: Set<ClientID> = []
-    var groups: [String: ClientGroup] = [:]
-    var groupTimes = GroupTimesTable()
-    var groupsByID: [GroupID: ClientGroup] = [:]
-    var lastGroup: UInt32 = 0
-    var freeGroups: [GroupID] = []
-    var cancelKeys: [CancelKey: ClientID] = [:]
-    var processes: [ProcessIdentity: ClientProcess] = [:]
-    var lastPeer: UInt32 = 0
-    var databaseKeys: [String: UInt32] = [:]
-    var userKeys: [String: UInt32] = [:]
-    /// Servers, and databases and roles of servers.
-    var serverKeys: [String: UInt32] = [:]
-    var clientCount = 0
-    var clientsByDatabase: [String: Int] = [:]
-    var clientsByUser: [String: Int] = [:]
-
-    // The loop's tools.
-
-    var listeners: [Listener] = []
-    var timer: LoopTimer?
-    var signals: [SignalWatcher] = []
-    /// The next time that something outside the scheduler may have run out.
-    var housekeepingAt: Instant?
+    var turn = LoopTurn()
     let readBuffer: UnsafeMutableRawPointer
+    var listening = Listening()
+    var life = BrokerLife()
+
     var counters = BrokerCounters()
-    var events = EventRing()
-    var lockNumbers = LockNumbers()
-    var lookups = NameLookups()
-    var processLooks = ProcessLooks()
-    var lostProcesses: [ClientProcess] = []
-    /// Of servers that are gone, and whose cancel request still waits for its turn.
-    var cancelsBeyondTheEnd: [ServerID: CancelHandle] = [:]
-    var proofs = ServerProofs()
-    var history = StatisticsHistory()
+    var telemetry: Telemetry
     let monitoring = Monitoring()
-    var shutdown: Shutdown?
-    var startup: Startup?
-    var turnTime: Instant?
-    var exitStatus: Int32 = 0
-    var isStopped = false
+
     /// Worker threads are blocked at the end, and exit(3) would wait for them: leave by `_exit(2)`.
-    package internal(set) var leavesJobsBehind = false
-    var watchdogInterval: Duration?
-    var descriptorLimit = 0
-    /// Servers whose next bytes no event announces.
-    var readable: [ServerID] = []
-    /// Secrets derived from plain passwords of `auth_file`.
-    var derivedSecrets: [String: ScramSecret] = [:]
-    /// Makes the secrets of users that do not exist.
-    let mockKey = OpenSSLArithmetic().randomBytes(32)
+    package var leavesJobsBehind: Bool { life.leavesJobsBehind }
 
     static let readSize = 65_536
     /// Half of them at most look up names (libuv's rule), half at most wait for cancels.
@@ -145,12 +93,12 @@ package final class Broker {
             throw BrokerStartError("the event loop could not be made: \(error)", exitStatus: 71)
         }
         logger = options.logger
-        reloadSources = options.reload
-        notify = options.notify
-        onReady = options.onReady
-        adoptedSockets = options.adoptedSockets
-        loaded = options.configuration
-        startedAt = Instant(nanoseconds: loop.now)
+        surroundings = Surroundings(
+            notify: options.notify, adoptedSockets: options.adoptedSockets,
+            onReady: options.onReady)
+        configured = Configured(options.configuration, reload: options.reload)
+        let startedAt = Instant(nanoseconds: loop.now)
+        telemetry = Telemetry(startedAt: startedAt)
         let settings = options.configuration.configuration.settings
         engine = Engine(
             world: world, settings: Self.engineSettings(settings),
@@ -166,9 +114,9 @@ package final class Broker {
 
     /// The time of this turn of the loop: the clock is read once, when somebody first asks.
     var now: Instant {
-        if let turnTime { return turnTime }
+        if let time = turn.time { return time }
         let time = Instant(nanoseconds: loop.now)
-        turnTime = time
+        turn.time = time
         return time
     }
 
@@ -182,22 +130,21 @@ package final class Broker {
 
     /// Deals with what the engine has to say, in its order. To be called after each call of it.
     func dealWithNotices() {
-        guard !engine.notices.isEmpty || !lostProcesses.isEmpty, !isDealing else { return }
-        isDealing = true
+        guard !engine.notices.isEmpty || !directory.processes.lost.isEmpty, !turn.isDealing else {
+            return
+        }
+        turn.isDealing = true
         repeat {
             for notice in engine.takeNotices() { deal(with: notice) }
         } while !engine.notices.isEmpty
-        isDealing = false
+        turn.isDealing = false
         endLostProcesses()
     }
 
     func server(_ id: ServerID) -> ServerConnection? { world.servers[id] }
 
-    /// Something outside the scheduler runs out then.
-    func housekeeping(by deadline: Instant) {
-        if let housekeepingAt, housekeepingAt <= deadline { return }
-        housekeepingAt = deadline
-    }
+    /// Something outside the engine runs out then.
+    func housekeeping(by deadline: Instant) { turn.keepHouse(by: deadline) }
 
     /// Runs before each wait of the loop: whoever may go on goes on, and the one timer is armed.
     func beforeWait() {
@@ -205,16 +152,11 @@ package final class Broker {
             engine.resumeClients(now: now)
             dealWithNotices()
         } while engine.hasResumable
-        var next = engine.nextDeadline
-        if let housekeepingAt, next.map({ housekeepingAt < $0 }) ?? true { next = housekeepingAt }
-        if !readable.isEmpty { next = now }
-        if let next {
-            if timer?.deadline != next.nanoseconds { timer?.arm(at: next.nanoseconds) }
-        } else {
-            timer?.disarm()
+        turn.arm(for: turn.readable.isEmpty ? engine.nextDeadline : now)
+        if monitoring.isOn, let began = turn.time {
+            monitoring.lag.record(loop.now - began.nanoseconds)
         }
-        if monitoring.isOn, let turnTime { monitoring.lag.record(loop.now - turnTime.nanoseconds) }
-        turnTime = nil
+        turn.time = nil
     }
 
     func timerFired() {
@@ -222,10 +164,7 @@ package final class Broker {
         readOn()
         engine.timeReached(now)
         dealWithNotices()
-        if let housekeepingAt, housekeepingAt <= now {
-            self.housekeepingAt = nil
-            keepHouse(now)
-        }
+        if turn.isHouseDue(now) { keepHouse(now) }
     }
 
     static func engineSettings(_ settings: Settings) -> EngineSettings {
@@ -240,15 +179,4 @@ package final class Broker {
         known.directLeases = settings.directLease == .sameUID
         return known
     }
-}
-
-/// Which client a CancelRequest means.
-struct CancelKey: Hashable {
-    var processID: Int32
-    var secret: Int32
-}
-
-struct PoolKey: Hashable {
-    var database: String
-    var user: String
 }

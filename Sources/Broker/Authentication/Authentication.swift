@@ -21,12 +21,12 @@ extension Broker {
             if let peer = client.peer {
                 if isTrusted(client) {
                     authenticated(client)
-                } else if userList?.secret(for: client.user) != nil {
+                } else if configured.userList?.secret(for: client.user) != nil {
                     askForProof(client)
                 } else {
                     fail(client, Self.peerRefused(peer, client.systemUser, client.user))
                 }
-            } else if userList != nil {
+            } else if configured.userList != nil {
                 askForProof(client)
             } else {
                 fail(client, Self.noPeerOverTCP(client.user))
@@ -96,7 +96,7 @@ extension Broker {
     private func askForProof(_ client: ClientConnection) {
         let arithmetic = OpenSSLArithmetic()
         let secret: ScramSecret
-        switch userList?.secret(for: client.user) {
+        switch configured.userList?.secret(for: client.user) {
         case .plain(let password) where !password.isEmpty:
             secret = derivedSecret(of: client.user, password)
         case .scram(let stored): secret = stored
@@ -105,7 +105,8 @@ extension Broker {
             return
         case .plain, nil:
             // An empty secret, a placeholder, is nobody's password.
-            secret = ScramSecret.mock(user: client.user, key: mockKey, arithmetic: arithmetic)
+            secret = ScramSecret.mock(
+                user: client.user, key: configured.mockKey, arithmetic: arithmetic)
         }
         let nonce = base64Encode(arithmetic.randomBytes(18))
         client.login?.exchange = .awaitsMechanism(
@@ -117,12 +118,12 @@ extension Broker {
 
     /// Thousands of rounds of hashing: once for each user and reload, not for each login.
     private func derivedSecret(of user: String, _ password: String) -> ScramSecret {
-        if let known = derivedSecrets[user] { return known }
+        if let known = configured.derivedSecrets[user] { return known }
         let arithmetic = OpenSSLArithmetic()
         let secret = ScramSecret.derive(
             password: password, salt: arithmetic.randomBytes(16),
             iterations: ScramSecret.defaultIterations, arithmetic: arithmetic)
-        derivedSecrets[user] = secret
+        configured.derivedSecrets[user] = secret
         return secret
     }
 

@@ -24,7 +24,7 @@ extension Broker {
     private func cancelTarget(_ processID: Int32, _ key: [UInt8]) -> ClientConnection? {
         let secret = key.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self).bigEndian }
         let known = CancelKey(processID: processID, secret: Int32(bitPattern: secret))
-        return cancelKeys[known].flatMap { clients[$0] }
+        return directory.cancelKeys[known].flatMap { clients[$0] }
     }
 
     private static let waitCancelled = PgError.error(

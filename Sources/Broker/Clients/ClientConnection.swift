@@ -110,19 +110,3 @@ extension ClientConnection {
     var receivedBytes: Int { unread.count + broker.engine.clients[id].pending.count }
     var unsentBytes: Int { broker.engine.clients[id].outbound.count }
 }
-
-/// A group of clients that share caps, for as long as it has members or a line in `[groups]`.
-final class ClientGroup {
-    let id: GroupID
-    let name: String
-    var policy: GroupPolicy
-    var members = 0
-    let times: GroupTimes
-
-    init(id: GroupID, name: String, policy: GroupPolicy, times: GroupTimes) {
-        self.id = id
-        self.name = name
-        self.policy = policy
-        self.times = times
-    }
-}

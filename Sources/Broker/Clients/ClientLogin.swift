@@ -65,7 +65,7 @@ extension Broker {
     func turnedAway(_ descriptor: Int32) {
         let error = PgError.fatal(
             .tooManyConnections, "the broker has no file descriptor left",
-            detail: "The limit of open files is \(descriptorLimit).",
+            detail: "The limit of open files is \(listening.descriptorLimit).",
             hint: "Raise it (ulimit -n, LimitNOFILE=) or lower max_client_conn.")
         noteRefusal(.noDescriptor, error, of: nil)
         var bytes: [UInt8] = []
@@ -126,7 +126,7 @@ extension Broker {
             refuse(client, Self.replicationRefused)
             return
         }
-        if shutdown != nil {
+        if life.shutdown != nil {
             refuse(client, Self.shuttingDown)
             return
         }
@@ -180,7 +180,7 @@ extension Broker {
             refuse(client, noSuchDatabase(client.database))
             return
         }
-        if stops.disabledDatabases.contains(client.database) {
+        if operators.stops.disabledDatabases.contains(client.database) {
             refuse(
                 client,
                 .fatal(
@@ -199,9 +199,7 @@ extension Broker {
         }
         client.pool = pool
         pool.clientCount += 1
-        clientCount += 1
-        clientsByDatabase[client.database, default: 0] += 1
-        clientsByUser[client.user, default: 0] += 1
+        directory.clientCounts.join(database: client.database, user: client.user)
         joinProcess(client)
         let group = group(for: client)
         client.group = group
@@ -231,14 +229,12 @@ extension Broker {
 
     /// Undoes `join` when the session ends.
     func forget(_ client: ClientConnection) {
-        let key = CancelKey(processID: client.keyProcessID, secret: client.keySecret)
-        if cancelKeys[key] == client.id { cancelKeys[key] = nil }
+        directory.cancelKeys.forget(
+            CancelKey(processID: client.keyProcessID, secret: client.keySecret), of: client.id)
         guard let pool = client.pool else { return }
         client.pool = nil
         pool.clientCount -= 1
-        clientCount -= 1
-        decrement(&clientsByDatabase, client.database)
-        decrement(&clientsByUser, client.user)
+        directory.clientCounts.leave(database: client.database, user: client.user)
         if let group = client.group {
             client.group = nil
             leave(group)
@@ -248,26 +244,21 @@ extension Broker {
         forgetIfUnused(pool)
     }
 
-    private func decrement(_ counts: inout [String: Int], _ name: String) {
-        guard let count = counts[name] else { return }
-        counts[name] = count == 1 ? nil : count - 1
-    }
-
     private func admissionError(_ client: ClientConnection) -> PgError? {
         guard let entry = configuration.database(named: client.database) else {
             return noSuchDatabase(client.database)
         }
         let limits = configuration.poolSettings(database: entry, user: client.user)
-        if clientCount >= settings.maxClientConn {
+        if directory.clientCounts.total >= settings.maxClientConn {
             return Self.tooManyClients("max_client_conn", settings.maxClientConn)
         }
         if let limit = limits.maxDbClientConnections,
-            clientsByDatabase[client.database, default: 0] >= limit
+            directory.clientCounts.byDatabase[client.database, default: 0] >= limit
         {
             return Self.tooManyClients("max_db_client_connections of \"\(client.database)\"", limit)
         }
         if let limit = limits.maxUserClientConnections,
-            clientsByUser[client.user, default: 0] >= limit
+            directory.clientCounts.byUser[client.user, default: 0] >= limit
         {
             return Self.tooManyClients("max_user_client_connections of \"\(client.user)\"", limit)
         }
@@ -322,11 +313,8 @@ extension Broker {
     }
 
     func registerCancelKey(_ client: ClientConnection) {
-        repeat {
-            client.keySecret = Int32.random(in: .min ... .max)
-        } while cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)]
-            != nil
-        cancelKeys[CancelKey(processID: client.keyProcessID, secret: client.keySecret)] = client.id
+        client.keySecret =
+            directory.cancelKeys.register(client.id, processID: client.keyProcessID).secret
     }
 
     /// Told to clients that log in while no server of their pool has ever been reached.

@@ -31,7 +31,7 @@ extension Broker {
             return true
         } catch {
             // Perhaps the engine is at work: its end is told afterwards.
-            if error == .ended { lostProcesses.append(process) }
+            if error == .ended { directory.processes.lost.append(process) }
             return false
         }
     }
@@ -46,7 +46,7 @@ extension Broker {
 
     /// Those of which only an attempt to watch them told that they have ended.
     func endLostProcesses() {
-        while let process = lostProcesses.popLast() { processEnded(process) }
+        while let process = directory.processes.lost.popLast() { processEnded(process) }
     }
 
     /// Its children may have what it was handed: connections of its own are shut down, free ones and those
@@ -55,7 +55,7 @@ extension Broker {
         guard !process.hasEnded else { return }
         process.hasEnded = true
         process.stopWatching()
-        forgetIdentity(of: process)
+        directory.processes.forgetIdentity(of: process)
         let watched = process.watchedClients
         process.watchedClients = []
         engine.processEnded(

@@ -106,7 +106,7 @@ struct ConsoleAnswers: ConsoleBackend {
                 hint: "Correct it, try it with pglease check-config, and RELOAD again.")
         }
         for change in changes { reply.appendNoticeResponse(.notice("\(change)")) }
-        for warning in broker.loaded.warnings {
+        for warning in broker.configured.loaded.warnings {
             reply.appendNoticeResponse(
                 PgError(severity: .warning, sqlState: .warning, message: "\(warning)"))
         }

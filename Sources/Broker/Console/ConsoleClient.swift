@@ -38,7 +38,7 @@ extension Broker {
         client.console = session
         engine.openConsole(client.id)
         client.login = nil
-        history.console.logins += 1
+        telemetry.history.console.logins += 1
         if settings.logConnections {
             logger.info("client logged in", metadata: describe(client))
         }
@@ -73,7 +73,7 @@ extension Broker {
         }
         if session.wait != nil { return 0 }
         engine.noteRequest(client.id, now: now)
-        history.console.bytesReceived += bytes.count
+        telemetry.history.console.bytesReceived += bytes.count
         let backend = ConsoleAnswers(broker: self, client: client)
         var reply: [UInt8] = []
         var offset = 0
@@ -90,7 +90,7 @@ extension Broker {
             let body = UnsafeRawBufferPointer(rebasing: bytes[start..<start + header.bodyLength])
             offset = start + header.bodyLength
             let kind = FrontendKind(rawValue: header.kind)
-            if kind == .query || kind == .execute { history.console.queries += 1 }
+            if kind == .query || kind == .execute { telemetry.history.console.queries += 1 }
             switch session.receive(kind, body, backend, into: &reply) {
             case .goesOn:
                 guard client.unsentBytes + reply.count <= Self.longestConsoleBacklog else {
@@ -109,11 +109,11 @@ extension Broker {
         if session.wait != nil {
             // An extended batch ends with its Sync, which is still to come.
             session.heldReply += reply
-            waitingConsoles.insert(client.id)
+            operators.waiting.insert(client.id)
             lookAtConsoleWaits(now)
             return offset
         }
-        history.console.bytesSent += reply.count
+        telemetry.history.console.bytesSent += reply.count
         send(reply, to: client)
         if let order = session.afterwards {
             session.afterwards = nil

@@ -4,6 +4,13 @@ import LeaseCore
 import Logging
 import PostgresWire
 
+/// What operators have ordered.
+struct Operators {
+    var stops = OperatorStops()
+    /// Console clients whose answer waits for something.
+    var waiting: Set<ClientID> = []
+}
+
 /// What an administrator has stopped. It outlasts RELOAD, and holds for pools that come later.
 struct OperatorStops {
     /// Of all databases.
@@ -36,7 +43,7 @@ struct OperatorStop {
 extension Broker {
     /// The pools of one database, or all of them.
     private func pools(of database: String?) -> [DatabasePool] {
-        poolsInOrder.filter { database == nil || $0.database == database }
+        directory.pools.inOrder.filter { database == nil || $0.database == database }
     }
 
     private func requireDatabase(_ name: String?) throws(ConsoleRefusal) {
@@ -53,14 +60,14 @@ extension Broker {
     func pause(_ database: String?, by actor: String) throws(ConsoleRefusal) -> ConsoleWait {
         try requireDatabase(database)
         if let database {
-            guard !stops.isPaused(database) else {
-                if stops.byDatabase[database] == nil { stop(database, by: actor) }
+            guard !operators.stops.isPaused(database) else {
+                if operators.stops.byDatabase[database] == nil { stop(database, by: actor) }
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite, "database \(database) is paused already",
                     hint: "RESUME \(database) lets it go on.")
             }
         } else {
-            guard !stops.pausesAll else {
+            guard !operators.stops.pausesAll else {
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite, "the broker is paused already",
                     hint: "RESUME lets it go on.")
@@ -75,33 +82,33 @@ extension Broker {
         let subject = database.map { "database \"\($0)\"" } ?? "the broker"
         let stop = OperatorStop(subject: subject, actor: actor, since: now)
         if let database {
-            stops.byDatabase[database] = stops.byDatabase[database] ?? stop
+            operators.stops.byDatabase[database] = operators.stops.byDatabase[database] ?? stop
         } else {
-            stops.all = stops.all ?? stop
+            operators.stops.all = operators.stops.all ?? stop
         }
     }
 
     func resume(_ database: String?) throws(ConsoleRefusal) {
         try requireDatabase(database)
         if let database {
-            guard stops.byDatabase.removeValue(forKey: database) != nil else {
+            guard operators.stops.byDatabase.removeValue(forKey: database) != nil else {
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite,
                     "database \(database) is not paused by itself",
-                    hint: stops.pausesAll
+                    hint: operators.stops.pausesAll
                         ? "The broker is paused as a whole: RESUME."
                         : "PAUSE \(database) pauses it.")
             }
         } else {
-            guard stops.pausesAll || !stops.byDatabase.isEmpty else {
+            guard operators.stops.pausesAll || !operators.stops.byDatabase.isEmpty else {
                 throw ConsoleRefusal(
                     .objectNotInPrerequisite, "the broker is not paused",
                     hint: "PAUSE pauses it.")
             }
-            stops.all = nil
-            stops.byDatabase.removeAll()
+            operators.stops.all = nil
+            operators.stops.byDatabase.removeAll()
         }
-        for pool in pools(of: database) where !stops.isPaused(pool.database) {
+        for pool in pools(of: database) where !operators.stops.isPaused(pool.database) {
             post(.poolResumed(pool.id))
         }
     }
@@ -149,9 +156,9 @@ extension Broker {
     func setDisabled(_ database: String, _ isDisabled: Bool) throws(ConsoleRefusal) {
         try requireDatabase(database)
         if isDisabled {
-            stops.disabledDatabases.insert(database)
+            operators.stops.disabledDatabases.insert(database)
         } else {
-            stops.disabledDatabases.remove(database)
+            operators.stops.disabledDatabases.remove(database)
         }
     }
 
@@ -207,18 +214,18 @@ extension Broker {
 
     /// Sends what waited long enough.
     func lookAtConsoleWaits(_ now: Instant) {
-        guard !waitingConsoles.isEmpty else { return }
-        for id in waitingConsoles {
+        guard !operators.waiting.isEmpty else { return }
+        for id in operators.waiting {
             guard let client = clients[id], let wait = client.console?.wait else {
-                waitingConsoles.remove(id)
+                operators.waiting.remove(id)
                 continue
             }
             guard isOver(wait) else { continue }
-            waitingConsoles.remove(id)
+            operators.waiting.remove(id)
             endWait(of: client, nil)
         }
         // Connections that close are not announced here.
-        if !waitingConsoles.isEmpty { housekeeping(by: now + Self.consoleWaitStep) }
+        if !operators.waiting.isEmpty { housekeeping(by: now + Self.consoleWaitStep) }
     }
 
     /// The command goes on in the background if its client does not wait any longer.
@@ -232,7 +239,7 @@ extension Broker {
             reply.appendErrorResponse(error)
             reply.appendReadyForQuery(.idle)
         }
-        history.console.bytesSent += reply.count
+        telemetry.history.console.bytesSent += reply.count
         send(reply, to: client)
         if !client.unread.isEmpty { attend(client) }
     }

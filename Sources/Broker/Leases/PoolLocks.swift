@@ -7,7 +7,7 @@ extension Broker {
     // MARK: To the log
 
     func poolLocked(_ lock: PoolLock) {
-        guard let pool = poolsByID[lock.pool] else { return }
+        guard let pool = directory.pools[lock.pool] else { return }
         counters.poolLocksByGrade.count(PoolLockGrade(lock.grade))
         noteLock(lock, pool)
         logger.warning(
@@ -19,7 +19,7 @@ extension Broker {
     }
 
     func reserveLent(_ id: PoolID, to client: ClientID, outOf reserve: Int, alreadyLent: Int) {
-        guard let pool = poolsByID[id] else { return }
+        guard let pool = directory.pools[id] else { return }
         counters.reserveLent += 1
         note(
             .reserveLent, .notice,
@@ -36,7 +36,7 @@ extension Broker {
     func poolRelieved(
         _ id: PoolID, _ group: GroupID?, after: Duration, lent: Int, rejected: Int
     ) {
-        guard let pool = poolsByID[id] else { return }
+        guard let pool = directory.pools[id] else { return }
         noteLockIsOver(pool, group, after: after, lent: lent, rejected: rejected)
         logger.notice(
             "pool lock is over",
@@ -51,7 +51,7 @@ extension Broker {
 
     func poolLockError(_ lock: PoolLock, _ pool: DatabasePool, waited: Duration) -> PgError {
         let what =
-            lock.group.flatMap { groupsByID[$0]?.name }.map { "group \"\($0)\"" }
+            lock.group.flatMap { directory.groups[$0]?.name }.map { "group \"\($0)\"" }
             ?? "pool \"\(pool.database)\" (user \"\(pool.user)\")"
         return .error(
             .deadlockDetected,

@@ -238,7 +238,7 @@ extension Broker {
 
     private func forgotten(_ id: ServerID) {
         if engine.awaitsCancel(id), let handle = server(id)?.cancelHandle {
-            cancelsBeyondTheEnd[id] = handle
+            jobs.cancelsBeyondTheEnd[id] = handle
         }
         world.servers.remove(id)
     }

@@ -147,12 +147,12 @@ extension Broker {
     }
 
     /// Goes on with a server whose bytes no event announces, in a turn of its own.
-    func continueReading(_ id: ServerID) { readable.append(id) }
+    func continueReading(_ id: ServerID) { turn.readable.append(id) }
 
     /// Servers whose next bytes TLS has decrypted already: no event announces them.
     func readOn() {
-        let waiting = readable
-        readable = []
+        let waiting = turn.readable
+        turn.readable = []
         for id in waiting {
             guard let server = server(id), !server.isClosed, server.isConnected else { continue }
             receive(from: server)

@@ -45,7 +45,8 @@ extension Broker {
         MonitoredState(
             phase: monitoredPhase, isReady: reasonNotReady() == nil,
             longestTurn: monitoring.lag.longest, startTime: monitoring.startTime,
-            maxUserConnections: settings.maxUserConnections, descriptorLimit: descriptorLimit)
+            maxUserConnections: settings.maxUserConnections,
+            descriptorLimit: listening.descriptorLimit)
     }
 
     func metrics(accept: String?) -> HTTPResponse {

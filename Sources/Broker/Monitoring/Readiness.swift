@@ -10,26 +10,26 @@ enum MonitoredPhase: String, CaseIterable {
 /// Whether the broker as a whole can serve: what `/readyz` and `pglease ping` answer.
 extension Broker {
     var monitoredPhase: MonitoredPhase {
-        if shutdown != nil || isStopped { return .draining }
-        if startup?.isOver != true { return .starting }
-        return stops.pausesAll ? .paused : .running
+        if life.shutdown != nil || life.isStopped { return .draining }
+        if life.startup?.isOver != true { return .starting }
+        return operators.stops.pausesAll ? .paused : .running
     }
 
     /// nil: clients are accepted, and not every server is known to be down.
     func reasonNotReady() -> String? {
         switch monitoredPhase {
         case .starting:
-            guard let startup, startup.failed > 0 else {
+            guard let startup = life.startup, startup.failed > 0 else {
                 return "starting: no server has answered yet"
             }
             return
                 "starting: no server has answered yet, \(startup.failed) of \(startup.expected) databases could not be reached, the others are tried startup_attempts times"
         case .draining: return "draining: new clients are refused"
-        case .paused: return stops.all.map(reasonPaused)
+        case .paused: return operators.stops.all.map(reasonPaused)
         case .running: break
         }
         if let stop = stopOfAllPools() { return reasonPaused(stop) }
-        let judged = poolsInOrder.filter(isJudged)
+        let judged = directory.pools.inOrder.filter(isJudged)
         let down = judged.filter(isDown)
         // A wrong password says nothing about the server.
         let unreachable = Set(
@@ -52,11 +52,13 @@ extension Broker {
 
     /// A stop, if each pool's database has one of its own: that serves as little as a stop of all.
     private func stopOfAllPools() -> OperatorStop? {
-        let pools = poolsInOrder
-        guard pools.allSatisfy({ stops.isPaused($0.database) }),
-            configuration.databases.allSatisfy({ $0.isFallback || stops.isPaused($0.name) })
+        let pools = directory.pools.inOrder
+        guard pools.allSatisfy({ operators.stops.isPaused($0.database) }),
+            configuration.databases.allSatisfy({
+                $0.isFallback || operators.stops.isPaused($0.name)
+            })
         else { return nil }
-        return pools.first.flatMap { stops.stop(of: $0.database) }
+        return pools.first.flatMap { operators.stops.stop(of: $0.database) }
     }
 
     /// Whoever asks for a database or role that does not exist makes a pool that says nothing about the

@@ -58,17 +58,12 @@ extension Broker {
     func joinProcess(_ client: ClientConnection) {
         guard let peer = client.peer, peer.processID > 0 else { return }
         let process: ClientProcess
-        if let identity = peer.process, let known = processes[identity] {
+        if let identity = peer.process, let known = directory.processes[identity] {
             process = known
             if now - process.lookedAt > Self.factsAge { look(at: process) }
         } else {
-            lastPeer += 1
-            process = ClientProcess(
-                id: PeerID(lastPeer), processID: peer.processID, identity: peer.process, now: now)
-            if let identity = peer.process {
-                processes[identity] = process
-                look(at: process)
-            }
+            process = directory.processes.open(peer.processID, peer.process, now: now)
+            if peer.process != nil { look(at: process) }
         }
         process.sessions += 1
         client.process = process
@@ -80,15 +75,8 @@ extension Broker {
         process.sessions -= 1
         guard process.sessions == 0 else { return }
         process.stopWatching()
-        forgetIdentity(of: process)
+        directory.processes.forgetIdentity(of: process)
         if process.hasHadDirect, !process.hasEnded { post(.peerGone(process.id)) }
-    }
-
-    /// A session that comes from here on is another process's.
-    func forgetIdentity(of process: ClientProcess) {
-        if let identity = process.identity, processes[identity] === process {
-            processes[identity] = nil
-        }
     }
 
     /// A process may give itself another title, or become another program: a login after so long looks again.
@@ -96,9 +84,9 @@ extension Broker {
 
     private func look(at process: ClientProcess) {
         process.lookedAt = now
-        guard processLooks.underWay < ProcessLooks.atOnce else {
-            if processLooks.waiting.count < ProcessLooks.limit {
-                processLooks.waiting.append(process)
+        guard jobs.processLooks.underWay < ProcessLooks.atOnce else {
+            if jobs.processLooks.waiting.count < ProcessLooks.limit {
+                jobs.processLooks.waiting.append(process)
             }
             return
         }
@@ -112,17 +100,18 @@ extension Broker {
             (try? loop.submit(work) { [weak self] facts in self?.looked(at: process, facts) })
                 != nil
         else { return }
-        processLooks.underWay += 1
+        jobs.processLooks.underWay += 1
     }
 
     private func looked(at process: ClientProcess, _ facts: ProcessFacts?) {
-        processLooks.underWay -= 1
+        jobs.processLooks.underWay -= 1
         if let facts {
             process.facts = facts
             process.name = facts.name ?? process.name
         }
         // Those that are gone meanwhile are not looked at.
-        while processLooks.underWay < ProcessLooks.atOnce, let next = processLooks.waiting.popLast()
+        while jobs.processLooks.underWay < ProcessLooks.atOnce,
+            let next = jobs.processLooks.waiting.popLast()
         {
             if next.sessions > 0, !next.hasEnded { beginLook(at: next) }
         }

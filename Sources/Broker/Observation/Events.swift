@@ -12,7 +12,7 @@ extension Broker {
     ) {
         let pool = pool ?? client?.pool
         let poolNumber = pool?.id.rawValue ?? 0
-        if events.countAgain(kind, pool: poolNumber, cause: cause, now: now) { return }
+        if telemetry.events.countAgain(kind, pool: poolNumber, cause: cause, now: now) { return }
         var incident = Incident(
             kind: kind, level: level, message: Self.eventText(message()), cause: cause)
         incident.pool = poolNumber
@@ -26,7 +26,7 @@ extension Broker {
             incident.clientProcess = client.processNumber
         }
         incident.lease = lease.map { Int64(clamping: $0.rawValue) }
-        events.record(incident, at: .now(), now: now)
+        telemetry.events.record(incident, at: .now(), now: now)
     }
 
     /// A server's or a library's message may quote a connection string.

@@ -52,7 +52,7 @@ extension Broker {
     // MARK: Locks
 
     func noteLock(_ lock: PoolLock, _ pool: DatabasePool) {
-        _ = lockNumbers.number(of: LockNumbers.Subject(lock))
+        _ = telemetry.lockNumbers.number(of: LockNumbers.Subject(lock))
         let grade = PoolLockGrade(lock.grade)
         note(
             .poolLock, grade == .certain ? .error : .warning,
@@ -63,7 +63,7 @@ extension Broker {
     func noteLockIsOver(
         _ pool: DatabasePool, _ group: GroupID?, after: Duration, lent: Int, rejected: Int
     ) {
-        lockNumbers.end(group.map(LockNumbers.Subject.group) ?? .pool(pool.id))
+        telemetry.lockNumbers.end(group.map(LockNumbers.Subject.group) ?? .pool(pool.id))
         note(
             .poolLockOver, .notice,
             "pool lock is over after \(Self.seconds(after)): \(lent) connections of the reserve were lent, \(rejected) waiters had 40P01",

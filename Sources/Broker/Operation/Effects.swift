@@ -7,15 +7,15 @@ import PostgresWire
 /// What happens to pools and to those who wait, in words.
 extension Broker {
     func poolPaused(_ id: PoolID) {
-        guard let pool = poolsByID[id] else { return }
+        guard let pool = directory.pools[id] else { return }
         logger.notice(
             "pool paused", metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
     }
 
     func phaseChanged(_ id: PoolID, _ phase: PoolPhase) {
-        guard let pool = poolsByID[id] else { return }
+        guard let pool = directory.pools[id] else { return }
         if phase == .stopped, pool.isClosed {
-            poolsByID[id] = nil
+            directory.pools.forget(pool)
             forgetIfUnused(pool)
         }
         logger.debug(
@@ -30,10 +30,10 @@ extension Broker {
     func logConnectFailure(
         _ id: PoolID, _ failure: ConnectFailure, attempt: Int, retryIn: Duration?
     ) {
-        guard let pool = poolsByID[id] else { return }
+        guard let pool = directory.pools[id] else { return }
         noteConnectFailure(pool, failure, retryIn: retryIn)
         let isStarting =
-            startup?.pending.contains(PoolKey(database: pool.database, user: pool.user)) == true
+            life.startup?.pending.contains(pool.key) == true
         logger.log(
             level: attempt <= 1 || isStarting ? .warning : .debug, "server connect failed",
             metadata: [
@@ -210,7 +210,7 @@ extension Broker {
 
     /// An operator's stop, or the server's own words; nil when nothing stops the pool. One line.
     private func reasonNothingIsGranted(in pool: DatabasePool) -> String? {
-        if let stop = stops.stop(of: pool.database) {
+        if let stop = operators.stops.stop(of: pool.database) {
             return Self.oneLine(
                 "\(stop.subject) has been paused for \(Self.seconds(now - stop.since)) by \(stop.actor)."
             )

@@ -13,7 +13,7 @@ extension Broker {
     /// the loop's.
     package func run() throws(BrokerStartError) -> Int32 {
         do throws(UVError) {
-            timer = try LoopTimer(loop: loop) { [unowned self] in self.timerFired() }
+            turn.timer = try LoopTimer(loop: loop) { [unowned self] in self.timerFired() }
             try watchSignals()
         } catch {
             closeHandles()
@@ -22,10 +22,10 @@ extension Broker {
         // The loop is the broker's own, and ends before it.
         let broker = Unmanaged.passUnretained(self)
         loop.onBeforeWait { broker._withUnsafeGuaranteedRef { $0.beforeWait() } }
-        descriptorLimit = Int(clamping: Descriptor.raiseLimit())
+        listening.descriptorLimit = Int(clamping: Descriptor.raiseLimit())
         warnAboutLimits()
         do throws(ConfigurationError) {
-            userList = try Self.userList(of: loaded)
+            configured.userList = try Self.userList(of: configured.loaded)
         } catch {
             closeHandles()
             throw BrokerStartError(error.description, exitStatus: 78)
@@ -41,34 +41,34 @@ extension Broker {
         beginStartup()
         loop.run()
         closeHandles()
-        return exitStatus
+        return life.exitStatus
     }
 
     private func watchSignals() throws(UVError) {
-        signals.append(
+        listening.signals.append(
             try SignalWatcher(loop: loop, signal: SIGTERM) { [unowned self] in
                 self.logger.notice("SIGTERM received")
                 self.shutDown(.waitForClients)
             })
-        signals.append(
+        listening.signals.append(
             try SignalWatcher(loop: loop, signal: SIGINT) { [unowned self] in
                 self.logger.notice("SIGINT received")
                 self.shutDown(.waitForServers)
             })
-        signals.append(
+        listening.signals.append(
             try SignalWatcher(loop: loop, signal: SIGQUIT) { [unowned self] in
                 self.logger.notice("SIGQUIT received")
                 self.shutDown(.immediate)
             })
-        signals.append(
+        listening.signals.append(
             try SignalWatcher(loop: loop, signal: SIGHUP) { [unowned self] in
                 self.reloadOnSignal()
             })
-        signals.append(
+        listening.signals.append(
             try SignalWatcher(loop: loop, signal: SIGUSR1) { [unowned self] in
                 self.pauseOnSignal()
             })
-        signals.append(
+        listening.signals.append(
             try SignalWatcher(loop: loop, signal: SIGUSR2) { [unowned self] in
                 self.resumeOnSignal()
             })
@@ -78,11 +78,11 @@ extension Broker {
         let servers = settings.maxServerConnections ?? settings.defaultPoolSize
         let figures = settings.metricsListen == nil ? 0 : HTTPServer.Limits().connections
         let needed = settings.maxClientConn + servers + figures + Self.ownDescriptors
-        guard descriptorLimit < needed else { return }
+        guard listening.descriptorLimit < needed else { return }
         logger.warning(
             "the limit of open files is lower than max_client_conn needs",
             metadata: [
-                "limit": "\(descriptorLimit)", "needed": "\(needed)",
+                "limit": "\(listening.descriptorLimit)", "needed": "\(needed)",
                 "advice": "raise it (ulimit -n, LimitNOFILE=) or lower max_client_conn",
             ])
     }
@@ -96,7 +96,7 @@ extension Broker {
     /// the others wait for theirs.
     private func beginStartup() {
         let startup = Startup(began: now)
-        self.startup = startup
+        life.startup = startup
         let known = settings.prewarm ? forcedUserPools : []
         guard !known.isEmpty else {
             becomeReady()
@@ -111,23 +111,23 @@ extension Broker {
         // Counted before the first is opened: it may fail on the spot.
         startup.expected = known.count
         startup.pending = Set(known.map(\.key))
-        for (key, entry) in known where pools[key] == nil {
+        for (key, entry) in known where directory.pools[key] == nil {
             openPool(key, entry, startup: schedule)
         }
         openKeptPools()
     }
 
     func poolStarted(_ id: PoolID) {
-        guard let pool = poolsByID[id], let startup, !isStopped,
-            startup.pending.remove(Self.key(of: pool)) != nil
+        guard let pool = directory.pools[id], let startup = life.startup, !life.isStopped,
+            startup.pending.remove(pool.key) != nil
         else { return }
         startup.started += 1
         if !startup.isOver { becomeReady() }
     }
 
     func poolStartFailed(_ id: PoolID, _ failure: ConnectFailure, attempts: Int) {
-        guard let pool = poolsByID[id], let startup, !isStopped,
-            startup.pending.remove(Self.key(of: pool)) != nil
+        guard let pool = directory.pools[id], let startup = life.startup, !life.isStopped,
+            startup.pending.remove(pool.key) != nil
         else { return }
         startup.failed += 1
         // One database that is down must not take the others along.
@@ -146,7 +146,9 @@ extension Broker {
 
     /// A pool that the start waits for is no more.
     func startupForgets(_ key: PoolKey) {
-        guard let startup, startup.pending.remove(key) != nil, !startup.isOver else { return }
+        guard let startup = life.startup, startup.pending.remove(key) != nil, !startup.isOver else {
+            return
+        }
         if startup.pending.isEmpty, startup.failed == 0 {
             becomeReady()
         } else {
@@ -155,29 +157,25 @@ extension Broker {
     }
 
     private func endStartupIfHopeless() {
-        guard let startup, !startup.isOver, startup.pending.isEmpty else { return }
+        guard let startup = life.startup, !startup.isOver, startup.pending.isEmpty else { return }
         startup.isOver = true
-        exitStatus = 69
+        life.exitStatus = 69
         finishShutdown()
     }
 
-    private static func key(of pool: DatabasePool) -> PoolKey {
-        PoolKey(database: pool.database, user: pool.user)
-    }
-
     private func becomeReady() {
-        startup?.isOver = true
+        life.startup?.isOver = true
         do throws(BrokerStartError) {
             try listen()
         } catch {
             logger.critical("cannot listen", metadata: ["reason": "\(error.description)"])
-            exitStatus = error.exitStatus
+            life.exitStatus = error.exitStatus
             finishShutdown()
             return
         }
         let address = BrokerAddress(
             socketDirectory: settings.unixSocketDir, port: settings.listenPort,
-            tcp: listeners.flatMap { $0.tcpAddresses.map { "\($0.host):\($0.port)" } })
+            tcp: listening.listeners.flatMap { $0.tcpAddresses.map { "\($0.host):\($0.port)" } })
         logger.notice(
             "ready",
             metadata: [
@@ -187,32 +185,32 @@ extension Broker {
                 "tcp": "\(address.tcp.isEmpty ? "none" : address.tcp.joined(separator: " "))",
             ])
         note(.started, .info, "pglease \(ProductVersion.text) is ready, process \(getpid())")
-        _ = notify?.ready(status: "serving")
-        if let interval = notify?.watchdogInterval {
-            watchdogInterval = interval
+        _ = surroundings.notify?.ready(status: "serving")
+        if let interval = surroundings.notify?.watchdogInterval {
+            surroundings.watchdogInterval = interval
             housekeeping(by: now)
         }
         housekeeping(by: now + settings.statsPeriod)
-        onReady(address)
+        surroundings.onReady(address)
     }
 
     private func listen() throws(BrokerStartError) {
         do throws(UVError) {
-            for descriptor in adoptedSockets {
-                listeners.append(
+            for descriptor in surroundings.adoptedSockets {
+                listening.listeners.append(
                     try Listener(
                         loop: loop, adopting: descriptor,
                         onAccept: { [unowned self] in self.accepted($0) },
                         onError: { [unowned self] in self.acceptFailed($0) }))
             }
-            if adoptedSockets.isEmpty { try listenWhereConfigured() }
+            if surroundings.adoptedSockets.isEmpty { try listenWhereConfigured() }
         } catch {
             throw BrokerStartError(listenFailure(error), exitStatus: 73)
         }
-        for listener in listeners {
+        for listener in listening.listeners {
             listener.onRefuse = { [unowned self] in self.turnedAway($0) }
         }
-        if listeners.isEmpty {
+        if listening.listeners.isEmpty {
             throw BrokerStartError(
                 "nowhere to listen: set unix_socket_dir or listen_addr", exitStatus: 78)
         }
@@ -239,7 +237,7 @@ extension Broker {
         let backlog = Int32(clamping: settings.listenBacklog)
         if let folder = settings.unixSocketDir {
             Self.makeFolder(folder)
-            listeners.append(
+            listening.listeners.append(
                 try Listener(
                     loop: loop,
                     address: .unix(path: "\(folder)/.s.PGSQL.\(settings.listenPort)"),
@@ -249,7 +247,7 @@ extension Broker {
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
         for host in settings.listenAddr {
-            listeners.append(
+            listening.listeners.append(
                 try Listener(
                     loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
                     backlog: backlog, onAccept: { [unowned self] in self.accepted($0) },
@@ -272,28 +270,26 @@ extension Broker {
     private func acceptFailed(_ error: UVError) {
         logger.error(
             "accepting clients failed",
-            metadata: ["reason": "\(error)", "open_files_limit": "\(descriptorLimit)"])
+            metadata: ["reason": "\(error)", "open_files_limit": "\(listening.descriptorLimit)"])
     }
 
     // MARK: End
 
     private func closeHandles() {
         monitoring.close()
-        for listener in listeners { listener.close() }
-        listeners = []
+        listening.closeListeners()
         for client in Array(clients.values) { close(client, because: "the broker ends") }
         for server in Array(servers.values) {
             closeSocket(of: server, isClean: false)
             server.farewell?.close()
         }
-        for signal in signals { signal.close() }
-        signals = []
-        timer?.close()
-        timer = nil
-        isStopped = true
+        listening.closeSignals()
+        turn.timer?.close()
+        turn.timer = nil
+        life.isStopped = true
         if loop.close(patience: Self.jobPatience) { return }
         if loop.hasJobs {
-            leavesJobsBehind = true
+            life.leavesJobsBehind = true
             loop.abandon()
         } else {
             logger.error("the event loop still had handles at its end")
@@ -302,17 +298,4 @@ extension Broker {
 
     /// How long the end waits for cancels and names; a server or resolver that hangs may never answer.
     private static let jobPatience = Duration.milliseconds(200)
-}
-
-/// Which pools of the configuration have yet to have their first connection, or to fail.
-final class Startup {
-    let began: Instant
-    var expected = 0
-    var started = 0
-    var failed = 0
-    var pending: Set<PoolKey> = []
-    /// Clients are let in, or never will be.
-    var isOver = false
-
-    init(began: Instant) { self.began = began }
 }

@@ -10,9 +10,9 @@ extension Broker {
     /// Reads the sources again and puts what they say in force. Returns what changed; those that need a
     /// restart keep their old value.
     func reload() throws(ConfigurationError) -> [SettingChange] {
-        _ = notify?.reloading()
-        defer { _ = notify?.ready(status: "serving") }
-        var next = try reloadSources()
+        _ = surroundings.notify?.reloading()
+        defer { _ = surroundings.notify?.ready(status: "serving") }
+        var next = try configured.reload()
         let users = try Self.userList(of: next)
         let changes = configuration.changes(to: next.configuration)
         for change in changes where change.needsRestart {
@@ -24,9 +24,7 @@ extension Broker {
             }
         }
         try moveMonitoring(to: next)
-        loaded = next
-        userList = users
-        derivedSecrets = [:]
+        configured.replace(with: next, users: users)
         reconfigurePools()
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
@@ -62,7 +60,7 @@ extension Broker {
         guard let setting = Settings.byName[name] else {
             throw SettingValueError("is pgbouncer's, and has no effect here")
         }
-        var next = loaded
+        var next = configured.loaded
         try setting.assign(value, &next.configuration.settings)
         let changes = configuration.changes(to: next.configuration)
         guard !changes.contains(where: \.needsRestart) else {
@@ -74,7 +72,7 @@ extension Broker {
         } catch {
             throw SettingValueError("\(error)", advice: monitoringAdvice(error))
         }
-        loaded = next
+        configured.loaded = next
         reconfigurePools()
         housekeeping(by: now)
         for change in changes {

@@ -5,30 +5,19 @@ import LibUV
 import Logging
 import PostgresWire
 
-/// A shutdown under way.
-final class Shutdown {
-    var mode: ShutdownMode
-    /// `shutdown_grace`: then it ends all the same. nil: never.
-    var deadline: Instant?
-
-    init(mode: ShutdownMode, deadline: Instant?) {
-        self.mode = mode
-        self.deadline = deadline
-    }
-}
-
+/// The end, patient or not.
 extension Broker {
     /// Begins to shut down, or does so with less patience. Any second request ends at once.
     func shutDown(_ mode: ShutdownMode) {
-        guard !isStopped else { return }
-        if shutdown != nil || mode == .immediate || startup?.isOver != true {
+        guard !life.isStopped else { return }
+        if life.shutdown != nil || mode == .immediate || life.startup?.isOver != true {
             finishShutdown()
             return
         }
         let deadline = settings.shutdownGrace.map { now + $0 }
-        shutdown = Shutdown(mode: mode, deadline: deadline)
+        life.shutdown = Shutdown(mode: mode, deadline: deadline)
         if let deadline { housekeeping(by: deadline) }
-        _ = notify?.stopping(status: "waiting for \(clients.count) clients")
+        _ = surroundings.notify?.stopping(status: "waiting for \(clients.count) clients")
         logger.notice(
             "shutting down",
             metadata: [
@@ -41,22 +30,22 @@ extension Broker {
             "shutting down: waiting for \(mode == .waitForClients ? "clients to leave" : "leases to come back")"
         )
         if mode == .waitForServers {
-            for id in Array(poolsByID.keys) { post(.poolPauseRequested(id)) }
+            for id in Array(directory.pools.byID.keys) { post(.poolPauseRequested(id)) }
         }
         lookAtShutdown(now)
     }
 
     /// A client left; the last one may be what a shutdown waits for.
     func clientCountChanged() {
-        if shutdown != nil { housekeeping(by: now) }
+        if life.shutdown != nil { housekeeping(by: now) }
     }
 
     func lookAtShutdown(_ now: Instant) {
-        if let watchdogInterval {
-            _ = notify?.watchdog()
-            housekeeping(by: now + .nanoseconds(watchdogInterval.wholeNanoseconds / 2))
+        if let interval = surroundings.watchdogInterval {
+            _ = surroundings.notify?.watchdog()
+            housekeeping(by: now + .nanoseconds(interval.wholeNanoseconds / 2))
         }
-        guard let shutdown, !isStopped else { return }
+        guard let shutdown = life.shutdown, !life.isStopped else { return }
         if let deadline = shutdown.deadline {
             if deadline <= now {
                 logger.warning(
@@ -85,9 +74,9 @@ extension Broker {
 
     /// Tells everyone who is still there, and stops the loop.
     func finishShutdown() {
-        guard !isStopped else { return }
-        isStopped = true
-        _ = notify?.stopping(status: "closing")
+        guard !life.isStopped else { return }
+        life.isStopped = true
+        _ = surroundings.notify?.stopping(status: "closing")
         for client in Array(clients.values) { refuse(client, Self.shuttingDown) }
         logger.notice("stopped")
         loop.stop()

@@ -13,6 +13,7 @@ final class DatabasePool {
     var entry: DatabaseEntry
     var password: Secret?
     var terms: PoolTerms
+    var key: PoolKey { PoolKey(database: database, user: user) }
     /// Why the last attempt to connect failed; nil once one has succeeded.
     private(set) var lastFailure: ConnectFailure?
     /// When the first of the failures came that no success has followed.

@@ -16,9 +16,9 @@ extension Broker {
 
     /// Opens those that are to have `min_pool_size` connections, unless they are open.
     func openKeptPools() {
-        for (key, entry) in forcedUserPools + onlyUserPools where pools[key] == nil {
+        for (key, entry) in forcedUserPools + onlyUserPools where directory.pools[key] == nil {
             guard configuration.poolSettings(database: entry, user: key.user).minimumSize > 0,
-                !stops.disabledDatabases.contains(key.database)
+                !operators.stops.disabledDatabases.contains(key.database)
             else { continue }
             openPool(key, entry, startup: nil)
         }
@@ -39,7 +39,7 @@ extension Broker {
     /// The user of `[users]` and `auth_file`, if there is one only besides those for the console.
     private var onlyUser: String? {
         let forConsole = settings.adminUsers + settings.statsUsers
-        let known = Set(configuration.users.map(\.name) + (userList?.users ?? []))
+        let known = Set(configuration.users.map(\.name) + (configured.userList?.users ?? []))
             .subtracting(forConsole)
         return known.count == 1 ? known.first : nil
     }

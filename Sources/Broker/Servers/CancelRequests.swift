@@ -9,7 +9,7 @@ extension Broker {
         if let server = server(id), server.cancelHandle == nil {
             server.cancelHandle = server.connection?.makeCancelHandle()
         }
-        guard let handle = server(id)?.cancelHandle ?? cancelsBeyondTheEnd[id] else {
+        guard let handle = server(id)?.cancelHandle ?? jobs.cancelsBeyondTheEnd[id] else {
             cancelFinished(id)
             return
         }
@@ -32,7 +32,7 @@ extension Broker {
 
     private func cancelFinished(_ id: ServerID) {
         engine.cancelFinished(id, now: now)
-        if !engine.awaitsCancel(id) { cancelsBeyondTheEnd[id] = nil }
+        if !engine.awaitsCancel(id) { jobs.cancelsBeyondTheEnd[id] = nil }
         dealWithNotices()
     }
 }

@@ -82,7 +82,7 @@ extension Broker {
             state = .invalidPassword
             detail =
                 "PostgreSQL asks for a password of role \"\(pool.user)\", and the broker has none."
-            switch userList?.secret(for: pool.user) {
+            switch configured.userList?.secret(for: pool.user) {
             case .plain?: detail! += " Its password in auth_file is empty."
             case .some: detail! += " auth_file has a hashed secret of it, which is no password."
             case nil: break

@@ -18,11 +18,11 @@ struct NameLookups {
 extension Broker {
     /// The addresses of a name; none when it has none.
     func lookUp(_ name: NameLookups.Name, then continuation: @escaping NameLookups.Continuation) {
-        if lookups.underWay[name] != nil {
-            lookups.underWay[name]!.append(continuation)
+        if jobs.lookups.underWay[name] != nil {
+            jobs.lookups.underWay[name]!.append(continuation)
             return
         }
-        lookups.underWay[name] = [continuation]
+        jobs.lookups.underWay[name] = [continuation]
         do throws(UVError) {
             try loop.resolve(host: name.host, port: name.port) { [weak self] result in
                 self?.found((try? result.get())?.map(\.host) ?? [], of: name)
@@ -33,7 +33,7 @@ extension Broker {
     }
 
     private func found(_ addresses: [String], of name: NameLookups.Name) {
-        for continuation in lookups.underWay.removeValue(forKey: name) ?? [] {
+        for continuation in jobs.lookups.underWay.removeValue(forKey: name) ?? [] {
             continuation(addresses)
         }
     }

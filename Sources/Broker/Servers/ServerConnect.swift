@@ -9,7 +9,7 @@ import PostgresWire
 /// are resolved on a worker thread.
 extension Broker {
     func openServer(_ id: ServerID, _ poolID: PoolID, _ profile: ProfileID) {
-        guard let pool = poolsByID[poolID] else {
+        guard let pool = directory.pools[poolID] else {
             preconditionFailure(
                 "the scheduler opens a server of a pool that the shell does not know")
         }

@@ -64,7 +64,7 @@ extension Broker {
         case .challenge(let iterations) where iterations > settings.scramIterationsMax:
             connectFailed(server, tooManyIterations(iterations))
         case .challenge:
-            proofs.waiting.append(server.id)
+            jobs.proofs.waiting.append(server.id)
             beginProofs()
         case .refused(let what):
             connectFailed(server, Self.badLogin(what))
@@ -98,20 +98,20 @@ extension Broker {
     /// Hands the next ones to worker threads.
     private func beginProofs() {
         var index = 0
-        while index < proofs.waiting.count,
-            proofs.underWay.values.reduce(0, +) < ServerProofs.atOnce
+        while index < jobs.proofs.waiting.count,
+            jobs.proofs.underWay.values.reduce(0, +) < ServerProofs.atOnce
         {
-            guard let server = server(proofs.waiting[index]), server.isConnecting,
+            guard let server = server(jobs.proofs.waiting[index]), server.isConnecting,
                 let connection = server.connection
             else {
-                proofs.waiting.remove(at: index)
+                jobs.proofs.waiting.remove(at: index)
                 continue
             }
-            if proofs.underWay[server.pool.id, default: 0] >= ServerProofs.atOncePerPool {
+            if jobs.proofs.underWay[server.pool.id, default: 0] >= ServerProofs.atOncePerPool {
                 index += 1
                 continue
             }
-            proofs.waiting.remove(at: index)
+            jobs.proofs.waiting.remove(at: index)
             prove(server, connection)
         }
     }
@@ -130,15 +130,15 @@ extension Broker {
             return
         }
         server.connection = nil
-        proofs.underWay[pool, default: 0] += 1
+        jobs.proofs.underWay[pool, default: 0] += 1
     }
 
     private func proved(
         _ id: ServerID, _ pool: PoolID, _ connection: PostgresConnection,
         _ progress: PostgresConnection.Progress
     ) {
-        let underWay = proofs.underWay[pool, default: 1] - 1
-        proofs.underWay[pool] = underWay == 0 ? nil : underWay
+        let underWay = jobs.proofs.underWay[pool, default: 1] - 1
+        jobs.proofs.underWay[pool] = underWay == 0 ? nil : underWay
         if let server = server(id), server.isConnecting {
             server.connection = connection
             advanced(server, connection, progress)

@@ -58,7 +58,7 @@ extension Broker {
 
     func waiterFacts(_ limit: Int) -> BrokerSnapshot.Listed<WaiterFacts> {
         var listed = BrokerSnapshot.Listed<WaiterFacts>()
-        for pool in poolsInOrder {
+        for pool in directory.pools.inOrder {
             let waiters = engine.scheduler.waiters(of: pool.id)
             for waiter in waiters.prefix(max(0, limit - listed.count)) {
                 listed.rows.append(facts(of: waiter, in: pool))
@@ -74,7 +74,7 @@ extension Broker {
         let terms = client?.call?.terms
         facts.database = pool.database
         facts.user = pool.user
-        facts.group = groupsByID[waiter.group]?.name
+        facts.group = directory.groups[waiter.group]?.name
         facts.applicationName = client?.applicationName
         facts.purpose = terms?.purpose
         facts.owner = owner(client, thread: terms?.thread)
@@ -85,14 +85,14 @@ extension Broker {
 
     var lockFacts: [LockFacts] {
         let locks = engine.scheduler.locks(now)
-        lockNumbers.keepGroups(Set(locks.compactMap(\.lock.group)))
+        telemetry.lockNumbers.keepGroups(Set(locks.compactMap(\.lock.group)))
         return locks.map { summary in
             var facts = LockFacts(
-                lockNumbers.number(of: LockNumbers.Subject(summary.lock)), summary)
-            let pool = poolsByID[summary.lock.pool]
+                telemetry.lockNumbers.number(of: LockNumbers.Subject(summary.lock)), summary)
+            let pool = directory.pools[summary.lock.pool]
             facts.database = pool?.database
             facts.user = pool?.user
-            facts.group = summary.lock.group.flatMap { groupsByID[$0]?.name }
+            facts.group = summary.lock.group.flatMap { directory.groups[$0]?.name }
             facts.grade = PoolLockGrade(summary.lock.grade).rawValue
             facts.links = summary.lock.links.map { self.facts(of: $0) }
             return facts

@@ -5,19 +5,13 @@ import LeaseCore
 
 /// Pools, databases, users and groups, as a snapshot has them.
 extension Broker {
-    var poolsInOrder: [DatabasePool] {
-        poolsByID.values.sorted {
-            ($0.database, $0.user, $0.id.rawValue) < ($1.database, $1.user, $1.id.rawValue)
-        }
-    }
-
     // MARK: Pools
 
     func poolFacts(withTimes: Bool) -> [PoolFacts] {
         let servers = serversByPool
         let waitingCancels = engine.cancelsWaiting
         var all: [PoolFacts] = []
-        for pool in poolsInOrder {
+        for pool in directory.pools.inOrder {
             guard let summary = engine.scheduler.summary(of: pool.id) else { continue }
             var facts = PoolFacts(summary)
             let own = servers[pool.id] ?? ServersOfPool()
@@ -30,8 +24,8 @@ extension Broker {
             facts.cancelsWaiting = waitingCancels[pool.id] ?? 0
             facts.mode = pool.mode.pooling
             facts.loadBalancing = Self.loadBalancing(pool.entry)
-            facts.isPaused = stops.isPaused(pool.database)
-            facts.isDisabled = stops.disabledDatabases.contains(pool.database)
+            facts.isPaused = operators.stops.isPaused(pool.database)
+            facts.isDisabled = operators.stops.disabledDatabases.contains(pool.database)
             facts.hasFailed = pool.lastFailure != nil
             facts.oldestLease = own.oldestLease
             facts.warned = own.warned
@@ -77,7 +71,7 @@ extension Broker {
         var names = configuration.databases.filter { !$0.isFallback }.map(\.name)
         let configured = Set(names)
         // Those that only the line "*" answers for are listed once they are in use.
-        names += Set(pools.keys.map(\.database)).subtracting(configured)
+        names += Set(directory.pools.open.keys.map(\.database)).subtracting(configured)
         return names.sorted().compactMap { name in
             configuration.database(named: name).map {
                 facts(of: name, $0, servers: servers[name] ?? 0)
@@ -101,9 +95,9 @@ extension Broker {
         facts.maxServers = entry.maxDbConnections.over(settings.maxDbConnections) ?? 0
         facts.servers = servers
         facts.maxClients = entry.maxDbClientConnections.over(settings.maxDbClientConnections) ?? 0
-        facts.clients = clientsByDatabase[name] ?? 0
-        facts.isPaused = stops.isPaused(name)
-        facts.isDisabled = stops.disabledDatabases.contains(name)
+        facts.clients = directory.clientCounts.byDatabase[name] ?? 0
+        facts.isPaused = operators.stops.isPaused(name)
+        facts.isDisabled = operators.stops.disabledDatabases.contains(name)
         return facts
     }
 
@@ -122,16 +116,16 @@ extension Broker {
             facts.servers = servers[name] ?? 0
             facts.maxClients =
                 entry.maxUserClientConnections.over(settings.maxUserClientConnections) ?? 0
-            facts.clients = clientsByUser[name] ?? 0
+            facts.clients = directory.clientCounts.byUser[name] ?? 0
             return facts
         }
     }
 
     var knownUsers: Set<String> {
         var names = Set(configuration.users.map(\.name))
-        names.formUnion(userList?.users ?? [])
-        names.formUnion(clientsByUser.keys)
-        names.formUnion(pools.keys.map(\.user))
+        names.formUnion(configured.userList?.users ?? [])
+        names.formUnion(directory.clientCounts.byUser.keys)
+        names.formUnion(directory.pools.open.keys.map(\.user))
         return names
     }
 
@@ -141,7 +135,7 @@ extension Broker {
     var groupFacts: [GroupFacts] {
         var all: [GroupFacts] = []
         for summary in engine.scheduler.groupSummaries {
-            guard let group = groupsByID[summary.group] else { continue }
+            guard let group = directory.groups[summary.group] else { continue }
             var facts = GroupFacts(group.name, summary, group.policy)
             facts.members = group.members
             facts.timesName = group.times.group

@@ -20,12 +20,14 @@ extension Broker {
         if parts.contains(.users) { snapshot.users = userFacts }
         if parts.contains(.groups) { snapshot.groups = groupFacts }
         if parts.contains(.times) {
-            snapshot.groupTimes = groupTimes.inOrder.map { GroupTimesFacts($0) }
+            snapshot.groupTimes = directory.groups.times.inOrder.map { GroupTimesFacts($0) }
         }
         if parts.contains(.leases) { snapshot.leases = leaseFacts(limit) }
         if parts.contains(.waiters) { snapshot.waiters = waiterFacts(limit) }
         if parts.contains(.locks) { snapshot.locks = lockFacts }
-        if parts.contains(.events) { snapshot.events = events.entries.map { EventFacts($0) } }
+        if parts.contains(.events) {
+            snapshot.events = telemetry.events.entries.map { EventFacts($0) }
+        }
         if parts.contains(.settings) {
             snapshot.settings = configuration.showConfigRows.map {
                 SettingFacts(
@@ -42,8 +44,8 @@ extension Broker {
         var whole = WholeFacts()
         whole.version = ProductVersion.text
         whole.listenPort = settings.listenPort
-        whole.isPaused = stops.pausesAll
-        whole.isShuttingDown = shutdown != nil
+        whole.isPaused = operators.stops.pausesAll
+        whole.isShuttingDown = life.shutdown != nil
         whole.clients = clients.count
         whole.servers = servers.count
         whole.maxClients = settings.maxClientConn
@@ -58,7 +60,7 @@ extension Broker {
         }
         whole.configuredDatabases = configuration.databases.filter { !$0.isFallback }.count
         whole.knownUsers = knownUsers.count
-        whole.pools = poolsByID.count
+        whole.pools = directory.pools.byID.count
     }
 
     private var memoryFacts: MemoryFacts {
@@ -81,13 +83,14 @@ extension Broker {
         var statistics = StatisticsFacts()
         let now = now
         statistics.span =
-            history.rolledAt == nil ? now - startedAt : history.spanSinceBefore(now)
-        for pool in poolsByID.values {
+            telemetry.history.rolledAt == nil
+            ? now - telemetry.startedAt : telemetry.history.spanSinceBefore(now)
+        for pool in directory.pools.byID.values {
             statistics.byDatabase[pool.database, default: CountedStatistics()].add(
-                pool.statistics, history.sinceBefore(pool.id, pool.statistics))
+                pool.statistics, telemetry.history.sinceBefore(pool.id, pool.statistics))
         }
         statistics.byDatabase[BrokerSnapshot.consoleName, default: CountedStatistics()].add(
-            history.console, history.consoleSinceBefore)
+            telemetry.history.console, telemetry.history.consoleSinceBefore)
         return statistics
     }
 }

@@ -7,9 +7,9 @@ import Logging
 extension Broker {
     /// Called whenever something is looked at; does nothing before a period has ended.
     func lookAtStatistics(_ now: Instant) {
-        if history.rolledAt == nil { history.begin(startedAt) }
+        if telemetry.history.rolledAt == nil { telemetry.history.begin(telemetry.startedAt) }
         let period = settings.statsPeriod
-        let due = (history.rolledAt ?? startedAt) + period
+        let due = (telemetry.history.rolledAt ?? telemetry.startedAt) + period
         guard due <= now else {
             housekeeping(by: due)
             return
@@ -17,12 +17,15 @@ extension Broker {
         let current = poolStatistics
         if settings.logStats {
             let average = StatisticsAverage(
-                history.sinceLatest(current), over: now - (history.rolledAt ?? startedAt))
+                telemetry.history.sinceLatest(current),
+                over: now - (telemetry.history.rolledAt ?? telemetry.startedAt))
             logger.info("\(average.logLine)")
         }
-        history.roll(now: now, current: current)
+        telemetry.history.roll(now: now, current: current)
         housekeeping(by: now + period)
     }
 
-    private var poolStatistics: [PoolID: PoolStatistics] { poolsByID.mapValues(\.statistics) }
+    private var poolStatistics: [PoolID: PoolStatistics] {
+        directory.pools.byID.mapValues(\.statistics)
+    }
 }

@@ -3,17 +3,15 @@ import BrokerConfiguration
 import LeaseCore
 import PostgresWire
 
-/// Which pools and groups there are. A pool is made for its first client, or at start where the configuration
-/// names a user for its database.
+/// Pools that come, change and go. One is made for its first client, or at start where the configuration names a
+/// user for its database.
 extension Broker {
-    // MARK: Pools
-
     /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
     func pool(database: String, user: String) -> DatabasePool? {
         guard let entry = configuration.database(named: database) else { return nil }
         let serverUser = entry.forcedUser ?? user
         let key = PoolKey(database: database, user: serverUser)
-        if let pool = pools[key] { return pool }
+        if let pool = directory.pools[key] { return pool }
         return openPool(key, entry, startup: Self.firstLook)
     }
 
@@ -27,17 +25,15 @@ extension Broker {
     @discardableResult
     func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> DatabasePool
     {
-        if pools.count >= Self.poolsKept { closeUselessPools() }
-        lastPool += 1
+        if directory.pools.open.count >= Self.poolsKept { closeUselessPools() }
         let limits = configuration.poolSettings(database: entry, user: key.user)
         let policy = poolPolicy(key, limits)
         let pool = DatabasePool(
-            id: PoolID(lastPool), database: key.database, user: key.user, entry: entry,
+            id: directory.pools.takeNumber(), database: key.database, user: key.user, entry: entry,
             password: password(for: key.user, entry), terms: terms(key, entry, limits, policy),
             broker: self)
-        pools[key] = pool
-        poolsByID[pool.id] = pool
-        let isPaused = stops.isPaused(key.database)
+        directory.pools.insert(pool)
+        let isPaused = operators.stops.isPaused(key.database)
         engine.openPool(
             pool.id, pool.terms, policy, startup: isPaused ? nil : startup, now: now)
         if isPaused { engine.order(.poolPauseRequested(pool.id), now: now) }
@@ -47,7 +43,7 @@ extension Broker {
 
     /// A pool that is closed and has no connection is the engine's until its last client has gone.
     func forgetIfUnused(_ pool: DatabasePool) {
-        if pool.isClosed, pool.clientCount == 0, poolsByID[pool.id] == nil {
+        if pool.isClosed, pool.clientCount == 0, directory.pools[pool.id] == nil {
             engine.forgetPool(pool.id)
         }
     }
@@ -56,9 +52,9 @@ extension Broker {
     /// A few at a time: a login must not wait for hundreds of them.
     private func closeUselessPools() {
         var closed = 0
-        for (key, pool) in pools where pool.clientCount == 0 && pool.isKnownToBeUnusable {
-            pools[key] = nil
-            pool.isClosed = true
+        for pool in directory.pools.open.values
+        where pool.clientCount == 0 && pool.isKnownToBeUnusable {
+            directory.pools.close(pool)
             post(.poolClosed(pool.id))
             closed += 1
             if closed == Self.poolsClosedAtOnce { return }
@@ -72,7 +68,9 @@ extension Broker {
 
     private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
         if let password = entry.password { return password }
-        if case .plain(let password)? = userList?.secret(for: user) { return Secret(password) }
+        if case .plain(let password)? = configured.userList?.secret(for: user) {
+            return Secret(password)
+        }
         return nil
     }
 
@@ -125,9 +123,9 @@ extension Broker {
         policy.alwaysReset =
             settings.serverResetQuery != nil
             && (limits.mode == .session || settings.serverResetQueryAlways)
-        policy.databaseKey = number(of: key.database, in: &databaseKeys)
+        policy.databaseKey = directory.policyNumbers.database(key.database)
         policy.maxDatabaseConnections = limits.maxDbConnections
-        policy.userKey = number(of: key.user, in: &userKeys)
+        policy.userKey = directory.policyNumbers.user(key.user)
         policy.maxUserConnections = limits.maxUserConnections
         policy.fenceKeys = fenceKeys(key)
         return policy
@@ -142,16 +140,9 @@ extension Broker {
         let server = place.joined(separator: "\n")
         let database = entry.serverDatabase(requested: key.database) ?? ""
         return FenceKeys(
-            server: number(of: server, in: &serverKeys),
-            database: number(of: "\(server)\ndatabase \(database)", in: &serverKeys),
-            role: number(of: "\(server)\nrole \(key.user)", in: &serverKeys))
-    }
-
-    private func number(of name: String, in numbers: inout [String: UInt32]) -> UInt32 {
-        if let known = numbers[name] { return known }
-        let next = UInt32(numbers.count) + 1
-        numbers[name] = next
-        return next
+            server: directory.policyNumbers.place(server),
+            database: directory.policyNumbers.place("\(server)\ndatabase \(database)"),
+            role: directory.policyNumbers.place("\(server)\nrole \(key.user)"))
     }
 
     static func brokerPolicy(_ settings: Settings) -> BrokerPolicy {
@@ -164,11 +155,11 @@ extension Broker {
         engine.change(
             Self.engineSettings(settings), Self.brokerPolicy(settings), now: now)
         dealWithNotices()
-        for (key, pool) in pools {
+        for (key, pool) in directory.pools.open {
             guard let entry = configuration.database(named: key.database),
                 entry.forcedUser == nil || entry.forcedUser == key.user
             else {
-                closePool(key, pool)
+                closePool(pool)
                 continue
             }
             let limits = configuration.poolSettings(database: entry, user: key.user)
@@ -179,7 +170,7 @@ extension Broker {
             if mode.pooling != pool.mode.pooling
                 || mode.tracksStatements != pool.mode.tracksStatements
             {
-                closePool(key, pool)
+                closePool(pool)
                 continue
             }
             pool.entry = entry
@@ -191,17 +182,16 @@ extension Broker {
             if isElsewhere { post(.poolReconnectRequested(pool.id)) }
         }
         openKeptPools()
-        for group in groups.values {
+        for group in directory.groups.all {
             reconfigure(group)
             closeIfUnused(group)
         }
     }
 
     /// The pool is no more: its clients are told when they next ask.
-    private func closePool(_ key: PoolKey, _ pool: DatabasePool) {
-        pools[key] = nil
-        pool.isClosed = true
-        startupForgets(key)
+    private func closePool(_ pool: DatabasePool) {
+        directory.pools.close(pool)
+        startupForgets(pool.key)
         post(.poolClosed(pool.id))
         for client in Array(clients.values)
         where client.pool === pool && client.isOpen && client.server == nil {
@@ -212,81 +202,6 @@ extension Broker {
                     "the configuration of database \"\(pool.database)\" has changed",
                     hint: "Connect again."))
         }
-    }
-
-    // MARK: Groups
-
-    /// By its name; without one, by what the kernel calls its program, which is known at once.
-    func group(for client: ClientConnection) -> ClientGroup {
-        let name =
-            client.applicationName.isEmpty
-            ? client.process?.name ?? "" : client.applicationName
-        let assignment = configuration.group(
-            forApplication: name, database: client.database)
-        return groups[assignment.name]
-            ?? openGroup(assignment.name, Self.policy(of: assignment.entry))
-    }
-
-    private func openGroup(_ name: String, _ policy: GroupPolicy) -> ClientGroup {
-        let group: ClientGroup
-        let isConfigured = configuration.groups.contains { !$0.isTemplate && $0.name == name }
-        let times = groupTimes.times(of: name, isConfigured: isConfigured)
-        if let number = freeGroups.popLast() {
-            group = ClientGroup(id: number, name: name, policy: policy, times: times)
-            post(.groupChanged(number, policy))
-        } else {
-            lastGroup += 1
-            group = ClientGroup(
-                id: GroupID(lastGroup), name: name, policy: policy, times: times)
-            post(.groupOpened(group.id, policy))
-        }
-        groups[name] = group
-        groupsByID[group.id] = group
-        return group
-    }
-
-    func leave(_ group: ClientGroup) {
-        group.members -= 1
-        closeIfUnused(group)
-    }
-
-    /// The last member of a group has left, and no guarantee of a line of its own keeps it: its
-    /// number is for the next name. There may be a name for each worker process that ever was.
-    private func closeIfUnused(_ group: ClientGroup) {
-        guard group.members == 0 else { return }
-        if group.policy.minLeases > 0 {
-            let isKept = configuration.groups.contains { !$0.isTemplate && $0.name == group.name }
-            if isKept { return }
-            group.policy = GroupPolicy()
-            post(.groupChanged(group.id, group.policy))
-        }
-        groups[group.name] = nil
-        groupsByID[group.id] = nil
-        freeGroups.append(group.id)
-    }
-
-    private func reconfigure(_ group: ClientGroup) {
-        let entry = configuration.groups.first {
-            $0.isTemplate ? $0.match.matches(group.name) : $0.name == group.name
-        }
-        let policy = Self.policy(of: entry)
-        guard policy != group.policy else { return }
-        group.policy = policy
-        post(.groupChanged(group.id, policy))
-    }
-
-    /// Groups with a guarantee exist before their first client: their connections are kept for them.
-    func openGuaranteedGroups() {
-        for entry in configuration.groups where entry.minLeases > 0 && !entry.isTemplate {
-            guard groups[entry.name] == nil else { continue }
-            _ = openGroup(entry.name, Self.policy(of: entry))
-        }
-    }
-
-    private static func policy(of entry: GroupEntry?) -> GroupPolicy {
-        guard let entry else { return GroupPolicy() }
-        return GroupPolicy(
-            weight: entry.weight, minLeases: entry.minLeases, maxLeases: entry.maxLeases)
     }
 }
 

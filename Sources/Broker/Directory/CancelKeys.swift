@@ -1,0 +1,28 @@
+import LeaseCore
+
+/// Which client a CancelRequest means.
+struct CancelKey: Hashable {
+    var processID: Int32
+    var secret: Int32
+}
+
+/// The keys that clients were told. Invariant: no two clients have the same.
+struct CancelKeys {
+    private var owners: [CancelKey: ClientID] = [:]
+
+    subscript(key: CancelKey) -> ClientID? { owners[key] }
+
+    /// A key of this client's, with a secret that nobody can foresee.
+    mutating func register(_ client: ClientID, processID: Int32) -> CancelKey {
+        var key: CancelKey
+        repeat {
+            key = CancelKey(processID: processID, secret: .random(in: .min ... .max))
+        } while owners[key] != nil
+        owners[key] = client
+        return key
+    }
+
+    mutating func forget(_ key: CancelKey, of client: ClientID) {
+        if owners[key] == client { owners[key] = nil }
+    }
+}

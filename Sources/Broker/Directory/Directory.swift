@@ -1,0 +1,9 @@
+/// Who is there, by name and by number.
+struct Directory {
+    var pools = PoolDirectory()
+    var groups = GroupDirectory()
+    var processes = ProcessDirectory()
+    var cancelKeys = CancelKeys()
+    var clientCounts = ClientCounts()
+    var policyNumbers = PolicyNumbers()
+}

@@ -1,0 +1,11 @@
+import LeaseCore
+import LibPQ
+
+/// What worker threads do for the loop, and what waits for them.
+struct WorkerJobs {
+    var lookups = NameLookups()
+    var processLooks = ProcessLooks()
+    var proofs = ServerProofs()
+    /// Of servers that are gone, and whose cancel request still waits for its turn.
+    var cancelsBeyondTheEnd: [ServerID: CancelHandle] = [:]
+}
