@@ -72,7 +72,7 @@ extension EngineRun {
         var isHeld = false
         var isDirect = false
         if let server = engine.clients[client.id].server {
-            isHeld = engine.servers[server].lease?.explicit != nil
+            isHeld = engine.servers[server].explicit != nil
             isDirect = engine.servers[server].isDirect
         }
         client.program.startOver(
