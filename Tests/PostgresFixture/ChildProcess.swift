@@ -81,9 +81,7 @@ package final class ChildProcess: Sendable {
         var signals = sigset_t()
         sigemptyset(&signals)
         posix_spawnattr_setsigmask(&attributes, &signals)
-        for signal in [SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD, SIGUSR1, SIGUSR2] {
-            sigaddset(&signals, signal)
-        }
+        sigfillset(&signals)
         posix_spawnattr_setsigdefault(&attributes, &signals)
         posix_spawnattr_setflags(
             &attributes, Int16(POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK))
@@ -199,7 +197,8 @@ private final class Descriptor: Sendable {
 
     /// A file that has no name and is gone with its last descriptor.
     static func memory() throws -> Descriptor {
-        let number = memfd_create("output", 1 /* MFD_CLOEXEC */)
+        let closedOnExec: UInt32 = 1  // MFD_CLOEXEC
+        let number = createMemoryFile("output", closedOnExec)
         guard number >= 0 else { throw FixtureFailure("no memory for an output: errno \(errno)") }
         return Descriptor(number)
     }
@@ -222,4 +221,4 @@ private func addCloseFrom(
 ) -> Int32
 
 @_silgen_name("memfd_create")
-private func memfd_create(_ name: UnsafePointer<CChar>, _ flags: UInt32) -> Int32
+private func createMemoryFile(_ name: UnsafePointer<CChar>, _ flags: UInt32) -> Int32

@@ -197,15 +197,15 @@ struct BackfillProcessTests {
         #expect(try await world.workers("--once").end() == .exited(1))
         #expect(try await world.workers("--jobs", "0").end() == .exited(64))
         let log = "\(world.broker.folder)/workers.log"
-        func end(_ address: String) async throws -> Int32 {
+        func end(_ address: String) async throws -> ChildProcess.End {
             try await WorkersProcess(
                 ["migrate"],
                 environment: ["DATABASE_URL": address, "PGLEASE_LEASE_DELAY": "0.01"], log: log
             ).end()
         }
-        #expect(try await end(world.broker.address(world.config)) == 0)
-        #expect(try await end("host=/nowhere dbname=x") == 69)
-        #expect(try await end("what=ever") == 78)
+        #expect(try await end(world.broker.address(world.config)) == .exited(0))
+        #expect(try await end("host=/nowhere dbname=x") == .exited(69))
+        #expect(try await end("what=ever") == .exited(78))
     }
 
     @Test("The purposes of the leases are what an operator reads")

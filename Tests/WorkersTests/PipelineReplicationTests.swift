@@ -1,4 +1,5 @@
 import Foundation
+import PostgresFixture
 import Testing
 
 /// Everything that needs the clusters runs one after the other: some tests stop them.
