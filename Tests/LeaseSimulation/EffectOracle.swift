@@ -48,7 +48,6 @@ package struct EffectOracle {
     var groups: [GroupID: GroupPolicy] = [:]
     var servers: [ServerID: ServerModel] = [:]
     var waiters: [ClientID: WaiterModel] = [:]
-    var isDraining = false
     /// Processes that have no session any more.
     var gonePeers: Set<PeerID> = []
     /// Whom a pool's reserve was lent to, and the pools that are being relieved of a lock.
@@ -77,7 +76,6 @@ package struct EffectOracle {
         case .poolPauseRequested(let pool): pools[pool]?.isPaused = true
         case .poolResumed(let pool): pools[pool]?.isPaused = false
         case .poolReconnectRequested(let pool): doom { $0.pool == pool }
-        case .drainRequested: isDraining = true
         case .deadlineReached: break
         case .leaseRequested(let request):
             arrivals += 1
@@ -219,8 +217,6 @@ package struct EffectOracle {
             room(pool, withReserve: reserve) >= 0, "server \(server) is over a bound of \(pool)")
         let connecting = servers.values.count { $0.pool == pool && $0.phase == .connecting }
         try require(connecting <= model.policy.connectParallelism, "too many connects at once")
-        let waits = waiters.values.contains { $0.request.pool == pool }
-        try require(waits || !isDraining, "server \(server) opened for nobody in a drain")
     }
 
     private mutating func grant(

@@ -14,7 +14,6 @@ extension EffectOracle {
             let isUseless = pool?.isPaused != false || pool?.isClosed == true
             try require(
                 !(isUseless && isFree(model)), "server \(server) is kept by a pool at rest")
-            try require(!(isDraining && isFree(model)), "server \(server) is idle in a drain")
             if let peer = model.confinedTo, gonePeers.contains(peer) {
                 try require(!isFree(model), "server \(server) is kept for \(peer), which is gone")
             }

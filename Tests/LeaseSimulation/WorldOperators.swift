@@ -88,11 +88,13 @@ extension SchedulerWorld {
     }
 
     private mutating func drainAway() throws(Violation) {
-        try send(.drainRequested)
+        for pool in oracle.pools.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            try send(.poolPauseRequested(pool))
+        }
         let patience = now + .seconds(40)
         while !oracle.servers.isEmpty {
             try step()
-            try oracle.require(now < patience, "servers stay open in a drain")
+            try oracle.require(now < patience, "servers of paused pools stay open")
         }
         try oracle.require(scheduler.serverCount == 0, "servers left in the scheduler")
         try oracle.require(scheduler.waitingCount == 0, "waiters left in the scheduler")

@@ -119,7 +119,6 @@ extension Scheduler {
     private func currentPhase(_ pool: Int) -> PoolPhase {
         if pools[pool].isClosed { return .stopped }
         if pools[pool].isPaused { return .paused }
-        if isDraining { return .draining }
         return pools[pool].isFailing ? .failing : .running
     }
 }

@@ -234,7 +234,7 @@ extension Scheduler {
 
     @inline(__always)
     func wantedMinimum(_ pool: Int) -> Int {
-        guard !isDraining, pools[pool].givesOut else { return 0 }
+        guard pools[pool].givesOut else { return 0 }
         let minimum = pools[pool].limits.minimumSize
         return pools[pool].startup != nil ? max(1, minimum) : minimum
     }
@@ -246,7 +246,7 @@ extension Scheduler {
         heldBackCount += isHeldBack ? 1 : -1
     }
 
-    /// Closes idle connections that are over the pool's size, or all of them in a drain.
+    /// Closes idle connections that are over the pool's size.
     @inline(__always)
     mutating func dropUnwanted(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
         while pools[pool].idle.count > 0 {
@@ -254,9 +254,8 @@ extension Scheduler {
             let size = pools[pool].limits.size
             let kept = pools[pool].lock.since == nil ? size : size + pools[pool].limits.lockReserve
             let isSurplus = pools[pool].counts.staying > kept || isOverSharedBound(pool)
-            guard isSurplus || isDraining else { return }
-            close(
-                Int(pools[pool].idle.back), isSurplus ? .surplus : .draining, now, &effects)
+            guard isSurplus else { return }
+            close(Int(pools[pool].idle.back), .surplus, now, &effects)
         }
     }
 }

@@ -122,12 +122,6 @@ extension Scheduler {
         settleAll(now, &effects)
     }
 
-    mutating func drain(_ now: Instant, _ effects: inout [SchedulerEffect]) {
-        isDraining = true
-        for pool in pools.live { announcePhase(pool, &effects) }
-        settleAll(now, &effects)
-    }
-
     /// Closes every connection of the pool that neither serves a client nor is in a cancel's way.
     private mutating func closeUnused(
         _ pool: Int, _ reason: CloseReason, _ now: Instant, _ effects: inout [SchedulerEffect]

@@ -20,7 +20,6 @@ package struct Scheduler: ~Copyable {
 
     /// Pools that a bound they share holds back.
     var heldBackCount = 0
-    var isDraining = false
     var nextLease: UInt64 = 1
     /// Counts calls of `handle`, and passes over a queue.
     var callNumber: UInt64 = 0
@@ -111,7 +110,6 @@ package struct Scheduler: ~Copyable {
         case .poolPauseRequested(let pool): pausePool(pool, now, &effects)
         case .poolResumed(let pool): resumePool(pool, now, &effects)
         case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)
-        case .drainRequested: drain(now, &effects)
         }
         if checksInvariants { check() }
     }

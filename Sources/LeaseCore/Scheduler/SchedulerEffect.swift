@@ -55,7 +55,6 @@ package enum CloseReason: String, Equatable, Sendable {
     case paused = "pool paused"
     case reconnect = "reconnect asked for"
     case poolClosed = "pool removed"
-    case draining = "broker is draining"
     /// It was confined to another process than the one that needed the room, or its process is gone.
     case confined = "confined to another process"
     /// A connect in progress: another pool's waiter needs its room.
@@ -112,5 +111,5 @@ package enum WaitLimit: Equatable, Sendable {
 }
 
 package enum PoolPhase: String, Equatable, Sendable {
-    case running, failing, paused, draining, stopped
+    case running, failing, paused, stopped
 }

@@ -66,9 +66,6 @@ package enum SchedulerEvent: Sendable {
     /// Close every connection that is open now, idle ones and connects in progress at once, leased
     /// ones on return. The next attempt to connect need not wait for a pause that is under way.
     case poolReconnectRequested(PoolID)
-    /// No new connection beyond demand, no idle one kept: the broker is going down, but clients are
-    /// still served.
-    case drainRequested
 
     /// The clock has reached `nextDeadline`.
     case deadlineReached

@@ -87,7 +87,6 @@ extension Scheduler {
     /// Server connections of the whole broker, closing ones included.
     package var serverCount: Int { bounds.broker.total }
     package var waitingCount: Int { waiters.count }
-    package var drains: Bool { isDraining }
 
     /// nil: no such pool (any more).
     package func summary(of pool: PoolID) -> PoolSummary? {

@@ -246,7 +246,7 @@ extension CloseReason {
         switch self {
         case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined: true
         case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
-            .draining, .unneeded:
+            .unneeded:
             false
         }
     }

@@ -53,19 +53,6 @@ struct SchedulerOperatorTests {
         #expect(closed(harness.giveBack(leased)) == [leased: .reconnect])
     }
 
-    @Test func aDrainKeepsServingAndKeepsNothingIdle() {
-        var harness = SchedulerHarness()
-        harness.open(size: 2) { $0.minimumSize = 1 }
-        let first = opened(harness.history)[0]
-        harness.send(.serverConnected(first))
-        #expect(closed(harness.send(.drainRequested)) == [first: .draining])
-        harness.send(.serverClosed(first))
-        #expect(harness.scheduler.serverCount == 0)
-        let server = harness.lease(1)
-        #expect(closed(harness.giveBack(server)) == [server: .draining])
-        #expect(harness.pool().phase == .draining)
-    }
-
     @Test func closesAtTheEndOfItsLifetimeWithJitter() {
         var harness = SchedulerHarness()
         harness.open(size: 1) { policy in
