@@ -7,7 +7,7 @@ import Testing
 struct ValueTests {
     @Test("What LEASE is asked with")
     func commands() {
-        var command = LeaseCommand(isDirect: true)
+        var command = LeaseWording(isDirect: true)
         #expect(command.text == "LEASE DIRECT")
         command.wait = .zero
         command.hold = .nanoseconds(1)
@@ -15,7 +15,7 @@ struct ValueTests {
         command.thread = 12
         #expect(
             command.text == "LEASE DIRECT WAIT '0ms' HOLD '1ms' FOR 'it''s \\ me' THREAD '12'")
-        command = LeaseCommand(isDirect: false, wait: .seconds(2.5))
+        command = LeaseWording(isDirect: false, wait: .seconds(2.5))
         command.purpose = String(repeating: "x", count: 300)
         #expect(command.text == "LEASE WAIT '2500ms' FOR '\(String(repeating: "x", count: 128))'")
     }
