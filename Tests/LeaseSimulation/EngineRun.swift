@@ -228,7 +228,6 @@ struct EngineRun: ~Copyable {
             left -= 1
             if left == 0 { violation = "clients stay: \(stuck)" }
         }
-        if chance(20) { order(.drainRequested) }
         for pool in pools where violation == nil { order(.poolClosed(pool.id)) }
         while violation == nil, !servers.isEmpty || engine.servers.count > 0 {
             step()

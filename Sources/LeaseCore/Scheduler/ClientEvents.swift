@@ -200,7 +200,7 @@ extension Scheduler {
     @inline(__always)
     private func isCalm(_ pool: Int) -> Bool {
         let staying = pools[pool].counts.staying
-        return heldBackCount == 0 && pools[pool].queue.count == 0 && !isDraining
+        return heldBackCount == 0 && pools[pool].queue.count == 0
             && staying >= wantedMinimum(pool) && staying <= pools[pool].limits.size
             && !deadlines.contains(DeadlineToken(.pool, pool)) && !isOverSharedBound(pool)
     }
