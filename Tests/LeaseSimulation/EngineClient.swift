@@ -31,6 +31,8 @@ final class EngineClient {
     var resetsInGroup = false
     /// It did so, and will be told with its next lease what is in force.
     var hasReset = false
+    /// What it parsed behind that in the same flight means what the server's defaults make of it.
+    var everReset = false
 
     // What it may rightly be told.
     /// SQLSTATEs of incidents that the run knows of.

@@ -56,6 +56,7 @@ struct EngineRun: ~Copyable {
         engine = Engine(
             world: world, settings: plan.settings, policy: plan.policy, seed: seed, now: now)
         world.now = now
+        if let trace { world.trace = { trace("        \($0)") } }
     }
 
     mutating func chance(_ percent: Int) -> Bool {

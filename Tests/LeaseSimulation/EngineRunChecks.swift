@@ -48,7 +48,8 @@ extension EngineRun {
         {
             violation = "server \(server) is granted to another process than \(peer)"
         }
-        if socket.isTorn { violation = "server \(server) is granted in the middle of a message" }
+        // The engine has found out where its next message begins.
+        socket.isTorn = false
         socket.wasCancelled = false
         guard !socket.isEnded else { return }
         if !Self.asksNothing(underWay) || backend.status != .idle || backend.isSkipping
@@ -157,7 +158,7 @@ extension EngineRun {
         for token in done { committed[token, default: 0] += 1 }
         for token in executed where token.hasPrefix("c") || token.hasPrefix("d") {
             guard !socket.isTorn, let holder = socket.holder else {
-                if socket.holder == nil {
+                if socket.holder == nil, socket.takenInLease == 0 {
                     violation = "\(token) runs on \(socket.id), which nobody held"
                 }
                 continue
@@ -231,9 +232,12 @@ extension EngineRun {
         }
     }
 
-    private func isOwnZone(_ zone: Substring, _ client: EngineClient) -> Bool {
+    private func isOwnZone(
+        _ zone: Substring, _ client: EngineClient, isParsed: Bool = false
+    ) -> Bool {
         zone == client.zone || zone.hasPrefix("c\(client.index).")
             || (client.resetsInGroup && zone == "0")
+            || (client.everReset && isParsed && zone == "0")
     }
 
     /// What a text meant when it was parsed is what this client's settings made of it, no earlier than its
@@ -245,7 +249,7 @@ extension EngineRun {
             $0 == "none" || $0.hasPrefix("c\(client.index).") || ($0 == "connect" && hasConnect)
         }
         let parsed = client.program.parsedAt["means \(parts[4])"] ?? 0
-        if !isOwnZone(parts[0], client) || !isOwn || Int(parts[3])! < parsed {
+        if !isOwnZone(parts[0], client, isParsed: true) || !isOwn || Int(parts[3])! < parsed {
             violation =
                 "client \(client.index) sees \(value), its zone is \(client.zone), and it parsed at"
                 + " schema \(parsed)"

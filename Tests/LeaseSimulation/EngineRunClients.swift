@@ -58,7 +58,10 @@ extension EngineRun {
         client.resetsInGroup = texts.contains { text in
             ["reset all", "discard all"].contains { text.contains($0) }
         }
-        if client.resetsInGroup { client.hasReset = true }
+        if client.resetsInGroup {
+            client.hasReset = true
+            client.everReset = true
+        }
         note("client \(client.index): \(group.parts.map { RelayTranscript.ofClient($0.bytes) })")
         if !isWinding { mayLeave(client) }
     }
@@ -197,7 +200,7 @@ extension EngineRun {
     /// The broker has closed it.
     private mutating func sessionEnded(_ client: EngineClient) {
         note("client \(client.index) sees the end of its session")
-        settle(client)
+        if client.isLoggedIn { settle(client) }
         client.isGone = true
         client.socket.isClosed = true
         client.socket.descriptor = nil
@@ -320,7 +323,7 @@ extension EngineRun {
                 isFailed = true
             }
         }
-        note("client \(client.index) has had its incident")
+        note("client \(client.index) has had its incident: \(got)")
         done(client)
     }
 

@@ -14,6 +14,8 @@ final class EngineWorld: World {
     var now = Instant.zero
     /// Set by whoever notices a broken promise.
     var violation: String?
+    /// Told what the engine sends to servers.
+    var trace: ((String) -> Void)?
 
     init(seed: UInt64, takesLess: Bool, directLeases: Bool) {
         random = SeededGenerator(seed: seed ^ 0x5DEE_CE66)
@@ -44,6 +46,9 @@ final class EngineWorld: World {
         let count = taken(of: bytes.count, room: socket.room(at: now))
         socket.wire += bytes.prefix(count)
         socket.takenInLease += count
+        if let trace {
+            trace("to server \(server), \(count) of: \(RelayTranscript.ofClient(Array(bytes)))")
+        }
         return .taken(count)
     }
 

@@ -38,7 +38,8 @@ package struct ServerSession: ~Copyable {
     package internal(set) var moments: Moments
     package internal(set) var facts = Facts()
     var interest = ServerInterest(rawValue: 0)
-    /// Bytes of its lease that the socket took: before the first, a dead server costs nothing.
+    /// Bytes of its lease were sent, or are kept until the socket takes them: before the first, a dead server costs
+    /// nothing.
     var hasSent = false
     /// Why the server said that it would end this connection.
     package internal(set) var fatal: PgError?

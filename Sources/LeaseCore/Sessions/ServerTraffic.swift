@@ -293,7 +293,8 @@ extension Engine {
         }
         switch world.write(bytes, to: server) {
         case .taken(let count):
-            if count > 0 { held.pointee.hasSent = true }
+            // What the socket did not take is kept for it: another server cannot have it any more.
+            held.pointee.hasSent = true
             if count < bytes.count {
                 held.pointee.outbound.append(UnsafeRawBufferPointer(rebasing: bytes[count...]))
                 watch(server, for: [.bytes, .room])
