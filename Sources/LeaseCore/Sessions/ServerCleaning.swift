@@ -159,6 +159,8 @@ extension Engine {
         let texts = textsOfStartup(resets, server, client)
         guard !texts.isEmpty else { return false }
         servers[server].profile.holdsClientBytes = true
+        // In force is neither what was there before nor the server's defaults, and a rollback may undo it.
+        servers[server].stream.leaveUnknown()
         ask(server, .restore, texts)
         return true
     }
