@@ -90,7 +90,20 @@ extension Scheduler {
         guard request.owner.thread == nil,
             let (pause, isAgain) = pools[pool].lock.going.asks(process, request.client, now)
         else { return }
+        // A session that its thread has given back may be taken by any, unless that holds more.
+        if isAgain, !isInChain(request.client, of: process, in: pool) { return }
         pools[pool].lock.rhythms.note(pause, of: process, isAgain: isAgain)
+    }
+
+    /// Whether the chain that is helped is this process's, and held with another session.
+    private func isInChain(_ client: ClientID, of process: Int32, in pool: Int) -> Bool {
+        guard let chain = pools[pool].lock.chain, chain.process == process,
+            chain.root.client != client
+        else { return false }
+        return servers.slots.contains { slot in
+            guard let lease = slot.lease, slot.pool == pool else { return false }
+            return lease.client == chain.root.client && lease.useSince == chain.root.since
+        }
     }
 
     /// While a pool is watched: this client has this lease of it, or is refused one.

@@ -23,9 +23,12 @@ struct ThreadRhythms {
 struct ThreadRhythm {
     private static let mostPauses = 16
     static let longestPatience: Int64 = 1_000_000_000
-    /// As long as few pauses are known.
+    /// As long as too few pauses are known, and as long as few are.
     static let leastUnknown: Int64 = 500_000_000
-    /// Of pauses, until they say how long a thread is waited for.
+    private static let leastOfFew: Int64 = 100_000_000
+    /// A thread may have to wait for its turn on the machine.
+    private static let least: Int64 = 20_000_000
+    private static let few = 3
     private static let enough = 5
 
     /// The newest last; before a request of another session, and of the same one.
@@ -50,10 +53,11 @@ struct ThreadRhythm {
     ///
     /// How soon a session is used again says little: mostly that tells of a statement that tried it.
     var patience: Int64? {
-        guard pauses.count >= Self.enough else { return nil }
+        guard pauses.count >= Self.few else { return nil }
+        guard pauses.count >= Self.enough else { return max(Self.leastOfFew, cautious) }
         let usual = pauses.sorted()[(pauses.count - 1) / 2]
         let long = max(Self.long(of: pauses), Self.long(of: pausesInUse))
-        return min(Self.longestPatience, max(3 * usual, 2 * long))
+        return min(Self.longestPatience, max(Self.least, 3 * usual, 2 * long))
     }
 
     private static func long(of pauses: [Int64]) -> Int64 {
