@@ -321,7 +321,8 @@ package struct ReliefTrial: ~Copyable {
         let milliseconds = (now - began).wholeNanoseconds / 10_000
         trace(
             "\(Double(milliseconds) / 100) ms: thread \(worker), "
-                + "\(workers[worker].held.count) held, session \(workers[worker].session): \(what())")
+                + "\(workers[worker].held.count) held, session \(workers[worker].session): \(what())"
+        )
     }
 
     private mutating func send(_ event: SchedulerEvent) {
