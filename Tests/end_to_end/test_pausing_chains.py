@@ -11,8 +11,8 @@ from test_pool_locks import begin, no_lease_is_left
 pytestmark = pytest.mark.pglease_only
 
 
-@pytest.mark.parametrize("habit", HABITS)
-@pytest.mark.parametrize("threads, size, cap", [(11, 5, None), (14, 10, 9)])
+@pytest.mark.parametrize("threads, size, cap, habit", [
+    *[(11, 5, None, habit) for habit in HABITS], (14, 10, 9, "tries in transaction")])
 def test_one_chain_is_finished_before_another_is_helped(make_broker, threads, size, cap, habit):
     groups = {"any": f"match=* max_leases={cap}"} if cap else {}
     broker = make_broker({"default_pool_size": size, "reserve_pool_size": 3,

@@ -11,7 +11,7 @@ struct GoingThreads {
         /// nil: threads may go on that were not seen to.
         var count: Int?
         /// When a thread was last set going, or heard of; how, and of which session.
-        var stirredAt: Instant
+        var stirredAt = Instant.zero
         var sign = Sign.answer
         var session: ClientID?
         /// The lease that began last.
@@ -28,6 +28,9 @@ struct GoingThreads {
         case olderReturned
     }
 
+    /// Beyond so many all are forgotten: their threads may go on that were not seen to.
+    private static let mostProcesses = 1024
+
     private var processes: [Int32: Process] = [:]
 
     func count(of process: Int32) -> Int? { processes[process]?.count }
@@ -37,30 +40,38 @@ struct GoingThreads {
 
     /// All of its threads wait.
     mutating func allWait(of process: Int32) {
-        processes[process, default: Process(stirredAt: .zero)].count = 0
+        change(process) { $0.count = 0 }
     }
 
     /// One that waited, or that came just now, goes on.
     mutating func goesOn(
         _ process: Int32, _ session: ClientID, with lease: LeaseID?, _ now: Instant
     ) {
-        processes[process, default: Process(stirredAt: now)].count? += 1
-        if let lease { processes[process]!.newest = lease }
+        change(process) { present in
+            present.count? += 1
+            if let lease { present.newest = lease }
+        }
         stir(process, session, .answer, now)
     }
 
     /// One that went on has given back all that it held. What it asks for now is a beginning.
     mutating func leaves(_ process: Int32) {
-        guard let count = processes[process]?.count, count > 0 else { return }
-        processes[process]!.count = count - 1
+        change(process) { $0.count = $0.count.map { max(0, $0 - 1) } }
     }
 
     /// One that went on anyway was heard of.
     mutating func stir(_ process: Int32, _ session: ClientID, _ sign: Sign, _ moment: Instant) {
-        if let before = processes[process]?.stirredAt, before > moment { return }
-        processes[process, default: Process(stirredAt: moment)].stirredAt = moment
-        processes[process]!.session = session
-        processes[process]!.sign = sign
+        change(process) { present in
+            guard moment >= present.stirredAt else { return }
+            present.stirredAt = moment
+            present.session = session
+            present.sign = sign
+        }
+    }
+
+    private mutating func change(_ process: Int32, _ body: (inout Process) -> Void) {
+        if processes[process] == nil, processes.count >= Self.mostProcesses { processes = [:] }
+        body(&processes[process, default: Process()])
     }
 
     func isNewest(_ lease: Lease) -> Bool {

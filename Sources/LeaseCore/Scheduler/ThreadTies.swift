@@ -26,6 +26,9 @@ struct HelpedChain: Equatable {
 ///
 /// Invariant: no use is nested, however deep, in itself.
 struct ThreadTies {
+    /// Beyond so many all are forgotten, and guessed again.
+    private static let most = 4096
+
     private(set) var parents: [SessionUse: SessionUse] = [:]
     /// When a use nested in this one last gave its lease back: then its thread went on.
     private var heardOf: [SessionUse: Instant] = [:]
@@ -36,6 +39,7 @@ struct ThreadTies {
             if present == use { return }
             ancestor = parents[present]
         }
+        if parents.count >= Self.most { self = ThreadTies() }
         parents[use] = parent
     }
 
