@@ -111,10 +111,11 @@ extension Scheduler {
         guard let chain = pools[pool].lock.chain, chain.process == process,
             chain.root.client != client
         else { return false }
-        return servers.slots.contains { slot in
-            guard let lease = slot.lease, slot.pool == pool else { return false }
-            return lease.client == chain.root.client && lease.useSince == chain.root.since
+        for server in servers.slots.indices where servers.slots[server].pool == pool {
+            guard let lease = servers.slots[server].lease else { continue }
+            if lease.client == chain.root.client, lease.useSince == chain.root.since { return true }
         }
+        return false
     }
 
     /// While a pool is watched: this client has this lease of it, or is refused one.
