@@ -70,12 +70,16 @@ import Testing
     @Test func theEarliestMomentCountsAndOnce() {
         var turn = LoopTurn()
         func at(_ seconds: Int64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
-        #expect(!turn.isHouseDue(at(9)))
+        let due1 = turn.isHouseDue(at(9))
+        #expect(!due1)
         turn.keepHouse(by: at(5))
         turn.keepHouse(by: at(3))
         turn.keepHouse(by: at(4))
-        #expect(!turn.isHouseDue(at(2)))
-        #expect(turn.isHouseDue(at(3)))
-        #expect(!turn.isHouseDue(at(9)))
+        let due2 = turn.isHouseDue(at(2))
+        #expect(!due2)
+        let due3 = turn.isHouseDue(at(3))
+        #expect(due3)
+        let due4 = turn.isHouseDue(at(9))
+        #expect(!due4)
     }
 }
