@@ -142,12 +142,19 @@ def main():
     options.add_argument("--rounds", type=int)
     options.add_argument("--seconds", type=int, help="length of each run")
     options.add_argument("--pool-size", type=int, default=10)
+    options.add_argument("--pgbouncer", metavar="PATH", default=Pgbouncer.binary,
+                         help="which pgbouncer, instead of Debian's")
+    options.add_argument("--clients", metavar="N[,N]", help="numbers of clients")
+    options.add_argument("--protocols", metavar="NAME[,NAME]", default="simple,extended,prepared")
     options.add_argument("--ways", default=",".join(WAYS), help=argparse.SUPPRESS)
     asked = options.parse_args()
     rounds = asked.rounds or (2 if asked.quick else 5)
     seconds = asked.seconds or (2 if asked.quick else 4)
-    protocols = ("simple", "extended", "prepared")
+    protocols = asked.protocols.split(",")
     counts = (1, 8) if asked.quick else (1, 8, 64)
+    if asked.clients:
+        counts = tuple(int(count) for count in asked.clients.split(","))
+    Pgbouncer.binary = asked.pgbouncer
 
     postgres = Postgres({"shared_buffers": "128MB"})
     ways = {}
@@ -174,6 +181,8 @@ def main():
         results = {
             "rounds": rounds, "seconds": seconds, "pool_size": asked.pool_size,
             "processors": os.cpu_count(), "cases": cases,
+            "pgbouncer": subprocess.run([asked.pgbouncer, "--version"], capture_output=True,
+                                        text=True).stdout.split("\n")[0],
             "idle_bytes": {way: idle_memory(ways[way]) for way in WAYS},
         }
     finally:

@@ -363,6 +363,7 @@ class Pgbouncer(Pooler):
     """Debian's pgbouncer in the same clothes."""
 
     program = "pgbouncer"
+    binary = "/usr/sbin/pgbouncer"
     console_database = "pgbouncer"
     good_ends = (0, 1, -signal.SIGTERM)
 
@@ -381,7 +382,7 @@ class Pgbouncer(Pooler):
                          if key not in UNKNOWN_TO_PGBOUNCER}
 
     def command(self):
-        return ["/usr/sbin/pgbouncer", str(self.config_path)]
+        return [self.binary, str(self.config_path)]
 
 
 class Direct(Pooler):
