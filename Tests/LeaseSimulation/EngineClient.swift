@@ -36,7 +36,9 @@ final class EngineClient {
 
     // What it may rightly be told.
     /// SQLSTATEs of incidents that the run knows of.
-    var licences: Set<String> = []
+    private(set) var licences: Set<String> = []
+    /// Those from before the group began.
+    private var olderLicences: Set<String> = []
     /// The engine may end its session.
     var mayEnd = false
     var sawFault = false
@@ -64,4 +66,15 @@ final class EngineClient {
         self.socket = socket
         toldZone = zone
     }
+
+    /// It may be told of this, at once or with its next group.
+    func expect(_ states: Set<String>) {
+        licences.formUnion(states)
+        olderLicences.subtract(states)
+    }
+
+    func beginsGroup() { olderLicences = licences }
+
+    /// It was told of nothing, so there was nothing to be told from before. A cancel may come at any time.
+    func endsGroupWithoutIncident() { licences.subtract(olderLicences.subtracting(["57014"])) }
 }

@@ -236,7 +236,7 @@ extension EngineRun {
         _ zone: Substring, _ client: EngineClient, isParsed: Bool = false
     ) -> Bool {
         zone == client.zone || zone.hasPrefix("c\(client.index).")
-            || (client.resetsInGroup && zone == "0")
+            || (client.hasReset && zone == "0")
             || (client.everReset && isParsed && zone == "0")
     }
 
@@ -305,7 +305,7 @@ extension EngineRun {
                 client.program.isHeld || client.group.map { !$0.isOutsideLeases } == true
             // A server that has taken nothing of the lease costs its client nothing.
             if socket.takenInLease > 0 || isSession || isHeld || socket.isLate {
-                client.licences.formUnion(isSession ? ["08006", "57P01"] : ["08006"])
+                client.expect(isSession ? ["08006", "57P01"] : ["08006"])
                 client.mayEnd = true
             }
         }
@@ -331,7 +331,7 @@ extension EngineRun {
             return
         }
         note("client \(client.index) loses its lease: \(words)")
-        client.licences.formUnion(["57P05", "57P01", "08006"])
+        client.expect(["57P05", "57P01", "08006"])
         client.mayEnd = true
         let limits = pools[client.pool].terms.limits
         let isMeant =

@@ -36,6 +36,7 @@ extension EngineRun {
 
     private mutating func begin(_ client: EngineClient) {
         client.tokensBefore = client.program.tokens
+        client.beginsGroup()
         // The lease in which it did so is over: in the next one it is told.
         if engine.clients.contains(client.id), engine.clients[client.id].server == nil {
             client.hasReset = false
@@ -241,7 +242,7 @@ extension EngineRun {
             settleAfterIncident(client, got, group)
             return
         }
-        let isExact = !client.resetsInGroup
+        let isExact = !client.hasReset
         let expected = Self.comparable(group.expected, isExact: isExact)
         var seen = Self.comparable(
             got.last?.hasPrefix("…") == true ? Array(got.dropLast()) : got, isExact: isExact)
@@ -265,7 +266,7 @@ extension EngineRun {
         if client.program.isDirect, client.socket.descriptor == nil { client.program.isNotDirect() }
         checkTold(client)
         // What was still to be told of an incident is told.
-        client.licences.formIntersection(["57014"])
+        client.endsGroupWithoutIncident()
         done(client)
     }
 

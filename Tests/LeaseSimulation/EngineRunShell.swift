@@ -43,7 +43,7 @@ extension EngineRun {
         case .clientRefused(let id, let error, _):
             if let client = client(id) {
                 note("client \(client.index) is refused: \(error.message)")
-                client.licences.insert(error.sqlState.rawValue)
+                client.expect([error.sqlState.rawValue])
                 checkRefusal(of: client, error)
             }
         case .clientStalled(let id, _, _):
@@ -166,7 +166,7 @@ extension EngineRun {
         case .poolClosed: error = .fatal(.adminShutdown, "closed")
         case .poolLock: error = .error(.deadlockDetected, "locked")
         }
-        client.licences.insert(error.sqlState.rawValue)
+        client.expect([error.sqlState.rawValue])
         before()
         if engine.clients.contains(client.id),
             engine.clients[client.id].phase == .awaitingServer

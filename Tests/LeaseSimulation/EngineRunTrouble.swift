@@ -128,7 +128,7 @@ extension EngineRun {
     private mutating func cancel(_ client: EngineClient) {
         guard client.isLoggedIn, engine.clients.contains(client.id) else { return }
         note("client \(client.index) is to be cancelled")
-        client.licences.insert("57014")
+        client.expect(["57014"])
         before()
         let canceller = engine.accept(isUnix: true, loginDeadline: nil, now: now)
         world.clients[canceller] = ClientSocket(capacity: 1_000)
@@ -138,7 +138,7 @@ extension EngineRun {
 
     private mutating func killSomething(of client: EngineClient) {
         guard engine.clients.contains(client.id) else { return }
-        client.licences.formUnion(["57P01", "57014"])
+        client.expect(["57P01", "57014"])
         client.mayEnd = true
         before()
         if let server = engine.clients[client.id].server,
@@ -171,7 +171,7 @@ extension EngineRun {
         note("the process of client \(client.index) ends")
         for peer in peers {
             peer.mayEnd = true
-            peer.licences.insert("57P01")
+            peer.expect(["57P01"])
             if chance(70) { vanish(peer) }
         }
         endedPeers.insert(client.peer)

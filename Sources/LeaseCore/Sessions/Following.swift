@@ -3,9 +3,13 @@ import PostgresWire
 /// What a client changed by statements of its own goes with it from server to server.
 extension Engine {
     mutating func follow(_ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID) {
-        let reported = servers[server].profile.parameters.changing(step.changedParameters)
+        let before = servers[server].profile.parameters
+        let reported = before.changing(step.changedParameters)
         servers[server].profile.parameters = reported
-        clients[client].settings.told = reported.changing(step.restoredParameters)
+        // What else differs from what the client was told is still news to it.
+        let told = clients[client].settings.told ?? before
+        let passed = told === before ? reported : told.changing(step.changedParameters)
+        clients[client].settings.told = passed.changing(step.restoredParameters)
         // What an explicit lease sets ends with it.
         guard !pools[servers[server].pool].isSession, !servers[server].isExplicit else { return }
         let wasInForce = servers[server].profile.current == clients[client].settings.current
@@ -83,8 +87,11 @@ extension Engine {
         servers[server].profile.current = profile
         pools[servers[server].pool].parameters.accept(profile)
         guard servers[server].stream.taint.isEmpty, profile != .serverDefault else { return }
+        let before = servers[server].profile.parameters
         learnParameters(of: server, under: profile)
-        clients[client].settings.told = servers[server].profile.parameters
+        if clients[client].settings.told === before {
+            clients[client].settings.told = servers[server].profile.parameters
+        }
     }
 
     /// A client with more settings than this loses further ones with its lease.
