@@ -108,6 +108,7 @@ extension EngineRun {
                 violation = "server \(server) is lent to a client that has it not"
             }
         }
+        checkLimits()
         for client in clients { settleSilently(client) }
         var left: [ServerSocket] = []
         for socket in servers where isThere(socket) { left.append(socket) }
@@ -120,6 +121,28 @@ extension EngineRun {
         if socket.backend.isDead { return false }
         var backend = socket.backend
         return !socket.wire.isEmpty || backend.step()
+    }
+
+    /// No lease is older than it may be, and nothing in it lasts longer than it may by more than a look.
+    private mutating func checkLimits() {
+        for server in engine.servers.ids {
+            guard let client = engine.servers[server].client, let index = indices[client],
+                let since = engine.servers[server].leasedSince
+            else { continue }
+            let limits = pools[clients[index].pool].terms.limits
+            let clock = engine.servers[server].clock
+            let explicit = engine.servers[server].lease?.explicit
+            let isTold = engine.clients[client].call == nil
+            let bounds: [(Instant?, Duration?, Int)] = [
+                (since, limits.lease, 1), (isTold ? explicit?.since : nil, explicit?.terms.hold, 1),
+                (engine.servers[server].stream.isOwing ? clock?.querySince : nil, limits.query, 2),
+            ]
+            for case (let began?, let limit?, let factor) in bounds
+            where now - began > limit * factor {
+                violation =
+                    "client \(index) has had its lease for \(now - began), it may for \(limit)"
+            }
+        }
     }
 
     /// The clock has come to the engine's deadline: no waiter is left whose time is over.

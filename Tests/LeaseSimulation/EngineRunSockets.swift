@@ -55,6 +55,7 @@ extension EngineRun {
         }
         for socket in servers {
             consider(socket.hangsUntil)
+            consider(socket.endSeenFrom)
             consider(socket.stalledUntil)
         }
         return next
@@ -68,10 +69,11 @@ extension EngineRun {
     }
 
     private func isReadable(_ socket: ServerSocket) -> Bool {
+        let isEndSeen = socket.isEnded && now >= socket.endSeenFrom
         if socket.interest.contains(.bytes) {
-            return !socket.backend.output.isEmpty || socket.isEnded
+            return !socket.backend.output.isEmpty || isEndSeen
         }
-        return socket.interest.contains(.end) && socket.isEnded
+        return socket.interest.contains(.end) && isEndSeen
     }
 
     /// A whole message has come.

@@ -74,6 +74,7 @@ extension EngineRun {
         guard !socket.backend.isDead else { return }
         note("server \(socket.id) dies")
         socket.isFaulty = true
+        socket.endSeenFrom = now + time(upTo: 2_000)
         let output = socket.backend.output
         socket.backend.output = Array(
             output.prefix(Int.random(in: 0...output.count, using: &random)))

@@ -137,6 +137,8 @@ final class ServerSocket {
     /// The backend does nothing until then.
     var hangsUntil = Instant.zero
     var stalledUntil = Instant.zero
+    /// That it died is seen by reading from then on; by writing at once.
+    var endSeenFrom = Instant.zero
     let capacity: Int
     /// Who has the descriptor.
     var descriptorOf: ClientID?
