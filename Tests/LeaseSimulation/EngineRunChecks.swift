@@ -131,7 +131,7 @@ extension EngineRun {
             else { continue }
             let limits = pools[clients[index].pool].terms.limits
             let clock = engine.servers[server].clock
-            let explicit = engine.servers[server].lease?.explicit
+            let explicit = engine.servers[server].explicit
             let isTold = engine.clients[client].call == nil
             let bounds: [(Instant?, Duration?, Int)] = [
                 (since, limits.lease, 1), (isTold ? explicit?.since : nil, explicit?.terms.hold, 1),
