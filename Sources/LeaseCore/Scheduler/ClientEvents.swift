@@ -199,9 +199,10 @@ extension Scheduler {
     /// Nobody waits, and the pool has what it wants and no more: `settle` would find nothing to do.
     @inline(__always)
     private func isCalm(_ pool: Int) -> Bool {
-        let staying = pools[pool].counts.staying
-        return heldBackCount == 0 && pools[pool].queue.count == 0
-            && staying >= wantedMinimum(pool) && staying <= pools[pool].limits.size
+        let place = pools.address(pool)
+        let staying = place.pointee.counts.staying
+        return heldBackCount == 0 && place.pointee.queue.count == 0
+            && staying >= wantedMinimum(pool) && staying <= place.pointee.limits.size
             && !deadlines.contains(DeadlineToken(.pool, pool)) && !isOverSharedBound(pool)
     }
 
@@ -210,18 +211,21 @@ extension Scheduler {
         _ server: Int, _ client: ClientID, _ owner: OwnerKey, _ queue: Int, useSince: Instant,
         _ now: Instant
     ) {
-        let pool = servers.slots[server].pool
-        let group = pools[pool].queue.queues[queue].group
-        let held = pools[pool].queue.queues[queue].leases
-        let kept = groups[group].unusedGuarantee(leases: held)
-        pools[pool].unusedGuarantee -= kept - groups[group].unusedGuarantee(leases: held + 1)
-        pools[pool].queue.queues[queue].leases = held + 1
-        groups[group].leases += 1
+        let number = servers.slots[server].pool
+        let pool = pools.address(number)
+        let group = pool.pointee.queue.queues[queue].group
+        let held = pool.pointee.queue.queues[queue].leases
+        if groups.isGuaranteed(group) {
+            let kept = groups[group].unusedGuarantee(leases: held)
+            pool.pointee.unusedGuarantee -= kept - groups[group].unusedGuarantee(leases: held + 1)
+        }
+        pool.pointee.queue.queues[queue].leases = held + 1
+        groups.count(1, of: group)
         servers.slots[server].lease = Lease(
             id: LeaseID(nextLease), client: client, owner: owner, useSince: useSince,
             queue: queue)
-        if pools[pool].lock.isWatched {
-            noteAnswer(client, owner, with: LeaseID(nextLease), in: pool, now)
+        if pool.pointee.lock.isWatched {
+            noteAnswer(client, owner, with: LeaseID(nextLease), in: number, now)
         }
         nextLease += 1
         move(server, to: .leased, now)
@@ -229,11 +233,14 @@ extension Scheduler {
 
     @inline(__always)
     private mutating func endLease(_ server: Int, _ pool: Int, _ queue: Int, _ group: Int) {
-        let held = pools[pool].queue.queues[queue].leases
-        let kept = groups[group].unusedGuarantee(leases: held)
-        pools[pool].unusedGuarantee += groups[group].unusedGuarantee(leases: held - 1) - kept
-        pools[pool].queue.queues[queue].leases = held - 1
-        groups[group].leases -= 1
+        let pool = pools.address(pool)
+        let held = pool.pointee.queue.queues[queue].leases
+        if groups.isGuaranteed(group) {
+            let kept = groups[group].unusedGuarantee(leases: held)
+            pool.pointee.unusedGuarantee += groups[group].unusedGuarantee(leases: held - 1) - kept
+        }
+        pool.pointee.queue.queues[queue].leases = held - 1
+        groups.count(-1, of: group)
         servers.slots[server].lease = nil
     }
 

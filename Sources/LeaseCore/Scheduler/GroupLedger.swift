@@ -38,6 +38,18 @@ struct GroupLedger: ~Copyable {
         accounts[index] = GroupAccount(policy: policy.sane)
     }
 
+    /// Something is kept for the group.
+    @inline(__always)
+    func isGuaranteed(_ index: Int) -> Bool {
+        (accounts.address(index).pointee?.policy.minLeases ?? 0) > 0
+    }
+
+    /// It has so many leases more.
+    @inline(__always)
+    func count(_ leases: Int, of index: Int) {
+        accounts.address(index).pointee!.leases += leases
+    }
+
     @inline(__always)
     subscript(index: Int) -> GroupAccount {
         get {

@@ -28,6 +28,10 @@ struct PoolTable: ~Copyable {
         return Int(slotOfNumber[number])
     }
 
+    /// Where the pool lies, for many accesses in a row; until one is added.
+    @inline(__always)
+    func address(_ slot: Int) -> UnsafeMutablePointer<Pool> { pools.address(slot) }
+
     @inline(__always)
     subscript(slot: Int) -> Pool {
         unsafeAddress { UnsafePointer(pools.address(slot)) }

@@ -13,9 +13,10 @@ extension Scheduler {
             guard state == .connecting else { contractBroken("a server begins with connecting") }
             tally(pool) { $0.total += 1 }
         }
-        servers.slots[index].state = state
-        servers.slots[index].since = now
-        pools[pool].counts[state] += 1
+        let slot = servers.slots.address(index)
+        slot.pointee.state = state
+        slot.pointee.since = now
+        pools.address(pool).pointee.counts[state] += 1
         switch state {
         case .idle: pools[pool].idle.pushFront(index, in: &servers.slots)
         case .connecting, .validating: pools[pool].pending.pushFront(index, in: &servers.slots)
@@ -37,7 +38,7 @@ extension Scheduler {
 
     @inline(__always)
     private mutating func leave(_ state: ServerState, _ index: Int, _ pool: Int) {
-        pools[pool].counts[state] -= 1
+        pools.address(pool).pointee.counts[state] -= 1
         switch state {
         case .idle: pools[pool].idle.remove(index, in: &servers.slots)
         case .connecting, .validating: pools[pool].pending.remove(index, in: &servers.slots)
