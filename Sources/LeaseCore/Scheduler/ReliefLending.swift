@@ -111,8 +111,11 @@ extension Scheduler {
                 chosen = claim
                 continue
             }
+            // One that seems to hold nothing needs most of the reserve: the others are waited for.
             let isFirst =
-                claim.due == present.due ? claim.comesBefore(present) : claim.due < present.due
+                claim.isLikelyHolder != present.isLikelyHolder
+                ? claim.isLikelyHolder
+                : claim.due == present.due ? claim.comesBefore(present) : claim.due < present.due
             if isFirst { chosen = claim }
         }
         return chosen

@@ -28,6 +28,8 @@ struct Claim {
     /// When it is helped, if nothing moves until then.
     var due = Instant.zero
 
+    var isLikelyHolder: Bool { isNext || evidence > .process }
+
     /// The thread that was helped goes first, until its leases are back: whoever else got a
     /// connection of the reserve would keep it, and wait for one more. Then who holds most: it is
     /// nearest to its end, and gives back most. Then the oldest where a pause says that it holds
@@ -86,7 +88,7 @@ extension Scheduler {
                     pool, queue, capacity: capacity, ConnectPlan(number: 0), overCap: overCap)
             }
             guard mayHave, var claim = claim(of: waiter, still) else { continue }
-            if certainly, claim.evidence == .process, !claim.isNext { continue }
+            if certainly, !claim.isLikelyHolder { continue }
             let process = waiters.slots[waiter].owner.processID
             claim.isOfSlowProcess = slow[process] ?? isSlow(process, still)
             slow[process] = claim.isOfSlowProcess
