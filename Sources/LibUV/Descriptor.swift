@@ -107,12 +107,6 @@ package enum Descriptor {
         return getOption(descriptor, SOL_SOCKET, SO_DOMAIN, &domain) && domain == AF_UNIX
     }
 
-    /// The error that a socket has pending (SO_ERROR), 0 for none; reading it clears it.
-    package static func pendingError(_ descriptor: Int32) -> Int32 {
-        var error: Int32 = 0
-        return getOption(descriptor, SOL_SOCKET, SO_ERROR, &error) ? error : errno
-    }
-
     /// Non-blocking and closed on exec.
     static func prepare(_ descriptor: Int32) throws(UVError) {
         let flags = fcntl(descriptor, F_GETFL)

@@ -238,11 +238,6 @@ extension Broker {
         HolderList.name(client.who, client.shownName)
     }
 
-    /// As `seconds`, with milliseconds of what is shorter than a tenth.
-    static func brief(_ duration: Duration) -> String {
-        duration.inBrief
-    }
-
     /// "12.3 s", for people.
     static func seconds(_ duration: Duration) -> String {
         duration.inSeconds

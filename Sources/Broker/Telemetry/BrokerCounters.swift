@@ -27,13 +27,4 @@ struct BrokerCounters {
     var reserveLent = 0
     /// Leases that were held for longer than `lease_warn_after`.
     var leakWarnings = 0
-
-    var refused: Int { refusals.total }
-    var rejections: Int { rejectionsByCause.total }
-    var revocations: Int { revocationsByLimit.total }
-    var serverConnectFailures: Int { connectFailures.total }
-    var poolLocks: Int { poolLocksByGrade.total }
-    var poolLockRejections: Int { rejectionsByCause[.poolLock] }
-    /// Deadlines that passed, and full queues.
-    var exhaustions: Int { rejectionsByCause[.deadline] + rejectionsByCause[.queueFull] }
 }

@@ -8,8 +8,6 @@ struct Tally<Cause: CountedCause>: Equatable {
 
     subscript(cause: Cause) -> Int { counts[cause] ?? 0 }
 
-    var total: Int { counts.values.reduce(0, +) }
-
     mutating func count(_ cause: Cause) { counts[cause, default: 0] += 1 }
 
     /// All causes in the order of their declaration, for those who export them.

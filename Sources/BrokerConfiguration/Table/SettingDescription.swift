@@ -1,5 +1,3 @@
-import PostgresWire
-
 /// One setting of the main section: its name, how it is written, and where it lives.
 ///
 /// The parser, the environment's names, SHOW CONFIG, the reload diff and the test of
@@ -27,9 +25,6 @@ package struct SettingDescription: Sendable {
         case .pgbouncer: pgbouncerDefaultText ?? defaultText
         }
     }
-
-    /// `PGLEASE_<NAME>`.
-    package var environmentName: String { "PGLEASE_" + name.asciiUppercased }
 
     init<Value: Sendable>(
         _ name: String,

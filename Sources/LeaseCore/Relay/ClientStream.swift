@@ -46,9 +46,6 @@ package struct ClientStream: ~Copyable {
         if leases?.statements.isEmpty == true { leases = nil }
     }
 
-    /// Between two messages, nothing pending in either direction as far as the client's side knows.
-    package var isBetweenMessages: Bool { passing.bytesLeft == 0 }
-
     /// Lets go of what other tables count. Call once, when the session ends.
     package mutating func releaseAll(in table: inout StatementTable) {
         statements.forEachValue { table.release($0.id) }
