@@ -9,7 +9,11 @@ extension EngineRun {
     mutating func observe() {
         for socket in servers where engine.servers.contains(socket.id) {
             let lease = engine.servers[socket.id].leaseID
-            if let lease, lease != socket.lease { granted(socket) }
+            if let lease, lease != socket.lease {
+                // One that was granted and given up in the same call has a holder that nobody saw.
+                socket.holder = nil
+                granted(socket)
+            }
             socket.lease = lease
             if engine.servers[socket.id].isDirect, let holder = engine.servers[socket.id].client {
                 socket.confinedTo = indices[holder].map { clients[$0].peer }
