@@ -58,7 +58,10 @@ extension Engine {
         }
         for (name, value) in tracked {
             let key = name.lowercased()
-            let wasReset = step.resets.contains { $0 == .unknown || $0.covers(key) }
+            // Also in a transaction that may be rolled back: what a reset reports is nothing that the client set.
+            let wasReset =
+                step.resets.contains { $0 == .unknown || $0.covers(key) }
+                || step.openResets.contains { $0 == .unknown || $0.covers(key) }
             entries.removeAll { $0.name == key }
             // The client's own default is that of its startup packet.
             if step.restoredParameters.contains(where: { $0.name == name }) {
