@@ -31,7 +31,11 @@ extension Engine {
         if !isRunningEffects, effects.isEmpty,
             let (server, lease) = scheduler.leaseAtOnce(request, now: now)
         {
+            // As an effect would be carried out: what it brings about waits until it is done.
+            isRunningEffects = true
             grant(client, server, lease)
+            isRunningEffects = false
+            runEffects()
             return
         }
         scheduler.handle(leaseRequested: request, now: now, into: &effects)
