@@ -191,7 +191,7 @@ extension Engine {
         world.watch(client, for: interest)
     }
 
-    /// These bytes came. In the phases in which the shell speaks with it, call `heard` instead.
+    /// These bytes came. In the phases in which the shell speaks with it they are the shell's to keep.
     package mutating func clientBytes(
         _ client: ClientID, _ bytes: UnsafeRawBufferPointer, now: Instant
     ) {

@@ -135,6 +135,8 @@ extension Engine {
     ) {
         let hasNews = step.hasNews
         let held = servers.address(of: server)
+        // Behind the end of its lease the server may be gone.
+        let pool = held.pointee.pool
         if hasNews, let fatal = step.fatal {
             held.pointee.fatal = fatal
         } else if step.queries > 0, held.pointee.fatal != nil, !held.pointee.stream.isEnding {
@@ -188,7 +190,9 @@ extension Engine {
         // What the client asked for goes out only now: its lease has not begun to be of use.
         if begins { return }
         endLeaseIfOver(server)
-        if pools.address(of: held.pointee.pool).pointee.areLeasesWatched { noteRest(server) }
+        if pools.address(of: pool).pointee.areLeasesWatched, servers.contains(server) {
+            noteRest(server)
+        }
     }
 
     /// True if its next message waits for something of the broker's.
