@@ -368,6 +368,7 @@ extension EngineRun {
             case .transactionTimeout: limits.transaction != nil
             case .queryTimeout: limits.query != nil
             case .idleTransactionTimeout: limits.idleTransaction != nil
+            case .pinTimeout: limits.pin.map { report.held >= $0 } ?? false
             case .clientIdleTimeout: limits.clientIdle != nil
             case .clientWriteTimeout: plan.settings.clientWriteTimeout != nil
             case .killLease: plan.trouble.contains(.kills)

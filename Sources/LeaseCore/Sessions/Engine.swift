@@ -176,6 +176,12 @@ package struct EngineSettings: Equatable, Sendable {
     package var trackedParameters: Set<String> = []
     package var statementMemory = 256 << 20
     package var directLeases = true
+    package var sessionState = SessionStatePolicy.keep
+    package var isolation = LeaseIsolation.tracked
+    /// A client is told, once, that its lease is pinned.
+    package var pinNotice = true
+    /// Of groups that have a bound of their own: how many of its leases may be pinned at a time.
+    package var maxPins: [GroupID: Int] = [:]
 
     package init() {}
 }

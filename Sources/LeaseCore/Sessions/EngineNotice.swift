@@ -35,6 +35,9 @@ package enum EngineNotice {
     case requestRetried(ClientID, ServerID)
     indirect case leaseRevoked(LeaseReport, RevocationCause, PgError?, String)
     case leaseHeldLong(LeaseReport, limit: Duration)
+    /// Its client keeps it for what it has in the session.
+    indirect case leasePinned(LeaseReport, PinReasons)
+    case leaseUnpinned(LeaseReport)
     case leaseBegan(ClientID, LeaseID?, isDirect: Bool)
     case leaseNotDirect(ClientID, LeaseID, NotDirect)
     case directLeaseBegan(ClientID)
@@ -69,6 +72,8 @@ package enum RevocationCause: String, CaseIterable, Sendable {
     case transactionTimeout = "transaction_timeout"
     case queryTimeout = "query_timeout"
     case idleTransactionTimeout = "idle_transaction_timeout"
+    /// It was pinned, and nothing ran.
+    case pinTimeout = "pin_timeout"
     /// It held nothing: its session ended.
     case clientIdleTimeout = "client_idle_timeout"
     /// It did not read its answers.
@@ -84,7 +89,7 @@ package enum RevocationCause: String, CaseIterable, Sendable {
         case .killLease: "KILL LEASE"
         case .processGone: "the end of its process"
         case .leaseTimeout, .transactionTimeout, .queryTimeout, .idleTransactionTimeout,
-            .clientIdleTimeout, .clientWriteTimeout:
+            .pinTimeout, .clientIdleTimeout, .clientWriteTimeout:
             rawValue
         }
     }

@@ -62,11 +62,14 @@ package struct PoolTerms: Equatable, Sendable {
     package var connectQuery: String?
     /// The same number for pools of the same host and port.
     package var serverKey: UInt32
+    /// How many of its leases may be pinned at a time; nil: all of them.
+    package var maxPins: Int?
 
     package init(
         database: String, mode: RelayMode, limits: LeaseLimits, connectQuery: String?,
-        serverKey: UInt32
+        serverKey: UInt32, maxPins: Int? = nil
     ) {
+        self.maxPins = maxPins
         self.database = database
         self.mode = mode
         self.limits = limits
@@ -84,6 +87,8 @@ package struct LeaseLimits: Equatable, Sendable {
     package var lease: Duration?
     package var leaseWarning: Duration?
     package var clientIdle: Duration?
+    /// Of a pinned lease in which nothing runs.
+    package var pin: Duration?
 
     package init() {}
 

@@ -31,6 +31,8 @@ package struct ServerSession: ~Copyable {
     package internal(set) var explicit: ExplicitLease?
     /// Settings that the client of this lease reset, while its startup values are not in force again.
     var resets: Resets?
+    /// Why its client keeps it although no transaction is open; nil: nothing does.
+    package internal(set) var pin: Pin?
     /// The stream of a client that is gone, while what it left is brought to an end.
     var orphan: OrphanStream?
     var upkeep = Upkeep()
@@ -99,6 +101,19 @@ package struct ServerSession: ~Copyable {
         var stream: ClientStream
 
         init(_ stream: consuming ClientStream) { self.stream = stream }
+    }
+
+    /// What a client has on it that can go to no other connection.
+    package final class Pin {
+        package internal(set) var reasons: PinReasons
+        package let since: Instant
+        /// Transactions of the lease when it was last found out.
+        var transactionsThen = 0
+
+        init(_ reasons: PinReasons, since: Instant) {
+            self.reasons = reasons
+            self.since = since
+        }
     }
 
     /// What a client reset in its lease.
@@ -175,6 +190,7 @@ package struct ServerSession: ~Copyable {
         isLeased = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
+        if pin != nil { pin = nil }
         return holding
     }
 
@@ -214,7 +230,7 @@ package struct ServerSession: ~Copyable {
         if isDirect { return "direct" }
         if stream.isOwing { return "active" }
         switch stream.status {
-        case .idle: return "idle"
+        case .idle: return pin == nil ? "idle" : "pinned"
         case .inTransaction: return "idle in transaction"
         case .failed: return "idle in transaction (aborted)"
         }
