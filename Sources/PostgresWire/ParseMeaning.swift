@@ -91,9 +91,18 @@ package enum ParseMeaning {
     /// It bears on the meaning of no text (`ParseMeaning`).
     @inlinable public static var harmless: SetScope { SetScope(rawValue: 2) }
 
+    /// The lease knows by name all that it sets.
+    @inlinable public static var named: SetScope { SetScope(rawValue: 4) }
+
     @inlinable public var isEmpty: Bool { rawValue == 0 }
+    @inlinable public var isNamed: Bool { rawValue & 4 != 0 }
     @inlinable public var isLocal: Bool { rawValue & 1 != 0 }
     @inlinable public var isHarmless: Bool { rawValue & 2 != 0 }
+
+    @inlinable
+    public mutating func formUnion(_ other: SetScope) {
+        self = SetScope(rawValue: rawValue | other.rawValue)
+    }
 
     /// The scope of a text that is one SET LOCAL, SET TRANSACTION or SET CONSTRAINTS, or one SET of a
     /// harmless name; nothing of all else.

@@ -130,7 +130,16 @@ package enum SessionSetting: Equatable, Sendable {
         return cursor.skipSpace()
     }
 
-    private static func takeName(_ cursor: inout SQLCursor) -> String? {
+    /// The name in lower case that is the first argument of a call: the cursor is behind the function's name. nil:
+    /// it is no plain literal.
+    static func takeFirstLiteral(_ cursor: inout SQLCursor) -> String? {
+        guard take("(", &cursor), let spelled = takeLiteral(&cursor), cursor.skipSpace(),
+            cursor.byte == UInt8(ascii: ",")
+        else { return nil }
+        return String(decoding: spelled.utf8.map(lowercased), as: UTF8.self)
+    }
+
+    static func takeName(_ cursor: inout SQLCursor) -> String? {
         var name: [UInt8] = []
         while true {
             guard let part = cursor.takeIdentifier(), isUntruncated(part), part.allSatisfy(isPlain)

@@ -25,7 +25,7 @@
     @inlinable public static var cursors: SessionTaint { SessionTaint(rawValue: 8) }
     @inlinable public static var temporaryObjects: SessionTaint { SessionTaint(rawValue: 16) }
     @inlinable public static var advisoryLocks: SessionTaint { SessionTaint(rawValue: 32) }
-    /// A loaded library, a connection of dblink, or a procedure or DO block, which may have done any of the above.
+    /// A procedure or DO block, which may have done any of the above, or something that nobody looked at.
     @inlinable public static var other: SessionTaint { SessionTaint(rawValue: 64) }
 
     /// A setting that is to follow its client, until it is known that it does.
@@ -37,6 +37,22 @@
     @inlinable public static var localSettings: SessionTaint { SessionTaint(rawValue: 512) }
     /// An explicit lease was here: what it left is never looked for.
     @inlinable public static var explicitLease: SessionTaint { SessionTaint(rawValue: 1024) }
+
+    /// SET SEED or `setseed`: how far the random numbers have come cannot be asked.
+    @inlinable public static var seed: SessionTaint { SessionTaint(rawValue: 2048) }
+    /// LOAD.
+    @inlinable public static var libraries: SessionTaint { SessionTaint(rawValue: 4096) }
+    /// Connections of dblink.
+    @inlinable public static var links: SessionTaint { SessionTaint(rawValue: 8192) }
+    /// Something of the session's may have been taken away: nothing of that is left behind.
+    @inlinable public static var removal: SessionTaint { SessionTaint(rawValue: 16384) }
+
+    /// Something is left, or may be.
+    @inlinable
+    public var leavesSomething: Bool { rawValue & ~SessionTaint.removal.rawValue != 0 }
+
+    @inlinable
+    public func has(_ other: SessionTaint) -> Bool { rawValue & other.rawValue != 0 }
 
     /// Whether some setting may have been set for the session.
     @inlinable
@@ -73,17 +89,20 @@
             return isTag(tag, "SET") ? .settings : []
         case UInt8(ascii: "C"):
             if second == UInt8(ascii: "A") { return isTag(tag, "CALL") ? .other : [] }
+            if second == UInt8(ascii: "L") { return hasPrefix(tag, "CLOSE CURSOR") ? .removal : [] }
             return second == UInt8(ascii: "R") && hasPrefix(tag, "CREATE ") ? .temporaryObjects : []
         case UInt8(ascii: "D"):
             return ofTagWithD(tag)
         case UInt8(ascii: "L"):
             if second == UInt8(ascii: "I") { return .listen }
-            return isTag(tag, "LOAD") ? .other : []
+            return isTag(tag, "LOAD") ? .libraries : []
         case UInt8(ascii: "P"):
             return isTag(tag, "PREPARE") ? .preparedStatements : []
         case UInt8(ascii: "R"):
             // RESET goes back to the server's own default, which need not be the profile's.
             return isTag(tag, "RESET") ? .settings : []
+        case UInt8(ascii: "U"):
+            return isTag(tag, "UNLISTEN") ? .removal : []
         default:
             return []
         }
@@ -93,7 +112,8 @@
         if hasPrefix(tag, "DELETE") { return [] }
         if hasPrefix(tag, "DECLARE") { return .cursors }
         // The profile's settings are gone with the rest.
-        if isTag(tag, "DISCARD ALL") { return .settings }
+        if isTag(tag, "DISCARD ALL") { return [.settings, .removal] }
+        if hasPrefix(tag, "DISCARD ") || hasPrefix(tag, "DROP ") { return .removal }
         return isTag(tag, "DO") ? .other : []
     }
 }

@@ -66,16 +66,18 @@ extension SessionTaint {
         if isWord(sql, from: index - 3, "set_config") {
             return callsHarmlessly(sql, from: index + 7) ? .harmlessSettings : .settings
         }
-        if matches(sql, at: index - 6, "dblink_connect") { return .other }
+        if matches(sql, at: index - 6, "dblink_connect") { return .links }
+        if matches(sql, at: index - 6, "dblink_disconnect") { return .removal }
         guard startsWord(sql, at: index - 2), matches(sql, at: index - 2, "pg_") else { return [] }
         if matches(sql, at: index + 1, "temp") { return .temporaryObjects }
         if matches(sql, at: index + 1, "settings") { return .settings }
-        // pg_advisory_xact_… ends with the transaction and pg_advisory_unlock… only gives back.
+        // pg_advisory_xact_… ends with the transaction.
         if matches(sql, at: index + 1, "advisory_lock")
             || matches(sql, at: index + 1, "try_advisory_lock")
         {
             return .advisoryLocks
         }
+        if matches(sql, at: index + 1, "advisory_unlock") { return .removal }
         return []
     }
 

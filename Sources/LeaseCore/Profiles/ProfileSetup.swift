@@ -13,7 +13,11 @@ package struct ProfileSetup: Equatable, Sendable {
     package let mustBeAwaited: Bool
 
     /// RESET ALL leaves these alone.
-    private static let identity: Set<String> = ["role", "session_authorization"]
+    static let identity: Set<String> = ["role", "session_authorization", sessionUser]
+
+    /// Who SET SESSION AUTHORIZATION has made the session's user: in a startup packet `session_authorization` is
+    /// checked only.
+    static let sessionUser = "session authorization"
 
     /// In the order in which they are set, as the last of all: they are the client's, not the broker's.
     static let timeouts = [
@@ -64,13 +68,17 @@ package struct ProfileSetup: Equatable, Sendable {
                 // A startup packet's seed has no effect, if it is one.
                 if let seed = Double(entry.value), (-1...1).contains(seed) { continue }
                 general.append(assignment(entry))
-            case _ where entry.name == "role" || timeouts.contains(entry.name):
+            case _
+            where entry.name == "role" || entry.name == sessionUser || timeouts.contains(entry.name):
                 break
             default:
                 general.append(assignment(entry))
             }
         }
-        // What only a superuser may set comes before the role that it goes on with.
+        // What only a superuser may set comes before the user and the role that it goes on with.
+        last += entries.filter { $0.name == sessionUser }.map {
+            "SET SESSION AUTHORIZATION \(asciiLiteral($0.value))"
+        }
         for name in ["role"] + timeouts {
             last += entries.filter { $0.name == name }.map { assignment($0) }
         }

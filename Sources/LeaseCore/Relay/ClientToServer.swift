@@ -252,6 +252,10 @@ package struct ClientTurn {
                 if !noteSetting(text, taint, &entry, &server) {
                     server.taint.formUnion(taint)
                     entry.setScope = SetScope.of(text)
+                    if Self.mayName(text, taint) {
+                        entry.setScope.formUnion(.named)
+                        server.note(SettingNames.inText(text))
+                    }
                 }
                 if mode.tracksStatements, server.status != .failed,
                     let (name, statement) = client.deallocated(by: text)
@@ -285,6 +289,31 @@ package struct ClientTurn {
         return true
     }
 
+    /// Whether it is worth looking for the names of settings in the text: most have none.
+    static func mayName(_ text: UnsafeRawBufferPointer, _ taint: SessionTaint) -> Bool {
+        if taint.has(.settings) || taint.has(.harmlessSettings) { return true }
+        var index = 0
+        while index < text.count, isSpace(text[index]) { index += 1 }
+        guard index + 2 < text.count else { return false }
+        switch text[index] | 0x20 {
+        case UInt8(ascii: "s"):
+            if text[index + 2] | 0x20 == UInt8(ascii: "t") { return true }
+        case UInt8(ascii: "c"):
+            if text[index + 1] | 0x20 == UInt8(ascii: "a") { return true }
+        case UInt8(ascii: "d"):
+            if text[index + 1] | 0x20 == UInt8(ascii: "o") { return true }
+        case UInt8(ascii: "-"), UInt8(ascii: "/"), UInt8(ascii: ";"): return true
+        default: break
+        }
+        while index < text.count, text[index] != UInt8(ascii: ";") { index += 1 }
+        while index < text.count,
+            text[index] == UInt8(ascii: ";") || text[index] == 0 || isSpace(text[index])
+        {
+            index += 1
+        }
+        return index < text.count
+    }
+
     /// True if the text sets one setting, and runs alone: that setting follows the client, and so is
     /// not left behind.
     private func noteSetting(
@@ -304,6 +333,11 @@ package struct ClientTurn {
         }
         guard isAlone else { return false }
         server.taint.insert(.unclaimedSetting)
+        if case .set(let name, _) = setting {
+            var names = SettingNames()
+            names.add(name)
+            server.note(names)
+        }
         entry.isSetting = true
         server.pendingSetting = (setting, isDone: false)
         return true

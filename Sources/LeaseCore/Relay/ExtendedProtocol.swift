@@ -106,6 +106,10 @@ extension ClientTurn {
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope = SetScope.of(text)
+            if Self.mayName(text, SessionTaint.inText(text)) {
+                server.unnamedScope.formUnion(.named)
+                server.note(SettingNames.inText(text))
+            }
         } else {
             server.taint.insert(.other)
         }
@@ -184,6 +188,7 @@ extension ClientTurn {
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         if name.isEmpty {
             parseUnnamedAgain(&client, &server, &statements, &toServer)
+            if !server.unnamedScope.isEmpty { server.noteParameters(body) }
             if portal.isEmpty {
                 server.boundScope = server.unnamedScope
                 server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
@@ -191,6 +196,10 @@ extension ClientTurn {
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
+            if let names = statements.settingNames(of: id) {
+                server.note(names)
+                server.noteParameters(body)
+            }
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
                 server.boundReset = statements.reset(by: id)

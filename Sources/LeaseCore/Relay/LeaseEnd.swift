@@ -31,7 +31,7 @@ extension ServerStream {
     /// How the connection comes back, once it is quiet and idle.
     package var conditionOnReturn: ServerCondition {
         if isSuspect || isEnding || isMidMessage || !isQuiet || status != .idle { return .broken }
-        return taint.isEmpty ? .clean : .dirty
+        return taint.leavesSomething || residue.leavesSomething ? .dirty : .clean
     }
 
     /// The server is gone: every answer that the client still waits for becomes this error, each

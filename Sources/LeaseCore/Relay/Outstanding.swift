@@ -105,6 +105,8 @@ package enum BrokerQuery: Sendable {
     case profile, reset, check, rollback, connect
     /// A client's startup settings, which it has reset within its lease.
     case restore
+    /// What a client has left in its session.
+    case state
 }
 
 /// The answer to what the broker itself asked.
@@ -114,6 +116,8 @@ package struct BrokerAnswer {
     package let errors: [(text: Int, error: PgError)]
     /// The text that asked for something found it.
     package let hasFound: Bool
+    /// The DataRows of `BrokerQuery.state`, whole messages.
+    package let rows: [UInt8]
 
     package var error: PgError? { errors.first?.error }
 }

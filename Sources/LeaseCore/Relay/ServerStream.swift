@@ -19,6 +19,10 @@ package struct ServerStream: ~Copyable {
     package internal(set) var isBatchOpen = false
     /// State that this lease left, or may have left, in the session.
     package internal(set) var taint = SessionTaint.nothing
+    /// What of it was found out, and stays until the connection is cleaned.
+    package internal(set) var residue = SessionTaint.nothing
+    /// What the texts of this lease set by name; nil: no text sets anything.
+    var settingNames: NamesInLease?
     /// More ReadyForQuery may come than are counted (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
     /// The last that a suspect connection answered with was a ReadyForQuery.
@@ -75,6 +79,10 @@ package struct ServerStream: ~Copyable {
     var pendingResets: [SettingsReset] = []
     var reportedResets = 0
 
+    final class NamesInLease {
+        var names = SettingNames()
+    }
+
     struct BrokerTexts {
         var count = 0
         var answered = 0
@@ -116,7 +124,9 @@ package struct ServerStream: ~Copyable {
     /// What is parsed here may mean something else than where the client's profile is in force and nothing
     /// besides.
     @inline(__always)
-    var mayMeanOtherwise: Bool { hasDiscarded || taint.changesMeaning }
+    var mayMeanOtherwise: Bool {
+        hasDiscarded || taint.changesMeaning || residue.changesMeaning
+    }
 
     /// The server waits for rows of the client's.
     package var isReadingRows: Bool { copy == .into }
@@ -128,6 +138,8 @@ package struct ServerStream: ~Copyable {
     package mutating func beginLease() {
         assert(isQuiet && !isSkippingToSync && !isBatchOpen && brokerQuery == nil)
         taint = .nothing
+        residue = .nothing
+        if settingNames != nil { settingNames = nil }
         isSuspect = false
         isReadyAgain = false
         hasUnnamed = false
@@ -155,6 +167,35 @@ package struct ServerStream: ~Copyable {
 
     /// An explicit lease begins: what it leaves is never looked for, the connection is cleaned anyway.
     package mutating func hold() { taint.insert(.explicitLease) }
+
+    /// Everything that was left is known: this of it stays until the connection is cleaned.
+    package mutating func stateIsKnown(residue: SessionTaint) {
+        taint = .nothing
+        self.residue = residue
+        settingNames = nil
+        hasDiscarded = false
+    }
+
+    /// A text of this lease may set these.
+    mutating func note(_ names: SettingNames) {
+        if names == .none { return }
+        let noted = settingNames ?? NamesInLease()
+        noted.names.formUnion(names)
+        settingNames = noted
+    }
+
+    /// The values of a Bind may be names of what it sets.
+    mutating func noteParameters(_ bind: UnsafeRawBufferPointer) {
+        guard let settingNames, !settingNames.names.isComplete else { return }
+        settingNames.names.addClassNames(in: bind)
+    }
+
+    /// A setting was set that no text of this lease names.
+    mutating func leaveSettingsOpen() {
+        let noted = settingNames ?? NamesInLease()
+        noted.names.leaveOpen()
+        settingNames = noted
+    }
 
     /// The connection is back from a client that had it directly, or whose lease was taken away, in
     /// this state of its transaction. Nothing is owed any more.
@@ -220,7 +261,8 @@ package struct ServerStream: ~Copyable {
         brokerTexts.answered += 1
         guard brokerTexts.answered >= brokerTexts.count, let query = brokerQuery else { return nil }
         let answer = BrokerAnswer(
-            query: query, errors: brokerTexts.errors, hasFound: brokerTexts.hasFound)
+            query: query, errors: brokerTexts.errors, hasFound: brokerTexts.hasFound,
+            rows: query == .state ? exchange(&description, with: []) : [])
         brokerQuery = nil
         brokerTexts = BrokerTexts()
         return answer

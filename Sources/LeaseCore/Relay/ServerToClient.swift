@@ -121,6 +121,10 @@ package struct ServerTurn {
             .functionCallResponse, .copyInResponse, .copyOutResponse, .copyBothResponse:
             relay(range, if: isForClient, &server, &toClient)
             switch kind {
+            case .dataRow:
+                if head?.audience == .broker, server.brokerQuery == .state {
+                    keepRow(range, &server)
+                }
             case .rowDescription, .noData:
                 server.isAnsweredByPassing = head?.kind == .describe
                 if head?.isOwnDescribe == true { describe(range, &server) }
@@ -271,8 +275,9 @@ package struct ServerTurn {
         let taint = SessionTaint.ofCommandTag(tag)
         let isFollowed = head?.isSetting == true && server.settingIsDone()
         if !taint.isEmpty, !isFollowed {
-            server.taint.formUnion(
-                head.map { Self.taint(taint, within: $0.setScope) } ?? taint)
+            let scope = head?.setScope ?? .nothing
+            server.taint.formUnion(Self.taint(taint, within: scope))
+            if taint.changesSettings, !scope.isLocal, !scope.isNamed { server.leaveSettingsOpen() }
         }
         switch kind {
         case .deallocateAll:
@@ -280,7 +285,7 @@ package struct ServerTurn {
         case .discardAll:
             server.forgetNames(of: &client, statements: &statements)
             // What was sent behind it has left its mark already, and may still have its effect.
-            if !server.isFollowedByMore { server.taint = [] }
+            if !server.isFollowedByMore { server.taint = .removal }
             server.hasDiscarded = true
             server.pendingResets.append(.all)
         case .reset:
@@ -303,7 +308,7 @@ package struct ServerTurn {
 
     /// What a tag leaves behind, if it is that of a SET which reaches so far.
     private static func taint(_ taint: SessionTaint, within scope: SetScope) -> SessionTaint {
-        if scope.isEmpty || taint != .settings { return taint }
+        if taint != .settings || !(scope.isLocal || scope.isHarmless) { return taint }
         if scope.isLocal { return scope.isHarmless ? .nothing : .localSettings }
         return .harmlessSettings
     }

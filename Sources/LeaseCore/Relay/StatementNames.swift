@@ -190,6 +190,13 @@ extension ServerTurn {
             MessageHeader(input, at: range.lowerBound).bodyLength - part.count
     }
 
+    /// A row of the answer to what the broker itself has asked.
+    func keepRow(_ range: Range<Int>, _ server: inout ServerStream) {
+        server.description += input[range]
+        server.descriptionLeft =
+            MessageHeader(input, at: range.lowerBound).bodyLength + MessageHeader.size - range.count
+    }
+
     /// The whole message at `range` as its client may read it; nil if it is that already, or is not whole.
     func withClientsNames(
         _ range: Range<Int>, _ client: borrowing ClientStream, _ server: borrowing ServerStream

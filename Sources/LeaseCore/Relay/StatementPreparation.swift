@@ -174,6 +174,10 @@ extension ClientTurn {
             }
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope = SetScope.of(text)
+            if Self.mayName(text, SessionTaint.inText(text)) {
+                server.unnamedScope.formUnion(.named)
+                server.note(SettingNames.inText(text))
+            }
         }
         if mode.tracksStatements {
             body =

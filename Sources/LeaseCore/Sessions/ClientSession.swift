@@ -98,6 +98,8 @@ package struct ClientSession: ~Copyable {
         /// The shell takes no more from it for now.
         var isHeldUp = false
         var isUnix = true
+        /// It knows that its lease may be pinned.
+        var wasToldOfPin = false
         var interest = ClientInterest(rawValue: 0)
     }
 

@@ -20,7 +20,7 @@ extension Engine {
         {
             claimSetting(server, client)
         }
-        if step.sessionWasReset, servers[server].stream.taint.isEmpty {
+        if step.sessionWasReset, !servers[server].stream.taint.leavesSomething {
             profiles.release(servers[server].profile.current)
             servers[server].profile.current = .serverDefault
         }
@@ -89,7 +89,9 @@ extension Engine {
         profiles.release(servers[server].profile.current)
         servers[server].profile.current = profile
         pools[servers[server].pool].parameters.accept(profile)
-        guard servers[server].stream.taint.isEmpty, profile != .serverDefault else { return }
+        guard !servers[server].stream.taint.leavesSomething, profile != .serverDefault else {
+            return
+        }
         let before = servers[server].profile.parameters
         learnParameters(of: server, under: profile)
         if clients[client].settings.told === before {

@@ -43,6 +43,26 @@ package enum LeaseErrors {
         .queryCanceled, "canceling statement due to user request",
         detail: "The statement was still waiting for a server connection.")
 
+    // MARK: State of the session
+
+    /// What the client is told once when its lease stays with it.
+    static func pinned(_ reasons: PinReasons) -> PgError {
+        PgError(
+            severity: .notice, sqlState: .successfulCompletion,
+            message: "this session keeps its server connection: it has \(reasons.words)",
+            detail: "Until that is gone, no other client can use the connection.")
+    }
+
+    /// What the client is told where nothing may be pinned.
+    static func cannotKeep(_ reasons: PinReasons) -> PgError {
+        .fatal(
+            .featureNotSupported,
+            "this session has \(reasons.words), which can go to no other server connection",
+            detail: "session_state is refuse: no lease is pinned.",
+            hint:
+                "Use it within one transaction or an explicit LEASE, or set session_state = keep.")
+    }
+
     // MARK: Limits
 
     static func revoked(

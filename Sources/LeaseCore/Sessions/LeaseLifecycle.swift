@@ -154,6 +154,11 @@ extension Engine {
                 refuse(client, LeaseErrors.transactionInStatementPool)
                 return
             }
+            if held.pointee.stream.taint != .nothing || held.pointee.pin != nil,
+                keepsLease(server, client)
+            {
+                return
+            }
             detach(server, client)
             finishLease(server)
             if !session.pointee.pending.isEmpty { queueToResume(client) }
@@ -183,6 +188,11 @@ extension Engine {
     mutating func finishLease(_ server: ServerID) {
         let held = servers.address(of: server)
         var condition = held.pointee.stream.conditionOnReturn
+        // A library stays loaded until its process ends.
+        if held.pointee.stream.residue.has(.libraries) || held.pointee.stream.taint.has(.libraries)
+        {
+            condition = .broken
+        }
         // Even a DISCARD ALL of the client's own may have something behind it.
         if held.pointee.isExplicit || held.pointee.upkeep.mustReset, condition == .clean {
             condition = .dirty

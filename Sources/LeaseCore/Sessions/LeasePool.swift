@@ -20,6 +20,8 @@ package struct LeasePool: ~Copyable {
     var hasGivenUpLearning = false
     /// The database has dblink, whose named connections are ended when a connection is cleaned.
     var hasLinks = false
+    /// Settings of classes (`app.tenant`) that some client has set: no list of the server's has them.
+    var classNames: [String] = []
     /// Whose processes may have direct leases, as long as one of them has had some connection.
     var directUser: UInt32?
     /// The scheduler wants to know which of its leases rest.
@@ -42,6 +44,7 @@ package struct LeasePool: ~Copyable {
         next.awaitingParameters = awaitingParameters
         next.hasGivenUpLearning = hasGivenUpLearning
         next.hasLinks = hasLinks
+        next.classNames = classNames
         next.directUser = directUser
         next.areLeasesWatched = areLeasesWatched
         return next

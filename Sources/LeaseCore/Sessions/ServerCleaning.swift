@@ -145,14 +145,22 @@ extension Engine {
         _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID
     ) -> Bool {
         noteResets(step, server)
+        // Where the lease ends, that is seen to with what else it leaves.
+        guard
+            !servers[server].stream.isLeaseOver(
+                passing: clients[client].stream.passing, mode(of: server))
+        else { return false }
+        return restoreStartup(server, client)
+    }
+
+    /// The same, with what was noted before.
+    mutating func restoreStartup(_ server: ServerID, _ client: ClientID) -> Bool {
         guard let noted = servers[server].resets else { return false }
         let resets = noted.final + noted.open
         guard !resets.isEmpty, servers[server].stream.isBetweenBatches,
             servers[server].stream.status != .failed,
             !servers[server].profile.holdsClientBytes, servers[server].outbound.isEmpty,
-            !clients[client].stream.passing.isHalfPassed,
-            !servers[server].stream.isLeaseOver(
-                passing: clients[client].stream.passing, mode(of: server))
+            !clients[client].stream.passing.isHalfPassed
         else { return false }
         noted.final = []
         noted.open = []

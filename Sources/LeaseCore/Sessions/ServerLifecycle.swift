@@ -140,7 +140,8 @@ extension Engine {
         var bytes: [UInt8] = []
         let outcome = servers[server].stream.lose(
             &clients[client].stream, error: error,
-            isHeld: servers[server].isExplicit && clients[client].call == nil,
+            isHeld: (servers[server].isExplicit && clients[client].call == nil)
+                || servers[server].pin != nil,
             statements: &statements, toClient: &bytes)
         let hasToldItsEnd = servers[server].stream.hasToldItsEnd
         detach(server, client)

@@ -367,6 +367,7 @@ extension Engine {
         case .connect: connectQueryAnswered(server, answer.error)
         case .profile: preconditionFailure("a profile is answered before what it precedes")
         case .restore: restoreAnswered(server, answer.error)
+        case .state: stateAnswered(server, answer)
         case .check:
             servers[server].moments.lastUsed = now
             let isGood = answer.error == nil && servers[server].stream.status == .idle

@@ -166,7 +166,8 @@ extension Engine {
         let isSession = pools[servers[server].pool].isSession
         let outcome = servers[server].stream.lose(
             &clients[client].stream, error: error,
-            isHeld: servers[server].isExplicit && clients[client].call == nil,
+            isHeld: (servers[server].isExplicit && clients[client].call == nil)
+                || servers[server].pin != nil,
             statements: &statements, toClient: &bytes)
         detach(server, client)
         clients[client].flags.awaitsQuiet = false

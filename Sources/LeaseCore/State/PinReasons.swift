@@ -20,6 +20,8 @@ package struct PinReasons: OptionSet, Hashable, Sendable {
     package static let links = PinReasons(rawValue: 64)
     /// It listens, and the pool has no connection to spare that would listen for it.
     package static let channels = PinReasons(rawValue: 128)
+    /// PREPARE, of a text that cannot be taken apart.
+    package static let statements = PinReasons(rawValue: 256)
 
     /// Each reason by its name in the console and in metrics, in their order there.
     package static let named: [(reason: PinReasons, name: String, words: String)] = [
@@ -31,6 +33,7 @@ package struct PinReasons: OptionSet, Hashable, Sendable {
         (.libraries, "libraries", "a loaded library"),
         (.links, "dblink", "connections of dblink"),
         (.channels, "channels", "LISTEN"),
+        (.statements, "statements", "prepared statements that cannot follow it"),
     ]
 
     /// `temporary_objects, advisory_locks`

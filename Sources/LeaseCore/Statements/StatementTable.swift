@@ -39,6 +39,8 @@ package struct StatementTable: ~Copyable {
         var references = 0
         var taint = SessionTaint.nothing
         var setScope: SetScope = .nothing
+        /// What it may set by name; nil: nothing.
+        var settingNames: SettingNames?
         /// What it puts back.
         var reset: SettingsReset?
         /// It names other prepared statements: those of its client.
@@ -80,6 +82,10 @@ package struct StatementTable: ~Copyable {
         entry.taint = SessionTaint.inText(text)
         entry.setScope = SetScope.of(text)
         entry.reset = SettingsReset.statement(text)
+        if ClientTurn.mayName(text, entry.taint) {
+            entry.settingNames = SettingNames.inText(text)
+            entry.setScope.formUnion(.named)
+        }
         // One that is too long to be looked through is its client's own.
         guard text.count <= ClientTurn.parseScanLimit else { return insert(entry) }
         entry.namesOthers =
@@ -168,6 +174,9 @@ package struct StatementTable: ~Copyable {
     package func name(of id: StatementID) -> [UInt8] { entries[Int(id.slot)].name }
     package func body(of id: StatementID) -> [UInt8] { entries[Int(id.slot)].body }
     package func taint(of id: StatementID) -> SessionTaint { entries[Int(id.slot)].taint }
+    package func settingNames(of id: StatementID) -> SettingNames? {
+        entries[Int(id.slot)].settingNames
+    }
     package func setScope(of id: StatementID) -> SetScope { entries[Int(id.slot)].setScope }
     func reset(by id: StatementID) -> SettingsReset? { entries[Int(id.slot)].reset }
     package func namesOthers(_ id: StatementID) -> Bool { entries[Int(id.slot)].namesOthers }

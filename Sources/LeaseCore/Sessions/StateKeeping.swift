@@ -1,0 +1,225 @@
+import PostgresWire
+
+/// A session of a client's own in a pool whose connections are not: what a lease of one transaction has left follows
+/// its client to other connections, or keeps it on this one.
+///
+/// At the end of a lease whose tags or texts hint that something may have been left, one query of the broker's
+/// own asks the server (`StateQuestion`). The client still holds the connection, and what it sends meanwhile waits.
+extension Engine {
+    /// Whether the lease goes on although the protocol says that it is over: something is asked first, or it is pinned.
+    @inline(never)
+    mutating func keepsLease(_ server: ServerID, _ client: ClientID) -> Bool {
+        guard settings.sessionState != .drop, !pools[servers[server].pool].isSession,
+            !servers[server].isExplicit, clients[client].isOpen
+        else { return false }
+        let taint = servers[server].stream.taint
+        // What it reset has not its startup values yet: these are put in force, and then it is asked.
+        if let resets = servers[server].resets, !resets.isEmpty || resets.hasLostProfile,
+            restoreStartup(server, client)
+        {
+            return true
+        }
+        let isPinned = servers[server].pin != nil
+        guard mustAsk(taint, isPinned: isPinned) else { return isPinned }
+        askForState(server, client)
+        return true
+    }
+
+    private func mustAsk(_ taint: SessionTaint, isPinned: Bool) -> Bool {
+        if taint.has(.explicitLease) { return false }
+        return taint.leavesSomething || (isPinned && taint.has(.removal))
+    }
+
+    private mutating func askForState(_ server: ServerID, _ client: ClientID) {
+        let question = question(server, client)
+        servers[server].profile.holdsClientBytes = true
+        mustAnswer(server, within: stateTimeout)
+        ask(server, .state, [question.text])
+    }
+
+    private func question(_ server: ServerID, _ client: ClientID) -> StateQuestion {
+        var classNames = pools[servers[server].pool].classNames
+        for entry in profiles.entries(of: clients[client].settings.current)
+        where entry.name.utf8.contains(UInt8(ascii: ".")) && !classNames.contains(entry.name) {
+            classNames.append(entry.name)
+        }
+        return StateQuestion(
+            about: servers[server].stream.taint, names: servers[server].stream.settingNames?.names,
+            classNames: classNames, isPinned: servers[server].pin != nil)
+    }
+
+    /// How long the answer may take before the connection is given up.
+    private var stateTimeout: Duration { .seconds(10) }
+
+    mutating func stateAnswered(_ server: ServerID, _ answer: BrokerAnswer) {
+        servers[server].profile.holdsClientBytes = false
+        guard let client = servers[server].client else {
+            endLeaseIfOver(server)
+            return
+        }
+        if let error = answer.error {
+            if mayTryAgain(server, error) {
+                askForState(server, client)
+            } else {
+                // What it holds cannot be found out, and is not dropped in silence.
+                refuse(client, error)
+            }
+            return
+        }
+        guard let state = StateAnswer(rows: answer.rows) else {
+            serverEnded(server, "the answer to the broker's own query could not be read")
+            return
+        }
+        servers[server].profile.attempts = 0
+        let names = question(server, client).names
+        var pins = state.pins
+        pins.formUnion(followSettings(state, names, server, client))
+        pins.formUnion(followStatements(state.statements, client))
+        pins.formUnion(unseenPins(server))
+        if !state.channels.isEmpty { pins.formUnion(.channels) }
+        noteClassNames(state, server)
+        servers[server].stream.stateIsKnown(residue: residue(state, server))
+        pin(server, client, pins)
+        guard servers.contains(server), servers[server].client == client else { return }
+        if servers[server].pin != nil, dropOfSQL(state.statements, server) { return }
+        clients[client].flags.awaitsQuiet = false
+        queueToResume(client)
+        endLeaseIfOver(server)
+    }
+
+    /// On a connection that its client keeps, what follows it under another name must not take its own.
+    private mutating func dropOfSQL(
+        _ prepared: [StateAnswer.Statement], _ server: ServerID
+    ) -> Bool {
+        guard !prepared.isEmpty, servers[server].pin?.reasons.contains(.statements) == false
+        else { return false }
+        let texts = prepared.compactMap { String(validating: $0.name, as: UTF8.self) }
+            .map { "DEALLOCATE \(quotedIdentifier($0))" }
+        guard texts.count == prepared.count else { return false }
+        servers[server].profile.holdsClientBytes = true
+        mustAnswer(server, within: stateTimeout)
+        ask(server, .restore, texts)
+        return true
+    }
+
+    // MARK: What follows
+
+    /// The client's profile is what the server has in force. Returns what of it cannot follow.
+    private mutating func followSettings(
+        _ state: borrowing StateAnswer, _ names: [String]?, _ server: ServerID, _ client: ClientID
+    ) -> PinReasons {
+        let before = profiles.entries(of: clients[client].settings.current)
+        var entries: [ProfileEntry] = []
+        if let names {
+            entries = before.filter {
+                !names.contains($0.name) && !ProfileSetup.identity.contains($0.name)
+            }
+        }
+        let named = servers[server].stream.settingNames?.names.names ?? []
+        for setting in state.settings {
+            // What another client's transaction left of a name that this one never used: nothing.
+            let isRemnant =
+                setting.value.isEmpty && setting.name.utf8.contains(UInt8(ascii: "."))
+                && !named.contains(setting.name) && !before.contains { $0.name == setting.name }
+            if !isRemnant { entries.append(setting) }
+        }
+        if let role = state.role { entries.append(ProfileEntry(name: "role", value: role)) }
+        if let own = pools[servers[server].pool].parameters.base?.value(
+            of: "session_authorization"), own != state.sessionUser
+        {
+            entries.append(
+                ProfileEntry(name: ProfileSetup.sessionUser, value: state.sessionUser))
+        }
+        if entries.count > followedLimit { return .settings }
+        let profile = profiles.intern(entries)
+        profiles.retain(profile)
+        profiles.release(clients[client].settings.current)
+        clients[client].settings.current = profile
+        profiles.release(servers[server].profile.current)
+        servers[server].profile.current = profile
+        pools[servers[server].pool].parameters.accept(profile)
+        if profile != .serverDefault {
+            let reported = servers[server].profile.parameters
+            learnParameters(of: server, under: profile)
+            if clients[client].settings.told === reported {
+                clients[client].settings.told = servers[server].profile.parameters
+            }
+        }
+        return []
+    }
+
+    /// A client with more settings than this keeps its connection.
+    private var followedLimit: Int { 256 }
+
+    /// Names of classes that have a value somewhere: later questions ask for them, too.
+    private mutating func noteClassNames(_ state: borrowing StateAnswer, _ server: ServerID) {
+        let pool = servers[server].pool
+        for setting in state.settings
+        where setting.name.utf8.contains(UInt8(ascii: ".")) && pools[pool].classNames.count < 256 {
+            if !pools[pool].classNames.contains(setting.name) {
+                pools[pool].classNames.append(setting.name)
+            }
+        }
+    }
+
+    // MARK: What pins
+
+    /// What no query shows: it stays until the client leaves.
+    private func unseenPins(_ server: ServerID) -> PinReasons {
+        var pins: PinReasons = []
+        if let pin = servers[server].pin {
+            pins = pin.reasons.intersection([.seed, .libraries, .links])
+        }
+        let taint = servers[server].stream.taint
+        if taint.has(.libraries) { pins.formUnion(.libraries) }
+        if taint.has(.links) { pins.formUnion(.links) }
+        if taint.has(.seed)
+            || servers[server].stream.settingNames?.names.names.contains("seed") == true
+        {
+            pins.formUnion(.seed)
+        }
+        return pins
+    }
+
+    /// What must be cleaned away when the client lets go, though all is known of it.
+    private func residue(_ state: borrowing StateAnswer, _ server: ServerID) -> SessionTaint {
+        let taint = servers[server].stream.taint
+        var residue = servers[server].stream.residue
+        for one in [SessionTaint.other, .links, .libraries, .seed, .preparedStatements, .listen]
+        where taint.has(one) {
+            residue.formUnion(one)
+        }
+        if state.pins.contains(.temporaryObjects) { residue.formUnion(.temporaryObjects) }
+        if state.pins.contains(.heldCursors) { residue.formUnion(.cursors) }
+        if state.pins.contains(.advisoryLocks) { residue.formUnion(.advisoryLocks) }
+        return residue
+    }
+
+    private mutating func pin(_ server: ServerID, _ client: ClientID, _ reasons: PinReasons) {
+        guard !reasons.isEmpty else {
+            if servers[server].pin != nil {
+                servers[server].pin = nil
+                notices.append(.leaseUnpinned(report(on: server)))
+            }
+            return
+        }
+        if let pin = servers[server].pin {
+            pin.reasons = reasons
+            pin.transactionsThen = servers[server].holding.transactions
+            return
+        }
+        if settings.sessionState == .refuse {
+            refuse(client, LeaseErrors.cannotKeep(reasons))
+            return
+        }
+        let pin = ServerSession.Pin(reasons, since: now)
+        pin.transactionsThen = servers[server].holding.transactions
+        servers[server].pin = pin
+        notices.append(.leasePinned(report(on: server), reasons))
+        guard settings.pinNotice, !clients[client].flags.wasToldOfPin else { return }
+        clients[client].flags.wasToldOfPin = true
+        var bytes: [UInt8] = []
+        bytes.appendNoticeResponse(LeaseErrors.pinned(reasons))
+        bytes.withUnsafeBytes { send($0, to: client) }
+    }
+}

@@ -1,0 +1,222 @@
+package import PostgresWire
+
+/// What the broker asks a server at the end of a lease that may have left something in its session.
+///
+/// One text, answered with rows of four columns: what it is, its name, its value, and more of it. Values of
+/// clients come in hexadecimal digits, as the bytes that the database has: `client_encoding` is the client's.
+/// Every name and operator is qualified, since the client's search path is in force.
+package struct StateQuestion: Equatable, Sendable {
+    package let text: String
+    /// These settings, and no others; nil: all.
+    package let names: [String]?
+
+    /// `taint` says what may be left, `names` which settings if that is known, `classNames` of which settings of
+    /// classes something was ever heard.
+    package init(
+        about taint: SessionTaint, names: SettingNames?, classNames: [String], isPinned: Bool
+    ) {
+        var parts = [Self.identity]
+        let onlyNames =
+            taint.has(.other) || taint.has(.libraries)
+            ? nil : names.flatMap { $0.isComplete ? $0.names : nil }
+        var asked: [String]? = []
+        if taint.has(.other) || taint.has(.libraries) || taint.has(.settings)
+            || taint.has(.harmlessSettings) || taint.has(.unclaimedSetting)
+        {
+            if let onlyNames {
+                asked = onlyNames.filter { $0 != "seed" }
+                parts += Self.named(asked ?? [])
+            } else {
+                asked = nil
+                let known = classNames + (names?.names ?? []).filter { $0.contains(".") }
+                parts.append(Self.allSettings)
+                parts += Self.named(Array(Set(known)).sorted())
+            }
+        }
+        self.names = asked
+        let isOpen = taint.has(.other)
+        if isPinned || isOpen || taint.has(.temporaryObjects) { parts.append(Self.temporary) }
+        if isPinned || isOpen || taint.has(.cursors) { parts.append(Self.cursors) }
+        if isPinned || isOpen || taint.has(.advisoryLocks) { parts.append(Self.locks) }
+        if isPinned || isOpen || taint.has(.listen) { parts.append(Self.channels) }
+        if isOpen || taint.has(.preparedStatements) { parts.append(Self.statements) }
+        // Its own conditions are in force: a serializable transaction that is deferrable would wait here.
+        text =
+            "BEGIN ISOLATION LEVEL READ COMMITTED;" + parts.joined(separator: " UNION ALL ")
+            + ";COMMIT"
+    }
+
+    private static func hexadecimal(_ value: String) -> String {
+        "pg_catalog.encode(pg_catalog.convert_to(\(value),"
+            + "pg_catalog.getdatabaseencoding()),'hex')"
+    }
+
+    private static let identity =
+        "SELECT 'role'::pg_catalog.text,''::pg_catalog.text,"
+        + hexadecimal("pg_catalog.current_setting('role')")
+        + ",''::pg_catalog.text UNION ALL SELECT 'user','',"
+        + hexadecimal("session_user::pg_catalog.text") + ",''"
+
+    /// `more` says of a setting whether its role could not set it again.
+    private static let allSettings =
+        "SELECT 'set',name," + hexadecimal("setting")
+        + ",CASE WHEN context OPERATOR(pg_catalog.=) 'superuser'"
+        + " AND pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'off'"
+        + " THEN 'locked' ELSE '' END"
+        + " FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"
+        + " AND NOT pg_catalog.starts_with(name,'transaction_')"
+
+    private static func named(_ names: [String]) -> [String] {
+        guard !names.isEmpty else { return [] }
+        let list = names.map { asciiLiteral($0) }.joined(separator: ",")
+        return [
+            "SELECT 'set',n," + hexadecimal("pg_catalog.current_setting(n,true)")
+                + ",'' FROM pg_catalog.unnest(ARRAY[\(list)]::pg_catalog.text[]) AS n"
+        ]
+    }
+
+    /// What is in a schema depends on it, a temporary one too.
+    private static let temporary =
+        "(SELECT 'temporary','','','' FROM pg_catalog.pg_depend"
+        + " WHERE refclassid OPERATOR(pg_catalog.=) 2615"
+        + " AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() LIMIT 1)"
+    private static let cursors =
+        "(SELECT 'cursor','','','' FROM pg_catalog.pg_cursors WHERE is_holdable LIMIT 1)"
+    private static let locks =
+        "(SELECT 'lock','','','' FROM pg_catalog.pg_locks"
+        + " WHERE locktype OPERATOR(pg_catalog.=) 'advisory'"
+        + " AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() LIMIT 1)"
+    private static let channels =
+        "SELECT 'channel',''," + hexadecimal("c")
+        + ",'' FROM pg_catalog.pg_listening_channels() AS c"
+    private static let statements =
+        "SELECT 'statement'," + hexadecimal("name") + "," + hexadecimal("statement")
+        + ",pg_catalog.array_to_string(parameter_types::pg_catalog.oid[],' ')"
+        + " FROM pg_catalog.pg_prepared_statements WHERE from_sql"
+}
+
+/// The answer.
+package struct StateAnswer {
+    package struct Statement: Equatable {
+        /// As the client calls it.
+        package var name: [UInt8]
+        /// The text that has its PREPARE.
+        package var text: [UInt8]
+        package var parameterTypes: [UInt32]
+    }
+
+    /// nil: none.
+    package private(set) var role: String?
+    package private(set) var sessionUser = ""
+    package private(set) var settings: [ProfileEntry] = []
+    /// Names that were asked for and have no value.
+    package private(set) var unset: [String] = []
+    package private(set) var pins: PinReasons = []
+    package private(set) var channels: [[UInt8]] = []
+    package private(set) var statements: [Statement] = []
+
+    /// nil: these are no such rows.
+    package init?(rows: [UInt8]) {
+        var offset = 0
+        let isRead = rows.withUnsafeBytes { bytes -> Bool in
+            while offset < bytes.count {
+                guard bytes.count - offset >= MessageHeader.size else { return false }
+                let header = MessageHeader(bytes, at: offset)
+                let start = offset + MessageHeader.size
+                guard header.bodyLength >= 2, start + header.bodyLength <= bytes.count,
+                    let columns = Self.columns(
+                        UnsafeRawBufferPointer(rebasing: bytes[start..<start + header.bodyLength])),
+                    add(columns)
+                else { return false }
+                offset = start + header.bodyLength
+            }
+            return true
+        }
+        guard isRead else { return nil }
+    }
+
+    private static func columns(_ body: UnsafeRawBufferPointer) -> [[UInt8]?]? {
+        var columns: [[UInt8]?] = []
+        var index = 2
+        for _ in 0..<4 {
+            guard index + 4 <= body.count else { return nil }
+            let length = Int32(bigEndian: body.loadUnaligned(fromByteOffset: index, as: Int32.self))
+            index += 4
+            if length < 0 {
+                columns.append(nil)
+                continue
+            }
+            guard index + Int(length) <= body.count else { return nil }
+            columns.append(Array(body[index..<index + Int(length)]))
+            index += Int(length)
+        }
+        return index == body.count ? columns : nil
+    }
+
+    private mutating func add(_ columns: [[UInt8]?]) -> Bool {
+        guard let kind = columns[0], let name = columns[1] else { return false }
+        switch String(decoding: kind, as: UTF8.self) {
+        case "role":
+            guard let value = columns[2].flatMap(Self.text) else { return false }
+            role = value == "none" ? nil : value
+        case "user":
+            guard let value = columns[2].flatMap(Self.text) else { return false }
+            sessionUser = value
+        case "set":
+            let name = String(decoding: name, as: UTF8.self).lowercased()
+            guard let digits = columns[2] else {
+                unset.append(name)
+                return true
+            }
+            if columns[3] == Array("locked".utf8) { pins.formUnion(.settings) }
+            guard let value = Self.text(digits) else {
+                // Not in UTF-8: it could not be written in a statement that means it everywhere.
+                pins.formUnion(.settings)
+                return true
+            }
+            settings.removeAll { $0.name == name }
+            settings.append(ProfileEntry(name: name, value: value))
+        case "temporary": pins.formUnion(.temporaryObjects)
+        case "cursor": pins.formUnion(.heldCursors)
+        case "lock": pins.formUnion(.advisoryLocks)
+        case "channel":
+            guard let channel = columns[2].flatMap(Self.bytes) else { return false }
+            channels.append(channel)
+        case "statement":
+            guard let name = Self.bytes(name), let text = columns[2].flatMap(Self.bytes),
+                let types = columns[3]
+            else { return false }
+            statements.append(
+                Statement(
+                    name: name, text: text,
+                    parameterTypes: types.split(separator: UInt8(ascii: " "))
+                        .compactMap { UInt32(String(decoding: $0, as: UTF8.self)) }))
+        default: return false
+        }
+        return true
+    }
+
+    private static func text(_ digits: [UInt8]) -> String? {
+        bytes(digits).flatMap { String(validating: $0, as: UTF8.self) }
+    }
+
+    private static func bytes(_ digits: [UInt8]) -> [UInt8]? {
+        guard digits.count.isMultiple(of: 2) else { return nil }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(digits.count / 2)
+        for index in stride(from: 0, to: digits.count, by: 2) {
+            guard let high = value(of: digits[index]), let low = value(of: digits[index + 1])
+            else { return nil }
+            bytes.append(high << 4 | low)
+        }
+        return bytes
+    }
+
+    private static func value(of digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+        default: nil
+        }
+    }
+}
