@@ -140,7 +140,9 @@ package struct SettingNames: Equatable, Sendable {
         while let underscore = sql.nextUnderscore(from: index) {
             index = underscore + 1
             if isWord("set_config", sql, at: underscore - 3) {
-                var cursor = SQLCursor(UnsafeRawBufferPointer(rebasing: sql[(underscore + 7)...]))
+                var end = underscore + 7
+                if end < sql.count, sql[end] == UInt8(ascii: "\"") { end += 1 }
+                var cursor = SQLCursor(UnsafeRawBufferPointer(rebasing: sql[end...]))
                 guard let name = SessionSetting.takeFirstLiteral(&cursor) else {
                     isComplete = false
                     continue

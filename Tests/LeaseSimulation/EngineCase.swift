@@ -62,6 +62,7 @@ struct EngineCase {
         directLeases = chance(80)
         hasOperators = chance(50)
         settings.serverResetQuery = "DISCARD ALL"
+        settings.sessionState = seed % 5 == 4 ? .drop : .keep
         settings.serverCheckQuery = "select pglease.check"
         settings.serverConnectTimeout = .seconds(2)
         settings.directLeases = directLeases

@@ -46,7 +46,9 @@ extension EngineRun {
         if pool?.isPaused == true {
             violation = "server \(server) is granted, and its pool is paused"
         }
-        let mark: String? = pool?.terms.connectQuery == nil ? nil : "connect"
+        let mark: String? =
+            entries.first { $0.name == "mark" }?.value
+            ?? (pool?.terms.connectQuery == nil ? nil : "connect")
         if let peer = socket.confinedTo, let client = engine.servers[server].client,
             endedPeers.contains(peer) || indices[client].map({ clients[$0].peer }) != peer
         {

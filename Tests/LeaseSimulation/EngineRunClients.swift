@@ -243,9 +243,11 @@ extension EngineRun {
             return
         }
         let isExact = !client.hasReset
-        let expected = Self.comparable(group.expected, isExact: isExact)
+        let isKept = isKept(client)
+        let expected = Self.comparable(group.expected, isExact: isExact, isKept: isKept)
         var seen = Self.comparable(
-            got.last?.hasPrefix("…") == true ? Array(got.dropLast()) : got, isExact: isExact)
+            got.last?.hasPrefix("…") == true ? Array(got.dropLast()) : got, isExact: isExact,
+            isKept: isKept)
         let parsed = seen.reversed().prefix { $0 == "ParseComplete" }.count
         let rest = seen.count - parsed
         if rest < expected.count, expected[rest].hasPrefix("E(25P02") { seen.removeLast(parsed) }
@@ -346,19 +348,29 @@ extension EngineRun {
         settleAfterIncident(client, transcript(client), group)
     }
 
+    /// Its session is as on a connection of its own: what it has set is in force, and nothing else. An incident may
+    /// have rolled back something that the other connection goes on with.
+    private func isKept(_ client: EngineClient) -> Bool {
+        plan.settings.sessionState == .keep && !client.everSawFault
+            && pools[client.pool].terms.connectQuery == nil
+    }
+
     /// What a pooler may show otherwise: what the session was left with; that a statement which it knows is
     /// parsed in a failed transaction, where what follows is refused; which of two errors a name that is taken
     /// has in a failed transaction; and the words of lease commands.
-    private static func comparable(_ transcript: [String], isExact: Bool) -> [String] {
+    private static func comparable(
+        _ transcript: [String], isExact: Bool, isKept: Bool
+    ) -> [String] {
         var result: [String] = []
         for text in transcript {
             if text.hasPrefix("E(25P02") || text.hasPrefix("E(42P05") {
                 while result.last == "ParseComplete" { result.removeLast() }
             }
             switch text {
-            case let mark where mark.hasPrefix("D(mark:"): result.append("D(mark)")
-            case let followed where followed.hasPrefix("D(followed:"):
+            case let mark where mark.hasPrefix("D(mark:") && !isKept: result.append("D(mark)")
+            case let followed where followed.hasPrefix("D(followed:") && !isKept:
                 result.append("D(followed)")
+            case let mark where mark.hasPrefix("D(exact:") && !isKept: result.append("D(exact)")
             case "D(exact:connect)": result.append("D(exact:none)")
             case let profile where profile.hasPrefix("D(profile:") && !isExact:
                 result.append("D(profile)")

@@ -78,7 +78,9 @@ extension EngineRun {
         case .leaseBegan(let id, let lease, let isDirect):
             note("client \(indices[id] ?? -1) has its lease \(lease!), direct: \(isDirect)")
         case .leaseNotDirect(_, _, let reason): note("not direct: \(reason.rawValue)")
-        case .leasePinned, .leaseUnpinned, .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .scheduler: break
+        case .leasePinned, .leaseUnpinned, .leaseHeldLong, .directLeaseBegan, .serverAdmitted,
+            .scheduler:
+            break
         }
     }
 

@@ -30,6 +30,10 @@ extension RelayBackend {
             discardAll()
             resetAll()
             output.appendCommandComplete("DISCARD ALL")
+        case "SELECT" where words[1].hasPrefix("'role'"):
+            let rows = state(words.joined(separator: " "))
+            for row in rows { output.appendDataRow(texts: row) }
+            output.appendCommandComplete("SELECT \(rows.count)")
         case "SELECT":
             // It has no extensions.
             output.appendCommandComplete("SELECT 0")
@@ -37,6 +41,27 @@ extension RelayBackend {
             return false
         }
         return true
+    }
+
+    /// What the session holds, as `StateQuestion` asks.
+    private func state(_ question: String) -> [[String]] {
+        func digits(_ text: String) -> String {
+            text.utf8.map { String($0 >> 4, radix: 16) + String($0 & 15, radix: 16) }.joined()
+        }
+        var rows = [["role", "", digits("none"), ""], ["user", "", digits("sim"), ""]]
+        let asksAll = question.contains("pg_settings")
+        let settings: [(name: String, value: String?, own: String?)] = [
+            ("timezone", profile, zone ?? "0"), ("followed", followed, "none"), ("mark", mark, nil),
+        ]
+        for (name, value, own) in settings {
+            guard let value, value != own || (!asksAll && question.contains("'\(name)'")) else {
+                continue
+            }
+            if asksAll || question.contains("'\(name)'") {
+                rows.append(["set", name, digits(value), ""])
+            }
+        }
+        return rows
     }
 
     /// `SET "name" TO 'value'`, or without the quotes.

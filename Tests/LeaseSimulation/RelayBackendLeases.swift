@@ -13,9 +13,9 @@ struct RelayBackendLeases {
     /// The server has been sent messages whose Sync has not come.
     var isBatchOpen = false
     /// What was set when the lease began: it comes back with its end.
-    private(set) var settingsBefore: (profile: String, followed: String)?
+    private(set) var settingsBefore: (profile: String, followed: String, mark: String?)?
 
-    mutating func begin(_ settings: (profile: String, followed: String)) {
+    mutating func begin(_ settings: (profile: String, followed: String, mark: String?)) {
         isHeld = true
         settingsBefore = settings
     }
@@ -155,8 +155,8 @@ extension RelayBackend {
             if !isSession {
                 if status != .idle { output.appendNoticeResponse(RelayBackendLeases.rolledBack) }
                 rollBack()
-                mark = nil
                 if let settings = leases!.settingsBefore {
+                    mark = settings.mark
                     profile = settings.profile
                     followed = settings.followed
                 }
@@ -165,10 +165,8 @@ extension RelayBackend {
         default:
             if leases!.isHeld { return RelayBackendLeases.held }
             if status != .idle { return RelayBackendLeases.inTransaction }
-            leases!.begin((profile, followed))
+            leases!.begin((profile, followed, mark))
             leases!.isDirect = text.hasPrefix("LEASE DIRECT") && !isSession
-            // A connection of its own, and clean.
-            if !isSession { mark = nil }
             if isSimple { output.appendRowDescription([ColumnDescription(name: "lease")]) }
             output.appendDataRow(texts: ["lease"])
         }

@@ -87,7 +87,7 @@ struct RelayProgram {
         direct.schema = schema
         direct.profile = zoneNow
         direct.leases = RelayBackendLeases(mode.pooling)
-        if isHeld { direct.leases!.begin((zoneNow, "none")) }
+        if isHeld { direct.leases!.begin((zoneNow, "none", nil)) }
         direct.leases!.isDirect = isDirect
         names = []
         leaseNames = []

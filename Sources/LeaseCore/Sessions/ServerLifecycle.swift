@@ -141,7 +141,7 @@ extension Engine {
         let outcome = servers[server].stream.lose(
             &clients[client].stream, error: error,
             isHeld: (servers[server].isExplicit && clients[client].call == nil)
-                || servers[server].pin != nil,
+                || hasState(server),
             statements: &statements, toClient: &bytes)
         let hasToldItsEnd = servers[server].stream.hasToldItsEnd
         detach(server, client)

@@ -177,10 +177,10 @@ extension Engine {
         }
         if let client, noteForClient(step, server, client) { return }
         if hasNews, let answer = step.brokerAnswer, answer.query != .profile {
-            // Behind what is put back in a lease its client goes on.
+            // In a lease that goes on a notice may come at any time.
             let isAlone =
                 servers[server].stream.isQuiet && !servers[server].stream.isMidMessage
-            guard isAlone || answer.query == .restore else {
+            guard isAlone || answer.query == .restore || answer.query == .state else {
                 serverEnded(server, "the server said more than it was asked")
                 return
             }

@@ -167,7 +167,7 @@ extension Engine {
         let outcome = servers[server].stream.lose(
             &clients[client].stream, error: error,
             isHeld: (servers[server].isExplicit && clients[client].call == nil)
-                || servers[server].pin != nil,
+                || hasState(server),
             statements: &statements, toClient: &bytes)
         detach(server, client)
         clients[client].flags.awaitsQuiet = false

@@ -48,6 +48,14 @@ extension Engine {
             classNames: classNames, isPinned: servers[server].pin != nil)
     }
 
+    /// Whether its client has something in the session that would be lost with it.
+    func hasState(_ server: ServerID) -> Bool {
+        servers[server].pin != nil
+            || (settings.sessionState != .drop
+                && servers[server].stream.taint.leavesSomething
+                && !pools[servers[server].pool].isSession)
+    }
+
     /// How long the answer may take before the connection is given up.
     private var stateTimeout: Duration { .seconds(10) }
 
