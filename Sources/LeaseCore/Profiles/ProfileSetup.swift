@@ -27,7 +27,7 @@ package struct ProfileSetup: Equatable, Sendable {
 
     /// In a startup packet these are checked and have no effect: each transaction begins with its own, and the
     /// session's user is who logged in.
-    private static let withoutEffect: Set<String> = [
+    static let withoutEffect: Set<String> = [
         "session_authorization", "transaction_deferrable", "transaction_isolation",
         "transaction_read_only",
     ]

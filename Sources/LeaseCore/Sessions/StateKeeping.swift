@@ -89,6 +89,10 @@ extension Engine {
         servers[server].stream.stateIsKnown(residue: residue(state, server))
         pin(server, client, pins)
         guard servers.contains(server), servers[server].client == client else { return }
+        if servers[server].profile.current != clients[client].settings.current {
+            putProfileInForce(server, client)
+            return
+        }
         if servers[server].pin != nil, dropOfSQL(state.statements, server) { return }
         clients[client].flags.awaitsQuiet = false
         queueToResume(client)
@@ -140,9 +144,19 @@ extension Engine {
         }
         if entries.count > followedLimit { return .settings }
         let profile = profiles.intern(entries)
-        profiles.retain(profile)
+        if names == nil {
+            // What is not set any more was reset: to what it was in the client's startup packet.
+            let startup = profiles.entries(of: clients[client].settings.startup)
+            for entry in startup
+            where !ProfileSetup.withoutEffect.contains(entry.name) && entry.name != "seed"
+                && !entries.contains(where: { $0.name == entry.name })
+            {
+                entries.append(entry)
+            }
+        }
+        let wanted = profiles.intern(entries)
         profiles.release(clients[client].settings.current)
-        clients[client].settings.current = profile
+        clients[client].settings.current = wanted
         profiles.release(servers[server].profile.current)
         servers[server].profile.current = profile
         pools[servers[server].pool].parameters.accept(profile)
