@@ -42,7 +42,7 @@ private typealias Fixture = ConfigurationFixture
                     "databases.b: removed",
                     "databases.c: added (dbname=c user=q password=***)",
                     "users.u.pool_size: \"1\" -> \"2\"",
-                    "groups.g: added (match=g weight=1 min_leases=0 max_leases=3)",
+                    "groups.g: added (match=g weight=1 min_leases=0 max_leases=3 max_pins=0)",
                 ])
     }
 

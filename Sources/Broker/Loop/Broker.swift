@@ -177,6 +177,9 @@ package final class Broker {
         known.trackedParameters = Set(settings.trackExtraParameters.map { $0.lowercased() })
         known.statementMemory = settings.maxStatementMemory
         known.directLeases = settings.directLease == .sameUID
+        known.sessionState = settings.sessionState.policy
+        known.isolation = settings.isolation.policy
+        known.pinNotice = settings.pinNotice
         return known
     }
 }

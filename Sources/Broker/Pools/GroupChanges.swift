@@ -59,6 +59,7 @@ extension Broker {
     private static func policy(of entry: GroupEntry?) -> GroupPolicy {
         guard let entry else { return GroupPolicy() }
         return GroupPolicy(
-            weight: entry.weight, minLeases: entry.minLeases, maxLeases: entry.maxLeases)
+            weight: entry.weight, minLeases: entry.minLeases, maxLeases: entry.maxLeases,
+            maxPins: entry.maxPins)
     }
 }

@@ -77,9 +77,13 @@ extension Broker {
     private func terms(
         _ key: PoolKey, _ entry: DatabaseEntry, _ limits: PoolSettings, _ policy: PoolPolicy
     ) -> PoolTerms {
-        PoolTerms(
+        var terms = PoolTerms(
             database: key.database, mode: relayMode(limits), limits: leaseLimits(limits),
-            connectQuery: entry.connectQuery, serverKey: policy.fenceKeys?.server ?? 0)
+            connectQuery: entry.connectQuery, serverKey: policy.fenceKeys?.server ?? 0,
+            maxPins: limits.maxPins)
+        terms.sessionState = limits.sessionState.policy
+        terms.isolation = limits.isolation.policy
+        return terms
     }
 
     private func relayMode(_ limits: PoolSettings) -> RelayMode {
@@ -104,6 +108,7 @@ extension Broker {
         // A session lease lasts as long as its client: that is no news.
         known.leaseWarning = limits.mode == .session ? nil : settings.leaseWarnAfter
         known.clientIdle = limits.clientIdleTimeout
+        known.pin = limits.pinTimeout
         return known
     }
 
@@ -211,5 +216,24 @@ extension DatabaseEntry {
         serverParameters != other.serverParameters || databaseName != other.databaseName
             || forcedUser != other.forcedUser || startupParameters != other.startupParameters
             || connectQuery != other.connectQuery
+    }
+}
+
+extension SessionState {
+    var policy: SessionStatePolicy {
+        switch self {
+        case .keep: .keep
+        case .refuse: .refuse
+        case .drop: .drop
+        }
+    }
+}
+
+extension PoolIsolation {
+    var policy: LeaseIsolation {
+        switch self {
+        case .tracked: .tracked
+        case .strict: .strict
+        }
     }
 }

@@ -52,6 +52,17 @@ extension ConfigurationLoader {
                         "\(minimum) is more than the pool's size \(size)"))
             }
         }
+        let isPinning =
+            settings.sessionState == .keep && settings.poolMode != .session
+            && settings.pinReserve >= settings.defaultPoolSize
+        if isPinning, origins["pin_reserve"] != nil {
+            warnings.append(
+                issue(
+                    "pin_reserve",
+                    "\(settings.pinReserve) is not less than default_pool_size "
+                        + "\(settings.defaultPoolSize): no lease can be pinned",
+                    advice: "raise default_pool_size, or say session_state = refuse"))
+        }
         warnIfBelowPoolSize("max_server_connections", settings.maxServerConnections)
         warnIfBelowPoolSize("max_db_connections", settings.maxDbConnections)
         warnIfBelowPoolSize("max_user_connections", settings.maxUserConnections)

@@ -64,6 +64,10 @@ extension EntryKey where Entry == DatabaseEntry {
         EntryKey("max_db_client_connections", \.maxDbClientConnections, .limit(upTo: 1_000_000)),
         EntryKey("server_lifetime", \.serverLifetime, .optionalDuration),
         EntryKey("query_wait_timeout", \.queryWaitTimeout, .optionalDuration),
+        EntryKey("session_state", \.sessionState, .choice),
+        EntryKey("isolation", \.isolation, .choice),
+        EntryKey("pin_timeout", \.pinTimeout, .optionalDuration),
+        EntryKey("pin_reserve", \.pinReserve, .integer(0...100_000)),
     ]
 }
 
@@ -80,6 +84,10 @@ extension EntryKey where Entry == UserEntry {
         EntryKey("idle_transaction_timeout", \.idleTransactionTimeout, .optionalDuration),
         EntryKey("transaction_timeout", \.transactionTimeout, .optionalDuration),
         EntryKey("client_idle_timeout", \.clientIdleTimeout, .optionalDuration),
+        EntryKey("session_state", \.sessionState, .choice),
+        EntryKey("isolation", \.isolation, .choice),
+        EntryKey("pin_timeout", \.pinTimeout, .optionalDuration),
+        EntryKey("pin_reserve", \.pinReserve, .integer(0...100_000)),
     ]
 }
 
@@ -90,5 +98,6 @@ extension EntryKey where Entry == GroupEntry {
         EntryKey(plain: "weight", \.weight, .integer(1...1000)),
         EntryKey(plain: "min_leases", \.minLeases, .integer(0...100_000)),
         EntryKey(plain: "max_leases", \.maxLeases, .limit(upTo: 100_000)),
+        EntryKey(plain: "max_pins", \.maxPins, .limit(upTo: 100_000)),
     ]
 }

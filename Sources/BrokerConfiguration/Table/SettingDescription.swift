@@ -59,6 +59,7 @@ extension Settings {
         SettingGroup(title: "Who may come in", settings: authenticationSettings),
         SettingGroup(title: "Sizes", settings: sizeSettings),
         SettingGroup(title: "Deadlines of clients and leases", settings: deadlineSettings),
+        SettingGroup(title: "What sessions hold", settings: sessionSettings),
         SettingGroup(title: "Connections to PostgreSQL", settings: serverSettings),
         SettingGroup(title: "Encryption towards PostgreSQL", settings: serverTLSSettings),
         SettingGroup(title: "Start and end", settings: lifecycleSettings),

@@ -24,6 +24,10 @@ package struct DatabaseEntry: Equatable, Sendable {
     package var maxDbClientConnections: Override<Int?> = .inherited
     package var serverLifetime: Override<Duration?> = .inherited
     package var queryWaitTimeout: Override<Duration?> = .inherited
+    package var sessionState: Override<SessionState> = .inherited
+    package var isolation: Override<PoolIsolation> = .inherited
+    package var pinTimeout: Override<Duration?> = .inherited
+    package var pinReserve: Override<Int> = .inherited
 
     package init(name: String) { self.name = name }
 

@@ -10,6 +10,8 @@ package struct GroupEntry: Equatable, Sendable {
     package var minLeases = 0
     /// nil: no cap.
     package var maxLeases: Int?
+    /// How many of its leases may be pinned; nil: all.
+    package var maxPins: Int?
 
     package init(name: String) {
         self.name = name

@@ -15,6 +15,11 @@ package struct PoolSettings: Equatable, Sendable {
     package let idleTransactionTimeout: Duration?
     package let transactionTimeout: Duration?
     package let clientIdleTimeout: Duration?
+    package let sessionState: SessionState
+    package let isolation: PoolIsolation
+    package let pinTimeout: Duration?
+    /// How many leases may be pinned at a time; nil: there are no pins.
+    package let maxPins: Int?
 }
 
 extension Configuration {
@@ -22,14 +27,21 @@ extension Configuration {
         database: DatabaseEntry, user userName: String
     ) -> PoolSettings {
         let user = user(named: userName) ?? UserEntry(name: userName)
+        let mode = user.poolMode.or(database.poolMode).over(settings.poolMode)
+        let size = user.poolSize.or(database.poolSize).over(settings.defaultPoolSize)
+        let maxDbConnections = database.maxDbConnections.over(settings.maxDbConnections)
+        let maxUserConnections = user.maxUserConnections.over(settings.maxUserConnections)
+        let most = [maxDbConnections, maxUserConnections, settings.maxServerConnections]
+            .compactMap { $0 }.reduce(size, min)
+        let pinReserve = user.pinReserve.or(database.pinReserve).over(settings.pinReserve)
         return PoolSettings(
-            mode: user.poolMode.or(database.poolMode).over(settings.poolMode),
-            size: user.poolSize.or(database.poolSize).over(settings.defaultPoolSize),
+            mode: mode,
+            size: size,
             minimumSize: database.minPoolSize.over(settings.minPoolSize),
             reserveSize: user.reservePoolSize.or(database.reservePoolSize)
                 .over(settings.reservePoolSize),
-            maxDbConnections: database.maxDbConnections.over(settings.maxDbConnections),
-            maxUserConnections: user.maxUserConnections.over(settings.maxUserConnections),
+            maxDbConnections: maxDbConnections,
+            maxUserConnections: maxUserConnections,
             maxDbClientConnections: database.maxDbClientConnections
                 .over(settings.maxDbClientConnections),
             maxUserClientConnections: user.maxUserClientConnections
@@ -41,6 +53,10 @@ extension Configuration {
             idleTransactionTimeout: user.idleTransactionTimeout
                 .over(settings.idleTransactionTimeout),
             transactionTimeout: user.transactionTimeout.over(settings.transactionTimeout),
-            clientIdleTimeout: user.clientIdleTimeout.over(settings.clientIdleTimeout))
+            clientIdleTimeout: user.clientIdleTimeout.over(settings.clientIdleTimeout),
+            sessionState: user.sessionState.or(database.sessionState).over(settings.sessionState),
+            isolation: user.isolation.or(database.isolation).over(settings.isolation),
+            pinTimeout: user.pinTimeout.or(database.pinTimeout).over(settings.pinTimeout),
+            maxPins: mode == .session ? nil : max(0, most - pinReserve))
     }
 }

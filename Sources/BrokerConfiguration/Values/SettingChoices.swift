@@ -39,6 +39,16 @@ package enum DirectLease: String, SettingChoice {
         + "with TLS."
 }
 
+/// `session_state`: what becomes of what a client of a transaction pool has in its session.
+package enum SessionState: String, SettingChoice {
+    case keep, refuse, drop
+}
+
+/// `isolation`: when a connection of a transaction pool is cleaned for its next client.
+package enum PoolIsolation: String, SettingChoice {
+    case tracked, strict
+}
+
 /// `log_format`.
 package enum LogFormat: String, SettingChoice {
     case text, json

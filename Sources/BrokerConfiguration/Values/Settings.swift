@@ -55,6 +55,14 @@ package struct Settings: Equatable, Sendable {
     package var clientGone = ClientGone.finish
     package var directLease = DirectLease.sameUID
 
+    // What sessions hold.
+
+    package var sessionState = SessionState.keep
+    package var isolation = PoolIsolation.tracked
+    package var pinNotice = true
+    package var pinTimeout: Duration?
+    package var pinReserve = 1
+
     // Connections to the server.
 
     package var connectParallelism = 4

@@ -11,6 +11,10 @@ package struct UserEntry: Equatable, Sendable {
     package var idleTransactionTimeout: Override<Duration?> = .inherited
     package var transactionTimeout: Override<Duration?> = .inherited
     package var clientIdleTimeout: Override<Duration?> = .inherited
+    package var sessionState: Override<SessionState> = .inherited
+    package var isolation: Override<PoolIsolation> = .inherited
+    package var pinTimeout: Override<Duration?> = .inherited
+    package var pinReserve: Override<Int> = .inherited
 
     package init(name: String) { self.name = name }
 }

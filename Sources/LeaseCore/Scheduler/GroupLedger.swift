@@ -67,6 +67,6 @@ extension GroupPolicy {
     var sane: GroupPolicy {
         GroupPolicy(
             weight: max(1, weight), minLeases: max(0, minLeases),
-            maxLeases: maxLeases.map { max(0, $0) })
+            maxLeases: maxLeases.map { max(0, $0) }, maxPins: maxPins.map { max(0, $0) })
     }
 }

@@ -60,11 +60,16 @@ package struct GroupPolicy: Equatable, Sendable {
     package var minLeases: Int = 0
     /// Leases of this group at once, over all pools; nil: no cap.
     package var maxLeases: Int?
+    /// How many of them may be pinned; nil: all.
+    package var maxPins: Int?
 
-    package init(weight: Int = 1, minLeases: Int = 0, maxLeases: Int? = nil) {
+    package init(
+        weight: Int = 1, minLeases: Int = 0, maxLeases: Int? = nil, maxPins: Int? = nil
+    ) {
         self.weight = weight
         self.minLeases = minLeases
         self.maxLeases = maxLeases
+        self.maxPins = maxPins
     }
 }
 

@@ -180,8 +180,6 @@ package struct EngineSettings: Equatable, Sendable {
     package var isolation = LeaseIsolation.tracked
     /// A client is told, once, that its lease is pinned.
     package var pinNotice = true
-    /// Of groups that have a bound of their own: how many of its leases may be pinned at a time.
-    package var maxPins: [GroupID: Int] = [:]
 
     package init() {}
 }

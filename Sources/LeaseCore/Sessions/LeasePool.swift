@@ -67,6 +67,9 @@ package struct PoolTerms: Equatable, Sendable {
     package var serverKey: UInt32
     /// How many of its leases may be pinned at a time; nil: all of them.
     package var maxPins: Int?
+    /// nil: as the engine's settings say.
+    package var sessionState: SessionStatePolicy?
+    package var isolation: LeaseIsolation?
 
     package init(
         database: String, mode: RelayMode, limits: LeaseLimits, connectQuery: String?,

@@ -25,7 +25,8 @@ UNKNOWN_TO_PGBOUNCER = {
     "connect_parallelism", "server_login_retry_min", "client_write_timeout", "lease_timeout",
     "lease_warn_after", "log_level", "shutdown_grace", "max_user_client_connections",
     "max_db_client_connections", "direct_lease", "track_extra_parameters", "startup_factor",
-    "startup_max_delay", "client_gone", "max_statement_memory",
+    "startup_max_delay", "client_gone", "max_statement_memory", "session_state",
+    "isolation", "pin_notice", "pin_timeout", "pin_reserve",
 }
 USERS = ("app", "other", "postgres", "admin", "secretive", "watcher")
 
