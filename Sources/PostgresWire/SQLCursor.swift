@@ -93,25 +93,28 @@ struct SQLCursor {
     mutating func skipStatement() -> Bool {
         while true {
             guard skipSpace() else { return false }
-            switch byte {
-            case 0, UInt8(ascii: ";"):
-                return true
-            case UInt8(ascii: "'"):
-                guard skipString(escapes: nil) else { return false }
-            case UInt8(ascii: "\""):
-                guard takeQuotedIdentifier() != nil else { return false }
-            case UInt8(ascii: "$"):
-                guard skipDollarQuote() else { return false }
-            case let first where isIdentifierByte(first):
-                let start = offset
-                while isIdentifierByte(byte) { offset += 1 }
-                let isEscape = offset == start + 1 && first | 0x20 == UInt8(ascii: "e")
-                if isEscape, byte == UInt8(ascii: "'") {
-                    guard skipString(escapes: true) else { return false }
-                }
-            default:
-                offset += 1
-            }
+            if byte == 0 || byte == UInt8(ascii: ";") { return true }
+            guard skipToken() else { return false }
+        }
+    }
+
+    /// Skips the string, the name, the word or the sign that stands here; false where `skipStatement` says so.
+    mutating func skipToken() -> Bool {
+        switch byte {
+        case UInt8(ascii: "'"):
+            return skipString(escapes: nil)
+        case UInt8(ascii: "\""):
+            return takeQuotedIdentifier() != nil
+        case UInt8(ascii: "$"):
+            return skipDollarQuote()
+        case let first where isIdentifierByte(first):
+            let start = offset
+            while isIdentifierByte(byte) { offset += 1 }
+            let isEscape = offset == start + 1 && first | 0x20 == UInt8(ascii: "e")
+            return isEscape && byte == UInt8(ascii: "'") ? skipString(escapes: true) : true
+        default:
+            offset += 1
+            return true
         }
     }
 

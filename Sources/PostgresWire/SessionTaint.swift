@@ -47,6 +47,11 @@
     /// Something of the session's may have been taken away: nothing of that is left behind.
     @inlinable public static var removal: SessionTaint { SessionTaint(rawValue: 16384) }
 
+    /// What texts show that goes to no other connection.
+    @inlinable public static var pinning: SessionTaint {
+        [.temporaryObjects, .advisoryLocks, .seed, .libraries, .links]
+    }
+
     /// Something is left, or may be.
     @inlinable
     public var leavesSomething: Bool { rawValue & ~SessionTaint.removal.rawValue != 0 }

@@ -53,6 +53,10 @@ struct RelayLeaseTalk {
                 hasServer = true
                 relay.server.beginLease()
                 goesOn = true
+            case .needsPlace:
+                relay.server.pinWish = []
+                relay.server.mayPin = true
+                goesOn = true
             case .lease(let command, let form):
                 carryOut(command, form)
                 goesOn = true

@@ -78,9 +78,27 @@ extension EngineRun {
         case .leaseBegan(let id, let lease, let isDirect):
             note("client \(indices[id] ?? -1) has its lease \(lease!), direct: \(isDirect)")
         case .leaseNotDirect(_, _, let reason): note("not direct: \(reason.rawValue)")
-        case .leasePinned, .leaseUnpinned, .leaseHeldLong, .directLeaseBegan, .serverAdmitted,
-            .scheduler:
-            break
+        case .placeRefused(let id, let refusal):
+            if let client = client(id) { refusePlace(client, id, refusal) }
+        case .placeAwaited(let id, let reasons, let place, _):
+            note("client \(indices[id] ?? -1) waits to pin its lease for \(reasons.names), at \(place)")
+        case .leasePinned(let report, let reasons):
+            note("the lease \(report.lease!) is pinned: \(reasons.names)")
+        case .leaseUnpinned(let report): note("the lease \(report.lease!) is pinned no more")
+        case .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .scheduler: break
+        }
+    }
+
+    private mutating func refusePlace(
+        _ client: EngineClient, _ id: ClientID, _ refusal: PlaceRefusal
+    ) {
+        note("client \(client.index) may not pin its lease: \(refusal.bound)")
+        client.expect([SQLState.tooManyConnections.rawValue])
+        let error = PgError.error(.tooManyConnections, "no place to pin a lease")
+        if refusal.waited == nil {
+            engine.refuse(id, error, now: now)
+        } else {
+            engine.refusePlace(id, with: error, now: now)
         }
     }
 

@@ -31,6 +31,9 @@ extension Broker {
             revoked(report, cause, error, words)
         case .leasePinned(let report, let reasons): pinned(report, reasons)
         case .leaseUnpinned(let report): unpinned(report)
+        case .placeRefused(let client, let refusal): refusePlace(client, refusal)
+        case .placeAwaited(let client, let reasons, let place, let waited):
+            tellOfWait(client, reasons, place: place, waited: waited)
         case .leaseHeldLong(let report, let limit): heldLong(report, limit)
         case .leaseBegan(_, _, let isDirect):
             counters.explicitLeases += 1
@@ -181,23 +184,6 @@ extension Broker {
                     "server.pid": "\(process)", "held_us": "\(report.held.wholeMicroseconds)",
                     "activity": "\(report.activity)",
                 ]))
-    }
-
-    private func pinned(_ report: LeaseReport, _ reasons: PinReasons) {
-        guard let client = report.client.flatMap({ clients[$0] }) else { return }
-        logger.debug(
-            "lease is pinned",
-            metadata: describe(
-                client, purpose: report.purpose,
-                with: [
-                    "lease.id": "\(report.lease.map { "\($0)" } ?? "")",
-                    "reasons": "\(reasons.names)",
-                ]))
-    }
-
-    private func unpinned(_ report: LeaseReport) {
-        guard let client = report.client.flatMap({ clients[$0] }) else { return }
-        logger.debug("lease is pinned no more", metadata: describe(client, purpose: nil, with: [:]))
     }
 
     // MARK: Servers

@@ -197,15 +197,17 @@ extension Broker {
             let reason = stop ?? "its connections are being opened, checked or cleaned."
             return "No lease is held in this pool: \(reason)"
         }
-        let named = leased.prefix(Self.holdersNamed).compactMap { server -> HolderText? in
-            guard let client = server.client else { return nil }
-            return HolderText(
-                client.who, program: client.shownName, heldFor: now - server.leaseSince,
-                activity: server.activity, thread: server.explicit?.terms.thread,
-                purpose: server.explicit?.terms.purpose)
-        }
+        let named = leased.prefix(Self.holdersNamed).compactMap { holder($0, now) }
         let line = HolderList.line(named, more: leased.count - named.count)
         return stop.map { "No lease is granted: \($0)\n\(line)" } ?? line
+    }
+
+    func holder(_ server: ServerConnection, _ now: Instant) -> HolderText? {
+        guard let client = server.client else { return nil }
+        return HolderText(
+            client.who, program: client.shownName, heldFor: now - server.leaseSince,
+            activity: server.activityInWords, thread: server.explicit?.terms.thread,
+            purpose: server.explicit?.terms.purpose)
     }
 
     /// An operator's stop, or the server's own words; nil when nothing stops the pool. One line.
@@ -231,7 +233,7 @@ extension Broker {
         return (failure, since)
     }
 
-    private static let holdersNamed = 5
+    static let holdersNamed = 5
 
     /// Who a client is, in short: `pid 4711 "backfill"`, by its program where it has no name.
     func name(of client: ClientConnection) -> String {

@@ -109,6 +109,7 @@ extension Broker {
         known.leaseWarning = limits.mode == .session ? nil : settings.leaseWarnAfter
         known.clientIdle = limits.clientIdleTimeout
         known.pin = limits.pinTimeout
+        known.placeNotice = settings.queryWaitNotify
         return known
     }
 

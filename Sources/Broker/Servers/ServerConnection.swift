@@ -75,6 +75,8 @@ extension ServerConnection {
     var bytesInLease: Int { broker.engine.servers[id].lease?.bytes ?? 0 }
     var transactionsInLease: Int { broker.engine.servers[id].lease?.transactions ?? 0 }
     var activity: String { broker.engine.servers[id].activity }
+    var activityInWords: String { broker.engine.servers[id].activityInWords }
+    var pinReasons: PinReasons { broker.engine.servers[id].pin?.reasons ?? [] }
     var isOwing: Bool { broker.engine.servers[id].stream.isOwing }
     var transactionStatus: TransactionStatus { broker.engine.servers[id].stream.status }
     var preparedCount: Int { broker.engine.servers[id].stream.prepared.count }

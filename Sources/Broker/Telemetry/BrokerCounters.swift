@@ -12,6 +12,13 @@ struct BrokerCounters {
     /// Those of them that were direct.
     var directLeases = 0
 
+    /// Leases that were pinned, by each of the reasons they began with.
+    var pins = Tally<PinCause>()
+
+    mutating func count(pin reasons: PinReasons) {
+        for cause in PinCause.of(reasons) { pins.count(cause) }
+    }
+
     // What went wrong, by cause.
 
     /// Clients that were not let in.

@@ -9,6 +9,8 @@ enum EventKind: String, CaseIterable, Sendable {
     case resetFailed = "reset_failed"
     /// A lease is held for longer than `lease_warn_after`.
     case leak
+    /// A client keeps its server connection for what it has in the session.
+    case leasePinned = "lease_pinned"
     /// A limit took a lease away, or ended a client.
     case revoked
     case reload

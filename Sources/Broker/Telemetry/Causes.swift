@@ -11,6 +11,8 @@ enum RejectionCause: String, CountedCause {
     case paused
     case poolClosed = "pool_closed"
     case poolLock = "pool_lock"
+    /// `pin_reserve` or `max_pins`: its lease would have been pinned, and there was no place for that.
+    case pinPlaces = "pin_places"
 
     init(_ cause: Rejection.Cause) {
         switch cause {
@@ -20,6 +22,26 @@ enum RejectionCause: String, CountedCause {
         case .poolPaused: self = .paused
         case .poolClosed: self = .poolClosed
         case .poolLock: self = .poolLock
+        }
+    }
+}
+
+/// What pinned a lease.
+enum PinCause: String, CountedCause {
+    case temporaryObjects = "temporary_objects"
+    case heldCursors = "held_cursors"
+    case advisoryLocks = "advisory_locks"
+    case settings
+    case seed
+    case libraries
+    case links = "dblink"
+    case channels
+    case statements
+
+    /// All that are among these reasons.
+    static func of(_ reasons: PinReasons) -> [PinCause] {
+        PinReasons.named.filter { reasons.contains($0.reason) }.compactMap {
+            PinCause(rawValue: $0.name)
         }
     }
 }

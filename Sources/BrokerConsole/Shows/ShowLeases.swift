@@ -27,6 +27,7 @@ extension BrokerSnapshot {
         row.text(lease.wasWarnedAbout ? "yes" : "no")
         add(lease.owner, to: &row)
         row.integer(lease.transactions)
+        row.text(lease.pinReasons.isEmpty ? nil : lease.pinReasons.names)
     }
 
     private func add(_ owner: OwnerFacts, to row: inout ConsoleRows) {

@@ -13,6 +13,7 @@ extension BrokerSnapshot {
             for _ in 0..<12 { $0.integer(0) }
             $0.text("statement")
             $0.text(nil)
+            $0.integer(0)
         }
     }
 
@@ -37,6 +38,7 @@ extension BrokerSnapshot {
         row.integer(wait.microseconds)
         row.text(pool.mode.name)
         row.text(pool.loadBalancing)
+        row.integer(pool.pinReasons.count)
     }
 
     // MARK: Databases
@@ -110,6 +112,8 @@ extension BrokerSnapshot {
                 $0.integer(summary.leases)
                 $0.integer(summary.waiting)
                 $0.integer(summary.oldestWaiter.map { (now - $0).wholeMicroseconds } ?? 0)
+                $0.integer(group.policy.maxPins)
+                $0.integer(group.pinned)
             }
         }
     }

@@ -23,6 +23,8 @@ package struct LeaseFacts {
     package var bytes: Int?
     package var transactions: Int?
     package var wasWarnedAbout = false
+    /// Empty: it is not pinned.
+    package var pinReasons: PinReasons = []
     package var owner = OwnerFacts()
 
     package init() {}

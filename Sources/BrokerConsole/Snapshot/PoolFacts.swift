@@ -21,15 +21,19 @@ package struct PoolFacts {
     package var oldestLease: Instant?
     /// Leases that are held for longer than `lease_warn_after`.
     package var warned = 0
+    /// For each lease that is pinned.
+    package var pinReasons: [PinReasons] = []
+    /// When those came who wait to pin their lease, without a server.
+    package var awaitingPins: [Instant] = []
     /// With the part `times`.
     package var times = PoolTimes()
 
     package init(_ summary: PoolSummary) { self.summary = summary }
 
-    package var waiting: Int { summary.waiting + learning.count }
+    package var waiting: Int { summary.waiting + learning.count + awaitingPins.count }
 
     package var oldestWaiter: Instant? {
-        [summary.oldestWaiter, learning.min()].compactMap { $0 }.min()
+        [summary.oldestWaiter, learning.min(), awaitingPins.min()].compactMap { $0 }.min()
     }
 
     /// Nothing is connected, and the last attempt failed.
@@ -86,6 +90,7 @@ package struct GroupFacts {
     /// As the configuration says it.
     package let policy: GroupPolicy
     package var members = 0
+    package var pinned = 0
     /// The name under which its times are counted: one for all beyond a bound.
     package var timesName = ""
 

@@ -9,6 +9,8 @@ package struct ClientStep {
         case needsLease
         /// The message before `consumed` is a lease command: the shell carries it out.
         indirect case lease(LeaseCommand, LeaseForm)
+        /// The message at `consumed` pins its lease, and has no place for that (`ServerStream.pinWish`).
+        case needsPlace
         /// The message at `consumed` is the broker's to answer, once the server owes nothing.
         case awaitsQuiet
         /// The client said goodbye.
@@ -117,11 +119,16 @@ package struct ClientTurn {
             }
             switch message.kind {
             case .query:
-                guard query(message, &client, &server, &statements, &toServer) else { break loop }
+                guard query(message, &client, &server, &statements, &toServer) else {
+                    if !server.pinWish.isEmpty { verdict = .needsPlace }
+                    break loop
+                }
             case .parse, .bind, .describe, .close:
                 switch extended(message, &client, &server, &statements, &toServer) {
                 case .done: continue
-                case .incomplete: break loop
+                case .incomplete:
+                    if !server.pinWish.isEmpty { verdict = .needsPlace }
+                    break loop
                 case .refused(let error):
                     verdict = .malformed(error)
                     break loop
@@ -228,7 +235,7 @@ package struct ClientTurn {
 
     // MARK: Messages
 
-    /// False if more of it must be there: a text that is scanned is scanned whole.
+    /// False if more of it must be there (a text that is scanned is scanned whole), or a place for its pin.
     private mutating func query(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
@@ -245,6 +252,13 @@ package struct ClientTurn {
                 if PlainText.isOneStatement(text) {
                     server.push(entry)
                     pass(message, &client, &toServer)
+                    return true
+                }
+                switch gate(text, &server) {
+                case .open: break
+                case .shut: return false
+                case .refused(let error):
+                    refuseOnServer(message, with: error, &client, &server, &toServer)
                     return true
                 }
                 let taint = SessionTaint.inText(text)

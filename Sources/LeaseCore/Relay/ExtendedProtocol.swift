@@ -52,8 +52,8 @@ extension ClientTurn {
             if !message.isWhole, statements.memory.mayKeep(message.header.bodyLength) {
                 return .incomplete
             }
-            parseUnnamed(message, &client, &server, &statements, &toServer)
-            return .done
+            return parseUnnamed(message, &client, &server, &statements, &toServer)
+                ? .done : .incomplete
         }
         guard mode.tracksStatements else {
             server.taint.formUnion([.preparedStatements])
@@ -80,10 +80,11 @@ extension ClientTurn {
         return .done
     }
 
+    /// False if there is no place for its pin.
     private mutating func parseUnnamed(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
-    ) {
+    ) -> Bool {
         server.hasUnnamed = true
         server.unnamedScope = .nothing
         guard message.isWhole, statements.memory.mayKeep(message.header.bodyLength) else {
@@ -92,7 +93,7 @@ extension ClientTurn {
             server.taint.insert(.other)
             server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
-            return
+            return true
         }
         let definition = UnsafeRawBufferPointer(rebasing: body(message)[1...])
         let text = statementText(definition)
@@ -101,7 +102,15 @@ extension ClientTurn {
         if client.isUnnamedPlain {
             server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
-            return
+            return true
+        }
+        switch gate(text, &server) {
+        case .open: break
+        case .shut: return false
+        case .refused(let error):
+            client.forgetUnnamed(in: &statements)
+            refuseOnServer(message, with: error, &client, &server, &toServer)
+            return true
         }
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
@@ -116,17 +125,18 @@ extension ClientTurn {
         if mode.tracksStatements, let (name, statement) = client.deallocated(by: text) {
             deallocate(name, statement, &client, &server, &statements, &toServer)
             offset = message.bodyStart + message.available
-            return
+            return true
         }
         if Self.mayDropAll(text) { server.prepared.doubtAll() }
         if let body = withServersNames(definition, &client, &server, &statements, &toServer) {
             server.push(Self.aboutUnnamed(.parse, .client))
             injectParse([], body, &toServer)
             offset = message.bodyStart + message.available
-            return
+            return true
         }
         server.push(Self.aboutUnnamed(.parse, .client))
         pass(message, &client, &toServer)
+        return true
     }
 
     static func aboutUnnamed(
@@ -194,12 +204,19 @@ extension ClientTurn {
                 server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
             }
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
-            let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
-            server.taint.formUnion(statements.taint(of: id))
-            if let names = statements.settingNames(of: id) {
+            if let names = statements.settingNames(of: statement.id) {
+                switch gate(toPin: statement.id, statements, &server) {
+                case .open: break
+                case .shut: return .incomplete
+                case .refused(let error):
+                    refuseOnServer(message, with: error, &client, &server, &toServer)
+                    return .done
+                }
                 server.note(names)
                 server.noteParameters(body)
             }
+            let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
+            server.taint.formUnion(statements.taint(of: id))
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
                 server.boundReset = statements.reset(by: id)

@@ -197,6 +197,11 @@ extension Scheduler {
         groups.contains(group) ? groups[Int(group.rawValue)].leases : 0
     }
 
+    /// How many of them may be pinned; nil: all.
+    func maxPins(of group: GroupID) -> Int? {
+        groups.contains(group) ? groups[Int(group.rawValue)].policy.maxPins : nil
+    }
+
     // MARK: Locks
 
     /// Pools whose leases wait for each other, until their relief is over, and groups at their cap whose

@@ -54,6 +54,11 @@ extension Engine {
             close(canceller, because: "cancel request")
             return
         }
+        if pins.isWaiting(target) {
+            refusePlace(target, with: LeaseErrors.canceled)
+            close(canceller, because: "cancel request")
+            return
+        }
         guard let server = clients[target].server,
             servers[server].stream.isOwing || servers[server].isDirect
         else {

@@ -81,6 +81,7 @@ extension Engine {
     /// Ends the session once the client has taken what it was sent.
     mutating func end(_ client: ClientID, because reason: String) {
         withdraw(client)
+        leavePlaces(client)
         abandonLease(of: client)
         guard !clients[client].outbound.isEmpty else {
             close(client, because: reason)

@@ -55,6 +55,14 @@ extension Engine {
                 }
             case .lease(let command, let form):
                 carryOut(command, form, for: client)
+            case .needsPlace:
+                switch askForPlace(client) {
+                case .there: break
+                case .later: return offset
+                case .refused(let error):
+                    let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
+                    offset += refuseBatch(rest, of: client, with: error)
+                }
             case .awaitsQuiet:
                 session.pointee.flags.awaitsQuiet = true
                 return offset

@@ -411,6 +411,7 @@ extension Engine {
     mutating func close(_ client: ClientID, because reason: String) {
         guard clients[client].phase != .closed else { return }
         withdraw(client)
+        leavePlaces(client)
         abandonLease(of: client)
         if let pool = clients[client].pool {
             if clients[client].phase == .learning {

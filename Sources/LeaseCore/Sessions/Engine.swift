@@ -28,6 +28,8 @@ package struct Engine: ~Copyable {
     var looks = DeadlineHeap()
     var cancels = CancelQueue()
     var freeClients = ClientSlots()
+    /// Who may pin how many leases, and who waits for that.
+    package internal(set) var pins = PinLedger()
 
     /// What a turn of the relay writes, reused from turn to turn.
     struct Outputs: ~Copyable {

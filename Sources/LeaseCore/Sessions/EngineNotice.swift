@@ -19,6 +19,10 @@ package enum EngineNotice {
     case attend(ClientID)
     /// Its request was refused: say in which words, by `answer` or `refuse`.
     indirect case rejected(ClientID, Rejection)
+    /// It may not pin its lease: say so in which words, by `refusePlace`, or by `refuse` if it is pinned already.
+    indirect case placeRefused(ClientID, PlaceRefusal)
+    /// It has waited for a while to pin its lease: tell it so.
+    case placeAwaited(ClientID, PinReasons, place: Int, waited: Duration)
     /// It has held its lease for a while: see to it that the end of its process is noticed.
     case processToWatch(ClientID)
     case reminder(ServerID)

@@ -53,6 +53,24 @@ package enum LeaseErrors {
             detail: "Until that is gone, no other client can use the connection.")
     }
 
+    /// The statement is not run: it would have pinned its lease.
+    static func wouldPin(_ reasons: PinReasons) -> PgError {
+        .error(
+            .featureNotSupported,
+            "this statement would leave \(reasons.words), which can go to no other server connection",
+            detail: "session_state is refuse: no lease is pinned.",
+            hint: "Use it in an explicit LEASE, or set session_state = keep.")
+    }
+
+    /// The same, where the bound leaves no place at all.
+    static func noPlaceEver(_ reasons: PinReasons, _ bound: PinLedger.Bound) -> PgError {
+        .error(
+            .tooManyConnections,
+            "this statement would keep its server connection for \(reasons.words), and the pool has none to spare",
+            detail: "pool_size less pin_reserve leaves no place for a pinned lease.",
+            hint: "Raise the pool's size or lower pin_reserve; or use it in an explicit LEASE.")
+    }
+
     /// What the client is told where nothing may be pinned.
     static func cannotKeep(_ reasons: PinReasons) -> PgError {
         .fatal(

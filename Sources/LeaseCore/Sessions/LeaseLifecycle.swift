@@ -59,6 +59,7 @@ extension Engine {
     mutating func withdraw(_ client: ClientID) {
         guard clients[client].isWaiting else { return }
         clients[client].request.isWaiting = false
+        if pins.stopWaiting(client) != nil { return }
         post(.requestWithdrawn(client))
     }
 
@@ -80,6 +81,7 @@ extension Engine {
 
     mutating func answer(_ client: ClientID, with error: PgError) {
         clients[client].request.awaitsWords = false
+        placeEnds(of: client)
         if clients[client].call != nil {
             failLeaseCall(client, error)
             return
@@ -161,7 +163,7 @@ extension Engine {
             }
             detach(server, client)
             finishLease(server)
-            if !session.pointee.pending.isEmpty { queueToResume(client) }
+            if !session.pointee.pending.isEmpty { goOn(client) }
         } else if held.pointee.stream.isQuiet {
             if held.pointee.stream.status == .idle {
                 finishLease(server)

@@ -95,6 +95,8 @@ package struct LeaseLimits: Equatable, Sendable {
     package var clientIdle: Duration?
     /// Of a pinned lease in which nothing runs.
     package var pin: Duration?
+    /// When one that waits to pin its lease is told so.
+    package var placeNotice: Duration?
 
     package init() {}
 

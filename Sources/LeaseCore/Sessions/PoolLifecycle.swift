@@ -17,6 +17,7 @@ extension Engine {
         guard let slot = pools.slot(of: pool) else { return }
         pools.change(slot, terms)
         post(.poolChanged(pool, policy))
+        givePlaces()
     }
 
     /// It has no connection any more, and nobody asks for one. Its clients may still be there: the shell says when
@@ -30,6 +31,7 @@ extension Engine {
         statements.memory.limit = settings.statementMemory
         post(.policyChanged(policy))
         lookAtAll()
+        givePlaces()
     }
 
     /// The next time that the clock is looked at, when the pools have changed, too: a limit may have become

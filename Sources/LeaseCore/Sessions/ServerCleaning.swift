@@ -16,6 +16,7 @@ extension Engine {
 
     /// The scheduler wants it clean.
     mutating func clean(_ server: ServerID) {
+        placeEnds(on: server)
         if servers[server].recovery.isUnknown { recover(server) } else { reset(server) }
     }
 

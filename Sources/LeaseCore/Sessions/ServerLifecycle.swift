@@ -185,6 +185,7 @@ extension Engine {
     }
 
     mutating func closeServer(_ server: ServerID, _ reason: CloseReason) {
+        placeEnds(on: server)
         let isClean =
             servers[server].phase == .ready && servers[server].stream.isQuiet
             && servers[server].outbound.isEmpty && !servers[server].recovery.isUnknown

@@ -225,6 +225,14 @@ package struct ServerSession: ~Copyable {
     package var isDirect: Bool { isLeased && holding.isDirect }
     var isExplicit: Bool { explicit != nil }
 
+    /// What the lease does now, and why its client keeps it: `pinned by temporary objects`. No comma is in it.
+    package var activityInWords: String {
+        guard let pin else { return activity }
+        let reasons = PinReasons.named.filter { pin.reasons.contains($0.reason) }.map(\.words)
+            .joined(separator: " and ")
+        return activity == "pinned" ? "pinned by \(reasons)" : "\(activity) and pinned by \(reasons)"
+    }
+
     /// What the lease does now.
     package var activity: String {
         if isDirect { return "direct" }

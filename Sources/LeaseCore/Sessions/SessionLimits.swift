@@ -109,7 +109,7 @@ extension Engine {
         if let since = servers[server].leasedSince { held = now - since }
         return LeaseReport(
             lease: servers[server].leaseID, client: servers[server].client, server: server,
-            held: held, activity: servers[server].activity,
+            held: held, activity: servers[server].activityInWords,
             purpose: servers[server].explicit?.terms.purpose)
     }
 
@@ -120,7 +120,7 @@ extension Engine {
         lasted: Duration
     ) {
         let error = LeaseErrors.revoked(
-            cause, limit, lasted: lasted, activity: servers[server].activity,
+            cause, limit, lasted: lasted, activity: servers[server].activityInWords,
             outcome: outcome(for: server), isExplicit: servers[server].isExplicit)
         takeAway(server, client, error, cause)
     }
@@ -204,7 +204,7 @@ extension Engine {
                 notices.append(.mayBeServed(client))
             }
         case .ready:
-            lookAtIdle(client)
+            if pins.isWaiting(client) { lookAtWait(forPlace: client) } else { lookAtIdle(client) }
         case .awaitingServer, .console, .closing, .closed:
             break
         }

@@ -9,9 +9,13 @@ extension Engine {
     /// Whether the lease goes on although the protocol says that it is over: something is asked first, or it is pinned.
     @inline(never)
     mutating func keepsLease(_ server: ServerID, _ client: ClientID) -> Bool {
-        guard settings.sessionState != .drop, !pools[servers[server].pool].isSession,
+        guard sessionState(of: servers[server].pool) != .drop,
+            !pools[servers[server].pool].isSession,
             !servers[server].isExplicit, clients[client].isOpen
-        else { return false }
+        else {
+            placeEnds(on: server)
+            return false
+        }
         let taint = servers[server].stream.taint
         // What it reset has not its startup values yet: these are put in force, and then it is asked.
         if let resets = servers[server].resets, !resets.isEmpty || resets.hasLostProfile,
@@ -20,7 +24,10 @@ extension Engine {
             return true
         }
         let isPinned = servers[server].pin != nil
-        guard mustAsk(taint, isPinned: isPinned) else { return isPinned }
+        guard mustAsk(taint, isPinned: isPinned) else {
+            if !isPinned { placeEnds(on: server) }
+            return isPinned
+        }
         askForState(server, client)
         return true
     }
@@ -223,6 +230,7 @@ extension Engine {
                 servers[server].pin = nil
                 notices.append(.leaseUnpinned(report(on: server)))
             }
+            placeEnds(on: server)
             return
         }
         if let pin = servers[server].pin {
@@ -230,10 +238,7 @@ extension Engine {
             pin.transactionsThen = servers[server].holding.transactions
             return
         }
-        if settings.sessionState == .refuse {
-            refuse(client, LeaseErrors.cannotKeep(reasons))
-            return
-        }
+        guard mayBePinned(server, client, reasons) else { return }
         let pin = ServerSession.Pin(reasons, since: now)
         pin.transactionsThen = servers[server].holding.transactions
         servers[server].pin = pin

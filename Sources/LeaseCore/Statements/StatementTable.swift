@@ -39,7 +39,7 @@ package struct StatementTable: ~Copyable {
         var references = 0
         var taint = SessionTaint.nothing
         var setScope: SetScope = .nothing
-        /// What it may set by name; nil: nothing.
+        /// What it may set by name; nil: nothing, and it pins nothing either.
         var settingNames: SettingNames?
         /// What it puts back.
         var reset: SettingsReset?
@@ -85,6 +85,9 @@ package struct StatementTable: ~Copyable {
         if ClientTurn.mayName(text, entry.taint) {
             entry.settingNames = SettingNames.inText(text)
             entry.setScope.formUnion(.named)
+        } else if entry.taint.has(.pinning) {
+            // It is looked at again when it is bound.
+            entry.settingNames = SettingNames.none
         }
         // One that is too long to be looked through is its client's own.
         guard text.count <= ClientTurn.parseScanLimit else { return insert(entry) }

@@ -20,6 +20,9 @@ extension MetricsDocument {
             counters.serversLost)
         text.tally(
             "pool_locks", "grade", "Pool locks that were noticed.", counters.poolLocksByGrade)
+        text.tally(
+            "lease_pins", "reason",
+            "Leases that their clients kept for what they had in the session.", counters.pins)
         addLocks(to: &text)
         for (name, help, value) in [
             ("reserve_lent", "Reserve connections lent to end pool locks.", counters.reserveLent),

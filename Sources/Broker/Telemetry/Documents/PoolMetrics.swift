@@ -21,6 +21,14 @@ extension MetricsDocument {
                 text.sample(pool.labels.adding("state", "\(state)"), pool.counts[state])
             }
         }
+        text.begin(
+            "pglease_pool_pinned_leases", .gauge, "Leases that are pinned, by each of the reasons.")
+        for pool in measured {
+            for cause in PinCause.allCases {
+                text.sample(
+                    pool.labels.adding("reason", cause.rawValue), pool.pinned[cause] ?? 0)
+            }
+        }
         for family in Self.poolHistograms {
             text.begin(family.name, .histogram, family.help)
             for pool in measured {
@@ -123,13 +131,14 @@ extension MetricsDocument {
         for group in snapshot.groups {
             let own = [
                 group.members, group.summary.leases, group.summary.waiting,
-                group.policy.minLeases, group.policy.maxLeases,
+                group.policy.minLeases, group.policy.maxLeases, group.policy.maxPins,
+                group.pinned,
             ]
             let name = group.timesName
             if figures[name] == nil || name != GroupTimesTable.otherName {
                 figures[name] = own
             } else {
-                for index in 0..<3 { figures[name]![index]! += own[index]! }
+                for index in [0, 1, 2, 6] { figures[name]![index]! += own[index]! }
             }
         }
         for (index, family) in Self.groupGauges.enumerated() {
@@ -152,6 +161,8 @@ extension MetricsDocument {
         ("waiters", "Clients of the group that wait."),
         ("min_leases", "Connections that are kept for the group."),
         ("max_leases", "Leases that the group may hold; none without a cap."),
+        ("max_pins", "Leases of the group that may be pinned; none without a bound."),
+        ("pinned_leases", "Leases of the group that are pinned."),
     ]
 }
 
@@ -170,6 +181,7 @@ private struct MeasuredPool {
     var oldestWaiter: Duration
     var oldestLease: Duration
     var warned: Int
+    var pinned: [PinCause: Int] = [:]
     var isDown: Bool
     var failures: Int
     var times: PoolTimes
@@ -183,6 +195,9 @@ private struct MeasuredPool {
         oldestWaiter = pool.oldestWaiter.map { now - $0 } ?? .zero
         oldestLease = pool.oldestLease.map { now - $0 } ?? .zero
         warned = pool.warned
+        for reasons in pool.pinReasons {
+            for cause in PinCause.of(reasons) { pinned[cause, default: 0] += 1 }
+        }
         isDown = pool.isDown
         failures = pool.summary.connectFailures
         times = pool.times
@@ -196,6 +211,7 @@ private struct MeasuredPool {
         oldestWaiter = max(oldestWaiter, next.oldestWaiter)
         oldestLease = max(oldestLease, next.oldestLease)
         warned += next.warned
+        pinned.merge(next.pinned, uniquingKeysWith: +)
         isDown = isDown || next.isDown
         failures = max(failures, next.failures)
         times += next.times

@@ -39,6 +39,7 @@ extension Broker {
         facts.bytes = isDirect ? nil : server.bytesInLease
         facts.transactions = isDirect ? nil : server.transactionsInLease
         facts.wasWarnedAbout = server.wasWarnedAbout
+        facts.pinReasons = server.pinReasons
         facts.owner = owner(client, thread: explicit?.terms.thread)
         return facts
     }
@@ -64,6 +65,11 @@ extension Broker {
                 listed.rows.append(facts(of: waiter, in: pool))
             }
             listed.count += waiters.count
+            // Those who wait to pin their lease have a queue of their own.
+            for waiter in engine.pinWaiters(of: pool.id) {
+                if listed.count < limit { listed.rows.append(facts(of: waiter, in: pool)) }
+                listed.count += 1
+            }
         }
         return listed
     }

@@ -29,6 +29,8 @@ extension Broker {
             facts.hasFailed = pool.lastFailure != nil
             facts.oldestLease = own.oldestLease
             facts.warned = own.warned
+            facts.pinReasons = own.pinReasons
+            facts.awaitingPins = engine.pinWaiters(of: pool.id).map(\.since)
             if withTimes { facts.times = pool.times }
             all.append(facts)
         }
@@ -40,6 +42,7 @@ extension Broker {
         var cancels = 0
         var oldestLease: Instant?
         var warned = 0
+        var pinReasons: [PinReasons] = []
     }
 
     private var serversByPool: [PoolID: ServersOfPool] {
@@ -52,6 +55,7 @@ extension Broker {
             if server.isLeased {
                 own.oldestLease = min(own.oldestLease ?? now, server.leaseSince)
                 if server.wasWarnedAbout { own.warned += 1 }
+                if !server.pinReasons.isEmpty { own.pinReasons.append(server.pinReasons) }
             }
             all[server.pool.id] = own
         }
@@ -133,11 +137,16 @@ extension Broker {
 
     /// By name.
     var groupFacts: [GroupFacts] {
+        var pinned: [GroupID: Int] = [:]
+        for server in servers.values where !server.pinReasons.isEmpty {
+            if let group = server.client?.group { pinned[group.id, default: 0] += 1 }
+        }
         var all: [GroupFacts] = []
         for summary in engine.scheduler.groupSummaries {
             guard let group = directory.groups[summary.group] else { continue }
             var facts = GroupFacts(group.name, summary, group.policy)
             facts.members = group.members
+            facts.pinned = pinned[group.id] ?? 0
             facts.timesName = group.times.group
             all.append(facts)
         }
