@@ -82,6 +82,7 @@ extension EngineRun {
             let own = "d\(client.index)."
             let isOwn =
                 value == "mark:none" || value == "mark:connect" || value.hasPrefix("mark:\(own)")
+                || value.hasPrefix("mark:c\(client.index).")
                 || value.hasPrefix(own)
                 || value.hasPrefix("profile:\(own)")
                 || value == "profile:\(client.program.direct.profile)"

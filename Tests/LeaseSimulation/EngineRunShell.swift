@@ -81,7 +81,9 @@ extension EngineRun {
         case .placeRefused(let id, let refusal):
             if let client = client(id) { refusePlace(client, id, refusal) }
         case .placeAwaited(let id, let reasons, let place, _):
-            note("client \(indices[id] ?? -1) waits to pin its lease for \(reasons.names), at \(place)")
+            note(
+                "client \(indices[id] ?? -1) waits to pin its lease for \(reasons.names), at \(place)"
+            )
         case .leasePinned(let report, let reasons):
             note("the lease \(report.lease!) is pinned: \(reasons.names)")
         case .leaseUnpinned(let report): note("the lease \(report.lease!) is pinned no more")

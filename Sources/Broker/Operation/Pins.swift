@@ -1,6 +1,6 @@
 import BrokerConfiguration
-import LibUV
 import LeaseCore
+import LibUV
 import Logging
 import PostgresWire
 

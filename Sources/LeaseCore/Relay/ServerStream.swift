@@ -22,9 +22,9 @@ package struct ServerStream: ~Copyable {
     /// What of it was found out, and stays until the connection is cleaned.
     package internal(set) var residue = SessionTaint.nothing
     /// What this lease may leave pins it: it has a place for that.
-    var mayPin = false
+    package var mayPin = false
     /// A message of its client waits for such a place, for these reasons.
-    var pinWish: PinReasons = []
+    package var pinWish: PinReasons = []
     /// The client waited in vain: the message is answered with this.
     var pinRefusal: PgError?
     /// What the texts of this lease set by name; nil: no text sets anything.

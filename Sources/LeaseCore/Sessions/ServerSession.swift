@@ -230,7 +230,8 @@ package struct ServerSession: ~Copyable {
         guard let pin else { return activity }
         let reasons = PinReasons.named.filter { pin.reasons.contains($0.reason) }.map(\.words)
             .joined(separator: " and ")
-        return activity == "pinned" ? "pinned by \(reasons)" : "\(activity) and pinned by \(reasons)"
+        return activity == "pinned"
+            ? "pinned by \(reasons)" : "\(activity) and pinned by \(reasons)"
     }
 
     /// What the lease does now.
