@@ -4,10 +4,10 @@
 /// tag or a text leaves it open, it counts as left behind. What a function does inside the server
 /// shows in neither, unless it is one of those known by name.
 @frozen public struct SessionTaint: OptionSet, Hashable, Sendable {
-    public let rawValue: UInt16
+    public let rawValue: UInt32
 
     @inlinable
-    public init(rawValue: UInt16) { self.rawValue = rawValue }
+    public init(rawValue: UInt32) { self.rawValue = rawValue }
 
     // Public and inlinable as in MessageKind; the generic ones of SetAlgebra go through a witness table.
 
@@ -52,6 +52,11 @@
         [.temporaryObjects, .advisoryLocks, .seed, .libraries, .links]
     }
 
+    /// A function was called of which it is not known that it leaves nothing.
+    @inlinable public static var functions: SessionTaint { SessionTaint(rawValue: 32768) }
+    /// Settings of classes were set that end with the transaction: from then on the session knows their names.
+    @inlinable public static var localNames: SessionTaint { SessionTaint(rawValue: 65536) }
+
     /// Something is left, or may be.
     @inlinable
     public var leavesSomething: Bool { rawValue & ~SessionTaint.removal.rawValue != 0 }
@@ -72,7 +77,7 @@
         let mask =
             SessionTaint.settings.rawValue | SessionTaint.temporaryObjects.rawValue
             | SessionTaint.other.rawValue | SessionTaint.unclaimedSetting.rawValue
-            | SessionTaint.localSettings.rawValue
+            | SessionTaint.localSettings.rawValue | SessionTaint.functions.rawValue
         return rawValue & mask != 0
     }
 

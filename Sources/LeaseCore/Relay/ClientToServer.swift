@@ -249,6 +249,7 @@ package struct ClientTurn {
         if mode.pooling != .session {
             if isScanned {
                 let text = queryText(body(message))
+                _ = callsInDoubt(text, &server)
                 if PlainText.isOneStatement(text) {
                     server.push(entry)
                     pass(message, &client, &toServer)
@@ -300,6 +301,24 @@ package struct ClientTurn {
         }
         server.push(entry, resets: resets)
         pass(message, &client, &toServer)
+        return true
+    }
+
+    /// True if the text calls functions that may leave something, for all that is known.
+    @inline(__always)
+    func callsInDoubt(_ text: UnsafeRawBufferPointer, _ server: inout ServerStream) -> Bool {
+        let first = CalledNames.firstParenthesis(in: text)
+        return first < text.count && callsInDoubt(text, from: first, &server)
+    }
+
+    @inline(never)
+    private func callsInDoubt(
+        _ text: UnsafeRawBufferPointer, from first: Int, _ server: inout ServerStream
+    ) -> Bool {
+        guard !mode.isHeld, server.functions?.clears(text, from: first) == false else {
+            return false
+        }
+        server.noteCalls(in: text)
         return true
     }
 

@@ -98,6 +98,7 @@ extension ClientTurn {
         let definition = UnsafeRawBufferPointer(rebasing: body(message)[1...])
         let text = statementText(definition)
         client.keepUnnamed(definition, in: &statements)
+        if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
         client.isUnnamedPlain = PlainText.isOneStatement(text)
         if client.isUnnamedPlain {
             server.push(Self.aboutUnnamed(.parse, .client))
@@ -114,7 +115,7 @@ extension ClientTurn {
         }
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
-            server.unnamedScope = SetScope.of(text)
+            server.unnamedScope.formUnion(SetScope.of(text))
             if Self.mayName(text, SessionTaint.inText(text)) {
                 server.unnamedScope.formUnion(.named)
                 server.note(SettingNames.inText(text))
@@ -217,6 +218,9 @@ extension ClientTurn {
             }
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
+            if statements.calls(id), callsInDoubt(of: statements.body(of: id), &server) {
+                server.noteParameters(body)
+            }
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
                 server.boundReset = statements.reset(by: id)
@@ -244,6 +248,13 @@ extension ClientTurn {
         server.push(Outstanding(.bind, .client))
         pass(message, &client, &toServer)
         return .done
+    }
+
+    /// The same, of the statement with this body of a Parse.
+    private func callsInDoubt(
+        of body: borrowing [UInt8], _ server: inout ServerStream
+    ) -> Bool {
+        body.withUnsafeBytes { callsInDoubt(statementText($0), &server) }
     }
 
     /// What the statement with this body of a Parse puts back.

@@ -29,6 +29,10 @@ package struct ServerStream: ~Copyable {
     var pinRefusal: PgError?
     /// What the texts of this lease set by name; nil: no text sets anything.
     var settingNames: NamesInLease?
+    /// Of the pool; nil: functions are not looked at.
+    package var functions: FunctionMemo?
+    /// Called in this lease, and not known to be harmless.
+    var doubtedCalls: DoubtedCalls?
     /// More ReadyForQuery may come than are counted (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
     /// The last that a suspect connection answered with was a ReadyForQuery.
@@ -84,6 +88,10 @@ package struct ServerStream: ~Copyable {
     /// What the client has put back since its transaction began, and how many of that it knows of.
     var pendingResets: [SettingsReset] = []
     var reportedResets = 0
+
+    final class DoubtedCalls {
+        var names: [[UInt8]] = []
+    }
 
     final class NamesInLease {
         var names = SettingNames()
@@ -146,6 +154,7 @@ package struct ServerStream: ~Copyable {
         taint = .nothing
         residue = .nothing
         if settingNames != nil { settingNames = nil }
+        if doubtedCalls != nil { doubtedCalls = nil }
         isSuspect = false
         isReadyAgain = false
         hasUnnamed = false
@@ -179,8 +188,29 @@ package struct ServerStream: ~Copyable {
         taint = .nothing
         self.residue = residue
         settingNames = nil
+        doubtedCalls = nil
         hasDiscarded = false
     }
+
+    /// A text of this lease calls functions that are not known to leave nothing.
+    @inline(never)
+    mutating func noteCalls(in text: UnsafeRawBufferPointer) {
+        guard let functions else { return }
+        let doubted = doubtedCalls ?? DoubtedCalls()
+        for name in functions.doubts(in: text) where !doubted.names.contains(name) {
+            if name == Self.setseed { taint.formUnion(.seed) }
+            if doubted.names.count < 64 { doubted.names.append(name) }
+        }
+        doubtedCalls = doubted
+        taint.formUnion(.functions)
+        // What they set has no name here; what looks like one in the text may be it.
+        let noted = settingNames ?? NamesInLease()
+        noted.names.leaveOpen()
+        noted.names.addClassNames(in: text)
+        settingNames = noted
+    }
+
+    private static let setseed = Array("setseed".utf8)
 
     /// A text of this lease may set these.
     mutating func note(_ names: SettingNames) {

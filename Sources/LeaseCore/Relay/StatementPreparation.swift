@@ -174,6 +174,7 @@ extension ClientTurn {
             }
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope = SetScope.of(text)
+            if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
             if Self.mayName(text, SessionTaint.inText(text)) {
                 server.unnamedScope.formUnion(.named)
                 server.note(SettingNames.inText(text))

@@ -20,6 +20,8 @@ package struct LeasePool: ~Copyable {
     var hasGivenUpLearning = false
     /// The database has dblink, whose named connections are ended when a connection is cleaned.
     var hasLinks = false
+    /// What is known of the functions that its clients call.
+    private(set) var functions = FunctionMemo()
     /// Settings of classes (`app.tenant`) that some client has set: no list of the server's has them.
     var classNames: [String] = []
     /// Whose processes may have direct leases, as long as one of them has had some connection.
@@ -45,6 +47,7 @@ package struct LeasePool: ~Copyable {
         next.hasGivenUpLearning = hasGivenUpLearning
         next.hasLinks = hasLinks
         next.classNames = classNames
+        next.functions = functions
         next.directUser = directUser
         next.areLeasesWatched = areLeasesWatched
         return next

@@ -11,6 +11,9 @@ extension Engine {
         }
         profiles.retain(profile)
         servers.insert(ServerSession(id: id, pool: slot, startup: profile, now: now), at: id)
+        if settings.sessionState != .drop, !pools[slot].isSession {
+            servers[id].stream.functions = pools[slot].functions
+        }
         if let timeout = settings.serverConnectTimeout {
             servers[id].moments.connectDeadline = now + timeout
             look(at: id, by: now + timeout)

@@ -52,7 +52,10 @@ extension Engine {
         }
         return StateQuestion(
             about: servers[server].stream.taint, names: servers[server].stream.settingNames?.names,
-            classNames: classNames, isPinned: servers[server].pin != nil)
+            classNames: classNames,
+            functions: pools[servers[server].pool].functions.unknown(
+                among: servers[server].stream.doubtedCalls?.names ?? []),
+            isPinned: servers[server].pin != nil)
     }
 
     /// Whether its client has something in the session that would be lost with it.
@@ -93,6 +96,7 @@ extension Engine {
         pins.formUnion(unseenPins(server))
         if !state.channels.isEmpty { pins.formUnion(.channels) }
         noteClassNames(state, server)
+        noteFunctions(state, server)
         servers[server].stream.stateIsKnown(residue: residue(state, server))
         pin(server, client, pins)
         guard servers.contains(server), servers[server].client == client else { return }
@@ -189,6 +193,18 @@ extension Engine {
                 pools[pool].classNames.append(setting.name)
             }
         }
+    }
+
+    private mutating func noteFunctions(_ state: borrowing StateAnswer, _ server: ServerID) {
+        let memo = pools[servers[server].pool].functions
+        // CREATE FUNCTION is among what this stands for; DROP and ALTER cannot make one harmful.
+        if servers[server].stream.taint.has(.temporaryObjects) { memo.forget() }
+        memo.forgetIfOld(now)
+        guard !state.functions.isEmpty else { return }
+        for (name, isOpaque, calls) in state.functions {
+            memo.learn(name, isOpaque: isOpaque, calls: calls, now: now)
+        }
+        memo.settle()
     }
 
     // MARK: What pins

@@ -12,15 +12,18 @@ package struct StateQuestion: Equatable, Sendable {
 
     /// `taint` says what may be left, `names` which settings if that is known, `classNames` of which settings of
     /// classes something was ever heard.
+    /// `functions` are called, and nobody has looked at them yet.
     package init(
-        about taint: SessionTaint, names: SettingNames?, classNames: [String], isPinned: Bool
+        about taint: SessionTaint, names: SettingNames?, classNames: [String],
+        functions: [[UInt8]] = [], isPinned: Bool
     ) {
         var parts = [Self.identity]
+        let isOpen = taint.has(.other) || taint.has(.functions)
         let onlyNames =
-            taint.has(.other) || taint.has(.libraries)
+            isOpen || taint.has(.libraries)
             ? nil : names.flatMap { $0.isComplete ? $0.names : nil }
         var asked: [String]? = []
-        if taint.has(.other) || taint.has(.libraries) || taint.has(.settings)
+        if isOpen || taint.has(.libraries) || taint.has(.settings) || taint.has(.localNames)
             || taint.has(.harmlessSettings) || taint.has(.unclaimedSetting)
         {
             if let onlyNames {
@@ -34,12 +37,12 @@ package struct StateQuestion: Equatable, Sendable {
             }
         }
         self.names = asked
-        let isOpen = taint.has(.other)
         if isPinned || isOpen || taint.has(.temporaryObjects) { parts.append(Self.temporary) }
         if isPinned || isOpen || taint.has(.cursors) { parts.append(Self.cursors) }
         if isPinned || isOpen || taint.has(.advisoryLocks) { parts.append(Self.locks) }
         if isPinned || isOpen || taint.has(.listen) { parts.append(Self.channels) }
         if isOpen || taint.has(.preparedStatements) { parts.append(Self.statements) }
+        if !functions.isEmpty { parts.append(Self.verdicts(on: functions)) }
         // Its own conditions are in force: a serializable transaction that is deferrable would wait here.
         text =
             "BEGIN ISOLATION LEVEL READ COMMITTED;" + parts.joined(separator: " UNION ALL ")
@@ -93,6 +96,39 @@ package struct StateQuestion: Equatable, Sendable {
         "SELECT 'statement'," + hexadecimal("name") + "," + hexadecimal("statement")
         + ",pg_catalog.array_to_string(parameter_types::pg_catalog.oid[],' ')"
         + " FROM pg_catalog.pg_prepared_statements WHERE from_sql"
+
+    /// Whether a function of the name may leave something: one whose source hints at it, of a language that is not
+    /// read here, or a system's own that runs a text. And what the others call.
+    private static func verdicts(on names: [[UInt8]]) -> String {
+        let list = names.map { asciiLiteral(String(decoding: $0, as: UTF8.self)) }
+            .joined(separator: ",")
+        return "SELECT 'function'," + hexadecimal("w")
+            + ",CASE WHEN pg_catalog.bool_or(" + isOpaque + ") THEN 'opaque' ELSE '' END,"
+            + "coalesce(pg_catalog.string_agg((SELECT pg_catalog.string_agg(DISTINCT "
+            + "pg_catalog.lower(m[1]),' ') FROM pg_catalog.regexp_matches(p.prosrc,"
+            + "E'([[:alpha:]_][[:alnum:]_$]*)\"?[[:space:]]*[(]','g') AS m"
+            + " WHERE p.pronamespace OPERATOR(pg_catalog.<>) 11"
+            + " AND l.lanname OPERATOR(pg_catalog.=) ANY (ARRAY['sql','plpgsql']::pg_catalog.name[])"
+            + "),' '),'') FROM pg_catalog.unnest(ARRAY[\(list)]::pg_catalog.text[]) AS w"
+            + " LEFT JOIN pg_catalog.pg_proc AS p"
+            + " ON p.proname OPERATOR(pg_catalog.=) w::pg_catalog.name"
+            + " LEFT JOIN pg_catalog.pg_language AS l ON l.oid OPERATOR(pg_catalog.=) p.prolang"
+            + " GROUP BY w"
+    }
+
+    private static let isOpaque =
+        "CASE WHEN p.oid IS NULL THEN false WHEN p.pronamespace OPERATOR(pg_catalog.=) 11"
+        + " THEN p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['set_config','setseed','query_to_xml',"
+        + "'query_to_xmlschema','query_to_xml_and_xmlschema','pg_replication_origin_session_setup']"
+        + "::pg_catalog.name[])"
+        + " WHEN l.lanname OPERATOR(pg_catalog.=) ANY (ARRAY['internal','c']::pg_catalog.name[])"
+        + " THEN false WHEN l.lanname OPERATOR(pg_catalog.<>) ALL"
+        + " (ARRAY['sql','plpgsql']::pg_catalog.name[]) THEN true"
+        + " WHEN p.prosrc OPERATOR(pg_catalog.=) '' THEN true"
+        + " ELSE p.prosrc OPERATOR(pg_catalog.~*)"
+        + " E'\\\\m(set|reset|set_config|setseed|temp|temporary|pg_temp[_0-9]*|pg_settings|execute|call"
+        + "|listen|unlisten|hold|prepare|deallocate|discard|load|pg_(try_)?advisory_(un)?lock[a-z_]*"
+        + "|dblink[a-z_]*)\\\\M' END"
 }
 
 /// The answer.
@@ -114,6 +150,7 @@ package struct StateAnswer {
     package private(set) var pins: PinReasons = []
     package private(set) var channels: [[UInt8]] = []
     package private(set) var statements: [Statement] = []
+    package private(set) var functions: [(name: [UInt8], isOpaque: Bool, calls: [[UInt8]])] = []
 
     /// nil: these are no such rows.
     package init?(rows: [UInt8]) {
@@ -191,6 +228,14 @@ package struct StateAnswer {
                     name: name, text: text,
                     parameterTypes: types.split(separator: UInt8(ascii: " "))
                         .compactMap { UInt32(String(decoding: $0, as: UTF8.self)) }))
+        case "function":
+            guard let name = Self.bytes(name), let verdict = columns[2], let calls = columns[3]
+            else { return false }
+            functions.append(
+                (
+                    name, !verdict.isEmpty,
+                    calls.split(separator: UInt8(ascii: " ")).map { Array($0) }
+                ))
         default: return false
         }
         return true

@@ -43,6 +43,8 @@ package struct StatementTable: ~Copyable {
         var settingNames: SettingNames?
         /// What it puts back.
         var reset: SettingsReset?
+        /// It has a parenthesis.
+        var calls = false
         /// It names other prepared statements: those of its client.
         var namesOthers = false
         /// Where it means what it means; nil: to its client only.
@@ -82,6 +84,7 @@ package struct StatementTable: ~Copyable {
         entry.taint = SessionTaint.inText(text)
         entry.setScope = SetScope.of(text)
         entry.reset = SettingsReset.statement(text)
+        entry.calls = CalledNames.firstParenthesis(in: text) < text.count
         if ClientTurn.mayName(text, entry.taint) {
             entry.settingNames = SettingNames.inText(text)
             entry.setScope.formUnion(.named)
@@ -180,6 +183,7 @@ package struct StatementTable: ~Copyable {
     package func settingNames(of id: StatementID) -> SettingNames? {
         entries[Int(id.slot)].settingNames
     }
+    func calls(_ id: StatementID) -> Bool { entries[Int(id.slot)].calls }
     package func setScope(of id: StatementID) -> SetScope { entries[Int(id.slot)].setScope }
     func reset(by id: StatementID) -> SettingsReset? { entries[Int(id.slot)].reset }
     package func namesOthers(_ id: StatementID) -> Bool { entries[Int(id.slot)].namesOthers }

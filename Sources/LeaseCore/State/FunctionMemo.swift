@@ -1,0 +1,105 @@
+import PostgresWire
+
+/// What is known of the functions that texts of one pool call: whether they may leave something in their session.
+///
+/// No tag and no text shows what a function does. A name that nobody knows yet is asked of the server at the end of
+/// its lease (`StateQuestion`), once: one that no function has (a keyword, a table), or functions whose
+/// source gives no hint, cost nothing from then on. Shared by the connections of the pool.
+package final class FunctionMemo {
+    enum Verdict: Equatable {
+        case harmless
+        /// It may leave anything: the server is asked each time.
+        case opaque
+        /// As harmless as what it calls itself.
+        case depends([[UInt8]])
+    }
+
+    private var verdicts: [[UInt8]: Verdict] = [:]
+    /// Hashes of the harmless ones, for the first look.
+    private var harmless: Set<UInt64> = []
+    private var bornAt = Instant.zero
+
+    /// Anybody can make up names.
+    private static let limit = 4096
+    /// Functions can be replaced from elsewhere.
+    private static let lifetime = Duration.seconds(60)
+
+    package init() {}
+
+    /// Whether all that the text calls is harmless. Its first parenthesis is at `first`.
+    func clears(_ sql: UnsafeRawBufferPointer, from first: Int) -> Bool {
+        for index in first..<sql.count where sql[index] == UInt8(ascii: "(") {
+            guard let name = CalledNames.name(before: index, in: sql) else { continue }
+            if !harmless.contains(CalledNames.hash(name, of: sql)) { return false }
+        }
+        return true
+    }
+
+    /// The names that the text calls and that are not harmless, so far as is known.
+    package func doubts(in sql: UnsafeRawBufferPointer) -> [[UInt8]] {
+        var names: [[UInt8]] = []
+        for index in 0..<sql.count where sql[index] == UInt8(ascii: "(") {
+            guard let name = CalledNames.name(before: index, in: sql) else { continue }
+            let spelled = CalledNames.spelled(name, of: sql)
+            if !harmless.contains(CalledNames.hash(of: spelled)), !names.contains(spelled) {
+                names.append(spelled)
+            }
+        }
+        return names
+    }
+
+    /// Of these names those that a server must be asked about, with what they are known to depend on.
+    func unknown(among names: [[UInt8]]) -> [[UInt8]] {
+        var unknown: [[UInt8]] = []
+        var open = names
+        var seen: Set<[UInt8]> = []
+        while let name = open.popLast(), unknown.count < 64 {
+            guard seen.insert(name).inserted else { continue }
+            switch verdicts[name] {
+            case nil: unknown.append(name)
+            case .depends(let others)?: open += others
+            case .harmless?, .opaque?: break
+            }
+        }
+        return unknown
+    }
+
+    /// What a server says of a name.
+    func learn(_ name: [UInt8], isOpaque: Bool, calls: [[UInt8]], now: Instant) {
+        if verdicts.isEmpty { bornAt = now }
+        if verdicts.count >= Self.limit { forget() }
+        verdicts[name] = isOpaque ? .opaque : calls.isEmpty ? .harmless : .depends(calls)
+        if verdicts[name] == .harmless { harmless.insert(CalledNames.hash(of: name)) }
+    }
+
+    /// Settles what depends on others, as far as these are known.
+    func settle() {
+        var hasChanged = true
+        while hasChanged {
+            hasChanged = false
+            for (name, verdict) in verdicts {
+                guard case .depends(let calls) = verdict else { continue }
+                // Its own name is a recursion.
+                let others = calls.filter { $0 != name }
+                if others.contains(where: { verdicts[$0] == .opaque }) {
+                    verdicts[name] = .opaque
+                    hasChanged = true
+                } else if others.allSatisfy({ verdicts[$0] == .harmless }) {
+                    verdicts[name] = .harmless
+                    harmless.insert(CalledNames.hash(of: name))
+                    hasChanged = true
+                }
+            }
+        }
+    }
+
+    /// Somebody has made or changed a function.
+    func forget() {
+        verdicts.removeAll()
+        harmless.removeAll()
+    }
+
+    func forgetIfOld(_ now: Instant) {
+        if !verdicts.isEmpty, now - bornAt >= Self.lifetime { forget() }
+    }
+}
