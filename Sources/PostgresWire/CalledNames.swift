@@ -1,11 +1,10 @@
 /// Names in front of a parenthesis, in a text: functions that it may call, tables and keywords among them.
 package enum CalledNames {
     /// Where the first '(' of the text is; its length where it has none.
-    @inline(__always)
     package static func firstParenthesis(in sql: UnsafeRawBufferPointer) -> Int {
         var index = 0
         while sql.count - index > TextBlock.size {
-            if let distance = TextBlock.distance(to: UInt8(ascii: "("), sql, at: index) {
+            if let distance = TextBlock.distanceToParenthesis(sql, at: index) {
                 return index + distance
             }
             index += TextBlock.size

@@ -7,11 +7,20 @@ package enum PlainText {
     /// True means: no taint in the text, no setting that it sets or puts back, no statement that it prepares,
     /// executes or deallocates.
     package static func isOneStatement(_ sql: UnsafeRawBufferPointer) -> Bool {
+        var calls = false
+        return isOneStatement(sql, calls: &calls)
+    }
+
+    /// The same; where it is true, `calls` becomes true if the text has a parenthesis.
+    package static func isOneStatement(
+        _ sql: UnsafeRawBufferPointer, calls: inout Bool
+    ) -> Bool {
         guard sql.count > TextBlock.size, mayBeginPlainly(sql) else { return false }
         var index = 0
         let last = sql.count - TextBlock.size - 1
         while true {
             if TextBlock.mayLeaveSomething(sql, at: index) { return false }
+            if TextBlock.distanceToParenthesis(sql, at: index) != nil { calls = true }
             if let distance = TextBlock.distanceToSemicolon(sql, at: index) {
                 return isEnd(sql, from: index + distance)
             }

@@ -176,16 +176,18 @@ enum TextBlock {
     /// Where the first semicolon of the block is, from its beginning; nil: it has none.
     @inline(__always)
     static func distanceToSemicolon(_ sql: UnsafeRawBufferPointer, at index: Int) -> Int? {
-        distance(to: UInt8(ascii: ";"), sql, at: index)
+        distance(sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self) .== byte(";"))
     }
 
-    /// Where the first such byte of the block is, from its beginning; nil: it has none.
+    /// The same of an opening parenthesis.
     @inline(__always)
-    static func distance(
-        to byte: UInt8, _ sql: UnsafeRawBufferPointer, at index: Int
-    ) -> Int? {
-        let block = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
-        let words = unsafeBitCast(block .== SIMD16(repeating: byte), to: SIMD2<UInt64>.self)
+    static func distanceToParenthesis(_ sql: UnsafeRawBufferPointer, at index: Int) -> Int? {
+        distance(sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self) .== byte("("))
+    }
+
+    @inline(__always)
+    private static func distance(_ found: SIMDMask<SIMD16<UInt8>.MaskStorage>) -> Int? {
+        let words = unsafeBitCast(found, to: SIMD2<UInt64>.self)
         if words[0] | words[1] == 0 { return nil }
         if words[0] != 0 { return words[0].trailingZeroBitCount / 8 }
         return 8 + words[1].trailingZeroBitCount / 8

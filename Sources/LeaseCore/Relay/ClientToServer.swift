@@ -249,8 +249,10 @@ package struct ClientTurn {
         if mode.pooling != .session {
             if isScanned {
                 let text = queryText(body(message))
-                _ = callsInDoubt(text, &server)
-                if PlainText.isOneStatement(text) {
+                var calls = false
+                let isPlain = PlainText.isOneStatement(text, calls: &calls)
+                if calls || !isPlain { _ = callsInDoubt(text, &server) }
+                if isPlain {
                     server.push(entry)
                     pass(message, &client, &toServer)
                     return true
@@ -305,13 +307,12 @@ package struct ClientTurn {
     }
 
     /// True if the text calls functions that may leave something, for all that is known.
-    @inline(__always)
+    @inline(never)
     func callsInDoubt(_ text: UnsafeRawBufferPointer, _ server: inout ServerStream) -> Bool {
         let first = CalledNames.firstParenthesis(in: text)
         return first < text.count && callsInDoubt(text, from: first, &server)
     }
 
-    @inline(never)
     private func callsInDoubt(
         _ text: UnsafeRawBufferPointer, from first: Int, _ server: inout ServerStream
     ) -> Bool {

@@ -98,8 +98,11 @@ extension ClientTurn {
         let definition = UnsafeRawBufferPointer(rebasing: body(message)[1...])
         let text = statementText(definition)
         client.keepUnnamed(definition, in: &statements)
-        if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
-        client.isUnnamedPlain = PlainText.isOneStatement(text)
+        var calls = false
+        client.isUnnamedPlain = PlainText.isOneStatement(text, calls: &calls)
+        if calls || !client.isUnnamedPlain, callsInDoubt(text, &server) {
+            server.unnamedScope.formUnion(.named)
+        }
         if client.isUnnamedPlain {
             server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
