@@ -146,7 +146,11 @@ extension Engine {
                 && !named.contains(setting.name) && !before.contains { $0.name == setting.name }
             if !isRemnant { entries.append(setting) }
         }
-        if let role = state.role { entries.append(ProfileEntry(name: "role", value: role)) }
+        let isConnected = pools[servers[server].pool].terms.connectQuery != nil
+        // `connect_query` may have set another.
+        if let role = state.role ?? (isConnected ? "none" : nil) {
+            entries.append(ProfileEntry(name: "role", value: role))
+        }
         if let own = pools[servers[server].pool].parameters.base?.value(
             of: "session_authorization"), own != state.sessionUser
         {
@@ -233,6 +237,10 @@ extension Engine {
         for one in [SessionTaint.other, .links, .libraries, .seed, .preparedStatements, .listen]
         where taint.has(one) {
             residue.formUnion(one)
+        }
+        // What of it `connect_query` had set is not told apart: it runs again.
+        if pools[servers[server].pool].terms.connectQuery != nil {
+            residue.formUnion(.harmlessSettings)
         }
         if state.pins.contains(.temporaryObjects) { residue.formUnion(.temporaryObjects) }
         if state.pins.contains(.heldCursors) { residue.formUnion(.cursors) }
