@@ -99,6 +99,9 @@ package enum LeaseErrors {
         case .queryTimeout: return "Make the statement faster or smaller, or raise \(limit)."
         case .transactionTimeout, .idleTransactionTimeout:
             return "Shorten the work between BEGIN and COMMIT, or raise \(limit)."
+        case .pinTimeout:
+            return
+                "Drop what keeps the connection when it is not needed, or raise \(limit). The session has ended."
         default:
             return isExplicit
                 ? "Return the lease sooner, or raise \(limit)."

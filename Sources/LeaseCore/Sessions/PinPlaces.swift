@@ -171,6 +171,7 @@ extension Engine {
         }
         pins.bind(client, to: server)
         servers[server].stream.mayPin = true
+        if let limit = pools[membership.pool].limits.pin { look(at: server, by: now + limit) }
         return true
     }
 

@@ -100,6 +100,10 @@ extension Engine {
                 .idleTransactionTimeout, limits.idleTransaction,
                 isIdle && isBusy ? clock?.idleSince : nil
             ),
+            (
+                .pinTimeout, servers[server].pin == nil ? nil : limits.pin,
+                isIdle && !isBusy ? clock?.idleSince : nil
+            ),
         ]
     }
 
@@ -122,6 +126,14 @@ extension Engine {
         let error = LeaseErrors.revoked(
             cause, limit, lasted: lasted, activity: servers[server].activityInWords,
             outcome: outcome(for: server), isExplicit: servers[server].isExplicit)
+        guard cause != .pinTimeout else {
+            // What the session holds goes with the lease: it cannot go on as if it were there.
+            notices.append(
+                .leaseRevoked(
+                    report(on: server), cause, error, "\(error.message). \(error.detail ?? "")"))
+            refuse(client, error)
+            return
+        }
         takeAway(server, client, error, cause)
     }
 
