@@ -52,7 +52,11 @@ struct RelayFixture {
     private var toServer = RelayOutput()
     private var toClient = RelayOutput()
 
-    init() { server.beginLease() }
+    init() {
+        server.beginLease()
+        // There is a place for whatever pins its lease.
+        server.mayPin = true
+    }
 
     init(
         _ pooling: RelayMode.Pooling, prepared: Int = 100, maxMessageSize: Int = 1 << 28

@@ -53,6 +53,7 @@ struct RelayLeaseTalk {
                 hasServer = true
                 relay.server.beginLease()
                 goesOn = true
+            case .needsDatabase: ending = "it wants a database"
             case .needsPlace:
                 relay.server.pinWish = []
                 relay.server.mayPin = true

@@ -78,6 +78,7 @@ extension EngineRun {
         case .leaseBegan(let id, let lease, let isDirect):
             note("client \(indices[id] ?? -1) has its lease \(lease!), direct: \(isDirect)")
         case .leaseNotDirect(_, _, let reason): note("not direct: \(reason.rawValue)")
+        case .databaseWanted(let id, _): engine.databaseIsFree(id, now: now)
         case .placeRefused(let id, let refusal):
             if let client = client(id) { refusePlace(client, id, refusal) }
         case .placeAwaited(let id, let reasons, let place, _):

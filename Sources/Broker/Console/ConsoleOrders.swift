@@ -7,6 +7,8 @@ import PostgresWire
 /// What operators have ordered.
 struct Operators {
     var stops = OperatorStops()
+    /// Pools whose `min_pool_size` rests until then: somebody wants their database.
+    var vacated: [PoolID: Instant] = [:]
     /// Console clients whose answer waits for something.
     var waiting: Set<ClientID> = []
 }

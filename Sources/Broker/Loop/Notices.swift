@@ -31,6 +31,7 @@ extension Broker {
             revoked(report, cause, error, words)
         case .leasePinned(let report, let reasons): pinned(report, reasons)
         case .leaseUnpinned(let report): unpinned(report)
+        case .databaseWanted(let client, let database): freeDatabase(database, for: client)
         case .placeRefused(let client, let refusal): refusePlace(client, refusal)
         case .placeAwaited(let client, let reasons, let place, let waited):
             tellOfWait(client, reasons, place: place, waited: waited)

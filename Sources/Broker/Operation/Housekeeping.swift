@@ -5,6 +5,7 @@ import LeaseCore
 extension Broker {
     func keepHouse(_ now: Instant) {
         lookAtStatistics(now)
+        lookAtVacated(now)
         lookAtConsoleWaits(now)
         lookAtShutdown(now)
     }

@@ -137,6 +137,13 @@ extension Broker {
         return policy
     }
 
+    /// What the configuration says now; nil: it has no such pool any more.
+    func poolPolicy(_ pool: DatabasePool) -> PoolPolicy? {
+        configuration.database(named: pool.database).map {
+            poolPolicy(pool.key, configuration.poolSettings(database: $0, user: pool.user))
+        }
+    }
+
     /// Which limits of PostgreSQL a pool shares with others.
     private func fenceKeys(_ key: PoolKey) -> FenceKeys? {
         guard let entry = configuration.database(named: key.database) else { return nil }

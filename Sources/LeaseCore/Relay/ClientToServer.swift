@@ -11,6 +11,8 @@ package struct ClientStep {
         indirect case lease(LeaseCommand, LeaseForm)
         /// The message at `consumed` pins its lease, and has no place for that (`ServerStream.pinWish`).
         case needsPlace
+        /// The message at `consumed` wants a database for itself (`ServerStream.databaseWish`).
+        case needsDatabase
         /// The message at `consumed` is the broker's to answer, once the server owes nothing.
         case awaitsQuiet
         /// The client said goodbye.
@@ -120,14 +122,14 @@ package struct ClientTurn {
             switch message.kind {
             case .query:
                 guard query(message, &client, &server, &statements, &toServer) else {
-                    if !server.pinWish.isEmpty { verdict = .needsPlace }
+                    verdict = wish(of: server)
                     break loop
                 }
             case .parse, .bind, .describe, .close:
                 switch extended(message, &client, &server, &statements, &toServer) {
                 case .done: continue
                 case .incomplete:
-                    if !server.pinWish.isEmpty { verdict = .needsPlace }
+                    verdict = wish(of: server)
                     break loop
                 case .refused(let error):
                     verdict = .malformed(error)
@@ -172,6 +174,12 @@ package struct ClientTurn {
         }
         server.answerSynthesized(statements: &statements, onlyIfNothingElse: true, into: &toClient)
         return ClientStep(consumed: offset, verdict: verdict)
+    }
+
+    /// What the message is kept for that was not taken; most often nothing but its rest.
+    private func wish(of server: borrowing ServerStream) -> ClientStep.Verdict {
+        if !server.pinWish.isEmpty { return .needsPlace }
+        return server.databaseWish == nil ? .more : .needsDatabase
     }
 
     // MARK: Framing
@@ -246,7 +254,9 @@ package struct ClientTurn {
         server.hasUnnamed = false
         var entry = Outstanding(.query, .client)
         var resets: [SettingsReset?]?
-        if mode.pooling != .session {
+        if mode.pooling == .session {
+            if message.isWhole, awaitsDatabase(body(message), &server) { return false }
+        } else {
             if isScanned {
                 let text = queryText(body(message))
                 var calls = false

@@ -15,6 +15,15 @@ extension ClientTurn {
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
     ) -> Progress {
         guard mode.pooling != .session else {
+            if message.kind == .parse, message.isWhole,
+                let name = cString(in: body(message), from: 0),
+                awaitsDatabase(
+                    statementText(
+                        UnsafeRawBufferPointer(rebasing: body(message)[(name.upperBound + 1)...])),
+                    &server)
+            {
+                return .incomplete
+            }
             server.push(Outstanding(Self.answer(to: message.kind), .client))
             pass(message, &client, &toServer)
             return .done

@@ -10,8 +10,29 @@ extension ClientTurn {
         case refused(PgError)
     }
 
+    /// Whether the text has to wait until the connections to a database that it wants for itself are closed.
+    func awaitsDatabase(_ text: UnsafeRawBufferPointer, _ server: inout ServerStream) -> Bool {
+        var start = 0
+        while start < text.count, isSpace(text[start]) { start += 1 }
+        guard start < text.count else { return false }
+        switch text[start] | 0x20 {
+        case UInt8(ascii: "a"), UInt8(ascii: "c"), UInt8(ascii: "d"), UInt8(ascii: "-") | 0x20,
+            UInt8(ascii: "/") | 0x20:
+            break
+        default: return false
+        }
+        guard let database = DatabaseCommand.database(wantedBy: text) else { return false }
+        if server.hasDatabase {
+            server.hasDatabase = false
+            return false
+        }
+        server.databaseWish = database
+        return true
+    }
+
     /// Looks at a text that `PlainText` does not clear.
     func gate(_ text: UnsafeRawBufferPointer, _ server: inout ServerStream) -> Gate {
+        if awaitsDatabase(text, &server) { return .shut }
         guard !mode.isHeld, !server.mayPin, server.status != .failed else { return .open }
         let reasons = PinReasons(shownBy: text)
         guard !reasons.isEmpty else { return .open }
@@ -28,7 +49,6 @@ extension ClientTurn {
         toPin statement: StatementID, _ statements: borrowing StatementTable,
         _ server: inout ServerStream
     ) -> Gate {
-        guard !server.mayPin else { return .open }
         return statements.body(of: statement).withUnsafeBytes { gate(statementText($0), &server) }
     }
 

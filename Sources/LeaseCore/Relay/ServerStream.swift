@@ -25,6 +25,10 @@ package struct ServerStream: ~Copyable {
     package var mayPin = false
     /// A message of its client waits for such a place, for these reasons.
     package var pinWish: PinReasons = []
+    /// A message of its client wants this database for itself, and what is connected to it is to be closed first.
+    package internal(set) var databaseWish: String?
+    /// That is done: the message may go out.
+    var hasDatabase = false
     /// The client waited in vain: the message is answered with this.
     var pinRefusal: PgError?
     /// What the texts of this lease set by name; nil: no text sets anything.

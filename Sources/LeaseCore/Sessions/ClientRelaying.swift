@@ -63,6 +63,9 @@ extension Engine {
                     let rest = UnsafeRawBufferPointer(rebasing: bytes[offset...])
                     offset += refuseBatch(rest, of: client, with: error)
                 }
+            case .needsDatabase:
+                askForDatabase(client)
+                return offset
             case .awaitsQuiet:
                 session.pointee.flags.awaitsQuiet = true
                 return offset

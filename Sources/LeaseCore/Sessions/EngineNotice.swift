@@ -21,6 +21,9 @@ package enum EngineNotice {
     indirect case rejected(ClientID, Rejection)
     /// It may not pin its lease: say so in which words, by `refusePlace`, or by `refuse` if it is pinned already.
     indirect case placeRefused(ClientID, PlaceRefusal)
+    /// It is about to drop, rename or copy this database: close what is connected to it and does nothing, then call
+    /// `databaseIsFree`.
+    case databaseWanted(ClientID, database: String)
     /// It has waited for a while to pin its lease: tell it so.
     case placeAwaited(ClientID, PinReasons, place: Int, waited: Duration)
     /// It has held its lease for a while: see to it that the end of its process is noticed.

@@ -72,3 +72,22 @@ extension Engine {
         post(.leaseBecameBusy(server, lease))
     }
 }
+
+/// Commands that want a database for themselves.
+extension Engine {
+    mutating func askForDatabase(_ client: ClientID) {
+        guard let server = clients[client].server,
+            let database = servers[server].stream.databaseWish
+        else { return }
+        servers[server].stream.databaseWish = nil
+        notices.append(.databaseWanted(client, database: database))
+    }
+
+    /// The message that wanted it goes out.
+    package mutating func databaseIsFree(_ client: ClientID, now: Instant) {
+        self.now = now
+        guard clients.contains(client), let server = clients[client].server else { return }
+        servers[server].stream.hasDatabase = true
+        queueToResume(client)
+    }
+}

@@ -39,7 +39,7 @@ package struct StatementTable: ~Copyable {
         var references = 0
         var taint = SessionTaint.nothing
         var setScope: SetScope = .nothing
-        /// What it may set by name; nil: nothing, and it pins nothing either.
+        /// What it may set by name; nil: nothing, and nothing else of it is looked at when it is bound.
         var settingNames: SettingNames?
         /// What it puts back.
         var reset: SettingsReset?
@@ -88,7 +88,7 @@ package struct StatementTable: ~Copyable {
         if ClientTurn.mayName(text, entry.taint) {
             entry.settingNames = SettingNames.inText(text)
             entry.setScope.formUnion(.named)
-        } else if entry.taint.has(.pinning) {
+        } else if entry.taint.has(.pinning) || DatabaseCommand.database(wantedBy: text) != nil {
             // It is looked at again when it is bound.
             entry.settingNames = SettingNames.none
         }
