@@ -78,7 +78,9 @@ extension EngineRun {
         case .leaseBegan(let id, let lease, let isDirect):
             note("client \(indices[id] ?? -1) has its lease \(lease!), direct: \(isDirect)")
         case .leaseNotDirect(_, _, let reason): note("not direct: \(reason.rawValue)")
-        case .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .scheduler: break
+        case .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .listeningLost, .listeningAgain,
+            .scheduler:
+            break
         }
     }
 
@@ -116,7 +118,7 @@ extension EngineRun {
         }
         let group = Int.random(in: 0..<plan.groups.count, using: &random)
         engine.admit(
-            id, to: slot, group: GroupID(UInt32(group)), times: groupTimes[group],
+            id, to: slot, group: GroupID(UInt32(group + 1)), times: groupTimes[group],
             owner: OwnerKey(processID: Int32(process.rawValue)), user: 1, peer: process,
             settings: zone == "0" ? [] : [ProfileEntry(name: "timezone", value: zone)],
             isUnusable: false, pending: [], now: now)

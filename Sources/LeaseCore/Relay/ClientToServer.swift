@@ -11,6 +11,8 @@ package struct ClientStep {
         indirect case lease(LeaseCommand, LeaseForm)
         /// The message at `consumed` is the broker's to answer, once the server owes nothing.
         case awaitsQuiet
+        /// The message at `consumed` may make a LISTEN effective: it waits for the hub (`ClientListening.gate`).
+        case awaitsListening
         /// The client said goodbye.
         case terminate
         /// The session ends with this error.
@@ -32,6 +34,8 @@ package struct ClientTurn {
     /// Where a Parse of this client's means what it means.
     let environment: ParseEnvironment
     var offset = 0
+    /// The message at `offset` waits for the hub.
+    var awaitsListening = false
 
     /// Texts over this are not scanned: they count as leaving something behind.
     static let scanLimit = 16_384
@@ -129,7 +133,9 @@ package struct ClientTurn {
             case .execute:
                 // Whose portal it is shows in its first byte.
                 if message.available == 0, !message.isWhole, server.boundReset != nil { break loop }
+                if client.listening?.bound != nil, !message.isWhole { break loop }
                 execute(message, &client, &server, &toServer)
+                if awaitsListening { break loop }
             case .sync:
                 // An error of the broker's own stands for this batch.
                 if client.isSkippingToSync {
@@ -163,6 +169,7 @@ package struct ClientTurn {
                 break loop
             }
         }
+        if awaitsListening { verdict = .awaitsListening }
         server.answerSynthesized(statements: &statements, onlyIfNothingElse: true, into: &toClient)
         return ClientStep(consumed: offset, verdict: verdict)
     }
@@ -247,6 +254,20 @@ package struct ClientTurn {
                     pass(message, &client, &toServer)
                     return true
                 }
+                switch listenVerdict(of: text, &client, server) {
+                case .unrelated: break
+                case .passes(let listens):
+                    entry.isAboutListening = true
+                    client.listening?.expected.append(listens)
+                case .waits:
+                    awaitsListening = true
+                    return false
+                case .refused(let error):
+                    server.push(entry)
+                    toServer.inject(after: input) { $0.appendQuery(Self.raising(error)) }
+                    discard(message, &client)
+                    return true
+                }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
                 if !noteSetting(text, taint, &entry, &server) {
@@ -326,6 +347,21 @@ package struct ClientTurn {
         _ toServer: inout RelayOutput
     ) {
         var entry = Outstanding(.execute, .client)
+        if client.listening?.bound != nil, let portal = cString(in: body(message), from: 0) {
+            let name = UnsafeRawBufferPointer(rebasing: body(message)[portal])
+            switch listenVerdict(ofPortal: name, &client, server) {
+            case .unrelated: break
+            case .passes(let listens):
+                entry.isAboutListening = true
+                client.listening?.expected.append(listens)
+            case .waits:
+                awaitsListening = true
+                return
+            case .refused(let error):
+                raise(error, inPlaceOf: message, &client, &server, &toServer)
+                return
+            }
+        }
         // What is known of the text is known of the unnamed portal only.
         if !server.boundScope.isEmpty, message.available > 0, input[message.bodyStart] == 0 {
             entry.setScope = server.boundScope

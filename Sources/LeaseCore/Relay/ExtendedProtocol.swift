@@ -184,6 +184,7 @@ extension ClientTurn {
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         if name.isEmpty {
             parseUnnamedAgain(&client, &server, &statements, &toServer)
+            if !client.isUnnamedPlain { noteBound(body, portal, &client) }
             if portal.isEmpty {
                 server.boundScope = server.unnamedScope
                 server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
@@ -191,6 +192,7 @@ extension ClientTurn {
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
+            if client.listening != nil { noteBound(body, portal, statements.body(of: id), &client) }
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
                 server.boundReset = statements.reset(by: id)

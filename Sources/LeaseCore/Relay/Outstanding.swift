@@ -29,6 +29,8 @@ package struct Outstanding: Equatable, Sendable {
     package var isSetting = false
     /// Front of `ServerStream.resets` belongs to this one.
     var hasResets = false
+    /// Front of `ClientListening.expected` belongs to this one.
+    var isAboutListening = false
     /// It is about the unnamed statement, and leaves it in doubt if the server skips it.
     package var isAboutUnnamed = false
     /// The client ended a copy behind this, before it was known whether the server copies.

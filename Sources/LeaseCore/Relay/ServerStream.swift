@@ -344,6 +344,10 @@ package struct ServerStream: ~Copyable {
             let count = outstanding[range].count(where: \.hasResets)
             resets.removeSubrange(before..<before + count)
         }
+        if let listening = client.listening {
+            let before = outstanding[..<range.lowerBound].count(where: \.isAboutListening)
+            listening.drop(outstanding[range].count(where: \.isAboutListening), behind: before)
+        }
         let hasDroppedUnnamed = outstanding[range].contains(where: \.isAboutUnnamed)
         let hasDroppedItsParse = outstanding[range].contains(where: \.isParseOfUnnamed)
         outstanding.removeSubrange(range)

@@ -12,6 +12,9 @@ extension Engine {
             let step: ClientStep
             if let server = session.pointee.server, !servers[server].isDirect {
                 guard servers[server].mayBeSent else { return offset }
+                if session.pointee.stream.listening != nil, !mayRelay(client, server) {
+                    return offset
+                }
                 guard let relayed = relay(input, from: client, to: server, pool) else { continue }
                 step = relayed
             } else {
@@ -55,6 +58,8 @@ extension Engine {
                 }
             case .lease(let command, let form):
                 carryOut(command, form, for: client)
+            case .awaitsListening:
+                guard announce(client) else { return offset }
             case .awaitsQuiet:
                 session.pointee.flags.awaitsQuiet = true
                 return offset

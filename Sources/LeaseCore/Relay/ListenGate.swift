@@ -1,0 +1,213 @@
+import PostgresWire
+
+/// Where LISTEN and UNLISTEN of a client's pass: what makes a LISTEN effective waits until the hub listens, and what
+/// the server answers tells what holds.
+extension RelayMode {
+    /// What the client listens to follows it: the hub listens, not its servers.
+    @inline(__always)
+    package var followsListening: Bool { pooling != .session && !isHeld }
+}
+
+extension ClientTurn {
+    enum ListenVerdict {
+        /// It is not about listening, or too little is known of it.
+        case unrelated
+        /// It is, and passes.
+        case passes([ListenStatement])
+        /// It waits for the hub.
+        case waits
+        case refused(PgError)
+    }
+
+    /// What becomes of this text, which leaves something behind or ends something.
+    func listenVerdict(
+        of text: UnsafeRawBufferPointer, _ client: inout ClientStream,
+        _ server: borrowing ServerStream
+    ) -> ListenVerdict {
+        guard mode.followsListening else { return .unrelated }
+        guard client.listening?.isInvolved == true || ListenStatement.mayOccur(in: text),
+            let statements = ListenStatement.statements(of: text)
+        else { return .unrelated }
+        return listenVerdict(of: statements, &client, server)
+    }
+
+    /// The same, of an Execute of what was bound last.
+    func listenVerdict(
+        ofPortal portal: UnsafeRawBufferPointer, _ client: inout ClientStream,
+        _ server: borrowing ServerStream
+    ) -> ListenVerdict {
+        guard let bound = client.listening?.bound,
+            bound.portal.withUnsafeBytes({ $0.elementsEqual(portal) })
+        else { return .unrelated }
+        return listenVerdict(of: [bound.statement], &client, server)
+    }
+
+    private func listenVerdict(
+        of statements: [ListenStatement], _ client: inout ClientStream,
+        _ server: borrowing ServerStream
+    ) -> ListenVerdict {
+        guard client.listening?.isInvolved == true || statements.contains(where: \.isAboutChannels),
+            statements.contains(where: { $0 != .other })
+        else { return .unrelated }
+        let listening = client.listening ?? ClientListening()
+        client.listening = listening
+        let channels =
+            listening.log.channels + listening.expected.joined().compactMap(\.channel)
+            + statements.compactMap(\.channel)
+        // In a transaction that goes on nothing is effective yet.
+        let staysOpen =
+            server.status != .idle && !server.isOwing && !statements.contains(.commit)
+        if channels.isEmpty || staysOpen || server.status == .failed {
+            listening.gate = .open
+            return .passes(statements)
+        }
+        switch listening.gate {
+        case .passed:
+            listening.gate = .open
+            return .passes(statements)
+        case .refused(let error):
+            listening.gate = .open
+            return .refused(error)
+        case .open, .wanted:
+            listening.gate = .wanted
+            listening.wanted = channels
+            return .waits
+        case .waiting:
+            return .waits
+        }
+    }
+
+    /// Notes a named statement that is about listening: it is looked at when it is bound.
+    func noteParsed(_ definition: UnsafeRawBufferPointer, _ client: inout ClientStream) {
+        guard mode.followsListening, ListenStatement.mayOccur(in: statementText(definition)) else {
+            return
+        }
+        let listening = client.listening ?? ClientListening()
+        client.listening = listening
+        listening.hasPrepared = true
+    }
+
+    /// Notes what was bound, if it is about listening or its transaction is.
+    func noteBound(
+        _ portal: UnsafeRawBufferPointer, _ text: UnsafeRawBufferPointer,
+        _ client: inout ClientStream
+    ) {
+        guard mode.followsListening else { return }
+        let isInvolved = client.listening?.isInvolved == true
+        client.listening?.bound = nil
+        guard isInvolved || ListenStatement.mayOccur(in: text),
+            let statements = ListenStatement.statements(of: text), statements.count == 1,
+            isInvolved ? statements[0] != .other : statements[0].isAboutChannels
+        else { return }
+        let listening = client.listening ?? ClientListening()
+        client.listening = listening
+        listening.bound = (Array(portal), statements[0])
+    }
+
+    /// The same, of the unnamed statement.
+    mutating func noteBound(
+        _ body: UnsafeRawBufferPointer, _ portal: Range<Int>, _ client: inout ClientStream
+    ) {
+        let definition = client.unnamed
+        noteBound(body, portal, definition, &client)
+    }
+
+    func noteBound(
+        _ body: UnsafeRawBufferPointer, _ portal: Range<Int>, _ definition: [UInt8],
+        _ client: inout ClientStream
+    ) {
+        definition.withUnsafeBytes {
+            noteBound(
+                UnsafeRawBufferPointer(rebasing: body[portal]), statementText($0), &client)
+        }
+    }
+
+    /// A statement that is refused raises the error on the server itself, in its transaction and in its turn.
+    static func raising(_ error: PgError) -> String {
+        var options = [
+            "ERRCODE = \(quotedLiteral(error.sqlState.rawValue))",
+            "MESSAGE = \(quotedLiteral(error.message))",
+        ]
+        if let detail = error.detail { options.append("DETAIL = \(quotedLiteral(detail))") }
+        if let hint = error.hint { options.append("HINT = \(quotedLiteral(hint))") }
+        let body = "BEGIN RAISE EXCEPTION USING \(options.joined(separator: ", ")); END"
+        return "DO \(quotedLiteral(body))"
+    }
+
+    /// Raises the error in place of an Execute.
+    mutating func raise(
+        _ error: PgError, inPlaceOf message: Message, _ client: inout ClientStream,
+        _ server: inout ServerStream, _ toServer: inout RelayOutput
+    ) {
+        // The unnamed statement is another one now: the client's own is told again when it is used.
+        server.hasUnnamed = false
+        server.push(Outstanding(.parse, .broker))
+        server.push(Outstanding(.bind, .broker))
+        server.push(Outstanding(.execute, .client))
+        let text = Self.raising(error)
+        toServer.inject(after: input) {
+            $0.appendParse(name: "", query: text, parameterTypes: [])
+            $0.appendBind(statement: "")
+            $0.appendExecute()
+        }
+        discard(message, &client)
+    }
+}
+
+extension ServerTurn {
+    /// Whether a ReadyForQuery waits: what was committed before it is told in front of it.
+    func holdsReady(
+        _ listening: ClientListening, _ server: borrowing ServerStream
+    ) -> Bool {
+        guard !server.isDraining, !server.isSuspect, mode.pooling != .session,
+            let head = server.outstanding.first, head.audience == .client, !head.isExtended,
+            input[offset + MessageHeader.size] == TransactionStatus.idle.rawValue
+        else {
+            if !server.isDraining { listening.log.goesOn() }
+            return false
+        }
+        if listening.ready == .passed {
+            listening.ready = .open
+            return false
+        }
+        if mode.followsListening {
+            listening.resolved += listening.log.end(isCommitted: !server.answeredWithError)
+        }
+        guard
+            listening.isListening || !listening.resolved.isEmpty || !listening.announced.isEmpty
+                || !listening.inbox.isEmpty
+        else { return false }
+        if listening.ready == .open { listening.ready = .wanted }
+        return true
+    }
+
+    /// What the tag of an answer says of listening.
+    func noteListening(
+        _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: borrowing ClientStream
+    ) {
+        guard let listening = client.listening, mode.followsListening else { return }
+        if head?.isAboutListening == true {
+            listening.completed(tag)
+            if head?.kind == .execute { listening.answered() }
+            if isTag(tag, "DISCARD ALL") { listening.log.note(.unlistenAll) }
+            return
+        }
+        switch CommandTagKind.of(tag) {
+        case .commit: listening.committed()
+        case .rollback: listening.log.noteRollback()
+        case .discardAll: listening.log.note(.unlistenAll)
+        default: break
+        }
+    }
+
+    /// A notification that its client's own server tells comes from the hub as well.
+    func isToldByHub(
+        _ body: UnsafeRawBufferPointer, _ client: borrowing ClientStream
+    ) -> Bool {
+        guard mode.followsListening, let listening = client.listening,
+            let hub = listening.hub, let message = NotificationMessage(body: body),
+            let number = hub.table.number(of: message.channel)
+        else { return false }
+        return listening.channels.contains(number) || listening.announced.contains(number)
+    }
+}
