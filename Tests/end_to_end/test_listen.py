@@ -256,8 +256,9 @@ def test_psycopg3_pipeline(broker, channel):
 
 def test_asyncpg_listeners(broker, channel):
     async def main():
-        listener = await asyncpg.connect(broker.dsn(), statement_cache_size=0)
-        notifier = await asyncpg.connect(broker.dsn(), statement_cache_size=0)
+        address = {"host": str(broker.dsn_host), "port": broker.dsn_port, "user": "app",
+                   "database": "app"}
+        listener, notifier = await asyncpg.connect(**address), await asyncpg.connect(**address)
         got, enough = [], asyncio.Event()
 
         def hear(connection, pid, name, payload):
