@@ -33,6 +33,8 @@ package final class ClientListening {
     /// What was bound last, and under which portal.
     var bound: (portal: [UInt8], statement: ListenStatement)?
     var gate = Gate.open
+    /// The message in front waits until what was sent before it is answered.
+    var awaitsAnswers = false
     /// What the message at the gate may begin to listen to.
     var wanted: [[UInt8]] = []
     var ready = Ready.open
@@ -46,6 +48,8 @@ package final class ClientListening {
     var hub: PoolHub?
     /// Named statements may be about listening: it is kept.
     var hasPrepared = false
+    /// The same where names pass as they are, and nobody keeps their texts.
+    var named: [[UInt8]: ListenStatement] = [:]
 
     init() {}
 
@@ -93,6 +97,7 @@ package final class ClientListening {
         bound = nil
         found = []
         ready = .open
+        awaitsAnswers = false
         ownLease = nil
         awaitsOwnLease = false
     }

@@ -56,6 +56,10 @@ extension ClientTurn {
             return .done
         }
         guard mode.tracksStatements else {
+            if !message.isWhole, message.header.bodyLength <= Self.listenLimit {
+                return .incomplete
+            }
+            if message.isWhole { noteParsed(body, name, &client) }
             server.taint.formUnion([.preparedStatements])
             server.push(Outstanding(.parse, .client))
             pass(message, &client, &toServer)
@@ -211,6 +215,7 @@ extension ClientTurn {
             renamed(message, name, newName, &client, &toServer)
             return .done
         } else {
+            if client.listening != nil { noteBound(body, portal, named: name, &client) }
             if portal.isEmpty {
                 server.boundScope = .nothing
                 server.boundReset = nil

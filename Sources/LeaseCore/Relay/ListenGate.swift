@@ -54,9 +54,14 @@ extension ClientTurn {
         let channels =
             listening.log.channels + listening.expected.joined().compactMap(\.channel)
             + statements.compactMap(\.channel)
+        // A server that is sent more runs ahead of its answers: what it notifies then would be told by what was in
+        // force before.
+        if server.owesBatch {
+            listening.awaitsAnswers = true
+            return .waits
+        }
         // In a transaction that goes on nothing is effective yet.
-        let staysOpen =
-            server.status != .idle && !server.isOwing && !statements.contains(.commit)
+        let staysOpen = server.status != .idle && !statements.contains(.commit)
         if channels.isEmpty || staysOpen || server.status == .failed {
             listening.gate = .open
             return .passes(statements)
@@ -85,6 +90,42 @@ extension ClientTurn {
         let listening = client.listening ?? ClientListening()
         client.listening = listening
         listening.hasPrepared = true
+    }
+
+    /// A Parse that may be a LISTEN is short.
+    static var listenLimit: Int { 512 }
+
+    /// Notes a named statement whose text nobody keeps, where names pass as they are.
+    func noteParsed(
+        _ body: UnsafeRawBufferPointer, _ name: Range<Int>, _ client: inout ClientStream
+    ) {
+        let text = statementText(UnsafeRawBufferPointer(rebasing: body[(name.upperBound + 1)...]))
+        let key = Array(body[name])
+        client.listening?.named[key] = nil
+        guard mode.followsListening, text.count <= Self.listenLimit,
+            client.listening != nil || ListenStatement.mayOccur(in: text),
+            let statements = ListenStatement.statements(of: text), statements.count == 1,
+            client.listening != nil ? statements[0] != .other : statements[0].isAboutChannels
+        else { return }
+        let listening = client.listening ?? ClientListening()
+        client.listening = listening
+        listening.hasPrepared = true
+        listening.named[key] = statements[0]
+    }
+
+    /// Notes what was bound by a name that passes as it is.
+    func noteBound(
+        _ body: UnsafeRawBufferPointer, _ portal: Range<Int>, named name: Range<Int>,
+        _ client: inout ClientStream
+    ) {
+        guard mode.followsListening, let listening = client.listening else { return }
+        listening.bound = nil
+        if let statement = listening.named[Array(body[name])] {
+            listening.bound = (Array(body[portal]), statement)
+        } else if listening.isInvolved {
+            // It may be a COMMIT: its tag will tell.
+            listening.bound = (Array(body[portal]), .commit)
+        }
     }
 
     /// Notes what was bound, if it is about listening or its transaction is.
@@ -152,6 +193,11 @@ extension ClientTurn {
         }
         discard(message, &client)
     }
+}
+
+extension ServerStream {
+    /// A ReadyForQuery for the client is to come.
+    var owesBatch: Bool { outstanding.contains { $0.audience != .broker && !$0.isExtended } }
 }
 
 extension ServerTurn {

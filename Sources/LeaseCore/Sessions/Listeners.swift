@@ -22,6 +22,13 @@ struct Listeners {
 
 /// Clients of transaction pools that listen: what their LISTEN waits for, and what they are told when.
 extension Engine {
+    /// For whoever looks for what a client waits for.
+    package func listeningState(of client: ClientID) -> String {
+        guard let listening = clients[client].stream.listening else { return "never" }
+        return
+            "gate \(listening.gate), ready \(listening.ready), awaits answers \(listening.awaitsAnswers), own lease \(listening.awaitsOwnLease), channels \(listening.channels.count), announced \(listening.announced.count)"
+    }
+
     // MARK: Towards the server
 
     /// Whether a listening client's bytes may go to its server. Not before the hub has told everything that an earlier
@@ -56,6 +63,7 @@ extension Engine {
 
     /// The message in front may make a LISTEN effective. True if it goes on at once, false if it waits for the hub.
     mutating func announce(_ client: ClientID) -> Bool {
+        if clients[client].stream.listening?.awaitsAnswers == true { return false }
         guard let listening = clients[client].stream.listening,
             let pool = clients[client].pool, case .wanted = listening.gate
         else { return false }
@@ -146,6 +154,12 @@ extension Engine {
     /// A turn of its server's is over: it may have committed something, or stopped before a ReadyForQuery.
     mutating func noteListening(_ client: ClientID) {
         guard let listening = clients[client].stream.listening else { return }
+        if listening.awaitsAnswers, let server = clients[client].server,
+            !servers[server].stream.owesBatch
+        {
+            listening.awaitsAnswers = false
+            queueToResume(client)
+        }
         if listening.ready == .wanted { settle(client, listening) }
         guard listening.ready == .wanted else { return }
         if let hub = listening.hub, hub.isListening, listening.isListening {
