@@ -3,6 +3,7 @@
 package enum ListenStatement: Equatable, Sendable {
     case listen([UInt8])
     case unlisten([UInt8])
+    /// UNLISTEN *, and DISCARD ALL.
     case unlistenAll
     case savepoint([UInt8])
     case release([UInt8])
@@ -104,6 +105,9 @@ package enum ListenStatement: Equatable, Sendable {
             return cursor.take("abort") ? .rollback : .other
         case UInt8(ascii: "c"):
             return cursor.take("commit") ? .commit : .other
+        case UInt8(ascii: "d"):
+            guard cursor.take("discard"), cursor.skipSpace() else { return .other }
+            return cursor.take("all") ? .unlistenAll : .other
         case UInt8(ascii: "e"):
             return cursor.take("end") ? .commit : .other
         default:

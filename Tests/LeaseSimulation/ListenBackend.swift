@@ -194,7 +194,7 @@ final class ListenBackend {
         case "NOTIFY": notifies.append((Self.name(words[1]), words[2]))
         case "FAIL": throw Failure(state: .internalError, message: "failed")
         case "DO": throw Failure(state: .featureNotSupported, message: "refused")
-        case "DISCARD":
+        case "DISCARD" where words[1] == "ALL":
             actions.append(.unlistenAll)
             return "DISCARD ALL"
         case "SELECT":

@@ -38,6 +38,9 @@ package final class ClientListening {
     /// What the message at the gate may begin to listen to.
     var wanted: [[UInt8]] = []
     var ready = Ready.open
+    /// Its server's connection becomes the hub's when its lease ends (`PoolHub.founder`): until then the server itself
+    /// tells what is notified. What the client is told as its own process, and what its server calls itself.
+    var founding: (told: Int32, backend: Int32)?
     /// In this lease what its server notifies is known to be the client's own.
     var ownLease: LeaseID?
     var awaitsOwnLease = false
@@ -58,10 +61,13 @@ package final class ClientListening {
 
     var isListening: Bool { !channels.isEmpty }
 
+    /// Every text of its may change what it listens to.
+    var isTouched: Bool { isInvolved || isListening }
+
     /// Nothing is left: the client is as one that never listened.
     var isIdle: Bool {
         channels.isEmpty && announced.isEmpty && !isInvolved && resolved.isEmpty && bound == nil
-            && inbox.isEmpty && !hasPrepared
+            && inbox.isEmpty && !hasPrepared && founding == nil
     }
 
     // MARK: Told by the relay
@@ -72,6 +78,7 @@ package final class ClientListening {
         let statement = expected[0].removeFirst()
         switch CommandTagKind.of(tag) {
         case .commit: committed()
+        case .discardAll: log.note(.unlistenAll)
         case .rollback:
             if case .rollbackTo = statement { log.note(statement) } else { rolledBack() }
         default: log.note(statement)
@@ -97,6 +104,7 @@ package final class ClientListening {
         bound = nil
         found = []
         ready = .open
+        founding = nil
         awaitsAnswers = false
         ownLease = nil
         awaitsOwnLease = false

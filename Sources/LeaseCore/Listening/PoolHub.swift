@@ -38,6 +38,9 @@ final class PoolHub {
     /// As the scheduler knows it.
     let identity: ClientID
     var phase = Phase.absent
+    /// The client whose LISTEN need not wait: its server's connection is the hub's when its lease ends. Else clients
+    /// that hold all connections of the pool would wait for one more.
+    var founder: ClientID?
     var table = ChannelTable()
     /// What is asked now; nil: nothing.
     var round: Round?
@@ -68,7 +71,10 @@ final class PoolHub {
     }
 
     /// It hears what is notified on the channels that it was told of before the last round.
-    var isListening: Bool { server != nil && isProven && deafSince == nil && !isLeaving }
+    var isListening: Bool { isAnswering && isProven && deafSince == nil }
+
+    /// A round is, or can be, under way.
+    var isAnswering: Bool { server != nil && !isLeaving }
 
     /// Everyone that wants a channel.
     var clients: Set<ClientID> { table.allClients }

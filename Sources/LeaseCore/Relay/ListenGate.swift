@@ -25,7 +25,7 @@ extension ClientTurn {
         _ server: borrowing ServerStream
     ) -> ListenVerdict {
         guard mode.followsListening else { return .unrelated }
-        guard client.listening?.isInvolved == true || ListenStatement.mayOccur(in: text),
+        guard client.listening?.isTouched == true || ListenStatement.mayOccur(in: text),
             let statements = ListenStatement.statements(of: text)
         else { return .unrelated }
         return listenVerdict(of: statements, &client, server)
@@ -134,11 +134,11 @@ extension ClientTurn {
         _ client: inout ClientStream
     ) {
         guard mode.followsListening else { return }
-        let isInvolved = client.listening?.isInvolved == true
+        let isTouched = client.listening?.isTouched == true
         client.listening?.bound = nil
-        guard isInvolved || ListenStatement.mayOccur(in: text),
+        guard isTouched || ListenStatement.mayOccur(in: text),
             let statements = ListenStatement.statements(of: text), statements.count == 1,
-            isInvolved ? statements[0] != .other : statements[0].isAboutChannels
+            isTouched ? statements[0] != .other : statements[0].isAboutChannels
         else { return }
         let listening = client.listening ?? ClientListening()
         client.listening = listening
@@ -235,7 +235,6 @@ extension ServerTurn {
         if head?.isAboutListening == true {
             listening.completed(tag)
             if head?.kind == .execute { listening.answered() }
-            if isTag(tag, "DISCARD ALL") { listening.log.note(.unlistenAll) }
             return
         }
         switch CommandTagKind.of(tag) {
@@ -246,11 +245,27 @@ extension ServerTurn {
         }
     }
 
+    /// A founder's server tells what the client itself notified as of its own backend: the client knows another number.
+    mutating func relayNotification(
+        _ range: Range<Int>, _ client: borrowing ClientStream, _ server: inout ServerStream,
+        _ toClient: inout RelayOutput
+    ) -> Bool {
+        let start = range.lowerBound + MessageHeader.size
+        guard let founding = client.listening?.founding, range.upperBound >= start + 4,
+            Int32(bigEndian: input.loadUnaligned(fromByteOffset: start, as: Int32.self))
+                == founding.backend
+        else { return false }
+        toClient.pass(range.lowerBound..<start, of: input)
+        toClient.inject(after: input) { $0.appendInteger(founding.told) }
+        relay((start + 4)..<range.upperBound, if: true, &server, &toClient)
+        return true
+    }
+
     /// A notification that its client's own server tells comes from the hub as well.
     func isToldByHub(
         _ body: UnsafeRawBufferPointer, _ client: borrowing ClientStream
     ) -> Bool {
-        guard mode.followsListening, let listening = client.listening,
+        guard mode.followsListening, let listening = client.listening, listening.founding == nil,
             let hub = listening.hub, let message = NotificationMessage(body: body),
             let number = hub.table.number(of: message.channel)
         else { return false }

@@ -172,8 +172,10 @@ package struct ServerTurn {
                 server.hasToldItsEnd = isForClient
             }
         case .notificationResponse:
-            relay(
-                range, if: isForClient && !isToldByHub(body(range), client), &server, &toClient)
+            if !isForClient || !relayNotification(range, client, &server, &toClient) {
+                relay(
+                    range, if: isForClient && !isToldByHub(body(range), client), &server, &toClient)
+            }
             step.hasNotified = true
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"

@@ -158,8 +158,11 @@ extension Engine {
                 refuse(client, LeaseErrors.transactionInStatementPool)
                 return
             }
+            let founds =
+                session.pointee.stream.listening != nil
+                && session.pointee.stream.listening?.founding != nil
             detach(server, client)
-            finishLease(server)
+            if !founds || !foundHub(server, of: held.pointee.pool) { finishLease(server) }
             if !session.pointee.pending.isEmpty { queueToResume(client) }
         } else if held.pointee.stream.isQuiet, !held.pointee.isHub {
             if held.pointee.stream.status == .idle {

@@ -52,6 +52,10 @@ extension Engine {
     /// Does what is to be done next: ask for a connection, send a round, or let go.
     mutating func drive(_ hub: PoolHub) {
         let isWanted = !hub.table.isUnwanted || !hub.next.isEmpty
+        if hub.server == nil, !hub.isStopped {
+            chooseFounder(hub)
+            if hub.founder != nil { return }
+        }
         switch hub.phase {
         case .absent:
             if isWanted, !hub.isStopped { ask(hub) }
@@ -65,6 +69,46 @@ extension Engine {
                 sendRound(hub, server)
             }
         }
+    }
+
+    /// One of those that wait with a lease goes on: its connection will listen.
+    private mutating func chooseFounder(_ hub: PoolHub) {
+        guard hub.founder == nil else { return }
+        for (place, waiting) in hub.next.enumerated() {
+            guard case .message = waiting.wish, clients.contains(waiting.client),
+                let server = clients[waiting.client].server, !servers[server].isDirect,
+                let listening = clients[waiting.client].stream.listening,
+                case .waiting = listening.gate
+            else { continue }
+            hub.next.remove(at: place)
+            if case .asking = hub.phase { post(.requestWithdrawn(hub.identity)) }
+            hub.phase = .absent
+            hub.founder = waiting.client
+            listening.founding = (
+                Self.processID(toldTo: waiting.client), servers[server].facts.backendProcessID
+            )
+            fulfil(.message, of: waiting.client, refusedBy: nil)
+            return
+        }
+    }
+
+    /// The founder's lease is over: the connection listens to what the client does already, and goes on as the hub's.
+    /// False if it cannot.
+    mutating func foundHub(_ server: ServerID, of pool: PoolSlot) -> Bool {
+        guard let hub = pools[pool].hub, hub.server == nil, !hub.isStopped,
+            servers[server].stream.conditionOnReturn != .broken,
+            !hub.table.isUnwanted || !hub.next.isEmpty,
+            let lease = scheduler.transferLease(
+                of: server, to: hub.identity, .hub, group: .ofHubs, now: now, into: &effects)
+        else { return false }
+        if let held = servers[server].endLease() {
+            let time = now.nanoseconds - held.since.nanoseconds
+            pools[pool].times.hold.record(time)
+            held.groupTimes?._withUnsafeGuaranteedRef { $0.hold.record(time) }
+        }
+        beginHub(hub, server, lease)
+        runEffects()
+        return true
     }
 
     private mutating func ask(_ hub: PoolHub) {
@@ -82,6 +126,11 @@ extension Engine {
         guard let pool = listeners.hubs[identity], let hub = pools[pool].hub,
             case .asking = hub.phase
         else { return false }
+        beginHub(hub, server, lease)
+        return true
+    }
+
+    private mutating func beginHub(_ hub: PoolHub, _ server: ServerID, _ lease: LeaseID) {
         servers[server].begin(
             ServerSession.HeldLease(id: lease, client: nil, since: now, waited: 0))
         servers[server].isHub = true
@@ -89,7 +138,6 @@ extension Engine {
         hub.isProven = false
         look(at: server, by: now + heartbeat)
         drive(hub)
-        return true
     }
 
     mutating func hubRejected(_ identity: ClientID, _ rejection: Rejection) {
@@ -123,12 +171,7 @@ extension Engine {
     private mutating func sendRound(_ hub: PoolHub, _ server: ServerID) {
         var text: [UInt8] = []
         if !hub.isProven {
-            // Settings of an earlier client's are none of the hub's.
-            if servers[server].profile.current != .serverDefault {
-                text += Array("RESET ALL;".utf8)
-            }
-            text += Array(
-                "SET statement_timeout TO 0;SET application_name TO 'pglease LISTEN'".utf8)
+            text += Array(Self.firstText.utf8)
         }
         let changes = hub.table.takeChanges()
         if !changes.isEmpty, !text.isEmpty { text.append(UInt8(ascii: ";")) }
@@ -136,6 +179,11 @@ extension Engine {
         hub.round = PoolHub.Round(wishes: exchange(&hub.next, with: []), sentAt: now)
         send(text, of: hub, to: server)
     }
+
+    /// What an earlier client left on the connection is none of the hub's, but for what it listens to.
+    private static let firstText =
+        "CLOSE ALL;RESET SESSION AUTHORIZATION;RESET ALL;DEALLOCATE ALL;SELECT pg_catalog.pg_advisory_unlock_all();"
+        + "DISCARD TEMP;SET statement_timeout TO 0;SET application_name TO 'pglease LISTEN'"
 
     private mutating func send(_ text: [UInt8], of hub: PoolHub, to server: ServerID) {
         var bytes: [UInt8] = []
@@ -300,7 +348,7 @@ extension Engine {
         case .parameterStatus:
             guard let parameter = ParameterStatusBody(body: body) else { return }
             changeParameters(of: server, [(parameter.name, parameter.value)])
-        case .noticeResponse, .commandComplete, .emptyQueryResponse:
+        case .noticeResponse, .commandComplete, .emptyQueryResponse, .rowDescription, .dataRow:
             break
         default:
             serverEnded(

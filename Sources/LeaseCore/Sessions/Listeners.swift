@@ -25,8 +25,11 @@ extension Engine {
     /// For whoever looks for what a client waits for.
     package func listeningState(of client: ClientID) -> String {
         guard let listening = clients[client].stream.listening else { return "never" }
+        let hub = listening.hub.map {
+            "\($0.phase), founder \($0.founder.map { "\($0)" } ?? "none"), next \($0.next), round \($0.round != nil), proven \($0.isProven), stopped \($0.isStopped), leaving \($0.isLeaving)"
+        }
         return
-            "gate \(listening.gate), ready \(listening.ready), awaits answers \(listening.awaitsAnswers), own lease \(listening.awaitsOwnLease), channels \(listening.channels.count), announced \(listening.announced.count)"
+            "hub \(hub ?? "none"), gate \(listening.gate), ready \(listening.ready), awaits answers \(listening.awaitsAnswers), own lease \(listening.awaitsOwnLease), channels \(listening.channels.count), announced \(listening.announced.count)"
     }
 
     // MARK: Towards the server
@@ -35,7 +38,7 @@ extension Engine {
     /// holder of that connection notified: what comes from it afterwards is the client's own.
     mutating func mayRelay(_ client: ClientID, _ server: ServerID) -> Bool {
         guard let listening = clients[client].stream.listening, listening.isListening,
-            let hub = listening.hub, hub.isListening
+            let hub = listening.hub, hub.isAnswering
         else { return true }
         let lease = servers[server].holding.id
         if listening.ownLease == lease { return true }
@@ -75,6 +78,10 @@ extension Engine {
         listening.hub = hub
         for name in exchange(&listening.wanted, with: []) {
             want(name, client, listening, hub)
+        }
+        if listening.founding != nil {
+            listening.gate = .passed
+            return true
         }
         listening.gate = .waiting
         if let wait = pools[pool].limits.queryWait {
@@ -162,7 +169,7 @@ extension Engine {
         }
         if listening.ready == .wanted { settle(client, listening) }
         guard listening.ready == .wanted else { return }
-        if let hub = listening.hub, hub.isListening, listening.isListening {
+        if let hub = listening.hub, hub.isAnswering, listening.isListening {
             listening.ready = .waiting
             wish(.ready, client, hub)
         } else {
@@ -345,6 +352,7 @@ extension Engine {
 
     mutating func resumeListening(_ client: ClientID) {
         guard let listening = clients[client].stream.listening else { return }
+        if let hub = listening.hub, hub.founder == nil, hub.server == nil { drive(hub) }
         if listening.ready == .passed, let server = clients[client].server {
             relayHeld(server)
         } else if mayBeTold(client, listening) {
@@ -376,6 +384,10 @@ extension Engine {
         guard let listening = clients[client].stream.listening else { return }
         listeners.own(
             servers[server].facts.backendProcessID, at: serverKey(of: server), by: nil)
+        if listening.founding != nil, let hub = listening.hub {
+            hub.founder = nil
+            queueToResume(client)
+        }
         listening.leaveServer()
         if case .waiting = listening.gate {
         } else if case .passed = listening.gate {
@@ -404,6 +416,7 @@ extension Engine {
         }
         clients[client].stream.listening = nil
         guard let hub = listening.hub else { return }
+        if hub.founder == client { hub.founder = nil }
         for number in listening.channels { hub.table.leave(number, client) }
         for number in listening.announced { hub.table.leave(number, client) }
         drive(hub)
