@@ -51,8 +51,13 @@ final class ListenClient {
             switch action {
             case .listen(let name):
                 if !intervals.contains(where: { $0.channel == name && $0.until == .max }) {
+                    // PostgreSQL tells a session that listens already what it has not read yet of a further
+                    // channel, too.
+                    let isFirst = intervals.allSatisfy { $0.until != .max }
                     intervals.append(
-                        Interval(channel: name, allowedFrom: awaits.first ?? place, from: place))
+                        Interval(
+                            channel: name, allowedFrom: isFirst ? awaits.first ?? place : seen,
+                            from: place))
                 }
             case .unlisten(let name): end(place) { $0 == name }
             case .unlistenAll: end(place) { _ in true }
@@ -71,7 +76,9 @@ final class ListenClient {
     /// Its connection was lost in the middle: nothing that it listens to is owed any more.
     func doubt() {
         isInDoubt = true
-        for index in intervals.indices { intervals[index].dueUntil = min(intervals[index].dueUntil, seen) }
+        for index in intervals.indices {
+            intervals[index].dueUntil = min(intervals[index].dueUntil, seen)
+        }
     }
 
     func isAllowed(_ place: Int, _ channel: String) -> Bool {

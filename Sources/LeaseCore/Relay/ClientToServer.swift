@@ -133,9 +133,14 @@ package struct ClientTurn {
             case .execute:
                 // Whose portal it is shows in its first byte.
                 if message.available == 0, !message.isWhole, server.boundReset != nil { break loop }
-                if client.listening?.bound != nil, !message.isWhole { break loop }
+                if client.listening != nil {
+                    switch listensByExecute(message, &client, &server, &toServer) {
+                    case .notAtAll: break
+                    case .done: continue
+                    case .waits: break loop
+                    }
+                }
                 execute(message, &client, &server, &toServer)
-                if awaitsListening { break loop }
             case .sync:
                 // An error of the broker's own stands for this batch.
                 if client.isSkippingToSync {
@@ -254,19 +259,10 @@ package struct ClientTurn {
                     pass(message, &client, &toServer)
                     return true
                 }
-                switch listenVerdict(of: text, &client, server) {
-                case .unrelated: break
-                case .passes(let listens):
-                    entry.isAboutListening = true
-                    client.listening?.expected.append(listens)
-                case .waits:
-                    awaitsListening = true
-                    return false
-                case .refused(let error):
-                    server.push(entry)
-                    toServer.inject(after: input) { $0.appendQuery(Self.raising(error)) }
-                    discard(message, &client)
-                    return true
+                switch listens(by: text, message, &entry, &client, &server, &toServer) {
+                case .notAtAll: break
+                case .done: return true
+                case .waits: return false
                 }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
@@ -342,26 +338,12 @@ package struct ClientTurn {
             && text[index + 2] | 0x20 == UInt8(ascii: "a")
     }
 
-    private mutating func execute(
+    mutating func execute(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
-        _ toServer: inout RelayOutput
+        _ toServer: inout RelayOutput, isAboutListening: Bool = false
     ) {
         var entry = Outstanding(.execute, .client)
-        if client.listening?.bound != nil, let portal = cString(in: body(message), from: 0) {
-            let name = UnsafeRawBufferPointer(rebasing: body(message)[portal])
-            switch listenVerdict(ofPortal: name, &client, server) {
-            case .unrelated: break
-            case .passes(let listens):
-                entry.isAboutListening = true
-                client.listening?.expected.append(listens)
-            case .waits:
-                awaitsListening = true
-                return
-            case .refused(let error):
-                raise(error, inPlaceOf: message, &client, &server, &toServer)
-                return
-            }
-        }
+        if isAboutListening { entry.isAboutListening = true }
         // What is known of the text is known of the unnamed portal only.
         if !server.boundScope.isEmpty, message.available > 0, input[message.bodyStart] == 0 {
             entry.setScope = server.boundScope

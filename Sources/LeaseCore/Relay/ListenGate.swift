@@ -13,33 +13,73 @@ extension ClientTurn {
         /// It is not about listening, or too little is known of it.
         case unrelated
         /// It is, and passes.
-        case passes([ListenStatement])
+        case passes
         /// It waits for the hub.
         case waits
         case refused(PgError)
     }
 
-    /// What becomes of this text, which leaves something behind or ends something.
-    func listenVerdict(
-        of text: UnsafeRawBufferPointer, _ client: inout ClientStream,
-        _ server: borrowing ServerStream
-    ) -> ListenVerdict {
-        guard mode.followsListening else { return .unrelated }
-        guard client.listening?.isTouched == true || ListenStatement.mayOccur(in: text),
-            let statements = ListenStatement.statements(of: text)
-        else { return .unrelated }
-        return listenVerdict(of: statements, &client, server)
+    /// What is left to do with a message once it has been looked at for listening.
+    enum ListenLook {
+        /// All.
+        case notAtAll
+        case done
+        /// It stays where it is.
+        case waits
     }
 
-    /// The same, of an Execute of what was bound last.
-    func listenVerdict(
-        ofPortal portal: UnsafeRawBufferPointer, _ client: inout ClientStream,
-        _ server: borrowing ServerStream
-    ) -> ListenVerdict {
-        guard let bound = client.listening?.bound,
-            bound.portal.withUnsafeBytes({ $0.elementsEqual(portal) })
-        else { return .unrelated }
-        return listenVerdict(of: [bound.statement], &client, server)
+    /// A simple query with this text, which leaves something behind or ends something.
+    @inline(never)
+    mutating func listens(
+        by text: UnsafeRawBufferPointer, _ message: Message, _ entry: inout Outstanding,
+        _ client: inout ClientStream, _ server: inout ServerStream, _ toServer: inout RelayOutput
+    ) -> ListenLook {
+        guard mode.followsListening,
+            client.listening?.isTouched == true || ListenStatement.mayOccur(in: text),
+            let statements = ListenStatement.statements(of: text)
+        else { return .notAtAll }
+        switch listenVerdict(of: statements, &client, server) {
+        case .unrelated: return .notAtAll
+        case .passes:
+            entry.isAboutListening = true
+            client.listening?.expected.append(statements)
+            return .notAtAll
+        case .waits:
+            awaitsListening = true
+            return .waits
+        case .refused(let error):
+            server.push(entry)
+            toServer.inject(after: input) { $0.appendQuery(Self.raising(error)) }
+            discard(message, &client)
+            return .done
+        }
+    }
+
+    /// An Execute of what was bound last.
+    @inline(never)
+    mutating func listensByExecute(
+        _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ toServer: inout RelayOutput
+    ) -> ListenLook {
+        guard let bound = client.listening?.bound else { return .notAtAll }
+        guard message.isWhole, let portal = cString(in: body(message), from: 0) else {
+            return .waits
+        }
+        guard bound.portal.withUnsafeBytes({ $0.elementsEqual(body(message)[portal]) }) else {
+            return .notAtAll
+        }
+        switch listenVerdict(of: [bound.statement], &client, server) {
+        case .unrelated: return .notAtAll
+        case .passes:
+            client.listening?.expected.append([bound.statement])
+            execute(message, &client, &server, &toServer, isAboutListening: true)
+        case .waits:
+            awaitsListening = true
+            return .waits
+        case .refused(let error):
+            raise(error, inPlaceOf: message, &client, &server, &toServer)
+        }
+        return .done
     }
 
     private func listenVerdict(
@@ -64,12 +104,12 @@ extension ClientTurn {
         let staysOpen = server.status != .idle && !statements.contains(.commit)
         if channels.isEmpty || staysOpen || server.status == .failed {
             listening.gate = .open
-            return .passes(statements)
+            return .passes
         }
         switch listening.gate {
         case .passed:
             listening.gate = .open
-            return .passes(statements)
+            return .passes
         case .refused(let error):
             listening.gate = .open
             return .refused(error)
@@ -83,7 +123,8 @@ extension ClientTurn {
     }
 
     /// Notes a named statement that is about listening: it is looked at when it is bound.
-    func noteParsed(_ definition: UnsafeRawBufferPointer, _ client: inout ClientStream) {
+    @inline(never)
+    mutating func noteParsed(_ definition: UnsafeRawBufferPointer, _ client: inout ClientStream) {
         guard mode.followsListening, ListenStatement.mayOccur(in: statementText(definition)) else {
             return
         }
@@ -96,7 +137,8 @@ extension ClientTurn {
     static var listenLimit: Int { 512 }
 
     /// Notes a named statement whose text nobody keeps, where names pass as they are.
-    func noteParsed(
+    @inline(never)
+    mutating func noteParsed(
         _ body: UnsafeRawBufferPointer, _ name: Range<Int>, _ client: inout ClientStream
     ) {
         let text = statementText(UnsafeRawBufferPointer(rebasing: body[(name.upperBound + 1)...]))
@@ -114,7 +156,8 @@ extension ClientTurn {
     }
 
     /// Notes what was bound by a name that passes as it is.
-    func noteBound(
+    @inline(never)
+    mutating func noteBound(
         _ body: UnsafeRawBufferPointer, _ portal: Range<Int>, named name: Range<Int>,
         _ client: inout ClientStream
     ) {
@@ -146,6 +189,7 @@ extension ClientTurn {
     }
 
     /// The same, of the unnamed statement.
+    @inline(never)
     mutating func noteBound(
         _ body: UnsafeRawBufferPointer, _ portal: Range<Int>, _ client: inout ClientStream
     ) {
@@ -153,7 +197,8 @@ extension ClientTurn {
         noteBound(body, portal, definition, &client)
     }
 
-    func noteBound(
+    @inline(never)
+    mutating func noteBound(
         _ body: UnsafeRawBufferPointer, _ portal: Range<Int>, _ definition: [UInt8],
         _ client: inout ClientStream
     ) {
@@ -202,9 +247,11 @@ extension ServerStream {
 
 extension ServerTurn {
     /// Whether a ReadyForQuery waits: what was committed before it is told in front of it.
-    func holdsReady(
-        _ listening: ClientListening, _ server: borrowing ServerStream
+    @inline(never)
+    mutating func holdsReady(
+        _ client: borrowing ClientStream, _ server: borrowing ServerStream
     ) -> Bool {
+        guard let listening = client.listening else { return false }
         guard !server.isDraining, !server.isSuspect, mode.pooling != .session,
             let head = server.outstanding.first, head.audience == .client, !head.isExtended,
             input[offset + MessageHeader.size] == TransactionStatus.idle.rawValue
@@ -228,7 +275,8 @@ extension ServerTurn {
     }
 
     /// What the tag of an answer says of listening.
-    func noteListening(
+    @inline(never)
+    mutating func noteListening(
         _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: borrowing ClientStream
     ) {
         guard let listening = client.listening, mode.followsListening else { return }
@@ -245,24 +293,28 @@ extension ServerTurn {
         }
     }
 
-    /// A founder's server tells what the client itself notified as of its own backend: the client knows another number.
-    mutating func relayNotification(
-        _ range: Range<Int>, _ client: borrowing ClientStream, _ server: inout ServerStream,
-        _ toClient: inout RelayOutput
-    ) -> Bool {
+    /// A notification of its client's own server: the hub tells what the client listens to. A founder's server tells
+    /// it itself, and what the client notified as of its own backend: the client knows another number.
+    @inline(never)
+    mutating func notification(
+        _ range: Range<Int>, if isForClient: Bool, _ client: borrowing ClientStream,
+        _ server: inout ServerStream, _ toClient: inout RelayOutput
+    ) {
         let start = range.lowerBound + MessageHeader.size
-        guard let founding = client.listening?.founding, range.upperBound >= start + 4,
-            Int32(bigEndian: input.loadUnaligned(fromByteOffset: start, as: Int32.self))
-                == founding.backend
-        else { return false }
+        let body = UnsafeRawBufferPointer(rebasing: input[start..<range.upperBound])
+        guard isForClient, let founding = client.listening?.founding, body.count >= 4,
+            Int32(bigEndian: body.loadUnaligned(as: Int32.self)) == founding.backend
+        else {
+            relay(range, if: isForClient && !isToldByHub(body, client), &server, &toClient)
+            return
+        }
         toClient.pass(range.lowerBound..<start, of: input)
         toClient.inject(after: input) { $0.appendInteger(founding.told) }
         relay((start + 4)..<range.upperBound, if: true, &server, &toClient)
-        return true
     }
 
     /// A notification that its client's own server tells comes from the hub as well.
-    func isToldByHub(
+    private func isToldByHub(
         _ body: UnsafeRawBufferPointer, _ client: borrowing ClientStream
     ) -> Bool {
         guard mode.followsListening, let listening = client.listening, listening.founding == nil,

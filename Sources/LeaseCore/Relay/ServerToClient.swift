@@ -60,9 +60,7 @@ package struct ServerTurn {
                 break
             }
             if input.count - offset - MessageHeader.size < needed { break }
-            if kind == .readyForQuery, let listening = client.listening,
-                holdsReady(listening, server)
-            {
+            if client.listening != nil, kind == .readyForQuery, holdsReady(client, server) {
                 break
             }
             let end = min(offset + whole, input.count)
@@ -172,10 +170,7 @@ package struct ServerTurn {
                 server.hasToldItsEnd = isForClient
             }
         case .notificationResponse:
-            if !isForClient || !relayNotification(range, client, &server, &toClient) {
-                relay(
-                    range, if: isForClient && !isToldByHub(body(range), client), &server, &toClient)
-            }
+            notification(range, if: isForClient, client, &server, &toClient)
             step.hasNotified = true
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"

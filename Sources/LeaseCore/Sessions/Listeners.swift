@@ -133,7 +133,7 @@ extension Engine {
             settleFound(client, listening, refusedBy: error)
         case .ready:
             guard listening.ready == .waiting else { return }
-            listening.ready = .passed
+            passReady(client, listening)
         }
         queueToResume(client)
     }
@@ -150,14 +150,6 @@ extension Engine {
 
     // MARK: From the server
 
-    /// Notifications go in front of the ReadyForQuery that waited for them.
-    mutating func tellBeforeReady(_ client: ClientID) {
-        guard let listening = clients[client].stream.listening, listening.ready == .passed else {
-            return
-        }
-        flush(client, listening)
-    }
-
     /// A turn of its server's is over: it may have committed something, or stopped before a ReadyForQuery.
     mutating func noteListening(_ client: ClientID) {
         guard let listening = clients[client].stream.listening else { return }
@@ -173,9 +165,15 @@ extension Engine {
             listening.ready = .waiting
             wish(.ready, client, hub)
         } else {
-            listening.ready = .passed
+            passReady(client, listening)
             queueToResume(client)
         }
+    }
+
+    /// What waited to be told goes in front of the ReadyForQuery that waited for it.
+    private mutating func passReady(_ client: ClientID, _ listening: ClientListening) {
+        listening.ready = .passed
+        flush(client, listening)
     }
 
     /// A transaction is over: what it has changed holds, and what it announced besides is not wanted.
@@ -354,6 +352,7 @@ extension Engine {
         guard let listening = clients[client].stream.listening else { return }
         if let hub = listening.hub, hub.founder == nil, hub.server == nil { drive(hub) }
         if listening.ready == .passed, let server = clients[client].server {
+            flush(client, listening)
             relayHeld(server)
         } else if mayBeTold(client, listening) {
             flush(client, listening)
@@ -373,7 +372,7 @@ extension Engine {
         while listening.ready != .open, clients[client].server == server,
             !servers[server].carry.isEmpty
         {
-            listening.ready = .passed
+            passReady(client, listening)
             relayHeld(server)
             // The next one may wait as well.
         }

@@ -65,7 +65,6 @@ extension Engine {
         if let client = held.pointee.client {
             let session = clients.address(of: client)
             held.pointee.holding.bytes += bytes.count
-            if session.pointee.stream.listening != nil { tellBeforeReady(client) }
             var turn = ServerTurn(bytes, mode: mode(of: server))
             let step = turn.run(
                 &session.pointee.stream, &held.pointee.stream, statements: &statements,
