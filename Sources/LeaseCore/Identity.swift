@@ -54,6 +54,10 @@ extension GenerationalIdentity {
     public init(_ rawValue: UInt32) { self.rawValue = rawValue }
 
     public var description: String { "group \(rawValue)" }
+
+    /// The engine's own, of those that listen for the clients of a pool (`PoolHub`). The shell counts from 1.
+    @inlinable
+    public static var ofHubs: GroupID { GroupID(0) }
 }
 
 /// A client process, as long as it has sessions. The shell gives these out, and never the same

@@ -193,6 +193,18 @@ enum TextBlock {
         return 8 + words[1].trailingZeroBitCount / 8
     }
 
+    /// Whether these two letters (in lower case), one behind the other, begin in this block; 17 bytes must be there.
+    @inline(__always)
+    static func hasPair(
+        _ one: Unicode.Scalar, _ two: Unicode.Scalar, _ sql: UnsafeRawBufferPointer, at index: Int
+    ) -> Bool {
+        let first = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self) | caseBit
+        let second = sql.loadUnaligned(fromByteOffset: index + 1, as: SIMD16<UInt8>.self) | caseBit
+        let found = (first .== byte(one)) .& (second .== byte(two))
+        let words = unsafeBitCast(found, to: SIMD2<UInt64>.self)
+        return words[0] | words[1] != 0
+    }
+
     private static var caseBit: SIMD16<UInt8> { SIMD16(repeating: 0x20) }
 
     @inline(__always)

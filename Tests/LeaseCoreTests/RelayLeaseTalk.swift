@@ -61,6 +61,7 @@ struct RelayLeaseTalk {
             case .lease(let command, let form):
                 carryOut(command, form)
                 goesOn = true
+            case .awaitsListening: ending = "nobody listens for it"
             case .terminate: ending = "goodbye"
             case .malformed(let error): ending = error.message
             }

@@ -92,7 +92,7 @@ struct EngineRun: ~Copyable {
         note("\(plan)")
         for (number, group) in plan.groups.enumerated() {
             groupTimes.append(GroupTimes(group: "g\(number)"))
-            order(.groupOpened(GroupID(UInt32(number)), group))
+            order(.groupOpened(GroupID(UInt32(number + 1)), group))
         }
         for pool in pools { open(pool) }
         for _ in 0..<plan.clientCount { plan(.clientComes, within: 2_000) }

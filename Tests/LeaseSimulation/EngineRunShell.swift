@@ -88,7 +88,9 @@ extension EngineRun {
         case .leasePinned(let report, let reasons):
             note("the lease \(report.lease!) is pinned: \(reasons.names)")
         case .leaseUnpinned(let report): note("the lease \(report.lease!) is pinned no more")
-        case .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .scheduler: break
+        case .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .listeningLost, .listeningAgain,
+            .scheduler:
+            break
         }
     }
 
@@ -139,7 +141,7 @@ extension EngineRun {
         }
         let group = Int.random(in: 0..<plan.groups.count, using: &random)
         engine.admit(
-            id, to: slot, group: GroupID(UInt32(group)), times: groupTimes[group],
+            id, to: slot, group: GroupID(UInt32(group + 1)), times: groupTimes[group],
             owner: OwnerKey(processID: Int32(process.rawValue)), user: 1, peer: process,
             settings: zone == "0" ? [] : [ProfileEntry(name: "timezone", value: zone)],
             isUnusable: false, pending: [], now: now)

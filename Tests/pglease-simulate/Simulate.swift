@@ -7,7 +7,7 @@ nonisolated(unsafe) private var runningSeed: UInt64 = 0
 
 /// Which part of the core runs.
 enum Machine: String, ExpressibleByArgument, CaseIterable {
-    case scheduler, engine, all
+    case scheduler, engine, listen, all
 }
 
 @main
@@ -67,8 +67,9 @@ struct Simulate: ParsableCommand {
         let first = seed ?? from
         let last = seed ?? from + seeds - 1
         guard first <= last else { return }
-        if machine != .engine { try runScheduler(first...last) }
-        if machine != .scheduler { try runEngine(first...last) }
+        if machine == .scheduler || machine == .all { try runScheduler(first...last) }
+        if machine == .engine || machine == .all { try runEngine(first...last) }
+        if machine == .listen || machine == .all { try runListening(first...last) }
     }
 
     /// The best of a few runs: what else the machine did is not the scheduler's price.
@@ -96,6 +97,20 @@ struct Simulate: ParsableCommand {
             throw ExitCode(1)
         }
         print("engine: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
+    }
+
+    private func runListening(_ seeds: ClosedRange<UInt64>) throws {
+        for seed in seeds {
+            runningSeed = seed
+            let failure = ListenRun.run(
+                seed: seed, steps: steps, trace: trace ? { print($0) } : nil)
+            guard let failure else { continue }
+            print("FAILED \(failure)")
+            print(
+                "replay: scripts/simulate --machine listen --seed \(seed) --steps \(steps) --trace")
+            throw ExitCode(1)
+        }
+        print("listen: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
     }
 
     private func runScheduler(_ seeds: ClosedRange<UInt64>) throws {

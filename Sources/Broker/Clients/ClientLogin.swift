@@ -287,7 +287,7 @@ extension Broker {
         } else {
             parameters = engine.expectedParameters(
                 of: client.id, in: slot, assumed: Self.assumedParameters(pool.user))
-            client.keyProcessID = Int32(bitPattern: client.id.slot &+ 1)
+            client.keyProcessID = Engine.processID(toldTo: client.id)
         }
         registerCancelKey(client)
         var bytes: [UInt8] = []

@@ -52,6 +52,10 @@ extension Broker {
             if let server = server(id) { unfit(server, failure) }
         case .serverBroke, .serverLost, .serverNotMended, .drainTimedOut, .cleaningFailed:
             noteTrouble(notice)
+        case .listeningLost(let pool, let clients, let reason):
+            listeningLost(pool, clients, reason)
+        case .listeningAgain(let pool, let clients, let deaf):
+            listeningAgain(pool, clients, deaf)
         case .scheduler(let effect): deal(with: effect)
         }
     }

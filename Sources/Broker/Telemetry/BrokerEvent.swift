@@ -5,6 +5,9 @@ enum EventKind: String, CaseIterable, Sendable {
     case connectFailed = "connect_failed"
     case connectRecovered = "connect_recovered"
     case serverLost = "server_lost"
+    /// The connection that listens for a pool's clients was lost: notifications may have been missed.
+    case listenLost = "listen_lost"
+    case listenRecovered = "listen_recovered"
     /// A connection could not be cleaned, and was closed.
     case resetFailed = "reset_failed"
     /// A lease is held for longer than `lease_warn_after`.

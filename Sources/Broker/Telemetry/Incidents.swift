@@ -1,4 +1,5 @@
 import LeaseCore
+import Logging
 import PostgresWire
 
 /// What goes wrong: counted, and told as an event. Each in one place, so that the two agree.
@@ -101,6 +102,35 @@ extension Broker {
             .resetFailed, .warning,
             "\(what) failed, the connection was closed: \(error.sqlState.rawValue) \(error.message)",
             cause: error.sqlState.rawValue, pool: server.pool)
+    }
+
+    // MARK: Listening
+
+    func listeningLost(_ id: PoolID, _ clients: Int, _ reason: String) {
+        guard let pool = directory.pools[id] else { return }
+        logger.warning(
+            "the connection that listens for clients was lost",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)", "clients": "\(clients)",
+                "reason": "\(reason)",
+            ])
+        note(
+            .listenLost, .warning,
+            "the connection that listens for \(clients) clients was lost: \(reason)", pool: pool)
+    }
+
+    func listeningAgain(_ id: PoolID, _ clients: Int, _ deaf: Duration) {
+        guard let pool = directory.pools[id] else { return }
+        logger.notice(
+            "listening again",
+            metadata: [
+                "database": "\(pool.database)", "user": "\(pool.user)", "clients": "\(clients)",
+                "deaf_us": "\(deaf.wholeMicroseconds)",
+            ])
+        note(
+            .listenRecovered, .notice,
+            "listening again for \(clients) clients: notifications may have been missed during \(Self.seconds(deaf))",
+            pool: pool)
     }
 
     // MARK: Words

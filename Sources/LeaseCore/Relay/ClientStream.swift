@@ -21,6 +21,9 @@ package struct ClientStream: ~Copyable {
     /// Lease commands that the client prepared by the extended protocol.
     var leases: LeaseStatements?
 
+    /// What it listens to; nil for one that never did.
+    var listening: ClientListening?
+
     /// What is reported of its startup settings: what a RESET goes back to. nil: the server's own.
     package var startupValues: StartupValues?
 

@@ -15,6 +15,8 @@ package struct ClientStep {
         case needsDatabase
         /// The message at `consumed` is the broker's to answer, once the server owes nothing.
         case awaitsQuiet
+        /// The message at `consumed` may make a LISTEN effective: it waits for the hub (`ClientListening.gate`).
+        case awaitsListening
         /// The client said goodbye.
         case terminate
         /// The session ends with this error.
@@ -36,6 +38,8 @@ package struct ClientTurn {
     /// Where a Parse of this client's means what it means.
     let environment: ParseEnvironment
     var offset = 0
+    /// The message at `offset` waits for the hub.
+    var awaitsListening = false
 
     /// Texts over this are not scanned: they count as leaving something behind.
     static let scanLimit = 16_384
@@ -138,6 +142,13 @@ package struct ClientTurn {
             case .execute:
                 // Whose portal it is shows in its first byte.
                 if message.available == 0, !message.isWhole, server.boundReset != nil { break loop }
+                if client.listening != nil {
+                    switch listensByExecute(message, &client, &server, &toServer) {
+                    case .notAtAll: break
+                    case .done: continue
+                    case .waits: break loop
+                    }
+                }
                 execute(message, &client, &server, &toServer)
             case .sync:
                 // An error of the broker's own stands for this batch.
@@ -172,6 +183,7 @@ package struct ClientTurn {
                 break loop
             }
         }
+        if awaitsListening { verdict = .awaitsListening }
         server.answerSynthesized(statements: &statements, onlyIfNothingElse: true, into: &toClient)
         return ClientStep(consumed: offset, verdict: verdict)
     }
@@ -273,6 +285,11 @@ package struct ClientTurn {
                 case .refused(let error):
                     refuseOnServer(message, with: error, &client, &server, &toServer)
                     return true
+                }
+                switch listens(by: text, message, &entry, &client, &server, &toServer) {
+                case .notAtAll: break
+                case .done: return true
+                case .waits: return false
                 }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
@@ -399,11 +416,12 @@ package struct ClientTurn {
             && text[index + 2] | 0x20 == UInt8(ascii: "a")
     }
 
-    private mutating func execute(
+    mutating func execute(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
-        _ toServer: inout RelayOutput
+        _ toServer: inout RelayOutput, isAboutListening: Bool = false
     ) {
         var entry = Outstanding(.execute, .client)
+        if isAboutListening { entry.isAboutListening = true }
         // What is known of the text is known of the unnamed portal only.
         if !server.boundScope.isEmpty, message.available > 0, input[message.bodyStart] == 0 {
             entry.setScope = server.boundScope

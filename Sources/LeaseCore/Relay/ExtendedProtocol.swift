@@ -65,6 +65,10 @@ extension ClientTurn {
                 ? .done : .incomplete
         }
         guard mode.tracksStatements else {
+            if !message.isWhole, message.header.bodyLength <= Self.listenLimit {
+                return .incomplete
+            }
+            if message.isWhole { noteParsed(body, name, &client) }
             server.taint.formUnion([.preparedStatements])
             server.push(Outstanding(.parse, .client))
             pass(message, &client, &toServer)
@@ -212,6 +216,7 @@ extension ClientTurn {
         if name.isEmpty {
             parseUnnamedAgain(&client, &server, &statements, &toServer)
             if !server.unnamedScope.isEmpty { server.noteParameters(body) }
+            if !client.isUnnamedPlain { noteBound(body, portal, &client) }
             if portal.isEmpty {
                 server.boundScope = server.unnamedScope
                 server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
@@ -233,6 +238,7 @@ extension ClientTurn {
             if statements.calls(id), callsInDoubt(of: statements.body(of: id), &server) {
                 server.noteParameters(body)
             }
+            if client.listening != nil { noteBound(body, portal, statements.body(of: id), &client) }
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
                 server.boundReset = statements.reset(by: id)
@@ -251,6 +257,7 @@ extension ClientTurn {
             renamed(message, name, newName, &client, &toServer)
             return .done
         } else {
+            if client.listening != nil { noteBound(body, portal, named: name, &client) }
             if portal.isEmpty {
                 server.boundScope = .nothing
                 server.boundReset = nil

@@ -31,8 +31,20 @@ package struct Outstanding: Equatable, Sendable {
     var hasResets = false
     /// It is about the unnamed statement, and leaves it in doubt if the server skips it.
     package var isAboutUnnamed = false
+    /// What few have: in eight bytes an entry goes in one register.
+    private var rare: UInt8 = 0
+
     /// The client ended a copy behind this, before it was known whether the server copies.
-    package var isFollowedByCopyEnd = false
+    package var isFollowedByCopyEnd: Bool {
+        @inline(__always) get { rare & 1 != 0 }
+        set { rare = newValue ? rare | 1 : rare & ~1 }
+    }
+
+    /// Front of `ClientListening.expected` belongs to this one.
+    var isAboutListening: Bool {
+        @inline(__always) get { rare & 2 != 0 }
+        set { rare = newValue ? rare | 2 : rare & ~2 }
+    }
 
     package init(_ kind: Kind, _ audience: Audience) {
         self.kind = kind

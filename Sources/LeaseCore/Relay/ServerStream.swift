@@ -196,6 +196,9 @@ package struct ServerStream: ~Copyable {
         hasDiscarded = false
     }
 
+    /// It listens until the hub does.
+    mutating func stillListens() { taint.formUnion(.listen) }
+
     /// A text of this lease calls functions that are not known to leave nothing.
     @inline(never)
     mutating func noteCalls(in text: UnsafeRawBufferPointer) {
@@ -425,6 +428,10 @@ package struct ServerStream: ~Copyable {
             let before = outstanding[..<range.lowerBound].count(where: \.hasResets)
             let count = outstanding[range].count(where: \.hasResets)
             resets.removeSubrange(before..<before + count)
+        }
+        if let listening = client.listening {
+            let before = outstanding[..<range.lowerBound].count(where: \.isAboutListening)
+            listening.drop(outstanding[range].count(where: \.isAboutListening), behind: before)
         }
         let hasDroppedUnnamed = outstanding[range].contains(where: \.isAboutUnnamed)
         let hasDroppedItsParse = outstanding[range].contains(where: \.isParseOfUnnamed)

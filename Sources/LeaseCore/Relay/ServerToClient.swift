@@ -60,6 +60,9 @@ package struct ServerTurn {
                 break
             }
             if input.count - offset - MessageHeader.size < needed { break }
+            if client.listening != nil, kind == .readyForQuery, holdsReady(client, server) {
+                break
+            }
             let end = min(offset + whole, input.count)
             message(kind, offset..<end, &client, &server, &statements, &toClient)
             server.passing.bytesLeft = offset + whole - end
@@ -87,6 +90,7 @@ package struct ServerTurn {
         case .readyForQuery, .commandComplete: length <= Self.shortLimit ? length : nil
         case .errorResponse: min(length, Self.errorPrefix)
         case .parameterStatus: min(length, Self.parameterLimit)
+        case .notificationResponse: min(length, NotificationMessage.prefix)
         default: 0
         }
     }
@@ -170,7 +174,7 @@ package struct ServerTurn {
                 server.hasToldItsEnd = isForClient
             }
         case .notificationResponse:
-            relay(range, if: isForClient, &server, &toClient)
+            notification(range, if: isForClient, client, &server, &toClient)
             step.hasNotified = true
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"
@@ -259,6 +263,7 @@ package struct ServerTurn {
         _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: inout ClientStream,
         _ server: inout ServerStream, _ statements: inout StatementTable
     ) {
+        if client.listening != nil, head?.audience == .client { noteListening(tag, head, client) }
         if head?.audience == .client, head?.isSetting == false, CommandTagKind.isOfRows(tag) {
             return
         }
@@ -349,6 +354,7 @@ package struct ServerTurn {
             if head.isSetting { step.followedSetting = server.takeSetting() }
             if !server.errorInFront.isEmpty { server.errorInFront = [] }
             if head.hasUndo { server.endQuery(client: &client, statements: &statements) }
+            if head.isAboutListening { client.listening?.answered() }
             if status == .idle { step.transactions += 1 }
             if !server.pendingResets.isEmpty { reportResets(&server) }
             // A transaction block in a statement pool: the shell answers this one, with an error.

@@ -10,6 +10,7 @@ extension ClientTurn {
         _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
     ) {
+        noteParsed(definition, &client)
         let environment = server.mayMeanOtherwise ? nil : environment
         // It will probably take the place of what is shared: nothing must go for it.
         let twin = environment.flatMap { statements.find(definition, in: $0) }

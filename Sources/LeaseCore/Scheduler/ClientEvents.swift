@@ -231,6 +231,39 @@ extension Scheduler {
         move(server, to: .leased, now)
     }
 
+    /// The lease on this server goes on as another one's, who has not waited in any queue; the new lease. nil, and
+    /// nothing done, if the connection is wanted back.
+    package mutating func transferLease(
+        of server: ServerID, to client: ClientID, _ owner: OwnerKey, group: GroupID, now: Instant,
+        into effects: inout [SchedulerEffect]
+    ) -> LeaseID? {
+        guard let index = live(server), servers.slots[index].state == .leased,
+            servers.slots[index].closeWhenFree == nil, let lease = servers.slots[index].lease
+        else { return nil }
+        let pool = servers.slots[index].pool
+        guard pools[pool].givesOut else { return nil }
+        if pools[pool].lock.isWatched { noteReturn(lease, in: pool, now) }
+        if pools[pool].lock.since != nil { leaseEnded(lease, in: pool, now) }
+        let old = pools[pool].queue.queues[lease.queue].group
+        let wasAtCap = groups[old].isAtCap()
+        endLease(index, pool, lease.queue, old)
+        let number = Int(group.rawValue)
+        let queue = pools[pool].queue.index(
+            ofGroup: number, weight: groups[number].policy.weight)
+        pools[pool].queue.queues[queue].leases += 1
+        groups.count(1, of: number)
+        servers.slots[index].lease = Lease(
+            id: LeaseID(nextLease), client: client, owner: owner, useSince: now, queue: queue)
+        nextLease += 1
+        servers.slots[index].since = now
+        if wasAtCap, groups[old].waiting > 0 {
+            settleAll(now, &effects)
+        } else {
+            settleWidely(pool, now, &effects)
+        }
+        return servers.slots[index].lease?.id
+    }
+
     @inline(__always)
     private mutating func endLease(_ server: Int, _ pool: Int, _ queue: Int, _ group: Int) {
         let pool = pools.address(pool)

@@ -96,7 +96,8 @@ extension Scheduler {
         if grade == .suspected { survey.waitedFor = waitedFor() }
         var holders: Set<Int32> = []
         var leases: [Int] = []
-        for index in servers.slots.indices where servers.slots[index].state == .leased {
+        for index in servers.slots.indices
+        where servers.slots[index].state == .leased && !servers.slots[index].lease!.owner.isHub {
             leases.append(index)
             holders.insert(servers.slots[index].lease!.owner.processID)
         }

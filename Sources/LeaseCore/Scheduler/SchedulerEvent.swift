@@ -127,6 +127,12 @@ package struct OwnerKey: Hashable, Sendable {
         self.processID = processID
         self.thread = thread
     }
+
+    /// Who listens for a pool's clients (`PoolHub`): it waits for nobody, and nobody gains if it lets go.
+    package static var hub: OwnerKey { OwnerKey(processID: .min) }
+
+    @inline(__always)
+    var isHub: Bool { processID == .min }
 }
 
 /// How a server connection came back.

@@ -44,7 +44,9 @@ struct Standstill {
 
 extension Scheduler {
     func isMeant(_ server: Int, by scope: LockScope) -> Bool {
-        guard servers.slots[server].state == .leased else { return false }
+        guard servers.slots[server].state == .leased,
+            servers.slots[server].lease?.owner.isHub == false
+        else { return false }
         guard let group = scope.group else { return servers.slots[server].pool == scope.pool }
         return self.group(ofLeaseOn: server) == group
     }

@@ -12,6 +12,9 @@ extension Engine {
             let step: ClientStep
             if let server = session.pointee.server, !servers[server].isDirect {
                 guard servers[server].mayBeSent else { return offset }
+                if session.pointee.stream.listening != nil, !mayRelay(client, server) {
+                    return offset
+                }
                 guard let relayed = relay(input, from: client, to: server, pool) else { continue }
                 step = relayed
             } else {
@@ -66,6 +69,8 @@ extension Engine {
             case .needsDatabase:
                 askForDatabase(client)
                 return offset
+            case .awaitsListening:
+                guard announce(client) else { return offset }
             case .awaitsQuiet:
                 session.pointee.flags.awaitsQuiet = true
                 return offset

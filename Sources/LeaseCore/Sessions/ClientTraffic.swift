@@ -216,6 +216,7 @@ extension Engine {
     /// Deals with what was received before.
     mutating func resume(_ client: ClientID) {
         guard clients[client].phase != .closed else { return }
+        if clients[client].stream.listening != nil { resumeListening(client) }
         let bytes = exchange(&clients[client].pending, with: [])
         if !bytes.isEmpty {
             let consumed = bytes.withUnsafeBytes { dispatch($0, from: client) }

@@ -30,6 +30,7 @@ package struct Engine: ~Copyable {
     var freeClients = ClientSlots()
     /// Who may pin how many leases, and who waits for that.
     package internal(set) var pins = PinLedger()
+    var listeners = Listeners()
 
     /// What a turn of the relay writes, reused from turn to turn.
     struct Outputs: ~Copyable {
@@ -46,6 +47,7 @@ package struct Engine: ~Copyable {
         scheduler = Scheduler(policy: BrokerPolicy(), seed: seed)
         statements.memory.limit = settings.statementMemory
         scheduler.handle(.policyChanged(policy), now: now, into: &effects)
+        scheduler.handle(.groupOpened(.ofHubs, GroupPolicy()), now: now, into: &effects)
     }
 
     // MARK: Time
@@ -83,7 +85,10 @@ package struct Engine: ~Copyable {
     private mutating func look(at token: SessionToken) {
         switch token {
         case .client(let slot):
-            guard let client = clients.id(at: slot) else { return }
+            guard let client = clients.id(at: slot) else {
+                lookAtHub(slot)
+                return
+            }
             clients[client].moments.nextLook = .endOfTime
             look(at: client)
         case .server(let slot):
@@ -121,6 +126,7 @@ package struct Engine: ~Copyable {
     package mutating func order(_ event: SchedulerEvent, now: Instant) {
         self.now = now
         post(event)
+        noteForHub(event)
     }
 
     mutating func runEffects() {

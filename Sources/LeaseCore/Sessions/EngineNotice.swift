@@ -56,6 +56,11 @@ package enum EngineNotice {
     case drainTimedOut(ServerID)
     indirect case cleaningFailed(ServerID, what: String, PgError)
 
+    /// The connection that listens for the pool's clients is gone; so many listen.
+    case listeningLost(PoolID, clients: Int, reason: String)
+    /// It is back: they were told that notifications may have been missed.
+    case listeningAgain(PoolID, clients: Int, deaf: Duration)
+
     // MARK: Of the scheduler
 
     indirect case scheduler(SchedulerEffect)

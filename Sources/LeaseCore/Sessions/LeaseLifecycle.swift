@@ -65,7 +65,10 @@ extension Engine {
 
     /// The scheduler will not give it a server. The shell says in which words.
     mutating func reject(_ client: ClientID, _ rejection: Rejection) {
-        guard clients.contains(client), clients[client].isWaiting else { return }
+        guard clients.contains(client), clients[client].isWaiting else {
+            hubRejected(client, rejection)
+            return
+        }
         clients[client].request.isWaiting = false
         clients[client].request.awaitsWords = true
         notices.append(.rejected(client, rejection))
@@ -99,6 +102,7 @@ extension Engine {
         guard clients.contains(client), clients[client].isWaiting,
             let membership = clients[client].membership
         else {
+            if hubGranted(client, server, lease) { return }
             // It left while the grant was on its way: nothing has happened on the server.
             scheduler.handle(
                 leaseReturned: server, .clean, profile: servers[server].profile.current, now: now,
@@ -161,10 +165,13 @@ extension Engine {
             {
                 return
             }
+            let founds =
+                session.pointee.stream.listening != nil
+                && session.pointee.stream.listening?.founding != nil
             detach(server, client)
-            finishLease(server)
+            if !founds || !foundHub(server, of: held.pointee.pool) { finishLease(server) }
             if !session.pointee.pending.isEmpty { goOn(client) }
-        } else if held.pointee.stream.isQuiet {
+        } else if held.pointee.stream.isQuiet, !held.pointee.isHub {
             if held.pointee.stream.status == .idle {
                 finishLease(server)
             } else {
@@ -184,6 +191,7 @@ extension Engine {
         session.pointee.request.isUseOver =
             held.pointee.holding.clock.hadTransaction || held.pointee.isExplicit
         if held.pointee.interest.isEmpty { watch(server, for: .bytes) }
+        if session.pointee.stream.listening != nil { listeningLeaseEnded(client, server) }
     }
 
     /// The server goes back to its pool, in the state in which its stream is.
@@ -243,6 +251,7 @@ extension Engine {
 
     /// The client is gone, or is thrown out: what it left on its server is brought to an end.
     mutating func abandonLease(of client: ClientID) {
+        if clients[client].stream.listening != nil { endListening(client) }
         guard let server = clients[client].server else { return }
         if servers[server].isDirect {
             // What it was in the middle of cannot be known; it may have left copies, too.

@@ -28,6 +28,8 @@ package struct LeasePool: ~Copyable {
     var directUser: UInt32?
     /// The scheduler wants to know which of its leases rest.
     package internal(set) var areLeasesWatched = false
+    /// Who listens for its clients; nil: none of them ever has.
+    var hub: PoolHub?
 
     init(id: PoolID, terms: PoolTerms) {
         self.id = id
@@ -50,6 +52,7 @@ package struct LeasePool: ~Copyable {
         next.functions = functions
         next.directUser = directUser
         next.areLeasesWatched = areLeasesWatched
+        next.hub = hub
         return next
     }
 

@@ -18,11 +18,15 @@ extension Engine {
         pools.change(slot, terms)
         post(.poolChanged(pool, policy))
         givePlaces()
+        reviewHub(of: slot)
     }
 
     /// It has no connection any more, and nobody asks for one. Its clients may still be there: the shell says when
     /// the last has gone.
-    package mutating func forgetPool(_ pool: PoolID) { pools.remove(pool) }
+    package mutating func forgetPool(_ pool: PoolID) {
+        forgetHub(of: pool)
+        pools.remove(pool)
+    }
 
     /// The configuration is another.
     package mutating func change(_ settings: EngineSettings, _ policy: BrokerPolicy, now: Instant) {

@@ -137,7 +137,9 @@ extension Engine {
             database: pools[pool].terms.database, isSession: isSession)
         notices.append(.serverLost(server, report(on: server), reason: words))
         guard let client = servers[server].client else {
+            let isHub = servers[server].isHub
             endLease(server, .broken)
+            if isHub { hubLost(of: pool, server, words) }
             return
         }
         var bytes: [UInt8] = []

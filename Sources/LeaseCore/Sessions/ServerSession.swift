@@ -24,6 +24,8 @@ package struct ServerSession: ~Copyable {
     /// To be sent in one write with the client's first message.
     var prelude: [UInt8] = []
     package private(set) var isLeased = false
+    /// Its lease is the hub's of its pool (`PoolHub`): no client has it.
+    package internal(set) var isHub = false
     /// The lease; says nothing while `isLeased` is false. An Optional would be asked by a call, some twenty times a
     /// query.
     var holding = HeldLease.none
@@ -188,6 +190,7 @@ package struct ServerSession: ~Copyable {
     mutating func endLease() -> HeldLease? {
         guard isLeased else { return nil }
         isLeased = false
+        isHub = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
         if pin != nil { pin = nil }

@@ -54,10 +54,13 @@ extension Engine {
     package mutating func serverClosed(_ server: ServerID, _ reason: String, now: Instant) {
         self.now = now
         guard servers.contains(server) else { return }
+        if let client = servers[server].client, clients[client].stream.listening != nil {
+            letReadyPass(client)
+        }
         serverEnded(server, reason)
     }
 
-    private mutating func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
+    mutating func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
         let held = servers.address(of: server)
         if let client = held.pointee.client {
             let session = clients.address(of: client)
@@ -72,7 +75,10 @@ extension Engine {
                 sendOutput(of: bytes, to: client)
             }
             note(step, server, client)
+            if session.pointee.stream.listening != nil { noteListening(client) }
             if session.pointee.goodbye != nil { endIfDone(client) }
+        } else if servers[server].isHub {
+            hubBytes(server, bytes)
         } else if servers[server].recovery.returning != nil {
             regain(server, bytes)
         } else if servers[server].recovery.isUnknown {
@@ -115,14 +121,14 @@ extension Engine {
         changeParameters(of: server, step.changedParameters)
     }
 
-    private mutating func changeParameters(
+    mutating func changeParameters(
         of server: ServerID, _ changes: [(name: String, value: String)]
     ) {
         guard !changes.isEmpty else { return }
         servers[server].profile.parameters = servers[server].profile.parameters.changing(changes)
     }
 
-    private mutating func keepRest(
+    mutating func keepRest(
         of bytes: UnsafeRawBufferPointer, from offset: Int, _ server: ServerID
     ) {
         guard offset < bytes.count else { return }

@@ -16,6 +16,10 @@ extension Engine {
             if isDue(servers[server].recovery.cancelDeadline, server) { linger(server) }
             return
         }
+        if servers[server].isHub {
+            lookAtHub(on: server)
+            return
+        }
         if isDue(servers[server].moments.connectDeadline, server) {
             servers[server].moments.connectDeadline = nil
             notices.append(.connectTimedOut(server))
@@ -142,6 +146,10 @@ extension Engine {
         self.now = now
         var held: ServerID?
         for server in servers.ids where servers[server].leaseID == lease { held = server }
+        if let server = held, servers[server].isHub {
+            serverEnded(server, "an operator ended its lease")
+            return true
+        }
         guard let server = held, let client = servers[server].client else { return false }
         let report = report(on: server)
         let error = LeaseErrors.killed(
@@ -217,6 +225,7 @@ extension Engine {
             }
         case .ready:
             if pins.isWaiting(client) { lookAtWait(forPlace: client) } else { lookAtIdle(client) }
+            if clients[client].stream.listening != nil { lookAtListening(client) }
         case .awaitingServer, .console, .closing, .closed:
             break
         }

@@ -24,6 +24,15 @@ extension Engine {
             return true
         }
         let isPinned = servers[server].pin != nil
+        if let listening = clients[client].stream.listening {
+            // The hub is about to listen to what its server was found to.
+            if !listening.found.isEmpty { return true }
+            // What texts have shown of LISTEN has been seen to.
+            if taint == .listen, !isPinned {
+                placeEnds(on: server)
+                return false
+            }
+        }
         guard mustAsk(taint, isPinned: isPinned) else {
             if !isPinned { placeEnds(on: server) }
             return isPinned
@@ -94,7 +103,6 @@ extension Engine {
         pins.formUnion(followSettings(state, names, server, client))
         pins.formUnion(followStatements(state.statements, client))
         pins.formUnion(unseenPins(server))
-        if !state.channels.isEmpty { pins.formUnion(.channels) }
         noteClassNames(state, server)
         noteFunctions(state, server)
         servers[server].stream.stateIsKnown(residue: residue(state, server))
@@ -104,7 +112,14 @@ extension Engine {
             putProfileInForce(server, client)
             return
         }
-        if servers[server].pin != nil, dropOfSQL(state.statements, server) { return }
+        if servers[server].pin != nil {
+            if dropOfSQL(state.statements, server) { return }
+        } else if clients[client].stream.listening?.founding == nil,
+            channelsFound(state.channels, on: server, of: client)
+        {
+            servers[server].stream.stillListens()
+            return
+        }
         clients[client].flags.awaitsQuiet = false
         queueToResume(client)
         endLeaseIfOver(server)

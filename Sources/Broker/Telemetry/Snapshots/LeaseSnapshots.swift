@@ -31,6 +31,10 @@ extension Broker {
         facts.applicationName = client?.applicationName
         facts.client = client?.id
         facts.purpose = explicit?.terms.purpose
+        if let listeners = engine.listeners(on: server.id) {
+            facts.kind = "listen"
+            facts.purpose = "LISTEN for \(listeners) \(listeners == 1 ? "client" : "clients")"
+        }
         facts.activity = server.activity
         facts.transaction = server.transactionStatus
         facts.since = server.leaseSince
@@ -41,6 +45,7 @@ extension Broker {
         facts.wasWarnedAbout = server.wasWarnedAbout
         facts.pinReasons = server.pinReasons
         facts.owner = owner(client, thread: explicit?.terms.thread)
+        if engine.listeners(on: server.id) != nil { facts.owner.program = "pglease" }
         return facts
     }
 
