@@ -64,7 +64,7 @@ extension SessionTaint {
         _ sql: UnsafeRawBufferPointer, _ index: Int
     ) -> SessionTaint {
         if isWord(sql, from: index - 3, "set_config") {
-            return callsHarmlessly(sql, from: index + 7) ? .harmlessSettings : .settings
+            return effectOfCall(sql, from: index + 7)
         }
         if matches(sql, at: index - 6, "dblink_connect") { return .links }
         if matches(sql, at: index - 6, "dblink_disconnect") { return .removal }
@@ -81,29 +81,39 @@ extension SessionTaint {
         return []
     }
 
-    /// Whether the first argument behind `set_config` is the literal name of a harmless setting.
-    private static func callsHarmlessly(_ sql: UnsafeRawBufferPointer, from end: Int) -> Bool {
+    /// What the call of `set_config` leaves whose name ends at `end`.
+    private static func effectOfCall(_ sql: UnsafeRawBufferPointer, from end: Int) -> SessionTaint {
         var index = end
         func skipSpace() { while index < sql.count, isSpace(sql[index]) { index += 1 } }
-        skipSpace()
-        guard index < sql.count, sql[index] == UInt8(ascii: "(") else { return false }
-        index += 1
-        skipSpace()
-        guard index < sql.count, sql[index] == UInt8(ascii: "'") else { return false }
-        index += 1
+        /// True if the sign stands there.
+        func take(_ sign: Unicode.Scalar) -> Bool {
+            skipSpace()
+            guard index < sql.count, sql[index] == UInt8(ascii: sign) else { return false }
+            index += 1
+            skipSpace()
+            return true
+        }
+        guard take("("), take("'") else { return .settings }
         let start = index
         while index < sql.count, isIdentifierByte(sql[index]) || sql[index] == UInt8(ascii: ".") {
             index += 1
         }
-        guard index > start, index < sql.count, sql[index] == UInt8(ascii: "'") else {
-            return false
-        }
         let nameEnd = index
-        index += 1
-        skipSpace()
-        guard index < sql.count, sql[index] == UInt8(ascii: ",") else { return false }
-        let name = String(decoding: sql[start..<nameEnd], as: UTF8.self)
-        return ParseMeaning.isHarmless(setting: name.lowercased())
+        guard index > start, take("'"), take(",") else { return .settings }
+        let name = String(decoding: sql[start..<nameEnd], as: UTF8.self).lowercased()
+        guard ParseMeaning.isHarmless(setting: name) else { return .settings }
+        // The value: a parameter, or a literal without another quote in it.
+        if index < sql.count, sql[index] == UInt8(ascii: "$") {
+            index += 1
+            while index < sql.count, isDigit(sql[index]) { index += 1 }
+        } else if take("'") {
+            while index < sql.count, sql[index] != UInt8(ascii: "'") { index += 1 }
+            index += 1
+        }
+        guard take(","), matches(sql, at: index, "true") else { return .harmlessSettings }
+        index += 4
+        guard take(")") else { return .harmlessSettings }
+        return name.utf8.contains(UInt8(ascii: ".")) ? .localNames : .nothing
     }
 
     /// Whether the 'm' at `index` is that of the word TEMP or TEMPORARY.

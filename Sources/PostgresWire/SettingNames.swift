@@ -87,7 +87,11 @@ package struct SettingNames: Equatable, Sendable {
         if cursor.take("local") || cursor.take("transaction") || cursor.take("constraints") {
             // None of the three is reserved: `SET local.x = 1` sets a variable of the session.
             guard cursor.skipSpace() else { return leaveOpen() }
-            if cursor.byte != UInt8(ascii: "."), cursor.byte != UInt8(ascii: "=") { return }
+            if cursor.byte != UInt8(ascii: "."), cursor.byte != UInt8(ascii: "=") {
+                // The session knows the name of a class's setting from then on.
+                if let name = SessionSetting.takeName(&cursor), name.contains(".") { add(name) }
+                return
+            }
             cursor = start
         } else if cursor.take("session") {
             guard cursor.skipSpace() else { return leaveOpen() }

@@ -3,6 +3,8 @@
 package struct StatementReference: Equatable, Sendable {
     package enum Kind: Sendable {
         case execute, deallocate
+        /// `PREPARE name`: taken, if the client has it.
+        case prepare
         /// `DEALLOCATE ALL` and `DISCARD ALL`: they name none, and drop all.
         case deallocateAll
     }
@@ -21,7 +23,7 @@ package struct StatementReference: Equatable, Sendable {
         return index + 1 < sql.count && sql[index + 1] != 0
     }
 
-    /// Whether the text may be one statement with a reference: it begins with EX…, DEA…, DI…, CR… or a comment.
+    /// Whether the text may be one statement with a reference: it begins with EX…, DEA…, DI…, CR…, PR… or a comment.
     package static func mayBegin(_ sql: UnsafeRawBufferPointer) -> Bool {
         var index = 0
         while index < sql.count, sql[index] <= UInt8(ascii: " ") { index += 1 }
@@ -29,7 +31,8 @@ package struct StatementReference: Equatable, Sendable {
         let second = sql[index + 1] | 0x20
         switch sql[index] {
         case UInt8(ascii: "e"), UInt8(ascii: "E"): return second == UInt8(ascii: "x")
-        case UInt8(ascii: "c"), UInt8(ascii: "C"): return second == UInt8(ascii: "r")
+        case UInt8(ascii: "c"), UInt8(ascii: "C"), UInt8(ascii: "p"), UInt8(ascii: "P"):
+            return second == UInt8(ascii: "r")
         case UInt8(ascii: "d"), UInt8(ascii: "D"):
             return second == UInt8(ascii: "i")
                 || (second == UInt8(ascii: "e") && sql[index + 2] | 0x20 == UInt8(ascii: "a"))
@@ -87,6 +90,15 @@ package struct StatementReference: Equatable, Sendable {
             }
             let mayName = depth == 0 && (isAtStart || isExplained || isBehindAs)
             if mayName, cursor.take("execute") { return reference(.execute) }
+            if isAtStart, cursor.take("prepare") {
+                guard cursor.skipSpace() else { return false }
+                // PREPARE TRANSACTION is about something else.
+                var ahead = cursor
+                if ahead.take("transaction"), ahead.skipSpace(), ahead.byte == UInt8(ascii: "'") {
+                    return word()
+                }
+                return reference(.prepare)
+            }
             if isAtStart, cursor.take("deallocate") {
                 guard cursor.skipSpace() else { return false }
                 if cursor.take("prepare") {

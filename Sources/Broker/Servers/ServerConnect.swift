@@ -127,7 +127,10 @@ extension Broker {
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
             user: pool.user, password: pool.password
         ).map { ($0.keyword, $0.value) }
-        parameters.append(("fallback_application_name", "pglease"))
+        // A session is its client's: without a name it has none.
+        if pool.mode.pooling != .session {
+            parameters.append(("fallback_application_name", "pglease"))
+        }
         addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
         addSettings(
             engine.profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)

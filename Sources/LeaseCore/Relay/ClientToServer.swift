@@ -135,6 +135,11 @@ package struct ClientTurn {
                 case .incomplete:
                     verdict = wish(of: server)
                     break loop
+                case .waits:
+                    // It says nothing of an open batch unless it is told to.
+                    if server.isBatchOpen { toServer.inject(after: input) { $0.appendFlush() } }
+                    verdict = .awaitsQuiet
+                    break loop
                 case .refused(let error):
                     verdict = .malformed(error)
                     break loop
@@ -297,6 +302,7 @@ package struct ClientTurn {
                     server.taint.formUnion(taint)
                     entry.setScope = SetScope.of(text)
                     if Self.mayName(text, taint) {
+                        if entry.setScope.isLocal { server.taint.formUnion(.localNames) }
                         entry.setScope.formUnion(.named)
                         server.note(SettingNames.inText(text))
                     }
@@ -352,7 +358,9 @@ package struct ClientTurn {
 
     /// Whether it is worth looking for the names of settings in the text: most have none.
     static func mayName(_ text: UnsafeRawBufferPointer, _ taint: SessionTaint) -> Bool {
-        if taint.has(.settings) || taint.has(.harmlessSettings) { return true }
+        if taint.has(.settings) || taint.has(.harmlessSettings) || taint.has(.localNames) {
+            return true
+        }
         var index = 0
         while index < text.count, isSpace(text[index]) { index += 1 }
         guard index + 2 < text.count else { return false }

@@ -7,6 +7,8 @@ extension ClientTurn {
         case done
         /// More of the message must be there.
         case incomplete
+        /// Its turn comes once the server owes nothing.
+        case waits
         case refused(PgError)
     }
 
@@ -80,15 +82,17 @@ extension ClientTurn {
         guard message.isWhole else { return .incomplete }
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         let definition = UnsafeRawBufferPointer(rebasing: body[(name.upperBound + 1)...])
-        offset = message.bodyStart + message.available
-        if let existing = client.statements.value(for: key) {
-            // PostgreSQL itself refuses it, in its turn, unless the text is wrong: ask for a name that the
-            // server has already.
-            let (_, taken) = prepare(existing, key, &client, &server, &statements, &toServer)
+        if client.statements.value(for: key) != nil {
+            // Whether an earlier batch has come to its Parse is not known before its answer.
+            if server.isNaming(key) { return .waits }
+            // PostgreSQL itself refuses it, in its turn, unless the text is wrong.
+            takeName(&server, &toServer)
+            offset = message.bodyStart + message.available
             server.push(.parse, .client, undo: .told(Array(key)))
-            injectParse(taken, Array(definition), &toServer)
+            injectParse(Self.takenName, Array(definition), &toServer)
             return .done
         }
+        offset = message.bodyStart + message.available
         parseNamed(key, definition, &client, &server, &statements, &toServer)
         return .done
     }
@@ -133,6 +137,7 @@ extension ClientTurn {
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope.formUnion(SetScope.of(text))
             if Self.mayName(text, SessionTaint.inText(text)) {
+                if server.unnamedScope.isLocal { server.taint.formUnion(.localNames) }
                 server.unnamedScope.formUnion(.named)
                 server.note(SettingNames.inText(text))
             }
@@ -229,6 +234,9 @@ extension ClientTurn {
                 case .refused(let error):
                     refuseOnServer(message, with: error, &client, &server, &toServer)
                     return .done
+                }
+                if statements.setScope(of: statement.id).isLocal {
+                    server.taint.formUnion(.localNames)
                 }
                 server.note(names)
                 server.noteParameters(body)

@@ -493,6 +493,15 @@ package struct ServerStream: ~Copyable {
         }
     }
 
+    /// The client gave this name in an earlier batch, which is not answered yet.
+    func isNaming(_ key: UnsafeRawBufferPointer) -> Bool {
+        guard outstanding.contains(where: { !$0.isExtended }) else { return false }
+        return undo.contains {
+            guard case .named(let name, _) = $0 else { return false }
+            return name.elementsEqual(key)
+        }
+    }
+
     /// It was told to drop what goes by this name, and has not answered.
     func mayStillHave(_ name: [UInt8]) -> Bool {
         undo.contains {

@@ -8,6 +8,21 @@ extension ClientTurn {
     static let ourPrefix = Array("pglease_".utf8)
     /// One that no statement has.
     static let noStatement = Array("pglease_0".utf8)
+    /// One that the server has for certain where `takeName` was called.
+    static let takenName = Array("pglease_00".utf8)
+
+    /// The server is to refuse a name that the client has given already, in its turn and in its own words: it is
+    /// told a statement of that name first.
+    func takeName(_ server: inout ServerStream, _ toServer: inout RelayOutput) {
+        server.push(Outstanding(.close, .broker))
+        server.push(Outstanding(.parse, .broker))
+        toServer.inject(after: input) {
+            $0.appendCloseStatement(name: Self.takenName)
+            $0.appendParse(
+                name: String(decoding: Self.takenName, as: UTF8.self), query: "",
+                parameterTypes: [])
+        }
+    }
 
     /// The text (and what follows its NUL) with the servers' names in place of the client's in EXECUTE and
     /// DEALLOCATE; nil if it has none of them. The server has them when what follows arrives.
@@ -36,13 +51,18 @@ extension ClientTurn {
         for reference in references where reference.kind != .deallocateAll {
             if let statement = reference.name.withUnsafeBytes({ client.statements.value(for: $0) })
             {
+                if reference.kind == .prepare {
+                    takeName(&server, &toServer)
+                    changes.append(NameChange(reference: reference, name: Self.takenName))
+                    continue
+                }
                 if statements.namesOthers(statement.id) { continue }
                 let (id, name) = reference.name.withUnsafeBytes {
                     prepare(statement, $0, &client, &server, &statements, &toServer)
                 }
                 if reference.kind == .deallocate { server.prepared.doubt(id) }
                 changes.append(NameChange(reference: reference, name: name))
-            } else if reference.name.starts(with: Self.ourPrefix) {
+            } else if reference.kind != .prepare, reference.name.starts(with: Self.ourPrefix) {
                 server.unknownName = reference.name
                 changes.append(NameChange(reference: reference, name: Self.noStatement))
             }
@@ -115,7 +135,7 @@ extension ClientTurn {
     ) {
         for reference in references {
             switch reference.kind {
-            case .execute: break
+            case .execute, .prepare: break
             case .deallocate:
                 let statement = reference.name.withUnsafeBytes { client.statements.remove($0) }
                 if let statement { server.prepared.doubt(statement.id) }

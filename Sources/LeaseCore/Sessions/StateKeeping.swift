@@ -33,11 +33,28 @@ extension Engine {
                 return false
             }
         }
+        if taint == .localNames, knowsNames(server, client) {
+            servers[server].stream.stateIsKnown(residue: servers[server].stream.residue)
+            if !isPinned { placeEnds(on: server) }
+            return isPinned
+        }
         guard mustAsk(taint, isPinned: isPinned) else {
             if !isPinned { placeEnds(on: server) }
             return isPinned
         }
         askForState(server, client)
+        return true
+    }
+
+    /// Whether the client's profile has all that its transaction set for itself alone: the names are there wherever
+    /// it goes.
+    private func knowsNames(_ server: ServerID, _ client: ClientID) -> Bool {
+        guard let names = servers[server].stream.settingNames?.names else { return true }
+        guard names.isComplete else { return false }
+        let entries = profiles.entries(of: clients[client].settings.current)
+        for name in names.names where name.utf8.contains(UInt8(ascii: ".")) {
+            if !entries.contains(where: { $0.name == name }) { return false }
+        }
         return true
     }
 
