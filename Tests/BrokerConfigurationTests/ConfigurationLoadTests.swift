@@ -212,4 +212,46 @@ private typealias Fixture = ConfigurationFixture
             configuration.group(forApplication: "odd name", database: "app").entry?.minLeases == 1)
         #expect(configuration.group(forApplication: "", database: "app").name == "")
     }
+
+    @Test func pins() throws {
+        let loaded = try Fixture.load(
+            """
+            [databases]
+            a = host=x session_state=refuse pin_reserve=0 isolation=strict pin_timeout=5min
+            b = host=x pool_size=3 max_db_connections=2
+            c = host=x pool_mode=session
+            [users]
+            u = session_state=drop pin_timeout=0 pin_reserve=4
+            [groups]
+            g = max_pins=2
+            [pglease]
+            max_server_connections = 8
+            pin_notice = off
+            """
+        ).configuration
+        func settings(_ database: String, _ user: String) throws -> PoolSettings {
+            loaded.poolSettings(
+                database: try #require(loaded.database(named: database)), user: user)
+        }
+        #expect(!loaded.settings.pinNotice)
+        #expect(loaded.groups.first?.maxPins == 2)
+        let a = try settings("a", "v")
+        #expect((a.sessionState, a.isolation, a.pinTimeout) == (.refuse, .strict, .seconds(300)))
+        // Of what the pool may have at most.
+        #expect(a.maxPins == 8)
+        let user = try settings("a", "u")
+        #expect((user.sessionState, user.pinTimeout, user.maxPins) == (.drop, nil, 4))
+        let b = try settings("b", "v")
+        #expect((b.sessionState, b.isolation, b.maxPins) == (.keep, .tracked, 1))
+        #expect(try settings("b", "u").maxPins == 0)
+        #expect(try settings("c", "v").maxPins == nil)
+    }
+
+    @Test func aReserveThatLeavesNoPins() throws {
+        let text = "[databases]\n* =\n[pglease]\ndefault_pool_size = 2\npin_reserve = 2\n"
+        let warned = try Fixture.load(text).warnings.compactMap(\.setting)
+        #expect(warned.contains("pin_reserve"))
+        let quiet = try Fixture.load(text + "session_state = refuse\n").warnings
+        #expect(!quiet.compactMap(\.setting).contains("pin_reserve"))
+    }
 }

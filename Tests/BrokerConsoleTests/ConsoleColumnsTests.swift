@@ -19,7 +19,7 @@ import Testing
             .pools,
             "database, user, cl_active, cl_waiting, cl_active_cancel_req, cl_waiting_cancel_req, "
                 + "sv_active, sv_active_cancel, sv_being_canceled, sv_idle, sv_used, sv_tested, "
-                + "sv_login, maxwait, maxwait_us, pool_mode, load_balance_hosts"
+                + "sv_login, maxwait, maxwait_us, pool_mode, load_balance_hosts, pinned"
         ),
         (
             .databases,
@@ -78,7 +78,7 @@ import Testing
             ShowCommand.leases,
             "lease_id, server_pid, kind, database, user, group, application_name, client_id, "
                 + "client_pid, purpose, state, transaction_state, age_us, waited_us, idle_us, bytes, "
-                + "warned, client_uid, program, arguments, thread, addr, transactions"
+                + "warned, client_uid, program, arguments, thread, addr, transactions, pin"
         ),
         (
             .waiters,
@@ -87,7 +87,8 @@ import Testing
         ),
         (
             .groups,
-            "group, weight, min_leases, max_leases, clients, leases, waiting, maxwait_us"
+            "group, weight, min_leases, max_leases, clients, leases, waiting, maxwait_us, "
+                + "max_pins, pinned"
         ),
         (
             .locks,

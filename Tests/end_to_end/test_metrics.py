@@ -89,8 +89,10 @@ LISTS = {
 }
 GROUP_COLUMNS = {
     "clients": "clients", "leases": "leases", "waiters": "waiting", "min_leases": "min_leases",
-    "max_leases": "max_leases",
+    "max_leases": "max_leases", "max_pins": "max_pins", "pinned_leases": "pinned",
 }
+PINS = ("temporary_objects", "held_cursors", "advisory_locks", "settings", "seed", "libraries", "dblink",
+        "channels", "statements")
 
 
 def number(text):
@@ -196,6 +198,9 @@ def pool_figures(row, shown, labels, compare, metrics, wrong):
     compare(number(row["cl_waiting"]), "pglease_pool_waiters", **labels)
     compare(sum(each["warned"] == "yes" for each in own["LEASES"]), "pglease_pool_warned_leases",
             **labels)
+    for reason in PINS:
+        compare(sum(reason in (each["pin"] or "") for each in own["LEASES"]),
+                "pglease_pool_pinned_leases", reason=reason, **labels)
     compare(1, "pglease_pool_up", **labels)
     compare(0, "pglease_pool_connect_failures_in_a_row", **labels)
     states = {"leased": row["sv_active"], "connecting": row["sv_login"], "closing": 0,
@@ -227,7 +232,8 @@ COMPARED = (
     | {"pgbouncer_config_max_client_connections", "pgbouncer_config_max_user_connections"}
     | {f"pglease_pool_{name}" for name in (
         "size", "reserve_size", "utilization_ratio", "leases", "waiters", "oldest_waiter_seconds",
-        "oldest_lease_seconds", "warned_leases", "up", "connect_failures_in_a_row", "servers")}
+        "oldest_lease_seconds", "warned_leases", "up", "connect_failures_in_a_row", "servers",
+        "pinned_leases")}
     | {"pglease_clients", "pglease_clients_max", "pglease_servers", "pglease_servers_max"})
 # Of these the console has no column; other tests here drive them.
 DRIVEN = {
@@ -235,7 +241,7 @@ DRIVEN = {
     "pglease_lease_wait_seconds", "pglease_lease_hold_seconds", "pglease_server_connect_seconds",
     "pglease_query_seconds", "pglease_transaction_seconds", "pglease_group_wait_seconds",
     "pglease_group_hold_seconds", "pglease_revocations", "pglease_rejections", "pglease_refusals",
-    "pglease_connect_failures", "pglease_servers_lost", "pglease_pool_locks",
+    "pglease_connect_failures", "pglease_servers_lost", "pglease_pool_locks", "pglease_lease_pins",
     "pglease_active_pool_locks", "pglease_reserve_lent", "pglease_leak_warnings",
     "pglease_clients_accepted", "pglease_login_failures", "pglease_protocol_errors",
     "pglease_server_connects", "pglease_retried_requests", "pglease_cancels",
@@ -525,3 +531,22 @@ def test_pools_beyond_a_bound_are_one(watched, postgres):
     assert len(metrics["pgbouncer_pools_server_idle_connections"]) == 65
     assert len(metrics["pgbouncer_stats_queries_pooled_total"]) == 65
     assert sum(metrics["pgbouncer_stats_queries_pooled_total"].values()) >= 69
+
+
+def test_pins_by_reason(watched):
+    broker, endpoint = watched({"default_pool_size": 3, "query_wait_timeout": "200ms"})
+    with broker.wire() as first, broker.wire() as second, broker.wire() as third:
+        first.query("CREATE TEMP TABLE kept (x int)")
+        second.query("SELECT pg_advisory_lock(1)")
+        eventually(lambda: broker.pool()["pinned"] == "2", 10)
+        assert third.query("SELECT pg_advisory_lock(2)")[0].code == "53300"
+        metrics = endpoint.metrics()
+        for reason in PINS:
+            count = reason in ("temporary_objects", "advisory_locks")
+            assert metrics.get("pglease_pool_pinned_leases", reason=reason, **APP) == count
+            assert metrics.get("pglease_lease_pins_total", reason=reason) == count
+        assert metrics.get("pglease_rejections_total", cause="pin_places") == 1
+    eventually(lambda: endpoint.metrics().get(
+        "pglease_pool_pinned_leases", reason="advisory_locks", **APP) == 0, 10)
+    assert endpoint.metrics().get("pglease_lease_pins_total", reason="advisory_locks") == 1
+    broker.errors_expected = True

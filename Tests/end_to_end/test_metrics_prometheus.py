@@ -187,7 +187,7 @@ FIRING = {
     "PgleaseWaitersWaitLong": ("2m", {"database": "app", "user": "app"}),
     "PgleaseWaitSlow": ("16m", {"database": "app", "user": "app"}),
     "PgleasePoolFull": ("11m", {"database": "app", "user": "app"}),
-    "PgleaseLeak": ("2m", {"database": "app", "user": "app"}),
+    "PgleaseLeak": ("2m", {"database": "app", "user": "app"}), "PgleasePinsFull": ("6m", {}),
     "PgleasePoolLock": ("6m", {}), "PgleasePoolLockSuspected": ("1m", {"grade": "suspected"}),
     "PgleaseRevocations": ("6m", {"limit": "lease_timeout"}),
     "PgleaseConnectFailures": ("6m", {"cause": "unreachable"}),

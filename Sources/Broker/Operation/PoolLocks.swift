@@ -92,5 +92,5 @@ extension Broker {
     private static let linksNamed = 8
 
     static let suspicion =
-        " A pool lock is suspected: every holder is idle in its transaction while its process waits for one more lease."
+        " A pool lock is suspected: every holder is idle in its transaction, or pinned, while its process waits for one more lease."
 }

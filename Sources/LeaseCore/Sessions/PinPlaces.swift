@@ -126,6 +126,7 @@ extension Engine {
         servers[server].stream.mayPin = false
         servers[server].stream.pinWish = []
         servers[server].stream.pinRefusal = nil
+        servers[server].stream.hasDatabase = false
         guard let client = pins.client(on: server) else { return }
         pins.giveBack(client)
         givePlaces()

@@ -65,6 +65,7 @@ extension Engine {
             servers[server].phase == .ready, !servers[server].isDirect,
             !servers[server].stream.isOwing,
             servers[server].stream.isBusy || servers[server].isExplicit
+                || servers[server].pin != nil
         else { return }
         let since = servers[server].clock?.idleSince ?? servers[server].leasedSince ?? now
         post(.leaseBecameIdle(server, lease, since: since))

@@ -140,6 +140,9 @@ extension Engine {
         clients[client].flags.awaitsQuiet = false
         queueToResume(client)
         endLeaseIfOver(server)
+        if servers.contains(server), pools[servers[server].pool].areLeasesWatched {
+            noteRest(server)
+        }
     }
 
     /// On a connection that its client keeps, what follows it under another name must not take its own.

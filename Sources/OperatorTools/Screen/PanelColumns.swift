@@ -93,6 +93,7 @@ extension Panel {
         .number("LEASES", "leases", importance: 8),
         PanelColumn("MIN", .right, importance: 4) { positive($0, "min_leases") },
         PanelColumn("MAX", .right, importance: 4) { positive($0, "max_leases") },
+        PanelColumn("PINNED", .right, importance: 3) { positive($0, "pinned") },
         .number("WEIGHT", "weight", importance: 2),
         .number("CLIENTS", "clients", importance: 3),
         .number("WAITING", "waiting", importance: 7),
@@ -121,6 +122,7 @@ extension Panel {
             switch $0.record.text("state") {
             case "idle in transaction": "idle in xact"
             case "idle in failed transaction": "failed xact"
+            case "pinned": "pinned: \($0.record.text("pin") ?? "-")"
             case let state: state ?? "-"
             }
         },
