@@ -35,6 +35,14 @@ package struct ClientStream: ~Copyable {
         if leases != nil { endLeasePortals() }
     }
 
+    /// It may listen from here on.
+    mutating func listens() -> ClientListening {
+        if let listening { return listening }
+        let made = ClientListening()
+        listening = made
+        return made
+    }
+
     /// A simple query destroys the unnamed statement.
     mutating func endUnnamed(in table: inout StatementTable) {
         forgetUnnamed(in: &table)

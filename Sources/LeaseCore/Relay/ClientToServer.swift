@@ -147,12 +147,9 @@ package struct ClientTurn {
             case .execute:
                 // Whose portal it is shows in its first byte.
                 if message.available == 0, !message.isWhole, server.boundReset != nil { break loop }
-                if client.listening != nil {
-                    switch listensByExecute(message, &client, &server, &toServer) {
-                    case .notAtAll: break
-                    case .done: continue
-                    case .waits: break loop
-                    }
+                if client.listening != nil, listensByExecute(message, &client, &server, &toServer) {
+                    if awaitsListening { break loop }
+                    continue
                 }
                 execute(message, &client, &server, &toServer)
             case .sync:
@@ -291,10 +288,8 @@ package struct ClientTurn {
                     refuseOnServer(message, with: error, &client, &server, &toServer)
                     return true
                 }
-                switch listens(by: text, message, &entry, &client, &server, &toServer) {
-                case .notAtAll: break
-                case .done: return true
-                case .waits: return false
+                if listens(by: text, message, &entry, &client, &server, &toServer) {
+                    return !awaitsListening
                 }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
@@ -424,12 +419,11 @@ package struct ClientTurn {
             && text[index + 2] | 0x20 == UInt8(ascii: "a")
     }
 
-    mutating func execute(
+    private mutating func execute(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
-        _ toServer: inout RelayOutput, isAboutListening: Bool = false
+        _ toServer: inout RelayOutput
     ) {
         var entry = Outstanding(.execute, .client)
-        if isAboutListening { entry.isAboutListening = true }
         // What is known of the text is known of the unnamed portal only.
         if !server.boundScope.isEmpty, message.available > 0, input[message.bodyStart] == 0 {
             entry.setScope = server.boundScope

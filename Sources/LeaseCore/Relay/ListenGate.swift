@@ -19,78 +19,71 @@ extension ClientTurn {
         case refused(PgError)
     }
 
-    /// What is left to do with a message once it has been looked at for listening.
-    enum ListenLook {
-        /// All.
-        case notAtAll
-        case done
-        /// It stays where it is.
-        case waits
-    }
-
-    /// A simple query with this text, which leaves something behind or ends something.
+    /// A simple query with this text, which leaves something behind or ends something. True if it is dealt with, or
+    /// waits (`awaitsListening`).
     @inline(never)
     mutating func listens(
         by text: UnsafeRawBufferPointer, _ message: Message, _ entry: inout Outstanding,
         _ client: inout ClientStream, _ server: inout ServerStream, _ toServer: inout RelayOutput
-    ) -> ListenLook {
+    ) -> Bool {
         guard mode.followsListening,
             client.listening?.isTouched == true || ListenStatement.mayOccur(in: text),
             let statements = ListenStatement.statements(of: text)
-        else { return .notAtAll }
-        switch listenVerdict(of: statements, &client, server) {
-        case .unrelated: return .notAtAll
+        else { return false }
+        switch listenVerdict(of: statements, &client, &server) {
+        case .unrelated: return false
         case .passes:
             entry.isAboutListening = true
             client.listening?.expected.append(statements)
-            return .notAtAll
+            return false
         case .waits:
             awaitsListening = true
-            return .waits
+            return true
         case .refused(let error):
-            server.push(entry)
+            server.pushApart(entry)
             toServer.inject(after: input) { $0.appendQuery(Self.raising(error)) }
             discard(message, &client)
-            return .done
+            return true
         }
     }
 
-    /// An Execute of what was bound last.
+    /// An Execute of what was bound last. True if it is dealt with, or waits (`awaitsListening`).
     @inline(never)
     mutating func listensByExecute(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
         _ toServer: inout RelayOutput
-    ) -> ListenLook {
-        guard let bound = client.listening?.bound else { return .notAtAll }
+    ) -> Bool {
+        guard let bound = client.listening?.bound else { return false }
         guard message.isWhole, let portal = cString(in: body(message), from: 0) else {
-            return .waits
+            awaitsListening = true
+            return true
         }
         guard bound.portal.withUnsafeBytes({ $0.elementsEqual(body(message)[portal]) }) else {
-            return .notAtAll
+            return false
         }
-        switch listenVerdict(of: [bound.statement], &client, server) {
-        case .unrelated: return .notAtAll
+        switch listenVerdict(of: [bound.statement], &client, &server) {
+        case .unrelated: return false
         case .passes:
             client.listening?.expected.append([bound.statement])
-            execute(message, &client, &server, &toServer, isAboutListening: true)
+            executeListening(message, &client, &server, &toServer)
         case .waits:
             awaitsListening = true
-            return .waits
+            return true
         case .refused(let error):
             raise(error, inPlaceOf: message, &client, &server, &toServer)
         }
-        return .done
+        return true
     }
 
     private func listenVerdict(
         of statements: [ListenStatement], _ client: inout ClientStream,
-        _ server: borrowing ServerStream
+        _ server: inout ServerStream
     ) -> ListenVerdict {
         guard client.listening?.isInvolved == true || statements.contains(where: \.isAboutChannels),
             statements.contains(where: { $0 != .other })
         else { return .unrelated }
-        let listening = client.listening ?? ClientListening()
-        client.listening = listening
+        let listening = client.listens()
+        server.isListened = true
         let channels =
             listening.log.channels + listening.expected.joined().compactMap(\.channel)
             + statements.compactMap(\.channel)
@@ -128,8 +121,7 @@ extension ClientTurn {
         guard mode.followsListening, ListenStatement.mayOccur(in: statementText(definition)) else {
             return
         }
-        let listening = client.listening ?? ClientListening()
-        client.listening = listening
+        let listening = client.listens()
         listening.hasPrepared = true
     }
 
@@ -149,8 +141,7 @@ extension ClientTurn {
             let statements = ListenStatement.statements(of: text), statements.count == 1,
             client.listening != nil ? statements[0] != .other : statements[0].isAboutChannels
         else { return }
-        let listening = client.listening ?? ClientListening()
-        client.listening = listening
+        let listening = client.listens()
         listening.hasPrepared = true
         listening.named[key] = statements[0]
     }
@@ -183,8 +174,7 @@ extension ClientTurn {
             let statements = ListenStatement.statements(of: text), statements.count == 1,
             isTouched ? statements[0] != .other : statements[0].isAboutChannels
         else { return }
-        let listening = client.listening ?? ClientListening()
-        client.listening = listening
+        let listening = client.listens()
         listening.bound = (Array(portal), statements[0])
     }
 
@@ -220,6 +210,16 @@ extension ClientTurn {
         return "DO \(quotedLiteral(body))"
     }
 
+    private mutating func executeListening(
+        _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ toServer: inout RelayOutput
+    ) {
+        var entry = Outstanding(.execute, .client)
+        entry.isAboutListening = true
+        server.pushApart(entry)
+        pass(message, &client, &toServer)
+    }
+
     /// Raises the error in place of an Execute.
     mutating func raise(
         _ error: PgError, inPlaceOf message: Message, _ client: inout ClientStream,
@@ -227,9 +227,9 @@ extension ClientTurn {
     ) {
         // The unnamed statement is another one now: the client's own is told again when it is used.
         server.hasUnnamed = false
-        server.push(Outstanding(.parse, .broker))
-        server.push(Outstanding(.bind, .broker))
-        server.push(Outstanding(.execute, .client))
+        server.pushApart(Outstanding(.parse, .broker))
+        server.pushApart(Outstanding(.bind, .broker))
+        server.pushApart(Outstanding(.execute, .client))
         let text = Self.raising(error)
         toServer.inject(after: input) {
             $0.appendParse(name: "", query: text, parameterTypes: [])
@@ -241,22 +241,49 @@ extension ClientTurn {
 }
 
 extension ServerStream {
+    /// The same as `push`, from where it is seldom called.
+    @inline(never)
+    mutating func pushApart(_ entry: Outstanding) { push(entry) }
+
     /// A ReadyForQuery for the client is to come.
     var owesBatch: Bool { outstanding.contains { $0.audience != .broker && !$0.isExtended } }
 }
 
 extension ServerTurn {
-    /// Whether a ReadyForQuery waits: what was committed before it is told in front of it.
+    /// What `isOwed` says no to: a ReadyForQuery for a client that listens goes on if nothing is to be told in front of
+    /// it; else the server has said what nobody asked for. False if the turn ends here.
     @inline(never)
-    mutating func holdsReady(
+    mutating func isListened(
+        _ kind: BackendKind, _ client: borrowing ClientStream, _ server: borrowing ServerStream
+    ) -> Bool {
+        guard server.isListened, kind == .readyForQuery,
+            server.isSuspect || !server.outstanding.isEmpty
+        else {
+            step.broken = Self.unasked(kind)
+            return false
+        }
+        return input.count - offset > MessageHeader.size && !holdsReady(client, server)
+    }
+
+    /// Whether a ReadyForQuery waits: what was committed before it is told in front of it.
+    private func holdsReady(
         _ client: borrowing ClientStream, _ server: borrowing ServerStream
     ) -> Bool {
         guard let listening = client.listening else { return false }
-        guard !server.isDraining, !server.isSuspect, mode.pooling != .session,
-            let head = server.outstanding.first, head.audience == .client, !head.isExtended,
-            input[offset + MessageHeader.size] == TransactionStatus.idle.rawValue
-        else {
-            if !server.isDraining { listening.log.goesOn() }
+        if !server.isDraining, !server.isSuspect, let head = server.outstanding.first,
+            head.audience == .client, !head.isExtended
+        {
+            if mustWait(listening, server) { return true }
+            if head.isAboutListening { listening.answered() }
+        }
+        return false
+    }
+
+    private func mustWait(
+        _ listening: ClientListening, _ server: borrowing ServerStream
+    ) -> Bool {
+        guard input[offset + MessageHeader.size] == TransactionStatus.idle.rawValue else {
+            listening.log.goesOn()
             return false
         }
         if listening.ready == .passed {

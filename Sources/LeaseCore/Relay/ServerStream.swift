@@ -74,6 +74,8 @@ package struct ServerStream: ~Copyable {
     var pendingSetting: (setting: SessionSetting, isDone: Bool)?
     /// Messages of this lease, as the console counts them.
     package var tally = Tally()
+    /// Its client has a `ClientListening`: each ReadyForQuery is looked at.
+    var isListened = false
     /// The client is gone: answers are read and thrown away until none is owed.
     package var isDraining = false
     /// The beginning of a message is there, too little of it to be dealt with.
@@ -159,6 +161,7 @@ package struct ServerStream: ~Copyable {
         residue = .nothing
         if settingNames != nil { settingNames = nil }
         if doubtedCalls != nil { doubtedCalls = nil }
+        isListened = false
         isSuspect = false
         isReadyAgain = false
         hasUnnamed = false

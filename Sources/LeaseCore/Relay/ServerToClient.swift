@@ -51,18 +51,12 @@ package struct ServerTurn {
                 offset = end
                 continue
             }
-            guard server.isOwed(kind) else {
-                step.broken = Self.unasked(kind)
-                break
-            }
+            if !server.isOwed(kind), !isListened(kind, client, server) { break }
             guard let needed = needed(of: kind, header.bodyLength) else {
                 step.broken = "the server sent a message of type \(header.kind) that is too long"
                 break
             }
             if input.count - offset - MessageHeader.size < needed { break }
-            if client.listening != nil, kind == .readyForQuery, holdsReady(client, server) {
-                break
-            }
             let end = min(offset + whole, input.count)
             message(kind, offset..<end, &client, &server, &statements, &toClient)
             server.passing.bytesLeft = offset + whole - end
@@ -77,7 +71,8 @@ package struct ServerTurn {
         if server.isMidMessage, step.broken == nil, server.passing.bytesLeft == 0 {
             // Nothing that has begun like this can become an answer.
             let kind = BackendKind(rawValue: input[offset])
-            if !server.isOwed(kind) { step.broken = Self.unasked(kind) }
+            let isLookedAt = server.isListened && kind == .readyForQuery
+            if !server.isOwed(kind), !isLookedAt { step.broken = Self.unasked(kind) }
         }
         return step
     }
@@ -95,7 +90,7 @@ package struct ServerTurn {
         }
     }
 
-    private static func unasked(_ kind: BackendKind) -> String {
+    static func unasked(_ kind: BackendKind) -> String {
         "the server sent a message of type \(kind.rawValue) that nothing had asked for"
     }
 
@@ -263,7 +258,7 @@ package struct ServerTurn {
         _ tag: UnsafeRawBufferPointer, _ head: Outstanding?, _ client: inout ClientStream,
         _ server: inout ServerStream, _ statements: inout StatementTable
     ) {
-        if client.listening != nil, head?.audience == .client { noteListening(tag, head, client) }
+        if server.isListened, head?.audience == .client { noteListening(tag, head, client) }
         if head?.audience == .client, head?.isSetting == false, CommandTagKind.isOfRows(tag) {
             return
         }
@@ -354,7 +349,6 @@ package struct ServerTurn {
             if head.isSetting { step.followedSetting = server.takeSetting() }
             if !server.errorInFront.isEmpty { server.errorInFront = [] }
             if head.hasUndo { server.endQuery(client: &client, statements: &statements) }
-            if head.isAboutListening { client.listening?.answered() }
             if status == .idle { step.transactions += 1 }
             if !server.pendingResets.isEmpty { reportResets(&server) }
             // A transaction block in a statement pool: the shell answers this one, with an error.
@@ -465,7 +459,7 @@ extension ServerStream {
         case .noticeResponse, .notificationResponse, .parameterStatus, .errorResponse:
             return true
         case .readyForQuery:
-            return isSuspect || !outstanding.isEmpty
+            return (isSuspect || !outstanding.isEmpty) && !isListened
         default:
             return outstanding.first?.kind.isAnswered(by: kind) ?? false
         }

@@ -118,6 +118,7 @@ extension Engine {
             ServerSession.HeldLease(
                 id: lease, client: client, since: now, waited: waited,
                 groupTimes: membership.times))
+        if session.pointee.stream.listening != nil { held.pointee.stream.isListened = true }
         let pool = pools.address(of: membership.pool)
         pool.pointee.statistics.assignments += 1
         pool.pointee.statistics.waitTime += waited
@@ -165,11 +166,12 @@ extension Engine {
             {
                 return
             }
-            let founds =
-                session.pointee.stream.listening != nil
-                && session.pointee.stream.listening?.founding != nil
-            detach(server, client)
-            if !founds || !foundHub(server, of: held.pointee.pool) { finishLease(server) }
+            if session.pointee.stream.listening != nil {
+                endLeaseOfListener(server, client)
+            } else {
+                letGo(server, client)
+                finishLease(server)
+            }
             if !session.pointee.pending.isEmpty { goOn(client) }
         } else if held.pointee.stream.isQuiet, !held.pointee.isHub {
             if held.pointee.stream.status == .idle {
@@ -182,6 +184,12 @@ extension Engine {
 
     /// The session and the server let go of each other; the lease goes on until what was left is ended.
     mutating func detach(_ server: ServerID, _ client: ClientID) {
+        letGo(server, client)
+        if clients[client].stream.listening != nil { listeningLeaseEnded(client, server) }
+    }
+
+    /// The same, of a client that does not listen.
+    private mutating func letGo(_ server: ServerID, _ client: ClientID) {
         let session = clients.address(of: client)
         let held = servers.address(of: server)
         session.pointee.server = nil
@@ -191,7 +199,6 @@ extension Engine {
         session.pointee.request.isUseOver =
             held.pointee.holding.clock.hadTransaction || held.pointee.isExplicit
         if held.pointee.interest.isEmpty { watch(server, for: .bytes) }
-        if session.pointee.stream.listening != nil { listeningLeaseEnded(client, server) }
     }
 
     /// The server goes back to its pool, in the state in which its stream is.

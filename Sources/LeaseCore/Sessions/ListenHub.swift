@@ -241,6 +241,11 @@ extension Engine {
         hub.phase = .waiting(until: now + pauseBetweenRequests)
         look(atHub: hub, by: now + pauseBetweenRequests)
         forget(hub)
+        giveBack(server)
+    }
+
+    private mutating func giveBack(_ server: ServerID) {
+        servers[server].isHub = false
         servers[server].stream.leaveUnknown()
         endLease(server, .dirty)
     }
@@ -249,8 +254,7 @@ extension Engine {
         hub.isLeaving = false
         hub.phase = .absent
         forget(hub)
-        servers[server].stream.leaveUnknown()
-        endLease(server, .dirty)
+        giveBack(server)
         drive(hub)
     }
 

@@ -254,8 +254,8 @@ extension Engine {
             return !known.channels.contains(number)
         }
         if news.isEmpty { return false }
-        let listening = known ?? ClientListening()
-        clients[client].stream.listening = listening
+        let listening = clients[client].stream.listens()
+        servers[server].stream.isListened = true
         if let error = reasonNotToListen(in: pool) {
             var bytes: [UInt8] = []
             bytes.appendNoticeResponse(ListenErrors.stopped(error))
@@ -376,6 +376,14 @@ extension Engine {
             relayHeld(server)
             // The next one may wait as well.
         }
+    }
+
+    /// The lease is over as the protocol has it: the connection goes back, or becomes the hub's.
+    @inline(never)
+    mutating func endLeaseOfListener(_ server: ServerID, _ client: ClientID) {
+        let founds = clients[client].stream.listening?.founding != nil
+        detach(server, client)
+        if !founds || !foundHub(server, of: servers[server].pool) { finishLease(server) }
     }
 
     /// It has no server any more: what was not committed there is not, and what waited for the end is told.

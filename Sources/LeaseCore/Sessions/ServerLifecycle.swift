@@ -138,6 +138,7 @@ extension Engine {
         notices.append(.serverLost(server, report(on: server), reason: words))
         guard let client = servers[server].client else {
             let isHub = servers[server].isHub
+            servers[server].isHub = false
             endLease(server, .broken)
             if isHub { hubLost(of: pool, server, words) }
             return

@@ -190,7 +190,6 @@ package struct ServerSession: ~Copyable {
     mutating func endLease() -> HeldLease? {
         guard isLeased else { return nil }
         isLeased = false
-        isHub = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
         if pin != nil { pin = nil }
