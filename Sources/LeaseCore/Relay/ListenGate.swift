@@ -256,6 +256,12 @@ extension ServerTurn {
     mutating func isListened(
         _ kind: BackendKind, _ client: borrowing ClientStream, _ server: borrowing ServerStream
     ) -> Bool {
+        if server.isListened, kind == .notificationResponse {
+            // Its channel must be there.
+            let length = MessageHeader(input, at: offset).bodyLength
+            return input.count - offset - MessageHeader.size
+                >= min(length, NotificationMessage.prefix)
+        }
         guard server.isListened, kind == .readyForQuery,
             server.isSuspect || !server.outstanding.isEmpty
         else {
@@ -324,15 +330,15 @@ extension ServerTurn {
     /// it itself, and what the client notified as of its own backend: the client knows another number.
     @inline(never)
     mutating func notification(
-        _ range: Range<Int>, if isForClient: Bool, _ client: borrowing ClientStream,
+        _ range: Range<Int>, _ client: borrowing ClientStream,
         _ server: inout ServerStream, _ toClient: inout RelayOutput
     ) {
         let start = range.lowerBound + MessageHeader.size
         let body = UnsafeRawBufferPointer(rebasing: input[start..<range.upperBound])
-        guard isForClient, let founding = client.listening?.founding, body.count >= 4,
+        guard let founding = client.listening?.founding, body.count >= 4,
             Int32(bigEndian: body.loadUnaligned(as: Int32.self)) == founding.backend
         else {
-            relay(range, if: isForClient && !isToldByHub(body, client), &server, &toClient)
+            relay(range, if: !isToldByHub(body, client), &server, &toClient)
             return
         }
         toClient.pass(range.lowerBound..<start, of: input)

@@ -314,6 +314,7 @@ package struct ServerStream: ~Copyable {
         return answer
     }
 
+    @inline(__always)
     mutating func push(_ entry: Outstanding) {
         // What the broker answers itself never reaches the server.
         if entry.audience != .synthesized {

@@ -71,7 +71,8 @@ package struct ServerTurn {
         if server.isMidMessage, step.broken == nil, server.passing.bytesLeft == 0 {
             // Nothing that has begun like this can become an answer.
             let kind = BackendKind(rawValue: input[offset])
-            let isLookedAt = server.isListened && kind == .readyForQuery
+            let isLookedAt =
+                server.isListened && (kind == .readyForQuery || kind == .notificationResponse)
             if !server.isOwed(kind), !isLookedAt { step.broken = Self.unasked(kind) }
         }
         return step
@@ -85,7 +86,6 @@ package struct ServerTurn {
         case .readyForQuery, .commandComplete: length <= Self.shortLimit ? length : nil
         case .errorResponse: min(length, Self.errorPrefix)
         case .parameterStatus: min(length, Self.parameterLimit)
-        case .notificationResponse: min(length, NotificationMessage.prefix)
         default: 0
         }
     }
@@ -169,7 +169,11 @@ package struct ServerTurn {
                 server.hasToldItsEnd = isForClient
             }
         case .notificationResponse:
-            notification(range, if: isForClient, client, &server, &toClient)
+            if server.isListened, isForClient {
+                notification(range, client, &server, &toClient)
+            } else {
+                relay(range, if: isForClient, &server, &toClient)
+            }
             step.hasNotified = true
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"
@@ -456,8 +460,10 @@ extension ServerStream {
     @inline(__always)
     func isOwed(_ kind: BackendKind) -> Bool {
         switch kind {
-        case .noticeResponse, .notificationResponse, .parameterStatus, .errorResponse:
+        case .noticeResponse, .parameterStatus, .errorResponse:
             return true
+        case .notificationResponse:
+            return !isListened
         case .readyForQuery:
             return (isSuspect || !outstanding.isEmpty) && !isListened
         default:
