@@ -112,12 +112,25 @@ final class ListenBackend {
             .filter { !$0.isEmpty }
         if statements.isEmpty { output.appendEmptyQueryResponse() }
         do throws(Failure) {
-            for statement in statements { output.appendCommandComplete(try run(statement)) }
+            for statement in statements {
+                if statement.contains("pg_listening_channels") { answerChannels() }
+                output.appendCommandComplete(try run(statement))
+            }
             if status == .idle { commit() }
         } catch {
             fail(error)
         }
         ready()
+    }
+
+    /// What the broker asks at the end of a lease, as far as it is about listening.
+    private func answerChannels() {
+        output.appendRowDescription(
+            (0..<4).map { ColumnDescription(name: "column\($0)") })
+        for channel in listening.sorted() {
+            let name = channel.utf8.map { String($0, radix: 16) }.joined()
+            output.appendDataRow(texts: ["channel", "", name, ""])
+        }
     }
 
     private func extended(_ kind: FrontendKind, _ body: [UInt8]) throws(Failure) {

@@ -169,7 +169,8 @@ package struct ServerTurn {
                 server.hasToldItsEnd = isForClient
             }
         case .notificationResponse:
-            if server.isListened, isForClient {
+            // Also behind a query of the broker's own.
+            if server.isListened, !server.isDraining {
                 notification(range, client, &server, &toClient)
             } else {
                 relay(range, if: isForClient, &server, &toClient)
