@@ -59,7 +59,9 @@
 
     /// Something is left, or may be.
     @inlinable
-    public var leavesSomething: Bool { rawValue & ~SessionTaint.removal.rawValue != 0 }
+    public var leavesSomething: Bool {
+        rawValue & ~(SessionTaint.removal.rawValue | SessionTaint.localNames.rawValue) != 0
+    }
 
     @inlinable
     public func has(_ other: SessionTaint) -> Bool { rawValue & other.rawValue != 0 }

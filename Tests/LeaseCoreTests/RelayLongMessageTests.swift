@@ -101,6 +101,9 @@ import Testing
         let (passed, _) = feed(
             &relay,
             message {
+                // Of a statement that takes the name on the server.
+                $0.appendCloseComplete()
+                $0.appendParseComplete()
                 $0.appendFailure(.duplicatePreparedStatement, Self.long)
                 $0.appendReadyForQuery(.idle)
             })

@@ -57,15 +57,18 @@ import Testing
 
     @Test(
         arguments: [
-            ("select set_config('app.x', 'y', true)", SessionTaint.harmlessSettings),
-            ("select set_config ( 'statement_timeout' , $1, true)", .harmlessSettings),
+            ("select set_config('app.x', 'y', true)", SessionTaint.localNames),
+            ("select set_config('app.x', $1, false)", .harmlessSettings),
+            ("select set_config('app.x', y, true)", .harmlessSettings),
+            ("select set_config('app.x', 'y', true and false)", .harmlessSettings),
+            ("select set_config ( 'statement_timeout' , $1, true)", .nothing),
             ("select set_config('search_path', 'y', true)", .settings),
             ("select set_config('app.' || 'x', 'y', true)", .settings),
             ("select set_config('app.x' || y, 'y', true)", .settings),
             ("select set_config($1, 'y', true)", .settings),
             (
                 "select set_config('app.x', 'y', true), set_config('timezone', 'y', true)",
-                [.settings, .harmlessSettings]
+                [.settings, .localNames]
             ),
         ] as [(String, SessionTaint)]) func calls(_ text: String, _ taint: SessionTaint)
     {

@@ -297,9 +297,8 @@ package struct ClientTurn {
                     server.taint.formUnion(taint)
                     entry.setScope = SetScope.of(text)
                     if Self.mayName(text, taint) {
-                        if entry.setScope.isLocal { server.taint.formUnion(.localNames) }
                         entry.setScope.formUnion(.named)
-                        server.note(SettingNames.inText(text))
+                        server.note(SettingNames.inText(text), within: entry.setScope)
                     }
                 }
                 if mode.tracksStatements, server.status != .failed,

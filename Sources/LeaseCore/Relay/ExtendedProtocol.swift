@@ -137,9 +137,8 @@ extension ClientTurn {
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope.formUnion(SetScope.of(text))
             if Self.mayName(text, SessionTaint.inText(text)) {
-                if server.unnamedScope.isLocal { server.taint.formUnion(.localNames) }
                 server.unnamedScope.formUnion(.named)
-                server.note(SettingNames.inText(text))
+                server.note(SettingNames.inText(text), within: server.unnamedScope)
             }
         } else {
             server.taint.insert(.other)
@@ -235,10 +234,7 @@ extension ClientTurn {
                     refuseOnServer(message, with: error, &client, &server, &toServer)
                     return .done
                 }
-                if statements.setScope(of: statement.id).isLocal {
-                    server.taint.formUnion(.localNames)
-                }
-                server.note(names)
+                server.note(names, within: statements.setScope(of: statement.id))
                 server.noteParameters(body)
             }
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)

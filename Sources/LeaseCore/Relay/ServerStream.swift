@@ -223,8 +223,9 @@ package struct ServerStream: ~Copyable {
     private static let setseed = Array("setseed".utf8)
 
     /// A text of this lease may set these.
-    mutating func note(_ names: SettingNames) {
+    mutating func note(_ names: SettingNames, within scope: SetScope = .nothing) {
         if names == .none { return }
+        if scope.isLocal { taint.formUnion(.localNames) }
         let noted = settingNames ?? NamesInLease()
         noted.names.formUnion(names)
         settingNames = noted

@@ -16,6 +16,8 @@ extension ClientTurn {
     func takeName(_ server: inout ServerStream, _ toServer: inout RelayOutput) {
         server.push(Outstanding(.close, .broker))
         server.push(Outstanding(.parse, .broker))
+        // Nobody needs it behind that.
+        server.prepared.supersede(Self.takenName)
         toServer.inject(after: input) {
             $0.appendCloseStatement(name: Self.takenName)
             $0.appendParse(

@@ -177,9 +177,8 @@ extension ClientTurn {
             server.unnamedScope = SetScope.of(text)
             if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
             if Self.mayName(text, SessionTaint.inText(text)) {
-                if server.unnamedScope.isLocal { server.taint.formUnion(.localNames) }
                 server.unnamedScope.formUnion(.named)
-                server.note(SettingNames.inText(text))
+                server.note(SettingNames.inText(text), within: server.unnamedScope)
             }
         }
         if mode.tracksStatements {

@@ -37,7 +37,9 @@ extension Engine {
     mutating func beginExplicitLease(_ server: ServerID, _ client: ClientID, _ call: LeaseCall) {
         servers[server].explicit = ExplicitLease(call.terms, since: now)
         servers[server].stream.hold()
-        guard servers[server].profile.current != clients[client].settings.current,
+        guard
+            servers[server].profile.current != clients[client].settings.current
+                || servers[server].profile.cleansFirst,
             !pools[servers[server].pool].isSession
         else {
             answerLease(server, client, call)

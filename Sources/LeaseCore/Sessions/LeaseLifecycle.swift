@@ -129,11 +129,18 @@ extension Engine {
             notices.append(.mayBeServed(client))
             return
         }
+        if (pool.pointee.terms.isolation ?? settings.isolation) == .strict,
+            held.pointee.lastClient != nil, held.pointee.lastClient != client
+        {
+            held.pointee.profile.cleansFirst = true
+        }
         if let call = session.pointee.call {
             beginExplicitLease(server, client, call)
             return
         }
-        if held.pointee.profile.current != session.pointee.settings.current {
+        if held.pointee.profile.current != session.pointee.settings.current
+            || held.pointee.profile.cleansFirst
+        {
             preparePrelude(server, client)
         }
         if !held.pointee.profile.holdsClientBytes, !session.pointee.pending.isEmpty {
@@ -194,6 +201,7 @@ extension Engine {
         let held = servers.address(of: server)
         session.pointee.server = nil
         held.pointee.holding.client = nil
+        held.pointee.lastClient = client
         session.pointee.moments.lastActivity = now
         session.pointee.moments.detachedAt = now
         session.pointee.request.isUseOver =
@@ -238,6 +246,7 @@ extension Engine {
         }
         if held.pointee.stream.tally != ServerStream.Tally() { countTally(server) }
         held.pointee.profile.holdsClientBytes = false
+        held.pointee.profile.cleansFirst = false
         held.pointee.stream.isDraining = false
         held.pointee.moments.lastUsed = now
         if !cancels.isEmpty { dropCancel(of: server, isClosing: condition == .broken) }

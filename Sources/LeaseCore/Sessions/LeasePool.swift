@@ -20,6 +20,8 @@ package struct LeasePool: ~Copyable {
     var hasGivenUpLearning = false
     /// The database has dblink, whose named connections are ended when a connection is cleaned.
     var hasLinks = false
+    /// Whether it has, was asked once.
+    var hasProbed = false
     /// What is known of the functions that its clients call.
     private(set) var functions = FunctionMemo()
     /// Settings of classes (`app.tenant`) that some client has set: no list of the server's has them.
@@ -48,6 +50,7 @@ package struct LeasePool: ~Copyable {
         next.awaitingParameters = awaitingParameters
         next.hasGivenUpLearning = hasGivenUpLearning
         next.hasLinks = hasLinks
+        next.hasProbed = hasProbed
         next.classNames = classNames
         next.functions = functions
         next.directUser = directUser

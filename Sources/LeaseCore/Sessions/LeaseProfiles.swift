@@ -7,6 +7,10 @@ extension Engine {
     mutating func preparePrelude(_ server: ServerID, _ client: ClientID) {
         let wanted = clients[client].settings.current
         let pool = servers[server].pool
+        if servers[server].profile.cleansFirst {
+            cleanFirst(server, client)
+            return
+        }
         let setup = profiles.setup(from: servers[server].profile.current, to: wanted)
         let isAccepted = pools[pool].parameters.accepts(wanted) || wanted == .serverDefault
         let mustRunConnectQuery = setup.reset != nil && pools[pool].terms.connectQuery != nil
@@ -22,6 +26,46 @@ extension Engine {
         servers[server].prelude += bytes
     }
 
+    /// `isolation = strict`: whatever the last client left is cleaned away, in one write with what this one sends
+    /// first if all that is known to go well.
+    private mutating func cleanFirst(_ server: ServerID, _ client: ClientID) {
+        let wanted = clients[client].settings.current
+        let pool = servers[server].pool
+        let isAccepted = pools[pool].parameters.accepts(wanted) || wanted == .serverDefault
+        guard isAccepted, pools[pool].hasProbed, pools[pool].terms.connectQuery == nil else {
+            putProfileInForce(server, client)
+            return
+        }
+        profiles.retain(wanted)
+        servers[server].profile.pending = wanted
+        servers[server].profile.attempts = 0
+        let (texts, probe) = cleaningTexts(server, wanted)
+        var bytes: [UInt8] = []
+        servers[server].stream.ask(.profile, texts, probe: probe, into: &bytes)
+        servers[server].prelude += bytes
+        forgetStatements(on: server)
+    }
+
+    /// DISCARD ALL takes them away: what follows it in the same write must not count on them.
+    private mutating func forgetStatements(on server: ServerID) {
+        servers[server].stream.prepared.removeAll(in: &statements)
+    }
+
+    private mutating func cleaningTexts(
+        _ server: ServerID, _ wanted: ProfileID
+    ) -> (texts: [String], probe: Int?) {
+        let cleaning = cleaning(of: servers[server].pool)
+        let settings = ProfileSetup.statements(for: profiles.entries(of: wanted))
+        guard cleaning.isComplete else {
+            // Nothing cleans, by configuration.
+            return (textsOfProfile(server, wanted), nil)
+        }
+        return (
+            cleaning.texts + (settings.isEmpty ? [] : [ProfileSetup.block(settings)]),
+            cleaning.probe
+        )
+    }
+
     /// Puts the client's profile in force before anything else happens on the server.
     mutating func putProfileInForce(_ server: ServerID, _ client: ClientID) {
         let wanted = clients[client].settings.current
@@ -29,7 +73,13 @@ extension Engine {
         servers[server].profile.pending = wanted
         servers[server].profile.holdsClientBytes = true
         servers[server].profile.attempts = 0
-        ask(server, .profile, textsOfProfile(server, wanted))
+        guard servers[server].profile.cleansFirst else {
+            ask(server, .profile, textsOfProfile(server, wanted))
+            return
+        }
+        let (texts, probe) = cleaningTexts(server, wanted)
+        forgetStatements(on: server)
+        ask(server, .profile, texts, probe: probe)
     }
 
     private func textsOfProfile(_ server: ServerID, _ profile: ProfileID) -> [String] {
@@ -37,7 +87,8 @@ extension Engine {
             connectQuery: pools[servers[server].pool].terms.connectQuery)
     }
 
-    mutating func profileAnswered(_ server: ServerID, _ error: PgError?) {
+    mutating func profileAnswered(_ server: ServerID, _ answer: BrokerAnswer) {
+        let error = answer.error
         guard let profile = servers[server].profile.pending else {
             preconditionFailure("a profile was answered that was not sent")
         }
@@ -49,6 +100,15 @@ extension Engine {
         servers[server].profile.pending = nil
         servers[server].profile.holdsClientBytes = false
         servers[server].profile.attempts = 0
+        if servers[server].profile.cleansFirst {
+            pools[servers[server].pool].hasProbed = true
+            if findsLinks(server, answer.hasFound), wasHeld, let client = servers[server].client {
+                profiles.release(profile)
+                putProfileInForce(server, client)
+                return
+            }
+            servers[server].profile.cleansFirst = false
+        }
         // The reference is that of `pending`.
         profiles.release(servers[server].profile.current)
         servers[server].profile.current = profile
@@ -78,7 +138,9 @@ extension Engine {
         if wasHeld, servers[server].client != nil, servers[server].stream.isQuiet,
             mayTryAgain(server, error)
         {
-            let texts = textsOfProfile(server, profile)
+            let texts =
+                servers[server].profile.cleansFirst
+                ? cleaningTexts(server, profile).texts : textsOfProfile(server, profile)
             // A part that failed has left its transaction open.
             ask(
                 server, .profile,

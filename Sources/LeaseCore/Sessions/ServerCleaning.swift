@@ -129,6 +129,7 @@ extension Engine {
             ?? (isComplete ? servers[server].profile.startup : servers[server].profile.current)
         servers[server].moments.lastUsed = now
         servers[server].upkeep.mustReset = false
+        if isComplete { servers[server].lastClient = nil }
         servers[server].profile.attempts = 0
         profiles.retain(profile)
         profiles.release(servers[server].profile.current)

@@ -45,6 +45,8 @@ package struct ServerSession: ~Copyable {
     /// Bytes of its lease were sent, or are kept until the socket takes them: before the first, a dead server costs
     /// nothing.
     var hasSent = false
+    /// Who had the last lease that is over; nil: nobody yet, or it is as new.
+    var lastClient: ClientID?
     /// Why the server said that it would end this connection.
     package internal(set) var fatal: PgError?
 
@@ -58,6 +60,8 @@ package struct ServerSession: ~Copyable {
         var holdsClientBytes = false
         /// What is to be in force again once it is clean: the process that it belongs to comes again.
         var toRestore: ProfileID?
+        /// `isolation = strict`: it is cleaned first, in the same write.
+        var cleansFirst = false
         /// How often the broker's own query was cut short and sent again.
         var attempts = 0
         package var parameters = ParameterSet([])

@@ -176,7 +176,7 @@ extension Engine {
             begins =
                 servers[server].profile.holdsClientBytes
                 && client.map { clients[$0].call == nil && !clients[$0].pending.isEmpty } == true
-            profileAnswered(server, answer.error)
+            profileAnswered(server, answer)
             guard servers[server].phase != .closed, servers[server].client == client else {
                 return
             }

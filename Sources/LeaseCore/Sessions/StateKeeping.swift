@@ -60,7 +60,8 @@ extension Engine {
 
     private func mustAsk(_ taint: SessionTaint, isPinned: Bool) -> Bool {
         if taint.has(.explicitLease) { return false }
-        return taint.leavesSomething || (isPinned && taint.has(.removal))
+        return taint.leavesSomething || taint.has(.localNames)
+            || (isPinned && taint.has(.removal))
     }
 
     private mutating func askForState(_ server: ServerID, _ client: ClientID) {

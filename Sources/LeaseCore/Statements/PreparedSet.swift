@@ -160,7 +160,9 @@ package struct PreparedSet {
     }
 
     /// The server still has what goes by this name, and nobody needs it.
-    package mutating func supersede(_ name: [UInt8]) { superseded.append(name) }
+    package mutating func supersede(_ name: [UInt8]) {
+        if !superseded.contains(name) { superseded.append(name) }
+    }
 
     @discardableResult
     package mutating func remove(_ id: StatementID, in table: inout StatementTable) -> Copy? {
