@@ -275,8 +275,8 @@ package struct ClientTurn {
                 let text = queryText(body(message))
                 var calls = false
                 let isPlain = PlainText.isOneStatement(text, calls: &calls)
-                if calls || !isPlain { _ = callsInDoubt(text, &server) }
                 if isPlain {
+                    if calls { _ = callsInDoubt(text, &server) }
                     server.push(entry)
                     pass(message, &client, &toServer)
                     return true
@@ -288,6 +288,7 @@ package struct ClientTurn {
                     refuseOnServer(message, with: error, &client, &server, &toServer)
                     return true
                 }
+                _ = callsInDoubt(text, &server)
                 if listens(by: text, message, &entry, &client, &server, &toServer) {
                     return !awaitsListening
                 }

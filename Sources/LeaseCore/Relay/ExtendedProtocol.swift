@@ -117,10 +117,8 @@ extension ClientTurn {
         client.keepUnnamed(definition, in: &statements)
         var calls = false
         client.isUnnamedPlain = PlainText.isOneStatement(text, calls: &calls)
-        if calls || !client.isUnnamedPlain, callsInDoubt(text, &server) {
-            server.unnamedScope.formUnion(.named)
-        }
         if client.isUnnamedPlain {
+            if calls, callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
             server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
             return true
@@ -133,6 +131,7 @@ extension ClientTurn {
             refuseOnServer(message, with: error, &client, &server, &toServer)
             return true
         }
+        if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope.formUnion(SetScope.of(text))

@@ -46,6 +46,11 @@ final class EngineFixture {
     /// Those that were closed, and whether they were to be told goodbye.
     var closed: [ServerID: Bool] = [:]
 
+    /// Those that may not pin their lease, and why.
+    var refused: [(client: ClientID, refusal: PlaceRefusal)] = []
+    /// Those that were told that they wait to pin theirs, at which place.
+    var told: [(client: ClientID, place: Int)] = []
+
     init() {
         held = Cell(
             Engine(
@@ -59,15 +64,29 @@ final class EngineFixture {
     func isKnown(_ server: ServerID) -> Bool { engine.servers.contains(server) }
     func isKnown(_ pool: PoolID) -> Bool { engine.pools.slot(of: pool) != nil }
 
+    func isKnown(_ client: ClientID) -> Bool { engine.clients.contains(client) }
+    func server(of client: ClientID) -> ServerID? { engine.clients[client].server }
+    func isWaiting(_ client: ClientID) -> Bool { engine.clients[client].isWaiting }
+    func pending(of client: ClientID) -> Int { engine.clients[client].pending.count }
+    func isOwing(_ server: ServerID) -> Bool { engine.servers[server].stream.isOwing }
+    func pinReasons(of server: ServerID) -> PinReasons? { engine.servers[server].pin?.reasons }
+    func activity(of server: ServerID) -> String { engine.servers[server].activity }
+    func waitersToPin(in pool: PoolID) -> [ClientID] { engine.pinWaiters(of: pool).map(\.client) }
+    var places: Int { engine.pins.places.count }
+
     /// A pool of the one PostgreSQL.
-    func openPool(_ number: UInt32) -> PoolID {
+    func openPool(
+        _ number: UInt32, size: Int = 4, maxPins: Int? = nil, limits: LeaseLimits = LeaseLimits(),
+        sessionState: SessionStatePolicy? = nil
+    ) -> PoolID {
         let mode = RelayMode(
             pooling: .transaction, maxPreparedStatements: 0, maxMessageSize: 1 << 20)
-        let terms = PoolTerms(
-            database: "database \(number)", mode: mode, limits: LeaseLimits(), connectQuery: nil,
-            serverKey: 1)
+        var terms = PoolTerms(
+            database: "database \(number)", mode: mode, limits: limits, connectQuery: nil,
+            serverKey: 1, maxPins: maxPins)
+        terms.sessionState = sessionState
         let pool = PoolID(number)
-        engine.openPool(pool, terms, PoolPolicy(size: 4), startup: nil, now: now)
+        engine.openPool(pool, terms, PoolPolicy(size: size), startup: nil, now: now)
         settle()
         return pool
     }
@@ -103,6 +122,18 @@ final class EngineFixture {
         settle()
     }
 
+    /// The server says this.
+    func answer(_ bytes: [UInt8], from server: ServerID) {
+        bytes.withUnsafeBytes { engine.serverBytes(server, $0, now: now) }
+        settle()
+    }
+
+    func wait(_ time: Duration) {
+        now = now + time
+        engine.timeReached(now)
+        settle()
+    }
+
     /// What the shell does before it waits.
     func settle() {
         repeat {
@@ -123,6 +154,8 @@ final class EngineFixture {
         case .serverForgotten(let id): forgotten.append(id)
         case .sendCancel(let id): cancels.append(id)
         case .clientClosed(let client, _): engine.forget(client)
+        case .placeRefused(let client, let refusal): refused.append((client, refusal))
+        case .placeAwaited(let client, _, let place, _): told.append((client, place))
         default: break
         }
     }
