@@ -213,13 +213,18 @@ import Testing
                 $0.appendParse(name: "mine", query: "select 2")
                 $0.appendSync()
             }
-            let first = "Parse(pglease_1,select 1)"
-            let again = "Parse(pglease_1,select 2)"
-            #expect(result.server == (isThere ? [again, "Sync"] : [first, again, "Sync"]))
+            // Whatever this server has: the name is taken on it first.
+            let sent = result.server
+            #expect(
+                sent == [
+                    "Close(S,pglease_00)", "Parse(pglease_00,)", "Parse(pglease_00,select 2)",
+                    "Sync",
+                ])
             let answer = relay.answer {
-                if !isThere { $0.appendParseComplete() }
+                $0.appendCloseComplete()
+                $0.appendParseComplete()
                 $0.appendFailure(
-                    .duplicatePreparedStatement, "prepared statement \"pglease_1\" already exists")
+                    .duplicatePreparedStatement, "prepared statement \"pglease_00\" already exists")
                 $0.appendReadyForQuery(.idle)
             }
             #expect(answer == ["E(42P05,prepared statement \"mine\" already exists)", "Z(I)"])
@@ -235,7 +240,11 @@ import Testing
             $0.appendParse(name: "mine", query: "select 2")
             $0.appendSync()
         }
-        let answer = relay.answer { $0.appendFailure(.inFailedSqlTransaction, "aborted") }
+        let answer = relay.answer {
+            $0.appendCloseComplete()
+            $0.appendParseComplete()
+            $0.appendFailure(.inFailedSqlTransaction, "aborted")
+        }
         #expect(answer == ["E(25P02,aborted)"])
     }
 

@@ -59,11 +59,13 @@ import Testing
             $0.appendBindComplete()
             $0.appendCommandComplete("SET")
         }
-        #expect(relay.server.taint.isEmpty)
+        let before = relay.server.taint
+        #expect(!before.leavesSomething)
         relay.answer {
             $0.appendCommandComplete("SET")
             $0.appendReadyForQuery(.idle)
         }
-        #expect(relay.server.taint == .settings)
+        let after = relay.server.taint
+        #expect(after == [.settings, .localNames])
     }
 }
