@@ -208,6 +208,10 @@ final class ListenBackend {
         case "FAIL": throw Failure(state: .internalError, message: "failed")
         case "DO": throw Failure(state: .featureNotSupported, message: "refused")
         case "DISCARD" where words[1] == "ALL":
+            if status != .idle {
+                throw Failure(
+                    state: .activeSqlTransaction, message: "DISCARD ALL in a transaction block")
+            }
             actions.append(.unlistenAll)
             return "DISCARD ALL"
         case "SELECT":

@@ -37,6 +37,8 @@ final class ListenClient {
     var forgivenUpTo = 0
     /// An error of the broker's: what its session listens to is not known until UNLISTEN * is answered.
     var isInDoubt = false
+    /// It has sent UNLISTEN * since.
+    var clearsDoubt = false
     var sent = ""
 
     init(index: Int, id: ClientID) {
@@ -76,6 +78,7 @@ final class ListenClient {
     /// Its connection was lost in the middle: nothing that it listens to is owed any more.
     func doubt() {
         isInDoubt = true
+        clearsDoubt = false
         for index in intervals.indices {
             intervals[index].dueUntil = min(intervals[index].dueUntil, seen)
         }

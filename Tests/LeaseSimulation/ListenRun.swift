@@ -335,6 +335,7 @@ package struct ListenRun: ~Copyable {
             append(texts[0], client, to: &bytes)
         } else if client.isInDoubt {
             texts = [client.status == .idle ? "UNLISTEN *" : "ROLLBACK"]
+            client.clearsDoubt = client.status == .idle
             append(texts[0], client, to: &bytes)
         } else {
             for _ in 0..<(chance(80) ? 1 : 3) {
@@ -444,7 +445,7 @@ package struct ListenRun: ~Copyable {
                 violation =
                     "client \(client.index) was not told of \(cluster.log[place]), committed before \(client.sent)"
             }
-            if client.isInDoubt, client.awaits.isEmpty, client.sent == "UNLISTEN *" {
+            if client.isInDoubt, client.awaits.isEmpty, client.clearsDoubt {
                 client.isInDoubt = false
                 client.forgivenUpTo = cluster.log.count
                 client.intervals = []

@@ -381,9 +381,15 @@ extension Engine {
     /// The lease is over as the protocol has it: the connection goes back, or becomes the hub's.
     @inline(never)
     mutating func endLeaseOfListener(_ server: ServerID, _ client: ClientID) {
+        let hub = clients[client].stream.listening?.hub
         let founds = clients[client].stream.listening?.founding != nil
+        let deafSince = hub?.deafSince
         detach(server, client)
-        if !founds || !foundHub(server, of: servers[server].pool) { finishLease(server) }
+        if founds, foundHub(server, of: servers[server].pool) {
+            hub?.deafSince = deafSince
+        } else {
+            finishLease(server)
+        }
     }
 
     /// It has no server any more: what was not committed there is not, and what waited for the end is told.
@@ -393,6 +399,8 @@ extension Engine {
             servers[server].facts.backendProcessID, at: serverKey(of: server), by: nil)
         if listening.founding != nil, let hub = listening.hub {
             hub.founder = nil
+            // Unless the connection becomes the hub's nobody listens for now.
+            if listening.isListening, hub.deafSince == nil { hub.deafSince = now }
             queueToResume(client)
         }
         listening.leaveServer()
