@@ -326,7 +326,7 @@ extension Engine {
         bytes.withUnsafeBytes { send($0, to: client) }
     }
 
-    /// Tells what has waited; what a LISTEN gathers that is still on its way waits on.
+    /// Tells what has waited.
     private mutating func flush(_ client: ClientID, _ listening: ClientListening) {
         guard !listening.inbox.isEmpty else { return }
         let (entries, lost) = listening.inbox.takeAll()
@@ -336,11 +336,8 @@ extension Engine {
                 bytes += entry.message
                 continue
             }
-            if listening.channels.contains(channel) {
-                bytes += entry.message
-            } else if listening.announced.contains(channel) {
-                listening.inbox.add(entry.message, of: channel, limit: notificationLimit)
-            }
+            // A LISTEN that is on its way was not sent yet, or its answer would be in front of this.
+            if listening.channels.contains(channel) { bytes += entry.message }
         }
         if lost > 0 { bytes.appendNoticeResponse(ListenErrors.overflow(lost, notificationLimit)) }
         tellNow(client, bytes)
