@@ -84,6 +84,8 @@ extension Engine {
             if case .asking = hub.phase { post(.requestWithdrawn(hub.identity)) }
             hub.phase = .absent
             hub.founder = waiting.client
+            // What has waited comes before what its server tells itself from now on.
+            if !servers[server].stream.passing.isHalfPassed { flush(waiting.client, listening) }
             listening.founding = (
                 Self.processID(toldTo: waiting.client), servers[server].facts.backendProcessID
             )

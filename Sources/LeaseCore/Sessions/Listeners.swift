@@ -327,7 +327,7 @@ extension Engine {
     }
 
     /// Tells what has waited.
-    private mutating func flush(_ client: ClientID, _ listening: ClientListening) {
+    mutating func flush(_ client: ClientID, _ listening: ClientListening) {
         guard !listening.inbox.isEmpty else { return }
         let (entries, lost) = listening.inbox.takeAll()
         var bytes: [UInt8] = []
