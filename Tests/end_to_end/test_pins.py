@@ -460,3 +460,24 @@ SELECT pg_advisory_unlock(1);
     assert done.stdout.splitlines() == ["CREATE TABLE", "INSERT 0 3", "", "6", "t"]
     assert "temporary objects" in done.stderr
     settle(broker, 0)
+
+
+# Locks.
+
+
+def test_pinned_leases_of_a_process_that_waits_lock_its_pool(narrow):
+    """They do not come back by themselves: the reserve is lent to who waits beside them."""
+    broker = narrow({"pin_reserve": 0, "reserve_pool_size": 1, "lease_warn_after": "100ms"})
+    first = pinned(broker)
+    second = broker.wire()
+    second.query(PINS["advisory_locks"])
+    settle(broker, 2)
+    with broker.wire() as third:
+        assert third.value("SELECT 1") == "1"
+    kinds = {row["kind"] for row in broker.console("SHOW EVENTS")}
+    assert {"pool_lock", "reserve_lent", "lease_pinned"} <= kinds
+    leaks = eventually(lambda: [row["message"] for row in broker.console("SHOW EVENTS")
+                                if row["kind"] == "leak"], 10)
+    assert any("pinned by temporary objects" in each for each in leaks)
+    first.close()
+    second.close()
