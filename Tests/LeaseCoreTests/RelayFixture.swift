@@ -1,6 +1,7 @@
-import LeaseCore
 import LeaseSimulation
 import PostgresWire
+
+@testable import LeaseCore
 
 /// One client, one server and the tables between them: what the shell has, without sockets.
 ///
@@ -78,6 +79,14 @@ struct RelayFixture {
                 toClient: &toClient)
             result = take(step, raw)
         }
+        // Somebody listens for it at once.
+        if case .awaitsListening = result.verdict, let listening = client.listening {
+            listening.gate = .passed
+            var rest = send([])
+            rest.toServer = result.toServer + rest.toServer
+            rest.toClient = result.toClient + rest.toClient
+            return rest
+        }
         return result
     }
 
@@ -150,6 +159,12 @@ struct RelayFixture {
             carry = Array(raw[taken.consumed...])
             result = toClient.withBytes(of: raw) { Array($0) }
             toClient.reset()
+        }
+        // Nothing is to be told in front of a ReadyForQuery.
+        if let listening = client.listening, listening.ready == .wanted {
+            listening.ready = .passed
+            let rest = answerBytes([])
+            return (result + rest.bytes, rest.step)
         }
         return (result, step!)
     }
