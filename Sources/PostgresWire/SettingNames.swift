@@ -111,7 +111,7 @@ package struct SettingNames: Equatable, Sendable {
         }
         if cursor.take("time") {
             guard cursor.skipSpace() else { return leaveOpen() }
-            if cursor.take("zone") { return add("timezone") }
+            if cursor.take("zone") { return takeValue(of: "timezone", &cursor) }
             cursor = start
         } else if cursor.take("xml") {
             guard cursor.skipSpace() else { return leaveOpen() }
@@ -120,7 +120,7 @@ package struct SettingNames: Equatable, Sendable {
         } else if cursor.take("names") {
             guard cursor.skipSpace() else { return leaveOpen() }
             if cursor.byte != UInt8(ascii: "."), cursor.byte != UInt8(ascii: "=") {
-                return add("client_encoding")
+                return takeValue(of: "client_encoding", &cursor)
             }
             cursor = start
         } else if cursor.take("schema") {
@@ -134,7 +134,24 @@ package struct SettingNames: Equatable, Sendable {
         }
         guard let name = SessionSetting.takeName(&cursor) else { return leaveOpen() }
         if name != "role", name != "session_authorization", !name.hasPrefix("transaction_") {
-            add(name)
+            takeValue(of: name, &cursor)
+        }
+    }
+
+    /// Behind the name. DEFAULT, LOCAL and nothing at all put it back: to what, is not the server's to say.
+    private mutating func takeValue(of name: String, _ cursor: inout SQLCursor) {
+        add(name)
+        guard cursor.skipSpace() else { return leaveOpen() }
+        if cursor.byte == UInt8(ascii: "=") {
+            cursor.advance()
+        } else {
+            _ = cursor.take("to")
+        }
+        guard cursor.skipSpace() else { return leaveOpen() }
+        if cursor.isAtEnd || cursor.byte == UInt8(ascii: ";") || cursor.take("default")
+            || (name == "timezone" && cursor.take("local"))
+        {
+            leaveOpen()
         }
     }
 

@@ -66,7 +66,7 @@ import Testing
                         $0.appendStatement("select a")
                         $0.appendSync()
                         $0.appendStatement("fail b")
-                        $0.appendParse(name: "s1", query: "select c")
+                        $0.appendParse(name: "s0", query: "select c")
                         $0.appendQuery("select d")
                         $0.appendSync()
                         $0.appendParse(name: "s1", query: "select e")

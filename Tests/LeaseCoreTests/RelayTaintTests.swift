@@ -9,7 +9,7 @@ import Testing
         ("select 1", "SELECT 1", false), ("set a.b = 1", "SET", true),
         ("set local a.b = 1", "SET", false), ("set transaction read only", "SET", false),
         ("set local a.b = 1; set a.c = 2", "SET", true), ("listen x", "LISTEN", true),
-        ("select set_config('a.b', '1', true)", "SELECT 1", true),
+        ("select set_config('a.b', '1', true)", "SELECT 1", false),
         ("select pg_advisory_lock(1)", "SELECT 1", true),
         ("prepare x as select 1", "PREPARE", true),
         ("create temp table t ()", "CREATE TABLE", true), ("do $$ $$", "DO", true),

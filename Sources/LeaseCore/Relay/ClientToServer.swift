@@ -96,6 +96,13 @@ package struct ClientTurn {
                 pass(message, &client, &toServer)
                 continue
             }
+            if server.isResetting, client.startupValues != nil, !server.isBatchOpen,
+                message.kind != .sync, message.kind != .terminate
+            {
+                // Its startup values are put in force first.
+                verdict = .awaitsQuiet
+                break loop
+            }
             switch leaseMatch(message, &client) {
             case .unrelated: break
             case .incomplete: break loop

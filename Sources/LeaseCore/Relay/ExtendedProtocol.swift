@@ -86,7 +86,7 @@ extension ClientTurn {
             // Whether an earlier batch has come to its Parse is not known before its answer.
             if server.isNaming(key) { return .waits }
             // PostgreSQL itself refuses it, in its turn, unless the text is wrong.
-            takeName(&server, &toServer)
+            takeName(Array(key), &server, &toServer)
             offset = message.bodyStart + message.available
             server.push(.parse, .client, undo: .told(Array(key)))
             injectParse(Self.takenName, Array(definition), &toServer)

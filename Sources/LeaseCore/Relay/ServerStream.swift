@@ -63,6 +63,8 @@ package struct ServerStream: ~Copyable {
     var unnamedScope: SetScope = .nothing
     /// A name of the broker's kind that the client used last, though it gave it to nothing.
     var unknownName: [UInt8] = []
+    /// The client's name that `ClientTurn.takenName` stood for last.
+    var nameTaken: [UInt8] = []
     /// What the server has said so far of the statement that the broker asked about.
     var description: [UInt8] = []
     /// Bytes of that which are on their way.
@@ -353,6 +355,10 @@ package struct ServerStream: ~Copyable {
             pendingResets.append(.overridden)
         }
     }
+
+    /// Settings are being put back, and nobody was told of it yet.
+    @inline(__always)
+    var isResetting: Bool { !resets.isEmpty || pendingResets.count > reportedResets }
 
     mutating func forgetResets() {
         guard !pendingResets.isEmpty else { return }

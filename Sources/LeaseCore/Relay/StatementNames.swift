@@ -13,7 +13,10 @@ extension ClientTurn {
 
     /// The server is to refuse a name that the client has given already, in its turn and in its own words: it is
     /// told a statement of that name first.
-    func takeName(_ server: inout ServerStream, _ toServer: inout RelayOutput) {
+    func takeName(
+        _ name: [UInt8], _ server: inout ServerStream, _ toServer: inout RelayOutput
+    ) {
+        server.nameTaken = name
         server.push(Outstanding(.close, .broker))
         server.push(Outstanding(.parse, .broker))
         // Nobody needs it behind that.
@@ -54,7 +57,7 @@ extension ClientTurn {
             if let statement = reference.name.withUnsafeBytes({ client.statements.value(for: $0) })
             {
                 if reference.kind == .prepare {
-                    takeName(&server, &toServer)
+                    takeName(reference.name, &server, &toServer)
                     changes.append(NameChange(reference: reference, name: Self.takenName))
                     continue
                 }
@@ -319,6 +322,7 @@ extension ServerStream {
             }
         }
         if ours == ClientTurn.noStatement, !unknownName.isEmpty { return unknownName }
+        if ours == ClientTurn.takenName, !nameTaken.isEmpty { return nameTaken }
         return client.statements.key { prepared.name(of: $0.id) == ours }
     }
 

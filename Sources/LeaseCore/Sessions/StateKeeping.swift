@@ -278,6 +278,9 @@ extension Engine {
         if pools[servers[server].pool].terms.connectQuery != nil {
             residue.formUnion(.harmlessSettings)
         }
+        // Whatever made them.
+        if !state.statements.isEmpty { residue.formUnion(.preparedStatements) }
+        if !state.channels.isEmpty { residue.formUnion(.listen) }
         if state.pins.contains(.temporaryObjects) { residue.formUnion(.temporaryObjects) }
         if state.pins.contains(.heldCursors) { residue.formUnion(.cursors) }
         if state.pins.contains(.advisoryLocks) { residue.formUnion(.advisoryLocks) }
