@@ -504,13 +504,17 @@ package struct ServerStream: ~Copyable {
         }
     }
 
-    /// The client gave this name in an earlier batch, which is not answered yet.
+    /// The client gave this name in an earlier batch, which is not answered yet: an error may have skipped it.
     func isNaming(_ key: UnsafeRawBufferPointer) -> Bool {
-        guard outstanding.contains(where: { !$0.isExtended }) else { return false }
-        return undo.contains {
-            guard case .named(let name, _) = $0 else { return false }
-            return name.elementsEqual(key)
+        var isNamed = false
+        var number = 0
+        for entry in outstanding {
+            if isNamed, !entry.isExtended { return true }
+            guard entry.hasUndo else { continue }
+            if case .named(let name, _) = undo[number], name.elementsEqual(key) { isNamed = true }
+            number += 1
         }
+        return false
     }
 
     /// It was told to drop what goes by this name, and has not answered.

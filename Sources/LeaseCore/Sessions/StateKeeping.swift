@@ -87,7 +87,8 @@ extension Engine {
 
     /// Whether its client has something in the session that would be lost with it.
     func hasState(_ server: ServerID) -> Bool {
-        servers[server].pin != nil
+        if servers[server].isExplicit { return false }
+        return servers[server].pin != nil
             || (settings.sessionState != .drop
                 && servers[server].stream.taint.leavesSomething
                 && !pools[servers[server].pool].isSession)
