@@ -19,8 +19,7 @@ extension ClientTurn {
         server.nameTaken = name
         server.push(Outstanding(.close, .broker))
         server.push(Outstanding(.parse, .broker))
-        // Nobody needs it behind that.
-        server.prepared.supersede(Self.takenName)
+        server.residue.formUnion(.preparedStatements)
         toServer.inject(after: input) {
             $0.appendCloseStatement(name: Self.takenName)
             $0.appendParse(

@@ -24,7 +24,25 @@ package final class FunctionMemo {
     /// Functions can be replaced from elsewhere.
     private static let lifetime = Duration.seconds(60)
 
-    package init() {}
+    /// Words that stand in front of a parenthesis and can name no function without quotes.
+    private static let keywords = [
+        "all", "and", "any", "array", "as", "between", "by", "case", "cast", "check", "coalesce",
+        "distinct", "else", "except", "exists", "extract", "filter", "from", "greatest",
+        "group", "grouping", "having", "in", "intersect", "into", "is", "join", "key", "least",
+        "like", "limit", "not", "nullif", "offset", "on", "or", "order", "over", "overlay",
+        "partition", "position", "primary", "references", "returning", "row", "rows", "select",
+        "set", "some", "substring", "table", "then", "treat", "trim", "union", "unique", "using",
+        "values", "when", "where", "window", "with",
+    ]
+
+    package init() { addKeywords() }
+
+    private func addKeywords() {
+        for word in Self.keywords {
+            verdicts[Array(word.utf8)] = .harmless
+            harmless.insert(CalledNames.hash(of: Array(word.utf8)))
+        }
+    }
 
     /// Whether all that the text calls is harmless. Its first parenthesis is at `first`.
     func clears(_ sql: UnsafeRawBufferPointer, from first: Int) -> Bool {
@@ -66,8 +84,8 @@ package final class FunctionMemo {
 
     /// What a server says of a name.
     func learn(_ name: [UInt8], isOpaque: Bool, calls: [[UInt8]], now: Instant) {
-        if verdicts.isEmpty { bornAt = now }
         if verdicts.count >= Self.limit { forget() }
+        if verdicts.count <= Self.keywords.count { bornAt = now }
         verdicts[name] = isOpaque ? .opaque : calls.isEmpty ? .harmless : .depends(calls)
         if verdicts[name] == .harmless { harmless.insert(CalledNames.hash(of: name)) }
     }
@@ -97,9 +115,10 @@ package final class FunctionMemo {
     func forget() {
         verdicts.removeAll()
         harmless.removeAll()
+        addKeywords()
     }
 
     func forgetIfOld(_ now: Instant) {
-        if !verdicts.isEmpty, now - bornAt >= Self.lifetime { forget() }
+        if verdicts.count > Self.keywords.count, now - bornAt >= Self.lifetime { forget() }
     }
 }
