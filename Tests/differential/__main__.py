@@ -1,0 +1,176 @@
+"""Command line of the differential test: see scripts/differential."""
+
+import argparse
+import collections
+import multiprocessing
+import os
+import queue
+import sys
+import time
+import traceback
+
+from . import compare
+from .generator import THEMES, generate
+from .lane import Lane, Options, cluster
+from .program import transcript
+from .shrink import shrink
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="scripts/differential", description=__doc__)
+    parser.add_argument("--seeds", default="1-1000", help="FIRST-LAST")
+    parser.add_argument("--programs", type=int, help="how many, from the first seed on")
+    parser.add_argument("--replay", type=int, help="one seed only")
+    parser.add_argument("--bin", help="the pglease to try (default: $PGLEASE_BIN or .build/debug)")
+    parser.add_argument("--mode", choices=["transaction", "session", "direct"],
+                        default="transaction", help="direct: two connections without a broker")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--pool", type=int, default=2)
+    parser.add_argument("--busy", type=int, default=3)
+    parser.add_argument("--no-clean", dest="clean", action="store_false",
+                        help="without the look at what was left behind")
+    parser.add_argument("--clean", action="store_true", default=True)
+    parser.add_argument("--themes", help=f"only these: {', '.join(THEMES)}")
+    parser.add_argument("--within", type=float, default=8, help="seconds until an answer is late")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting of the broker")
+    parser.add_argument("--no-shrink", dest="shrink", action="store_false")
+    parser.add_argument("--stop-after", type=int, default=10**9, help="this many differences")
+    parser.add_argument("--verbose", action="store_true", help="print each program")
+    return parser.parse_args()
+
+
+def kinds(differences):
+    return {one.kind for one in differences}
+
+
+def report(program, differences):
+    return "\n".join([transcript(program), *("   " + one.text(program) for one in differences)])
+
+
+def try_seed(lane, seed, given):
+    """The differences of a seed's program, shrunk; None when there are none."""
+    program = generate(seed, lane.options.themes)
+    differences = lane.run(program)
+    if not differences:
+        return None
+    kind = differences[0].kind
+    smallest, found = program, differences
+    if given.shrink:
+        last = {}
+
+        def differs(candidate):
+            last["found"] = [one for one in lane.run(candidate) if one.kind == kind]
+            if last["found"]:
+                last["kept"] = last["found"]
+            return bool(last["found"])
+
+        smallest = shrink(program, differs)
+        found = last.get("kept", differences)
+    labels = " + ".join(step.label for step in smallest.steps)
+    return {"seed": seed, "kind": kind, "labels": labels, "text": report(smallest, found),
+            "whole": report(program, differences)}
+
+
+def work(number, clusters, options, given, seeds, results, stop):
+    """A process: takes seeds until there are none."""
+    try:
+        lane = Lane(number, clusters, options, compare.load_reasons())
+        while not stop.is_set():
+            try:
+                seed = seeds.get_nowait()
+            except queue.Empty:
+                break
+            try:
+                results.put((seed, try_seed(lane, seed, given)))
+            except Exception:
+                results.put((seed, {"seed": seed, "kind": "tool", "labels": "",
+                                    "text": f"seed {seed}\n{traceback.format_exc()}", "whole": ""}))
+                lane.destroy()
+                lane = Lane(f"{number}_{seed}", clusters, options, compare.load_reasons())
+        used = {one.id: one.used for one in lane.reasons if one.used}
+        results.put((None, used))
+        lane.destroy()
+    except Exception:
+        results.put((None, {"error": traceback.format_exc()}))
+
+
+def main():
+    given = arguments()
+    if given.bin:
+        os.environ["PGLEASE_BIN"] = os.path.abspath(given.bin)
+    first, _, last = given.seeds.partition("-")
+    seeds = range(int(first), int(last or first) + 1)
+    if given.programs:
+        seeds = range(int(first), int(first) + given.programs)
+    if given.replay is not None:
+        seeds, given.jobs = range(given.replay, given.replay + 1), 1
+    options = Options(given.mode, given.pool, given.busy, given.clean,
+                      tuple(given.themes.split(",")) if given.themes else None, given.within,
+                      tuple(tuple(one.split("=", 1)) for one in given.set))
+    if given.verbose:
+        for seed in seeds:
+            print(transcript(generate(seed, options.themes)))
+    clusters = cluster(), cluster()
+    try:
+        return run(given, seeds, options, clusters)
+    finally:
+        for each in clusters:
+            each.destroy()
+
+
+def run(given, seeds, options, clusters):
+    waiting, results = multiprocessing.Queue(), multiprocessing.Queue()
+    stop = multiprocessing.Event()
+    for seed in seeds:
+        waiting.put(seed)
+    jobs = min(given.jobs, len(seeds))
+    started = time.monotonic()
+    workers = [multiprocessing.Process(
+        target=work, args=(number, clusters, options, given, waiting, results, stop), daemon=True)
+        for number in range(jobs)]
+    for each in workers:
+        each.start()
+    found, used, done, ended = collections.defaultdict(list), collections.Counter(), 0, 0
+    while ended < jobs:
+        seed, result = results.get()
+        if seed is None:
+            ended += 1
+            if "error" in result:
+                print(result["error"])
+                found["tool", ""].append(result)
+            else:
+                used.update(result)
+            continue
+        done += 1
+        if result:
+            found[result["kind"], result["labels"]].append(result)
+            if len(found[result["kind"], result["labels"]]) == 1 or given.verbose:
+                print(f"\n== difference: {result['kind']}\n{result['text']}", flush=True)
+                if given.verbose and given.shrink:
+                    print(f"-- as it was drawn\n{result['whole']}")
+            if sum(map(len, found.values())) >= given.stop_after:
+                stop.set()
+    waiting.cancel_join_thread()
+    for each in workers:
+        each.join()
+    seconds = time.monotonic() - started
+    summary(found, used)
+    differing = sum(map(len, found.values()))
+    print(f"{done} programs, {differing} differ ({len(found)} kinds), "
+          f"{done / seconds:.1f} programs/s")
+    return 1 if differing else 0
+
+
+def summary(found, used):
+    if found:
+        print("\n== kinds, the most frequent first")
+    for (kind, labels), results in sorted(found.items(), key=lambda each: -len(each[1])):
+        seeds = ", ".join(str(one.get("seed")) for one in results[:4])
+        print(f"{len(results):5}  {kind}: {labels or '-'}  (seeds {seeds})")
+    for name, count in used.most_common():
+        print(f"       reason {name}: {count} times")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
