@@ -4,6 +4,7 @@ from .compare import Difference
 from .session import Session
 
 CUSTOM = ("app.tenant", "app.user", "My.Odd", "app.who")
+NAMED = (("application_name", "fresh"),)
 SNAPSHOT = " UNION ALL ".join([
     "SELECT 'setting ' || name, concat_ws(' ', setting, 'from', source, sourcefile, 'reset to', "
     "reset_val) FROM pg_settings",
@@ -39,7 +40,7 @@ class Clean:
 
     def reference(self, user):
         if user not in self.fresh:
-            session = Session(self.path, user, self.database)
+            session = Session(self.path, user, self.database, NAMED)
             session.wait(20)
             session.ask("BEGIN")
             self.fresh[user] = snapshot(session)
@@ -51,7 +52,7 @@ class Clean:
         sessions = []
         try:
             for _ in range(servers):
-                session = Session(path, user, self.database)
+                session = Session(path, user, self.database, NAMED)
                 session.wait(20)
                 session.ask("BEGIN")
                 sessions.append(session)

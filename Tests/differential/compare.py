@@ -129,7 +129,10 @@ class Reason:
       pair      a message of each side that differ: `direct` and `pooled` match them
       extra     a message that only the pooled side has: `pooled` matches it
       answer    the rest of the answer up to ReadyForQuery is not compared
+      end       `direct` and `pooled` match, and the program goes another way from here on: no more is compared
       clean     a value of a snapshot: `name`, `direct` and `pooled` match it
+
+    `but`: both texts are the same once what it matches is taken out of them.
     """
 
     def __init__(self, entry):
@@ -138,10 +141,13 @@ class Reason:
         self.patterns = {key: re.compile(entry[key], re.S | re.I)
                          for key in ("statement", "direct", "pooled", "name", "program")
                          if key in entry}
+        self.but = re.compile(entry["but"]) if "but" in entry else None
         self.used = 0
 
     def covers(self, mode, **texts):
         if mode not in self.modes:
+            return False
+        if self.but and self.but.sub("", texts["direct"]) != self.but.sub("", texts["pooled"]):
             return False
         found = all(pattern.search(texts.get(key) or "") for key, pattern in self.patterns.items())
         self.used += found
@@ -176,7 +182,7 @@ def first_difference(program, direct, pooled, reasons=(), mode="transaction"):
         seen = one or other
         texts = {"direct": shown(one, other), "pooled": shown(other, one), "program": whole,
                  "statement": step_text(program.steps[seen.step]) if seen.step >= 0 else "log-in"}
-        reason = next((each for each in reasons if each.what in ("pair", "extra", "answer")
+        reason = next((each for each in reasons if each.what in ("pair", "extra", "answer", "end")
                        and each.covers(mode, **texts)), None)
         if reason is None:
             kind = "answer"
@@ -185,6 +191,8 @@ def first_difference(program, direct, pooled, reasons=(), mode="transaction"):
             elif one and other and one.kind == other.kind == "Z":
                 kind = "parameters" if one.body[0] == other.body[0] else "status"
             return Difference(kind, seen.step, texts["direct"], texts["pooled"])
+        if reason.what == "end":
+            return None
         if reason.what == "extra":
             beside += 1
         elif reason.what == "pair":

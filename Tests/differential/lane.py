@@ -19,7 +19,9 @@ from .session import Late, Session
 DIRTY = re.compile(r"insert|update|delete|create|drop|alter|truncate|into|nextval|setval|copy|lo_|"
                    r"PREPARE TRANSACTION|made_|955", re.I)
 CLUSTER = {"max_prepared_transactions": 20, "lock_timeout": "2s", "deadlock_timeout": "500ms",
-           "max_locks_per_transaction": 128, "autovacuum": "off"}
+           "max_locks_per_transaction": 128,
+           # Otherwise plpgsql.extra_warnings exists from the first function on that a backend calls.
+           "session_preload_libraries": "plpgsql"}
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,14 @@
 from dataclasses import replace
 
 
+# Without this step a program's random numbers are not the same on two connections.
+KEPT = "random_numbers/seed"
+
+
 def without(program, first, count):
-    return replace(program, steps=program.steps[:first] + program.steps[first + count:])
+    """The program without `count` steps, but for those that it cannot be without."""
+    kept = tuple(one for one in program.steps[first:first + count] if one.label == KEPT)
+    return replace(program, steps=program.steps[:first] + kept + program.steps[first + count:])
 
 
 def shrink(program, differs, budget=120):
@@ -15,7 +21,7 @@ def shrink(program, differs, budget=120):
         while at < len(program.steps) and budget:
             candidate = without(program, at, size)
             budget -= 1
-            if differs(candidate):
+            if len(candidate.steps) < len(program.steps) and differs(candidate):
                 program, left_out = candidate, True
             else:
                 at += size
