@@ -5,13 +5,14 @@ import collections
 import multiprocessing
 import os
 import queue
+import re
 import sys
 import time
 import traceback
 
 from . import compare
 from .generator import THEMES, generate
-from .lane import Lane, Options, cluster
+from .lane import Hang, Lane, Options, cluster
 from .program import transcript
 from .shrink import shrink
 
@@ -31,6 +32,7 @@ def arguments():
                         help="without the look at what was left behind")
     parser.add_argument("--clean", action="store_true", default=True)
     parser.add_argument("--themes", help=f"only these: {', '.join(THEMES)}")
+    parser.add_argument("--busy-themes", help="what the busy clients do (default: as the programs)")
     parser.add_argument("--within", type=float, default=8, help="seconds until an answer is late")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="a setting of the broker")
@@ -40,8 +42,8 @@ def arguments():
     return parser.parse_args()
 
 
-def kinds(differences):
-    return {one.kind for one in differences}
+def listed(text):
+    return tuple(text.split(",")) if text else None
 
 
 def report(program, differences):
@@ -60,7 +62,10 @@ def try_seed(lane, seed, given):
         last = {}
 
         def differs(candidate):
-            last["found"] = [one for one in lane.run(candidate) if one.kind == kind]
+            try:
+                last["found"] = [one for one in lane.run(candidate) if one.kind == kind]
+            except Hang:
+                return False
             if last["found"]:
                 last["kept"] = last["found"]
             return bool(last["found"])
@@ -68,7 +73,9 @@ def try_seed(lane, seed, given):
         smallest = shrink(program, differs)
         found = last.get("kept", differences)
     labels = " + ".join(step.label for step in smallest.steps)
-    return {"seed": seed, "kind": kind, "labels": labels, "text": report(smallest, found),
+    first = found[0]
+    sort = re.sub(r"\d+", "N", f"{kind}: {first.direct[:90]} | {first.pooled[:120]}")
+    return {"seed": seed, "kind": kind, "labels": labels, "sort": sort, "text": report(smallest, found),
             "whole": report(program, differences)}
 
 
@@ -84,7 +91,7 @@ def work(number, clusters, options, given, seeds, results, stop):
             try:
                 results.put((seed, try_seed(lane, seed, given)))
             except Exception:
-                results.put((seed, {"seed": seed, "kind": "tool", "labels": "",
+                results.put((seed, {"seed": seed, "kind": "tool", "labels": "", "sort": "tool",
                                     "text": f"seed {seed}\n{traceback.format_exc()}", "whole": ""}))
                 lane.destroy()
                 lane = Lane(f"{number}_{seed}", clusters, options, compare.load_reasons())
@@ -105,8 +112,8 @@ def main():
         seeds = range(int(first), int(first) + given.programs)
     if given.replay is not None:
         seeds, given.jobs = range(given.replay, given.replay + 1), 1
-    options = Options(given.mode, given.pool, given.busy, given.clean,
-                      tuple(given.themes.split(",")) if given.themes else None, given.within,
+    options = Options(given.mode, given.pool, given.busy, given.clean, listed(given.themes),
+                      listed(given.busy_themes or given.themes), given.within,
                       tuple(tuple(one.split("=", 1)) for one in given.set))
     if given.verbose:
         for seed in seeds:
@@ -138,14 +145,14 @@ def run(given, seeds, options, clusters):
             ended += 1
             if "error" in result:
                 print(result["error"])
-                found["tool", ""].append(result)
+                found["tool"].append(result)
             else:
                 used.update(result)
             continue
         done += 1
         if result:
-            found[result["kind"], result["labels"]].append(result)
-            if len(found[result["kind"], result["labels"]]) == 1 or given.verbose:
+            found[result["sort"]].append(result)
+            if len(found[result["sort"]]) == 1 or given.verbose:
                 print(f"\n== difference: {result['kind']}\n{result['text']}", flush=True)
                 if given.verbose and given.shrink:
                     print(f"-- as it was drawn\n{result['whole']}")
@@ -165,9 +172,11 @@ def run(given, seeds, options, clusters):
 def summary(found, used):
     if found:
         print("\n== kinds, the most frequent first")
-    for (kind, labels), results in sorted(found.items(), key=lambda each: -len(each[1])):
+    for sort, results in sorted(found.items(), key=lambda each: -len(each[1])):
         seeds = ", ".join(str(one.get("seed")) for one in results[:4])
-        print(f"{len(results):5}  {kind}: {labels or '-'}  (seeds {seeds})")
+        print(f"{len(results):5}  {sort}  (seeds {seeds})")
+        smallest = min(results, key=lambda one: len(one.get("labels", "")))
+        print(f"       by {smallest.get('labels')}")
     for name, count in used.most_common():
         print(f"       reason {name}: {count} times")
 

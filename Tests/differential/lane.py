@@ -33,6 +33,7 @@ class Options:
     busy: int = 3
     clean: bool = True
     themes: tuple | None = None
+    busy_themes: tuple | None = None
     within: float = 8.0
     settings: tuple = ()
 
@@ -189,7 +190,7 @@ class Lane:
     def _busy(self, user, turns):
         if user not in self.busy:
             self.busy[user] = [
-                Busy(number, self.path, user, self.database, turns, self.options.themes)
+                Busy(number, self.path, user, self.database, turns, self.options.busy_themes)
                 for number in range(1, self.options.busy + 1)]
         for one in self.busy[user]:
             one.random, one.failure = turns, None
