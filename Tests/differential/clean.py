@@ -1,35 +1,37 @@
 """Clean means as new: a snapshot of everything that a session holds, to compare with a fresh one."""
 
+from harness import wire
+
 from .compare import Difference
+from .program import Step
 from .session import Session
 
-CUSTOM = ("app.tenant", "app.user", "My.Odd", "app.who")
 NAMED = (("application_name", "fresh"),)
-SNAPSHOT = " UNION ALL ".join([
-    "SELECT 'setting ' || name, concat_ws(' ', setting, 'from', source, sourcefile, 'reset to', "
-    "reset_val) FROM pg_settings",
-    "SELECT 'user', concat_ws(' ', session_user, 'as', current_user, current_setting('role'), "
-    "current_setting('session_authorization'))",
-    "SELECT 'path', current_schemas(true)::text",
-    "SELECT 'channel ' || channel, 'listens' FROM pg_listening_channels() AS channel",
-    "SELECT concat_ws(' ', 'lock', classid, objid, objsubid), mode FROM pg_locks "
-    "WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
-    "SELECT 'statement ' || name, statement FROM pg_prepared_statements",
-    "SELECT 'cursor ' || name, statement FROM pg_cursors WHERE name <> ''",
-    "SELECT concat_ws(' ', 'temporary', classid::regclass::text, coalesce(classes.relname, "
-    "routines.proname, types.typname, objid::text)), deptype::text FROM pg_depend "
-    "LEFT JOIN pg_class classes ON classid = 'pg_class'::regclass AND classes.oid = objid "
-    "LEFT JOIN pg_proc routines ON classid = 'pg_proc'::regclass AND routines.oid = objid "
-    "LEFT JOIN pg_type types ON classid = 'pg_type'::regclass AND types.oid = objid "
-    "WHERE refclassid = 'pg_namespace'::regclass AND refobjid = pg_my_temp_schema()",
-    "SELECT 'lastval', public.probe_lastval()",
-    "SELECT 'currval', public.probe_currval()",
-    *(f"SELECT 'custom {name}', current_setting('{name}', true)" for name in CUSTOM)])
+# Begun and not ended: it keeps the server, so that the next session looks at another one.
+SNAPSHOT = Step((("Q", "BEGIN; SELECT name, value FROM public.snapshot()"),))
 
 
-def snapshot(session):
-    """The rows of the snapshot as a dictionary."""
-    return dict(session.ask(SNAPSHOT))
+def snapshots(sessions):
+    """What each of the sessions holds, as a dictionary; they are looked at at the same time."""
+    for session in sessions:
+        session.wait(20)
+        session.send(SNAPSHOT, 0)
+    found = []
+    for session in sessions:
+        session.wait(20)
+        rows = {}
+        for one in session.records:
+            if one.kind in ("E", "EOF"):
+                raise wire.Refused(wire.Message("E", one.body)) if one.body else EOFError()
+            if one.kind == "D":
+                name, value = wire.Message("D", one.body).row
+                rows[name.decode()] = None if value is None else value.decode()
+        found.append(rows)
+    return found
+
+
+def told(value):
+    return "NULL" if value is None else value or "''"
 
 
 class Clean:
@@ -41,23 +43,16 @@ class Clean:
     def reference(self, user):
         if user not in self.fresh:
             session = Session(self.path, user, self.database, NAMED)
-            session.wait(20)
-            session.ask("BEGIN")
-            self.fresh[user] = snapshot(session)
+            self.fresh[user], = snapshots([session])
             session.finish("terminate")
         return self.fresh[user]
 
     def look(self, path, user, servers, reasons, mode):
         """Leases `servers` connections at the same time; returns the first difference."""
-        sessions = []
+        sessions = [Session(path, user, self.database, NAMED) for _ in range(servers)]
         try:
-            for _ in range(servers):
-                session = Session(path, user, self.database, NAMED)
-                session.wait(20)
-                session.ask("BEGIN")
-                sessions.append(session)
-            for session in sessions:
-                found = self._compare(user, snapshot(session), reasons, mode)
+            for seen in snapshots(sessions):
+                found = self._compare(user, seen, reasons, mode)
                 if found:
                     return found
         finally:
@@ -71,7 +66,8 @@ class Clean:
             one, other = fresh.get(name, "(none)"), seen.get(name, "(none)")
             if one == other:
                 continue
-            texts = {"name": name, "direct": one or "NULL", "pooled": other or repr(other)}
+            texts = {"name": name, "direct": told(one), "pooled": told(other)}
             if not any(each.what == "clean" and each.covers(mode, **texts) for each in reasons):
-                return Difference("clean", 10**6, f"{name}: {one}", f"{name}: {other}")
+                return Difference("clean", 10**6, f"{name}: {told(one)}",
+                                  f"{name}: {told(other)}")
         return None

@@ -63,6 +63,31 @@ $$BEGIN
     RETURN currval('public.counter');
 EXCEPTION WHEN OBJECT_NOT_IN_PREREQUISITE_STATE THEN RETURN 'none'; END$$;
 
+CREATE FUNCTION public.snapshot() RETURNS TABLE (name text, value text) LANGUAGE plpgsql AS
+$$BEGIN
+    RETURN QUERY
+    SELECT 'setting ' || s.name, concat_ws(' ', s.setting, 'from', s.source, s.sourcefile, 'reset to',
+        s.reset_val) FROM pg_settings s
+    UNION ALL SELECT 'user', concat_ws(' ', session_user, 'as', current_user, current_setting('role'),
+        current_setting('session_authorization'))
+    UNION ALL SELECT 'path', current_schemas(true)::text
+    UNION ALL SELECT 'channel ' || channel, 'listens' FROM pg_listening_channels() AS channel
+    UNION ALL SELECT concat_ws(' ', 'lock', classid, objid, objsubid), mode FROM pg_locks
+        WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+    UNION ALL SELECT 'statement ' || s.name, s.statement FROM pg_prepared_statements s
+    UNION ALL SELECT 'cursor ' || c.name, c.statement FROM pg_cursors c WHERE c.name <> ''
+    UNION ALL SELECT concat_ws(' ', 'temporary', classid::regclass::text, coalesce(classes.relname,
+        routines.proname, types.typname, objid::text)), deptype::text FROM pg_depend
+        LEFT JOIN pg_class classes ON classid = 'pg_class'::regclass AND classes.oid = objid
+        LEFT JOIN pg_proc routines ON classid = 'pg_proc'::regclass AND routines.oid = objid
+        LEFT JOIN pg_type types ON classid = 'pg_type'::regclass AND types.oid = objid
+        WHERE refclassid = 'pg_namespace'::regclass AND refobjid = pg_my_temp_schema()
+    UNION ALL SELECT 'lastval', public.probe_lastval()
+    UNION ALL SELECT 'currval', public.probe_currval()
+    UNION ALL SELECT 'custom ' || custom, current_setting(custom, true)
+        FROM unnest(ARRAY['app.tenant', 'app.user', 'My.Odd']) AS custom;
+END$$;
+
 GRANT ALL ON SCHEMA public, one, two TO plain, boss, ready, steady;
 GRANT ALL ON ALL TABLES IN SCHEMA public, one, two TO plain, boss, ready, steady;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public, one, two TO plain, boss, ready, steady;
@@ -88,13 +113,31 @@ BEGIN
         EXECUTE format('DROP ROUTINE IF EXISTS %s CASCADE', each.name);
     END LOOP;
     PERFORM lo_unlink(oid) FROM pg_largeobject_metadata;
-    TRUNCATE public.thing, one.thing, two.thing, one.only_one, public.numbered, one.locked,
-        public.tenant_rows RESTART IDENTITY;
-    ALTER SEQUENCE public.counter RESTART;
-    INSERT INTO public.thing SELECT n, 'public', n * 10 FROM generate_series(1, 5) n;
-    INSERT INTO one.thing SELECT n, 'one', n * 100 FROM generate_series(1, 4) n;
-    INSERT INTO two.thing SELECT n, 'two', n * 1000 FROM generate_series(1, 3) n;
-    INSERT INTO one.only_one VALUES (1);
-    INSERT INTO public.tenant_rows VALUES ('a', 'for a'), ('b', 'for b'), ('', 'for nobody');
+    PERFORM setval('public.counter', 1, false), setval('public.numbered_id_seq', 1, false);
+    IF (SELECT string_agg(t::text, ' ' ORDER BY id) FROM public.thing t)
+        IS DISTINCT FROM '(1,public,10) (2,public,20) (3,public,30) (4,public,40) (5,public,50)' THEN
+        TRUNCATE public.thing;
+        INSERT INTO public.thing SELECT n, 'public', n * 10 FROM generate_series(1, 5) n;
+    END IF;
+    IF (SELECT string_agg(t::text, ' ' ORDER BY id) FROM one.thing t)
+        IS DISTINCT FROM '(1,one,100) (2,one,200) (3,one,300) (4,one,400)' THEN
+        TRUNCATE one.thing;
+        INSERT INTO one.thing SELECT n, 'one', n * 100 FROM generate_series(1, 4) n;
+    END IF;
+    IF (SELECT string_agg(t::text, ' ' ORDER BY id) FROM two.thing t)
+        IS DISTINCT FROM '(1,two,1000,more) (2,two,2000,more) (3,two,3000,more)' THEN
+        TRUNCATE two.thing;
+        INSERT INTO two.thing SELECT n, 'two', n * 1000 FROM generate_series(1, 3) n;
+    END IF;
+    IF (SELECT string_agg(t::text, ' ') FROM one.only_one t) IS DISTINCT FROM '(1)' THEN
+        TRUNCATE one.only_one;
+        INSERT INTO one.only_one VALUES (1);
+    END IF;
+    IF EXISTS (SELECT FROM public.numbered) THEN
+        TRUNCATE public.numbered;
+    END IF;
+    IF NOT EXISTS (SELECT FROM public.tenant_rows) THEN
+        INSERT INTO public.tenant_rows VALUES ('a', 'for a'), ('b', 'for b'), ('', 'for nobody');
+    END IF;
 END
 $fresh$;

@@ -13,12 +13,13 @@ from . import compare
 from .busy import Busy
 from .clean import Clean
 from .generator import MARKER
-from .program import MARKED
+from .program import MARKED, Step
 from .session import Late, Session
 
 DIRTY = re.compile(r"insert|update|delete|create|drop|alter|truncate|into|nextval|setval|copy|lo_|"
                    r"PREPARE TRANSACTION|made_|955", re.I)
-CLUSTER = {"max_prepared_transactions": 20, "lock_timeout": "2s", "deadlock_timeout": "500ms",
+FRESH = Step((("Q", "CALL public.fresh()"),))
+CLUSTER = {"max_prepared_transactions": 20, "lock_timeout": "100ms", "deadlock_timeout": "500ms",
            "max_locks_per_transaction": 128,
            # Otherwise plpgsql.extra_warnings exists from the first function on that a backend calls.
            "session_preload_libraries": "plpgsql"}
@@ -64,7 +65,7 @@ class Lane:
             each.sql(f"CREATE DATABASE {self.database} TEMPLATE lane_template")
         self.admins = [self._session(each.socket_path, "postgres") for each in clusters]
         self.clean = Clean(self.pooled.socket_path, self.database)
-        self.broker, self.busy, self.dirty = None, {}, True
+        self.broker, self.busy, self.dirty, self.prepared = None, {}, True, False
         self._start()
 
     def _session(self, path, user, parameters=(), outside=None):
@@ -127,11 +128,15 @@ class Lane:
 
     def _fresh(self, program):
         if self.dirty:
-            for admin in self.admins:
+            for admin in self.admins if self.prepared else ():
                 for gid, in admin.ask("SELECT gid FROM pg_prepared_xacts "
                                       "WHERE database = current_database()"):
                     admin.ask(f"ROLLBACK PREPARED '{gid}'")
-                admin.ask("CALL public.fresh()")
+            for admin in self.admins:
+                admin.send(FRESH, 0)
+            for admin in self.admins:
+                admin.ask("SELECT 1")
+        self.prepared = "PREPARE TRANSACTION" in program.text()
         self.dirty = bool(DIRTY.search(program.text()))
 
     def _run_direct(self, program):

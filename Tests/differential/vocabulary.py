@@ -19,7 +19,7 @@ SETTINGS = {
     "default_transaction_read_only": ["on", "off", "DEFAULT"],
     "default_transaction_deferrable": ["on", "DEFAULT"],
     "client_min_messages": ["warning", "error", "notice", "DEFAULT"],
-    "lock_timeout": ["'300ms'", "400", "DEFAULT"],
+    "lock_timeout": ["'90ms'", "110", "DEFAULT"],
     "statement_timeout": ["'30s'", "45000", "0", "DEFAULT"],
     "idle_in_transaction_session_timeout": ["'60s'", "DEFAULT"],
     "row_security": ["off", "on", "DEFAULT"],
