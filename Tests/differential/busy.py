@@ -20,7 +20,7 @@ SCRIPTS = [
     Script("settings", ("SET work_mem = '{b}2MB'", "SET"), ("SHOW work_mem", [["{b}2MB"]]),
            ("SET work_mem = '{b}1MB'", "SET"), ("SHOW work_mem", [["{b}1MB"]])),
     Script("settings", ("SET search_path = two, one", "SET"),
-           ("SELECT DISTINCT place FROM thing WHERE place IN ('one', 'two')", [["two"]]),
+           ("SELECT 'thing'::regclass = 'two.thing'::regclass", [["t"]]),
            ("SET search_path = public", "SET"), ("SHOW search_path", [["public"]])),
     Script("settings", ("SET statement_timeout = '{b}1s'; SET lock_timeout = '{b}2s'", "SET"),
            ("SELECT current_setting('statement_timeout'), current_setting('lock_timeout')",

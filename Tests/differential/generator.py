@@ -68,7 +68,7 @@ class Generator:
 
     def parameters(self):
         found = {}
-        if not self.chance(0.03):
+        if not self.chance(0.01):
             found["application_name"] = self.pick(["prog", "psql", "my app"])
         if self.chance(0.15):
             found["client_encoding"] = self.pick(["UTF8", "LATIN1"])
