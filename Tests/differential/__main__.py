@@ -16,6 +16,9 @@ from .lane import Hang, Lane, Options, cluster
 from .program import transcript
 from .shrink import shrink
 
+# Of each sort of difference so many are shrunk by each process; of the others the first words tell enough.
+SHRUNK_OF_EACH = 2
+
 
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/differential", description=__doc__)
@@ -50,48 +53,56 @@ def report(program, differences):
     return "\n".join([transcript(program), *("   " + one.text(program) for one in differences)])
 
 
-def try_seed(lane, seed, given):
+def sort_of(difference):
+    """What differences of one sort have in common: all but numbers and the program."""
+    return re.sub(r"\d+", "N", f"{difference.kind}: {difference.direct[:90]} | "
+                               f"{difference.pooled[:120]}")
+
+
+def shrunk(lane, program, differences):
+    """The smallest program that still differs in this way, and how it differs."""
+    kept = differences
+
+    def differs(candidate):
+        nonlocal kept
+        try:
+            found = [one for one in lane.run(candidate) if one.kind == differences[0].kind]
+        except Hang:
+            return False
+        kept = found or kept
+        return bool(found)
+
+    return shrink(program, differs), kept
+
+
+def try_seed(lane, seed, seen):
     """The differences of a seed's program, shrunk; None when there are none."""
     program = generate(seed, lane.options.themes)
     differences = lane.run(program)
     if not differences:
         return None
-    kind = differences[0].kind
-    smallest, found = program, differences
-    if given.shrink:
-        last = {}
-
-        def differs(candidate):
-            try:
-                last["found"] = [one for one in lane.run(candidate) if one.kind == kind]
-            except Hang:
-                return False
-            if last["found"]:
-                last["kept"] = last["found"]
-            return bool(last["found"])
-
-        smallest = shrink(program, differs)
-        found = last.get("kept", differences)
-    labels = " + ".join(step.label for step in smallest.steps)
-    first = found[0]
-    sort = re.sub(r"\d+", "N", f"{kind}: {first.direct[:90]} | {first.pooled[:120]}")
-    return {"seed": seed, "kind": kind, "labels": labels, "sort": sort, "text": report(smallest, found),
-            "whole": report(program, differences)}
+    sort = sort_of(differences[0])
+    seen[sort] += 1
+    smallest, found = (program, differences) if seen[sort] > SHRUNK_OF_EACH else \
+        shrunk(lane, program, differences)
+    return {"seed": seed, "labels": " + ".join(step.label for step in smallest.steps),
+            "sort": sort_of(found[0]), "text": report(smallest, found), "whole": report(program, differences)}
 
 
 def work(number, clusters, options, given, seeds, results, stop):
     """A process: takes seeds until there are none."""
     try:
         lane = Lane(number, clusters, options, compare.load_reasons())
+        seen = collections.Counter() if given.shrink else collections.defaultdict(lambda: 10**6)
         while not stop.is_set():
             try:
                 seed = seeds.get_nowait()
             except queue.Empty:
                 break
             try:
-                results.put((seed, try_seed(lane, seed, given)))
+                results.put((seed, try_seed(lane, seed, seen)))
             except Exception:
-                results.put((seed, {"seed": seed, "kind": "tool", "labels": "", "sort": "tool",
+                results.put((seed, {"seed": seed, "labels": "", "sort": "tool",
                                     "text": f"seed {seed}\n{traceback.format_exc()}", "whole": ""}))
                 lane.destroy()
                 lane = Lane(f"{number}_{seed}", clusters, options, compare.load_reasons())
@@ -153,7 +164,7 @@ def run(given, seeds, options, clusters):
         if result:
             found[result["sort"]].append(result)
             if len(found[result["sort"]]) == 1 or given.verbose:
-                print(f"\n== difference: {result['kind']}\n{result['text']}", flush=True)
+                print(f"\n== {result['text']}", flush=True)
                 if given.verbose and given.shrink:
                     print(f"-- as it was drawn\n{result['whole']}")
             if sum(map(len, found.values())) >= given.stop_after:

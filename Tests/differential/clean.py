@@ -2,7 +2,7 @@
 
 from harness import wire
 
-from .compare import Difference
+from .compare import Difference, without_numbers
 from .program import Step
 from .session import Session
 
@@ -25,13 +25,13 @@ def snapshots(sessions):
                 raise wire.Refused(wire.Message("E", one.body)) if one.body else EOFError()
             if one.kind == "D":
                 name, value = wire.Message("D", one.body).row
-                rows[name.decode()] = None if value is None else value.decode()
+                rows[name.decode()] = value and without_numbers(value).decode()
         found.append(rows)
     return found
 
 
 def told(value):
-    return "NULL" if value is None else value or "''"
+    return "NULL" if value is None else str(value or "''")
 
 
 class Clean:

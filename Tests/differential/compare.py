@@ -209,6 +209,9 @@ def notification_difference(direct, pooled):
     """Notifications have no place among the answers; their order and content are the same."""
     if direct == pooled:
         return None
+    if [one[1:] for one in direct] == [one[1:] for one in pooled]:
+        direct, pooled = ([one[:2] for one in each] for each in (direct, pooled))
+        return Difference("notifying PID", 10**6, str(direct[:3]), str(pooled[:3]))
     at = next((at for at, (one, other) in enumerate(zip(direct, pooled)) if one != other),
               min(len(direct), len(pooled)))
     return Difference("notifications", 10**6, f"{len(direct)}: from {at}: {direct[at:at + 3]}",
