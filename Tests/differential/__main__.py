@@ -2,10 +2,12 @@
 
 import argparse
 import collections
+import dataclasses
 import multiprocessing
 import os
 import queue
 import re
+import signal
 import sys
 import time
 import traceback
@@ -18,6 +20,7 @@ from .shrink import shrink
 
 # Of each sort of difference so many are shrunk by each process; of the others the first words tell enough.
 SHRUNK_OF_EACH = 2
+SECONDS_TO_SHRINK = 30
 
 
 def arguments():
@@ -61,10 +64,12 @@ def sort_of(difference):
 
 def shrunk(lane, program, differences):
     """The smallest program that still differs in this way, and how it differs."""
-    kept = differences
+    kept, until = differences, time.monotonic() + SECONDS_TO_SHRINK
 
     def differs(candidate):
         nonlocal kept
+        if time.monotonic() > until:
+            return False
         try:
             found = [one for one in lane.run(candidate) if one.kind == differences[0].kind]
         except Hang:
@@ -72,7 +77,12 @@ def shrunk(lane, program, differences):
         kept = found or kept
         return bool(found)
 
-    return shrink(program, differs), kept
+    options = lane.options
+    lane.options = dataclasses.replace(options, within=min(options.within, 1.5))
+    try:
+        return shrink(program, differs), kept
+    finally:
+        lane.options = options
 
 
 def try_seed(lane, seed, seen):
@@ -82,15 +92,18 @@ def try_seed(lane, seed, seen):
     if not differences:
         return None
     sort = sort_of(differences[0])
+    whole = report(program, differences) + "\n" + "\n".join(lane.trace)
     seen[sort] += 1
     smallest, found = (program, differences) if seen[sort] > SHRUNK_OF_EACH else \
         shrunk(lane, program, differences)
     return {"seed": seed, "labels": " + ".join(step.label for step in smallest.steps),
-            "sort": sort_of(found[0]), "text": report(smallest, found), "whole": report(program, differences)}
+            "sort": sort_of(found[0]), "text": report(smallest, found), "whole": whole}
 
 
 def work(number, clusters, options, given, seeds, results, stop):
     """A process: takes seeds until there are none."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    lane = None
     try:
         lane = Lane(number, clusters, options, compare.load_reasons())
         seen = collections.Counter() if given.shrink else collections.defaultdict(lambda: 10**6)
@@ -108,9 +121,11 @@ def work(number, clusters, options, given, seeds, results, stop):
                 lane = Lane(f"{number}_{seed}", clusters, options, compare.load_reasons())
         used = {one.id: one.used for one in lane.reasons if one.used}
         results.put((None, used))
-        lane.destroy()
     except Exception:
         results.put((None, {"error": traceback.format_exc()}))
+    finally:
+        if lane:
+            lane.destroy()
 
 
 def main():
@@ -129,6 +144,7 @@ def main():
     if given.verbose:
         for seed in seeds:
             print(transcript(generate(seed, options.themes)))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     clusters = cluster(), cluster()
     try:
         return run(given, seeds, options, clusters)
@@ -165,7 +181,7 @@ def run(given, seeds, options, clusters):
             found[result["sort"]].append(result)
             if len(found[result["sort"]]) == 1 or given.verbose:
                 print(f"\n== {result['text']}", flush=True)
-                if given.verbose and given.shrink:
+                if given.verbose:
                     print(f"-- as it was drawn\n{result['whole']}")
             if sum(map(len, found.values())) >= given.stop_after:
                 stop.set()

@@ -56,8 +56,8 @@ SCRIPTS = [
            ("CLOSE h1", "CLOSE CURSOR")),
     Script("sql_statements", ("PREPARE p1 AS SELECT 'busy {b}'", "PREPARE"), ("EXECUTE p1", [["busy {b}"]]),
            ("DEALLOCATE p1", "DEALLOCATE"), ("EXECUTE p1", "26000")),
-    Script("listening", ("LISTEN busy_{b}", "LISTEN"),
-           ("SELECT * FROM pg_listening_channels()", [["busy_{b}"]]), ("UNLISTEN *", "UNLISTEN"),
+    Script("listening", ("LISTEN busy_{b}", "LISTEN", True),
+           ("SELECT * FROM pg_listening_channels()", [["busy_{b}"]], True), ("UNLISTEN *", "UNLISTEN"),
            ("SELECT count(*) FROM pg_listening_channels()", [["0"]])),
     Script("query", ("SELECT count(*) FROM generate_series(1, 500)", [["500"]])),
     Script("errors", ("SELECT nosuch", "42703"), ("SELECT {b}", [["{b}"]])),
@@ -73,7 +73,7 @@ class Busy:
         self.scripts = [one for one in SCRIPTS
                         if themes is None or one.theme in themes or one.theme in ALWAYS]
         self.script, self.at, self.asked = None, 0, None
-        self.failure = None
+        self.failure, self.last = None, ""
         self.session = Session(path, user, database, (("application_name", f"busy {number}"),
                                                       ("search_path", "public")))
         self.session.wait(20)
@@ -107,7 +107,7 @@ class Busy:
         if self.script is None:
             self._choose()
         sql = self.script.steps[self.at][0].replace("{b}", str(self.number))
-        self.asked = sql
+        self.asked = self.last = sql
         self.session.records.clear()
         self.session.send(Step((("Q", sql),)), 0)
 

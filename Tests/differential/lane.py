@@ -13,7 +13,7 @@ from . import compare
 from .busy import Busy
 from .clean import Clean
 from .generator import MARKER
-from .program import MARKED, Step
+from .program import MARKED, Step, step_text
 from .session import Late, Session
 
 DIRTY = re.compile(r"insert|update|delete|create|drop|alter|truncate|into|nextval|setval|copy|lo_|"
@@ -66,6 +66,8 @@ class Lane:
         self.admins = [self._session(each.socket_path, "postgres") for each in clusters]
         self.clean = Clean(self.pooled.socket_path, self.database)
         self.broker, self.busy, self.dirty, self.prepared = None, {}, True, False
+        # The order in which the program and the busy clients went on, of the last run.
+        self.trace = []
         self._start()
 
     def _session(self, path, user, parameters=(), outside=None):
@@ -81,7 +83,7 @@ class Lane:
         size = self.options.pool if self.options.mode == "transaction" else 8
         self.broker = Pooler(self.pooled, {
             "pool_mode": self.options.mode, "default_pool_size": size, "reserve_pool_size": 0,
-            "log_format": "text", **dict(self.options.settings)},
+            "log_format": "text", "pin_reserve": 0, **dict(self.options.settings)},
             userlist={name: "" for name in ("boss", "plain", "admin")})
         self.broker.start()
         self.path = self.broker.socket_path
@@ -168,7 +170,7 @@ class Lane:
 
     def _run_pooled(self, program):
         turns = random.Random(program.seed)
-        failures = []
+        failures, self.trace = [], []
         busy = self._busy(program.user, turns)
         session = self._session(self.path, program.user, program.parameters, self.admins[1].ask)
         try:
@@ -177,6 +179,7 @@ class Lane:
                 if session.ended:
                     break
                 session.send(step, at)
+                self.trace.append(f"program {at}: {step_text(step)[:150]}")
                 if step.wait:
                     self._wait(session, busy)
                 for _ in range(turns.choice((0, 0, 1, 2, 3)) if busy else 0):
@@ -210,6 +213,10 @@ class Lane:
             return
         one.kick()
         one.wait(0.005)
+        self._note(one)
+
+    def _note(self, one):
+        self.trace.append(f"    busy {one.number}: {one.last}" + (" …" if one.outstanding else ""))
 
     def _wait(self, session, busy):
         """Waits for the program's answer; lets go on who may keep the servers it waits for."""
@@ -224,7 +231,10 @@ class Lane:
                 elif one.holds:
                     one.kick()
                     one.wait(0.005)
+                    self._note(one)
             if time.monotonic() > deadline:
+                self.trace.append("    late; " + "; ".join(
+                    f"busy {one.number} holds {one.holds}, asked {one.asked}" for one in busy))
                 raise Late
 
     def _rest(self, busy, step):
