@@ -4,21 +4,28 @@ from harness import wire
 
 from .compare import Difference, without_numbers
 from .program import Step
-from .session import Session
+from .session import Late, Session
 
 NAMED = (("application_name", "fresh"),)
 # Begun and not ended: it keeps the server, so that the next session looks at another one.
 SNAPSHOT = Step((("Q", "BEGIN; SELECT name, value FROM public.snapshot()"),))
 
 
+def answered(session):
+    try:
+        session.wait(10)
+    except Late:
+        raise Late("no answer to a fresh client within 10 s") from None
+
+
 def snapshots(sessions):
     """What each of the sessions holds, as a dictionary; they are looked at at the same time."""
     for session in sessions:
-        session.wait(20)
+        answered(session)
         session.send(SNAPSHOT, 0)
     found = []
     for session in sessions:
-        session.wait(20)
+        answered(session)
         rows = {}
         for one in session.records:
             if one.kind in ("E", "EOF"):
