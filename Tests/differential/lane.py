@@ -4,6 +4,7 @@ import random
 import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness import wire
 from harness.pooler import Pooler
@@ -46,7 +47,6 @@ def cluster():
                       "CREATE ROLE ready", "CREATE ROLE steady", "GRANT ready, steady TO plain",
                       "CREATE DATABASE lane_template"):
         made.sql(statement)
-    from pathlib import Path
     made.sql(Path(__file__).with_name("database.sql").read_text(), dbname="lane_template")
     return made
 

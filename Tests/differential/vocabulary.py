@@ -184,7 +184,8 @@ RARE_OBSERVATIONS = [
     "SELECT name, setting, source, reset_val FROM pg_settings WHERE name IN ('work_mem', 'TimeZone', "
     "'search_path', 'statement_timeout', 'application_name') ORDER BY name",
     "SELECT name, setting FROM pg_settings WHERE source NOT IN ('default', 'override') "
-    "AND name NOT LIKE '%file' AND name NOT LIKE '%dir%' AND name <> 'port' AND name NOT LIKE 'transaction%' ORDER BY name",
+    "AND name NOT LIKE '%file' AND name NOT LIKE '%dir%' AND name <> 'port' "
+    "AND name NOT LIKE 'transaction%' ORDER BY name",
     "SELECT count(*) FROM pg_stat_activity WHERE pid = pg_backend_pid() AND query LIKE '%count%'",
     "SELECT application_name, usename FROM pg_stat_activity WHERE pid = pg_backend_pid()",
     "SELECT name, setting FROM pg_settings WHERE source = 'session' "
