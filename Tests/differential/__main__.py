@@ -156,6 +156,8 @@ def main():
 def run(given, seeds, options, clusters):
     waiting, results = multiprocessing.Queue(), multiprocessing.Queue()
     stop = multiprocessing.Event()
+    # A run that is ended does not wait until somebody has read what is queued.
+    waiting.cancel_join_thread()
     for seed in seeds:
         waiting.put(seed)
     jobs = min(given.jobs, len(seeds))
@@ -185,7 +187,6 @@ def run(given, seeds, options, clusters):
                     print(f"-- as it was drawn\n{result['whole']}")
             if sum(map(len, found.values())) >= given.stop_after:
                 stop.set()
-    waiting.cancel_join_thread()
     for each in workers:
         each.join()
     seconds = time.monotonic() - started
