@@ -1,0 +1,1 @@
+"""The same random client program on a connection of its own and through a broker: every answer compared."""
