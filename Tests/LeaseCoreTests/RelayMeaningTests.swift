@@ -165,10 +165,12 @@ import Testing
         pair.prepare()
         pair.turn()
         pair.relay.send { $0.appendQuery("begin") }
-        pair.relay.send { $0.appendQuery(text) }
         pair.relay.answer {
             $0.appendCommandComplete("BEGIN")
             $0.appendReadyForQuery(.inTransaction)
+        }
+        pair.relay.send { $0.appendQuery(text) }
+        pair.relay.answer {
             $0.appendCommandComplete(text.split(separator: " ")[0].uppercased())
             $0.appendReadyForQuery(.inTransaction)
         }

@@ -37,8 +37,9 @@ import Testing
             }
             // More statements than one are none for the extended protocol.
             if way > 0, text.contains(";") { continue }
-            #expect(relay.isLeaseOver)
-            #expect(relay.server.conditionOnReturn == (isDirty ? .dirty : .clean), "way \(way)")
+            let (isOver, condition) = (relay.isLeaseOver, relay.server.conditionOnReturn)
+            #expect(isOver)
+            #expect(condition == (isDirty ? .dirty : .clean), "way \(way)")
         }
     }
 

@@ -35,10 +35,26 @@ package final class FunctionMemo {
         "values", "when", "where", "window", "with",
     ]
 
+    /// The server's own, and so well known that nobody has another of the name that is called with the same
+    /// arguments.
+    private static let wellKnown = [
+        "abs", "array_agg", "array_length", "avg", "bool_and", "bool_or", "char_length",
+        "clock_timestamp", "concat", "count", "current_database", "current_schema",
+        "current_schemas", "current_setting", "date_part", "date_trunc", "floor", "format",
+        "format_type", "gen_random_uuid", "generate_series", "has_schema_privilege",
+        "has_table_privilege", "inet_server_port", "json_agg", "json_build_object", "jsonb_agg",
+        "jsonb_build_object", "length", "lower", "max", "md5", "min", "mod", "now",
+        "pg_backend_pid",
+        "pg_get_expr", "pg_get_userbyid", "pg_is_in_recovery", "pg_sleep", "pg_table_is_visible",
+        "quote_ident", "quote_literal", "random", "repeat", "replace", "round", "row_number",
+        "row_to_json", "string_agg", "sum", "to_char", "to_regclass", "to_timestamp",
+        "txid_current", "unnest", "upper", "version",
+    ]
+
     package init() { addKeywords() }
 
     private func addKeywords() {
-        for word in Self.keywords {
+        for word in Self.keywords + Self.wellKnown {
             verdicts[Array(word.utf8)] = .harmless
             harmless.insert(CalledNames.hash(of: Array(word.utf8)))
         }
@@ -85,7 +101,7 @@ package final class FunctionMemo {
     /// What a server says of a name.
     func learn(_ name: [UInt8], isOpaque: Bool, calls: [[UInt8]], now: Instant) {
         if verdicts.count >= Self.limit { forget() }
-        if verdicts.count <= Self.keywords.count { bornAt = now }
+        if verdicts.count <= Self.keywords.count + Self.wellKnown.count { bornAt = now }
         verdicts[name] = isOpaque ? .opaque : calls.isEmpty ? .harmless : .depends(calls)
         if verdicts[name] == .harmless { harmless.insert(CalledNames.hash(of: name)) }
     }
@@ -119,6 +135,10 @@ package final class FunctionMemo {
     }
 
     func forgetIfOld(_ now: Instant) {
-        if verdicts.count > Self.keywords.count, now - bornAt >= Self.lifetime { forget() }
+        if verdicts.count > Self.keywords.count + Self.wellKnown.count,
+            now - bornAt >= Self.lifetime
+        {
+            forget()
+        }
     }
 }

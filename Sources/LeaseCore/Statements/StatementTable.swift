@@ -96,7 +96,9 @@ package struct StatementTable: ~Copyable {
         guard text.count <= ClientTurn.parseScanLimit else { return insert(entry) }
         entry.namesOthers =
             StatementReference.mayOccur(in: text)
-            && StatementReference.all(in: text).contains { $0.kind != .deallocateAll }
+            && StatementReference.all(in: text).contains {
+                $0.kind == .execute || $0.kind == .deallocate
+            }
         if !entry.namesOthers, !ParseMeaning.dependsOnTime(text) { entry.environment = environment }
         return insert(entry)
     }
