@@ -61,10 +61,20 @@ package enum SessionSetting: Equatable, Sendable {
             else { return nil }
         }
         if cursor.take("time") {
-            guard cursor.skipSpace(), cursor.take("zone"), cursor.skipSpace(),
-                let zone = takeLiteral(&cursor)
-            else { return nil }
+            guard cursor.skipSpace(), cursor.take("zone"), cursor.skipSpace() else { return nil }
+            if cursor.take("default") || cursor.take("local") { return .reset(name: "timezone") }
+            guard let zone = takeLiteral(&cursor) else { return nil }
             return .set(name: "timezone", value: zone)
+        }
+        var behindNames = cursor
+        if behindNames.take("names"), behindNames.skipSpace(),
+            behindNames.byte != UInt8(ascii: "="), behindNames.byte != UInt8(ascii: ".")
+        {
+            cursor = behindNames
+            if cursor.isAtEnd || cursor.byte == UInt8(ascii: ";") || cursor.take("default") {
+                return .reset(name: "client_encoding")
+            }
+            return takeLiteral(&cursor).map { .set(name: "client_encoding", value: $0) }
         }
         guard let name = takeName(&cursor), cursor.skipSpace() else { return nil }
         if cursor.byte == UInt8(ascii: "=") {

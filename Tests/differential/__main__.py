@@ -26,6 +26,8 @@ SECONDS_TO_SHRINK = 30
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/differential", description=__doc__)
     parser.add_argument("--seeds", default="1-1000", help="FIRST-LAST")
+    parser.add_argument("--except", dest="left_out", default="", metavar="SEED,…",
+                        help="without these")
     parser.add_argument("--programs", type=int, help="how many, from the first seed on")
     parser.add_argument("--replay", type=int, help="one seed only")
     parser.add_argument("--bin", help="the pglease to try (default: $PGLEASE_BIN or .build/debug)")
@@ -134,10 +136,12 @@ def main():
         os.environ["PGLEASE_BIN"] = os.path.abspath(given.bin)
     first, _, last = given.seeds.partition("-")
     seeds = range(int(first), int(last or first) + 1)
+    left_out = {int(seed) for seed in given.left_out.split(",") if seed}
     if given.programs:
         seeds = range(int(first), int(first) + given.programs)
     if given.replay is not None:
         seeds, given.jobs = range(given.replay, given.replay + 1), 1
+    seeds = [seed for seed in seeds if seed not in left_out]
     options = Options(given.mode, given.pool, given.busy, given.clean, listed(given.themes),
                       listed(given.busy_themes or given.themes), given.within,
                       tuple(tuple(one.split("=", 1)) for one in given.set))

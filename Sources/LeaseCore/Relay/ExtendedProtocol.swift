@@ -225,7 +225,9 @@ extension ClientTurn {
                 server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
             }
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
-            if let names = statements.settingNames(of: statement.id) {
+            if statements.mayName(statement.id),
+                let names = statements.settingNames(of: statement.id)
+            {
                 switch gate(toPin: statement.id, statements, &server) {
                 case .open: break
                 case .shut: return .incomplete
