@@ -87,6 +87,8 @@ def test_is_not_seen_by_the_next_client(narrow, postgres, what, way):
             # It has no connection that could listen for its clients.
             if way is in_a_transaction:
                 one.query("BEGIN")
+                one.query(statement)
+                statement = "COMMIT"
             answer = one.extended(statement) if way is extended else one.query(statement)
             assert wire.error_of(answer).code == "0A000"
             return

@@ -259,12 +259,13 @@ def test_the_databases_own_name_stays(make_broker):
         assert one.value("SHOW application_name") == "of_the_database"
 
 
-def test_in_a_session_pool_who_gives_no_name_has_the_brokers(make_broker, postgres):
+def test_in_a_session_pool_who_gives_no_name_has_none(make_broker, postgres):
+    """As on a connection of its own."""
     broker = make_broker({"pool_mode": "session"})
     with broker.wire() as one, broker.wire(application_name="named") as two:
         one.query("SELECT 1")
         two.query("SELECT 1")
-        assert sorted(shown_by_postgres(postgres, broker)) == ["named", "pglease"]
+        assert sorted(shown_by_postgres(postgres, broker)) == ["", "named"]
 
 
 def test_a_direct_lease_leaves_its_profile_in_force_and_nothing_else(broker, postgres):

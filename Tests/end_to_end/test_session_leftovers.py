@@ -118,6 +118,9 @@ def test_the_next_client_has_a_session_as_new(make_broker, postgres, fresh, mode
     pids = set()
     for name, what in LEFT.items():
         for way, statements in ways(name, what, mode):
+            if name == "listen" and way == "plain" and mode != "session":
+                # A pool of one connection has none that could listen for its clients.
+                continue
             with broker.wire("postgres", **NAME) as one:
                 for statement in statements:
                     answer = one.query(statement)
@@ -147,15 +150,19 @@ def test_an_extension_that_comes_and_goes(make_broker, postgres):
     """dblink is dropped, and made again in a schema with an odd name, while connections live."""
     broker = make_broker({"default_pool_size": 1, "reserve_pool_size": 0, "pin_reserve": 0,
                           "server_reset_query_always": 1})
-    with broker.wire("postgres", "second") as one:
-        pid = one.value("SELECT pg_backend_pid()")
-        for _ in range(2):
+    pids = set()
+    for _ in range(2):
+        with broker.wire("postgres", "second") as one:
+            pids.add(one.value("SELECT pg_backend_pid()"))
             one.query('CREATE SCHEMA "Odd ""one"; CREATE EXTENSION dblink SCHEMA "Odd ""one"')
             opened = one.query(
                 "SELECT \"Odd \"\"one\".dblink_connect('left', 'dbname=app port=' || "
                 "current_setting('port') || ' host=' || "
                 "current_setting('unix_socket_directories'))")
             assert "E" not in wire.kinds(opened), opened
-            assert one.value('SELECT "Odd ""one".dblink_get_connections()') is None
-            one.query('DROP EXTENSION dblink; DROP SCHEMA "Odd ""one"')
-        assert one.value("SELECT pg_backend_pid()") == pid
+            assert one.value('SELECT "Odd ""one".dblink_get_connections()') == "{left}"
+        with broker.wire("postgres", "second") as other:
+            pids.add(other.value("SELECT pg_backend_pid()"))
+            assert other.value('SELECT "Odd ""one".dblink_get_connections()') is None
+            other.query('DROP EXTENSION dblink; DROP SCHEMA "Odd ""one"')
+    assert len(pids) == 1
