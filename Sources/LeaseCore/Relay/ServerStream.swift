@@ -99,6 +99,8 @@ package struct ServerStream: ~Copyable {
 
     final class DoubtedCalls {
         var names: [[UInt8]] = []
+        /// How often the server was asked again for what it had told of them.
+        var rounds = 0
     }
 
     final class NamesInLease {

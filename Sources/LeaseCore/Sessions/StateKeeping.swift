@@ -73,6 +73,10 @@ extension Engine {
 
     private func question(_ server: ServerID, _ client: ClientID) -> StateQuestion {
         var classNames = pools[servers[server].pool].classNames
+        for name in pools[servers[server].pool].functions.classNames
+        where !classNames.contains(name) {
+            classNames.append(name)
+        }
         for entry in profiles.entries(of: clients[client].settings.current)
         where entry.name.utf8.contains(UInt8(ascii: ".")) && !classNames.contains(entry.name) {
             classNames.append(entry.name)
@@ -117,13 +121,16 @@ extension Engine {
             return
         }
         servers[server].profile.attempts = 0
+        if learnFunctions(state, server) {
+            askForState(server, client)
+            return
+        }
         let names = question(server, client).names
         var pins = state.pins
         pins.formUnion(followSettings(state, names, server, client))
         pins.formUnion(followStatements(state.statements, client))
         pins.formUnion(unseenPins(server))
         noteClassNames(state, server)
-        noteFunctions(state, server)
         servers[server].stream.stateIsKnown(residue: residue(state, server))
         pin(server, client, pins)
         guard servers.contains(server), servers[server].client == client else { return }
@@ -236,16 +243,29 @@ extension Engine {
         }
     }
 
-    private mutating func noteFunctions(_ state: borrowing StateAnswer, _ server: ServerID) {
+    /// True if there is more to ask: what a function calls, or may set, is known only now.
+    private mutating func learnFunctions(
+        _ state: borrowing StateAnswer, _ server: ServerID
+    ) -> Bool {
         let memo = pools[servers[server].pool].functions
         // CREATE FUNCTION is among what this stands for; DROP and ALTER cannot make one harmful.
-        if servers[server].stream.taint.has(.temporaryObjects) { memo.forget() }
+        if servers[server].stream.taint.has(.temporaryObjects),
+            servers[server].stream.doubtedCalls?.rounds ?? 0 == 0
+        {
+            memo.forget()
+        }
         memo.forgetIfOld(now)
-        guard !state.functions.isEmpty else { return }
-        for (name, isOpaque, calls) in state.functions {
-            memo.learn(name, isOpaque: isOpaque, calls: calls, now: now)
+        guard let calls = servers[server].stream.doubtedCalls, !state.functions.isEmpty else {
+            return false
+        }
+        for (name, isOpaque, others) in state.functions {
+            memo.learn(name, isOpaque: isOpaque, calls: others, now: now)
         }
         memo.settle()
+        let hasNames = memo.learn(classNames: state.classNames)
+        calls.rounds += 1
+        // Functions that call others, which call others: more than a few levels are left to the next time.
+        return calls.rounds < 5 && (hasNames || !memo.unknown(among: calls.names).isEmpty)
     }
 
     // MARK: What pins

@@ -18,6 +18,8 @@ package final class FunctionMemo {
     /// Hashes of the harmless ones, for the first look.
     private var harmless: Set<UInt64> = []
     private var bornAt = Instant.zero
+    /// Settings of classes that the sources of functions name: no list of the server's has them.
+    private(set) var classNames: [String] = []
 
     /// Anybody can make up names.
     private static let limit = 4096
@@ -106,6 +108,15 @@ package final class FunctionMemo {
         if verdicts[name] == .harmless { harmless.insert(CalledNames.hash(of: name)) }
     }
 
+    /// True if one of them is new.
+    func learn(classNames names: [String]) -> Bool {
+        let before = classNames.count
+        for name in names where classNames.count < 256 && !classNames.contains(name) {
+            classNames.append(name)
+        }
+        return classNames.count > before
+    }
+
     /// Settles what depends on others, as far as these are known.
     func settle() {
         var hasChanged = true
@@ -131,6 +142,7 @@ package final class FunctionMemo {
     func forget() {
         verdicts.removeAll()
         harmless.removeAll()
+        classNames.removeAll()
         addKeywords()
     }
 

@@ -42,7 +42,10 @@ package struct StateQuestion: Equatable, Sendable {
         if isPinned || isOpen || taint.has(.advisoryLocks) { parts.append(Self.locks) }
         if isPinned || isOpen || taint.has(.listen) { parts.append(Self.channels) }
         if isOpen || taint.has(.preparedStatements) { parts.append(Self.statements) }
-        if !functions.isEmpty { parts.append(Self.verdicts(on: functions)) }
+        if !functions.isEmpty {
+            parts.append(Self.verdicts(on: functions))
+            parts.append(Self.namesInSources(of: functions))
+        }
         // Its own conditions are in force: a serializable transaction that is deferrable would wait here.
         text =
             "BEGIN ISOLATION LEVEL READ COMMITTED;" + parts.joined(separator: " UNION ALL ")
@@ -116,6 +119,20 @@ package struct StateQuestion: Equatable, Sendable {
             + " GROUP BY w"
     }
 
+    /// What in their sources looks like the setting of a class.
+    private static func namesInSources(of functions: [[UInt8]]) -> String {
+        let list = functions.map { asciiLiteral(String(decoding: $0, as: UTF8.self)) }
+            .joined(separator: ",")
+        return "(SELECT DISTINCT 'class',pg_catalog.lower(m[1]),'',''"
+            + " FROM pg_catalog.pg_proc AS p, pg_catalog.regexp_matches(p.prosrc,"
+            + "E'([[:alpha:]_][[:alnum:]_$]*([.][[:alpha:]_][[:alnum:]_$]*)+)','g') AS m"
+            + " WHERE p.proname OPERATOR(pg_catalog.=)"
+            + " ANY (ARRAY[\(list)]::pg_catalog.name[])"
+            + " AND p.pronamespace OPERATOR(pg_catalog.<>) 11"
+            + " AND p.prosrc OPERATOR(pg_catalog.~*) E'\\\\m(set|set_config)\\\\M'"
+            + " AND NOT pg_catalog.starts_with(m[1],'pg_catalog.') LIMIT 64)"
+    }
+
     private static let isOpaque =
         "CASE WHEN p.oid IS NULL THEN false WHEN p.pronamespace OPERATOR(pg_catalog.=) 11"
         + " THEN p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['set_config','setseed','query_to_xml',"
@@ -150,6 +167,7 @@ package struct StateAnswer {
     package private(set) var pins: PinReasons = []
     package private(set) var channels: [[UInt8]] = []
     package private(set) var statements: [Statement] = []
+    package private(set) var classNames: [String] = []
     package private(set) var functions: [(name: [UInt8], isOpaque: Bool, calls: [[UInt8]])] = []
 
     /// nil: these are no such rows.
@@ -228,6 +246,7 @@ package struct StateAnswer {
                     name: name, text: text,
                     parameterTypes: types.split(separator: UInt8(ascii: " "))
                         .compactMap { UInt32(String(decoding: $0, as: UTF8.self)) }))
+        case "class": classNames.append(String(decoding: name, as: UTF8.self))
         case "function":
             guard let name = Self.bytes(name), let verdict = columns[2], let calls = columns[3]
             else { return false }
