@@ -70,7 +70,7 @@ package struct StateQuestion: Equatable, Sendable {
         + " AND pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'off'"
         + " THEN 'locked' ELSE '' END"
         + " FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"
-        + " AND NOT pg_catalog.starts_with(name,'transaction_')"
+        + " AND pg_catalog.strpos(name,'transaction_') OPERATOR(pg_catalog.<>) 1"
 
     private static func named(_ names: [String]) -> [String] {
         guard !names.isEmpty else { return [] }
@@ -130,7 +130,7 @@ package struct StateQuestion: Equatable, Sendable {
             + " ANY (ARRAY[\(list)]::pg_catalog.name[])"
             + " AND p.pronamespace OPERATOR(pg_catalog.<>) 11"
             + " AND p.prosrc OPERATOR(pg_catalog.~*) E'\\\\m(set|set_config)\\\\M'"
-            + " AND NOT pg_catalog.starts_with(m[1],'pg_catalog.') LIMIT 64)"
+            + " AND pg_catalog.strpos(m[1],'pg_catalog.') OPERATOR(pg_catalog.<>) 1 LIMIT 64)"
     }
 
     private static let isOpaque =
