@@ -225,7 +225,7 @@ extension ClientTurn {
                 server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
             }
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
-            if statements.mayName(statement.id),
+            if statements.isLookedAtAgain(statement.id),
                 let names = statements.settingNames(of: statement.id)
             {
                 switch gate(toPin: statement.id, statements, &server) {

@@ -41,7 +41,8 @@ package struct StatementTable: ~Copyable {
         var setScope: SetScope = .nothing
         /// What it may set by name; nil: nothing, and nothing else of it is looked at when it is bound.
         var settingNames: SettingNames?
-        var mayName = false
+        /// There is something in `settingNames`: it is looked at again whenever it is bound.
+        var isLookedAtAgain = false
         /// What it puts back.
         var reset: SettingsReset?
         /// It has a parenthesis.
@@ -88,11 +89,11 @@ package struct StatementTable: ~Copyable {
         entry.calls = CalledNames.firstParenthesis(in: text) < text.count
         if ClientTurn.mayName(text, entry.taint) {
             entry.settingNames = SettingNames.inText(text)
-            entry.mayName = true
+            entry.isLookedAtAgain = true
             entry.setScope.formUnion(.named)
         } else if entry.taint.has(.pinning) || DatabaseCommand.database(wantedBy: text) != nil {
-            // It is looked at again when it is bound.
             entry.settingNames = SettingNames.none
+            entry.isLookedAtAgain = true
         }
         // One that is too long to be looked through is its client's own.
         guard text.count <= ClientTurn.parseScanLimit else { return insert(entry) }
@@ -187,7 +188,7 @@ package struct StatementTable: ~Copyable {
     package func settingNames(of id: StatementID) -> SettingNames? {
         entries[Int(id.slot)].settingNames
     }
-    func mayName(_ id: StatementID) -> Bool { entries[Int(id.slot)].mayName }
+    func isLookedAtAgain(_ id: StatementID) -> Bool { entries[Int(id.slot)].isLookedAtAgain }
     func calls(_ id: StatementID) -> Bool { entries[Int(id.slot)].calls }
     package func setScope(of id: StatementID) -> SetScope { entries[Int(id.slot)].setScope }
     func reset(by id: StatementID) -> SettingsReset? { entries[Int(id.slot)].reset }
