@@ -6,6 +6,8 @@
 package struct SettingNames: Equatable, Sendable {
     /// In lower case, each once.
     package private(set) var names: [String] = []
+    /// How many statements of it are answered with the tag SET.
+    package private(set) var sets = 0
     /// It sets nothing besides. False also where the names are only those that it might mean.
     package private(set) var isComplete = true
 
@@ -18,6 +20,7 @@ package struct SettingNames: Equatable, Sendable {
 
     package mutating func formUnion(_ other: SettingNames) {
         for name in other.names { add(name) }
+        sets += other.sets
         isComplete = isComplete && other.isComplete
     }
 
@@ -64,7 +67,10 @@ package struct SettingNames: Equatable, Sendable {
     private mutating func takeStatement(_ cursor: inout SQLCursor) {
         switch lowercased(cursor.byte) {
         case UInt8(ascii: "s"):
-            if cursor.take("set") { takeSet(&cursor) }
+            if cursor.take("set") {
+                sets += 1
+                takeSet(&cursor)
+            }
         case UInt8(ascii: "r"):
             if cursor.take("reset") { isComplete = false }
         case UInt8(ascii: "d"):

@@ -182,3 +182,31 @@ def test_an_isolation_level_of_a_driver(pooled):
         neighbour(pooled)
         error = wire.error_of(one.query("CREATE TABLE state_made (a int)"))
         assert error.code == "25006"
+
+
+@pytest.mark.parametrize("text", ["SET server_version = '1'", "SET data_directory = '/tmp'"])
+def test_a_name_that_nobody_may_set_or_see_harms_nobody(pooled, text):
+    """Of a statement that is parsed and never executed, or fails, beside one that sets something."""
+    with pooled.wire("app") as one:
+        one.query("BEGIN")
+        one.send(wire.parse(text, "never"), wire.sync())
+        one.until("Z")
+        one.query("ROLLBACK")
+        one.query("SET work_mem = '9MB'; SET app.tenant = '42'")
+        one.query("BEGIN; SET work_mem = '9MB'; SAVEPOINT a")
+        assert "E" in wire.kinds(one.query(text))
+        one.query("ROLLBACK TO a; COMMIT")
+        neighbour(pooled)
+        assert one.value("SHOW work_mem") == "9MB"
+        assert one.value("SELECT current_setting('app.tenant')") == "42"
+
+
+def test_what_is_dropped_by_a_pool_of_its_own_is_not_cleaned_for_each_call(make_broker, objects):
+    """session_state = drop of a database: functions are not looked at, and cost no cleaning."""
+    broker = make_broker({"default_pool_size": 1, "reserve_pool_size": 0}, start=False)
+    broker.databases = {"app": broker.server() + " dbname=app session_state=drop"}
+    broker.write()
+    broker.start()
+    with broker.wire("postgres") as one, broker.wire("postgres") as other:
+        one.query("SELECT state_set('work_mem', '9MB')")
+        assert other.value("SHOW work_mem") == "9MB"

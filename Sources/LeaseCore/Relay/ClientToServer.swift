@@ -404,11 +404,7 @@ package struct ClientTurn {
         }
         guard isAlone else { return false }
         server.taint.insert(.unclaimedSetting)
-        if case .set(let name, _) = setting {
-            var names = SettingNames()
-            names.add(name)
-            server.note(names)
-        }
+        server.note(SettingNames.inText(text))
         entry.isSetting = true
         server.pendingSetting = (setting, isDone: false)
         return true

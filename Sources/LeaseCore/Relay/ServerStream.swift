@@ -105,6 +105,12 @@ package struct ServerStream: ~Copyable {
 
     final class NamesInLease {
         var names = SettingNames()
+        /// Of `names.sets`, those that the server has done.
+        var setsDone = 0
+
+        /// A statement that failed, or was never executed, has set nothing: its name may be that of a setting which
+        /// nobody can set.
+        var areAllInForce: Bool { names.isComplete && names.sets == setsDone }
     }
 
     struct BrokerTexts {
@@ -223,6 +229,9 @@ package struct ServerStream: ~Copyable {
         noted.names.addClassNames(in: text)
         settingNames = noted
     }
+
+    /// Nobody asks what they have left.
+    mutating func forgetCalls() { taint.subtractTaint(.functions) }
 
     private static let setseed = Array("setseed".utf8)
 

@@ -284,6 +284,7 @@ package struct ServerTurn {
             server.taint.formUnion(Self.taint(taint, within: scope))
             if taint.changesSettings, !scope.isLocal, !scope.isNamed { server.leaveSettingsOpen() }
         }
+        if kind == .set, server.settingNames != nil { server.settingNames?.setsDone += 1 }
         switch kind {
         case .deallocateAll:
             server.forgetNames(of: &client, statements: &statements)
@@ -428,6 +429,7 @@ package struct ServerTurn {
             server.skipToSync(client: &client, statements: &statements)
             return
         }
+        if server.settingNames != nil { server.leaveSettingsOpen() }
         if !server.isDraining { passError(range, fields, client, &server, &toClient) }
         server.answeredWithError = head != nil
         if head?.isExtended == true { server.skipToSync(client: &client, statements: &statements) }

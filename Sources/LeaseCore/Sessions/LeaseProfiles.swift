@@ -88,7 +88,12 @@ extension Engine {
     }
 
     mutating func profileAnswered(_ server: ServerID, _ answer: BrokerAnswer) {
-        let error = answer.error
+        // Who may not even ask for connections of dblink has none.
+        let links =
+            servers[server].profile.cleansFirst ? cleaning(of: servers[server].pool).links : nil
+        let error = answer.errors.first {
+            $0.text != links || $0.error.sqlState != .insufficientPrivilege
+        }?.error
         guard let profile = servers[server].profile.pending else {
             preconditionFailure("a profile was answered that was not sent")
         }

@@ -11,7 +11,7 @@ extension Engine {
         }
         profiles.retain(profile)
         servers.insert(ServerSession(id: id, pool: slot, startup: profile, now: now), at: id)
-        if settings.sessionState != .drop, !pools[slot].isSession {
+        if sessionState(of: slot) != .drop, !pools[slot].isSession {
             servers[id].stream.functions = pools[slot].functions
         }
         if let timeout = settings.serverConnectTimeout {

@@ -113,8 +113,6 @@ package struct ServerSession: ~Copyable {
     package final class Pin {
         package internal(set) var reasons: PinReasons
         package let since: Instant
-        /// Transactions of the lease when it was last found out.
-        var transactionsThen = 0
 
         init(_ reasons: PinReasons, since: Instant) {
             self.reasons = reasons

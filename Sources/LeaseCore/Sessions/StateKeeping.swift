@@ -13,6 +13,7 @@ extension Engine {
             !pools[servers[server].pool].isSession,
             !servers[server].isExplicit, clients[client].isOpen
         else {
+            servers[server].stream.forgetCalls()
             placeEnds(on: server)
             return false
         }
@@ -68,7 +69,10 @@ extension Engine {
         let question = question(server, client)
         servers[server].profile.holdsClientBytes = true
         mustAnswer(server, within: stateTimeout)
-        ask(server, .state, [question.text])
+        // One that failed has left its transaction open.
+        ask(
+            server, .state,
+            servers[server].stream.status == .idle ? [question.text] : ["ROLLBACK", question.text])
     }
 
     private func question(_ server: ServerID, _ client: ClientID) -> StateQuestion {
@@ -82,18 +86,25 @@ extension Engine {
             classNames.append(entry.name)
         }
         return StateQuestion(
-            about: servers[server].stream.taint, names: servers[server].stream.settingNames?.names,
+            about: servers[server].stream.taint, names: settingNames(server),
             classNames: classNames,
             functions: pools[servers[server].pool].functions.unknown(
                 among: servers[server].stream.doubtedCalls?.names ?? []),
             isPinned: servers[server].pin != nil)
     }
 
+    private func settingNames(_ server: ServerID) -> SettingNames? {
+        guard let noted = servers[server].stream.settingNames else { return nil }
+        var names = noted.names
+        if !noted.areAllInForce { names.leaveOpen() }
+        return names
+    }
+
     /// Whether its client has something in the session that would be lost with it.
     func hasState(_ server: ServerID) -> Bool {
         if servers[server].isExplicit { return false }
         return servers[server].pin != nil
-            || (settings.sessionState != .drop
+            || (sessionState(of: servers[server].pool) != .drop
                 && servers[server].stream.taint.leavesSomething
                 && !pools[servers[server].pool].isSession)
     }
@@ -109,6 +120,10 @@ extension Engine {
         }
         if let error = answer.error {
             if mayTryAgain(server, error) {
+                askForState(server, client)
+            } else if servers[server].stream.settingNames?.names.isComplete == true {
+                // One of the names may not be looked at: the list leaves such out.
+                servers[server].stream.leaveSettingsOpen()
                 askForState(server, client)
             } else {
                 // What it holds cannot be found out, and is not dropped in silence.
@@ -131,7 +146,7 @@ extension Engine {
         pins.formUnion(followStatements(state.statements, client))
         pins.formUnion(unseenPins(server))
         noteClassNames(state, server)
-        servers[server].stream.stateIsKnown(residue: residue(state, server))
+        servers[server].stream.stateIsKnown(residue: residue(state, pins, server))
         pin(server, client, pins)
         guard servers.contains(server), servers[server].client == client else { return }
         if servers[server].profile.current != clients[client].settings.current {
@@ -288,11 +303,12 @@ extension Engine {
     }
 
     /// What must be cleaned away when the client lets go, though all is known of it.
-    private func residue(_ state: borrowing StateAnswer, _ server: ServerID) -> SessionTaint {
+    private func residue(
+        _ state: borrowing StateAnswer, _ pins: PinReasons, _ server: ServerID
+    ) -> SessionTaint {
         let taint = servers[server].stream.taint
         var residue = servers[server].stream.residue
-        for one in [SessionTaint.other, .links, .libraries, .seed, .preparedStatements, .listen]
-        where taint.has(one) {
+        for one in [SessionTaint.other, .preparedStatements, .listen] where taint.has(one) {
             residue.formUnion(one)
         }
         // What of it `connect_query` had set is not told apart: it runs again.
@@ -302,11 +318,17 @@ extension Engine {
         // Whatever made them.
         if !state.statements.isEmpty { residue.formUnion(.preparedStatements) }
         if !state.channels.isEmpty { residue.formUnion(.listen) }
-        if state.pins.contains(.temporaryObjects) { residue.formUnion(.temporaryObjects) }
-        if state.pins.contains(.heldCursors) { residue.formUnion(.cursors) }
-        if state.pins.contains(.advisoryLocks) { residue.formUnion(.advisoryLocks) }
+        // No profile has what cannot follow: nothing but a cleaning takes it away.
+        for (reason, left) in Self.leftBy where pins.contains(reason) { residue.formUnion(left) }
         return residue
     }
+
+    private static let leftBy: [(PinReasons, SessionTaint)] = [
+        (.temporaryObjects, .temporaryObjects), (.heldCursors, .cursors),
+        (.advisoryLocks, .advisoryLocks), (.settings, .settings), (.seed, .seed),
+        (.libraries, .libraries), (.links, .links), (.channels, .listen),
+        (.statements, .preparedStatements),
+    ]
 
     private mutating func pin(_ server: ServerID, _ client: ClientID, _ reasons: PinReasons) {
         guard !reasons.isEmpty else {
@@ -319,12 +341,10 @@ extension Engine {
         }
         if let pin = servers[server].pin {
             pin.reasons = reasons
-            pin.transactionsThen = servers[server].holding.transactions
             return
         }
         guard mayBePinned(server, client, reasons) else { return }
         let pin = ServerSession.Pin(reasons, since: now)
-        pin.transactionsThen = servers[server].holding.transactions
         servers[server].pin = pin
         notices.append(.leasePinned(report(on: server), reasons))
         guard settings.pinNotice, !clients[client].flags.wasToldOfPin else { return }
