@@ -48,6 +48,14 @@ def good(seen):
     return not [each for each in seen if each.kind == "E"]
 
 
+def waiting_for_place(broker, count=1):
+    """So many wait for a place to pin: the connection that is not pinned has nobody."""
+    def seen():
+        row = broker.pool()
+        return (int(row["cl_waiting"]), int(row["sv_idle"])) == (count, 1)
+    eventually(seen, 10)
+
+
 def pinned(broker, statement=PINS["temporary_objects"], **named):
     """A client that has pinned its lease."""
     one = broker.wire(**named)
@@ -105,7 +113,7 @@ def test_a_newcomer_waits_without_a_server_for_a_place_to_pin(narrow):
     broker = narrow()
     first, second, third = pinned(broker), broker.wire(), broker.wire()
     second.send(wire.query(PINS["temporary_objects"]))
-    eventually(lambda: broker.waiting() == 1, 10)
+    waiting_for_place(broker)
     waiter, = broker.console("SHOW WAITERS")
     assert (waiter["place"], waiter["database"]) == ("1", "app")
     # The connection that is not pinned serves everybody else meanwhile.
@@ -125,7 +133,7 @@ def test_who_waits_is_served_in_order_and_when_a_holder_vanishes(narrow):
         one = broker.wire()
         one.send(wire.query(f"CREATE TEMP TABLE kept AS SELECT {number} AS x"))
         waiters.append(one)
-        eventually(lambda: broker.waiting() == number + 1, 10)
+        waiting_for_place(broker, number + 1)
     first.reset()
     for number, one in enumerate(waiters):
         assert good(one.until_ready())
@@ -219,7 +227,7 @@ def test_a_place_is_given_back_where_nothing_was_left(narrow):
     one.query("BEGIN")
     one.query(PINS["temporary_objects"])
     two.send(wire.query(PINS["temporary_objects"]))
-    eventually(lambda: broker.waiting() == 1, 10)
+    waiting_for_place(broker)
     one.query("ROLLBACK")
     assert good(two.until_ready())
     settle(broker, 1)
@@ -292,7 +300,7 @@ def test_a_reload_makes_places_for_those_who_wait(narrow):
     broker = narrow()
     first, second = pinned(broker), broker.wire()
     second.send(wire.query(PINS["temporary_objects"]))
-    eventually(lambda: broker.waiting() == 1, 10)
+    waiting_for_place(broker)
     broker.set(default_pool_size=3)
     broker.console("RELOAD")
     assert good(second.until_ready())
@@ -403,7 +411,7 @@ def test_psycopg2(narrow, connect):
     thread = threading.Thread(target=lambda: seen.append(work()))
     thread.start()
     started.wait()
-    eventually(lambda: broker.waiting() == 1, 10)
+    waiting_for_place(broker)
     one.close()
     thread.join(20)
     assert seen == [(2,)]
@@ -439,7 +447,7 @@ def test_asyncpg_waits_for_its_place(narrow):
             for _ in range(2)]
         await one.fetch("SELECT pg_advisory_lock($1)", 7)
         task = asyncio.ensure_future(two.fetch("SELECT pg_advisory_lock($1)", 8))
-        await asyncio.to_thread(eventually, lambda: broker.waiting() == 1, 10)
+        await asyncio.to_thread(waiting_for_place, broker)
         assert await one.fetchval("SELECT pg_advisory_unlock($1)", 7)
         await task
         assert await two.fetchval("SELECT pg_advisory_unlock($1)", 8)
