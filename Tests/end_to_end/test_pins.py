@@ -447,7 +447,7 @@ def test_asyncpg_waits_for_its_place(narrow):
             for _ in range(2)]
         await one.fetch("SELECT pg_advisory_lock($1)", 7)
         task = asyncio.ensure_future(two.fetch("SELECT pg_advisory_lock($1)", 8))
-        await asyncio.to_thread(waiting_for_place, broker)
+        await asyncio.to_thread(eventually, lambda: broker.waiting() == 1, 10)
         assert await one.fetchval("SELECT pg_advisory_unlock($1)", 7)
         await task
         assert await two.fetchval("SELECT pg_advisory_unlock($1)", 8)
