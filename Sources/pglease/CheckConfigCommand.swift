@@ -28,12 +28,14 @@ struct CheckConfigCommand: ParsableCommand {
             environment: environment, databaseURL: database.databaseURL)
         sources.databasesComeLater = database.isEmbedded(environment: environment)
         let loaded: LoadedConfiguration
+        let encryption: EncryptionSetup
         do throws(ConfigurationError) {
             loaded = try Configuration.load(sources)
+            encryption = try EncryptionSetup(loaded)
         } catch {
             throw ConfigurationReport.refuse(error)
         }
-        for warning in loaded.warnings { Output.error("warning: \(warning)") }
+        for warning in loaded.warnings + encryption.warnings { Output.error("warning: \(warning)") }
         report(loaded, isEmbedded: sources.databasesComeLater)
     }
 

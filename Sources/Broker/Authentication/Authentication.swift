@@ -3,6 +3,7 @@ import BrokerConfiguration
 import BrokerConsole
 import Glibc
 import LibPQ
+import LibSSL
 import LibUV
 import PostgresWire
 
@@ -109,10 +110,11 @@ extension Broker {
                 user: client.user, key: configured.mockKey, arithmetic: arithmetic)
         }
         let nonce = base64Encode(arithmetic.randomBytes(18))
-        client.login?.exchange = .awaitsMechanism(
-            ScramServer(secret: secret, nonce: nonce, arithmetic: arithmetic))
+        var server = ScramServer(secret: secret, nonce: nonce, arithmetic: arithmetic)
+        server.endPoint = client.encryption?.stream.serverEndPoint
+        client.login?.exchange = .awaitsMechanism(server)
         var bytes: [UInt8] = []
-        bytes.appendAuthenticationSASL(mechanisms: [ScramServer.mechanism])
+        bytes.appendAuthenticationSASL(mechanisms: server.mechanisms)
         send(bytes, to: client)
     }
 
@@ -162,14 +164,14 @@ extension Broker {
                 throw .outOfOrder
             case .awaitsMechanism(var server):
                 guard let first = SASLInitialResponse(body: body), let data = first.data,
-                    first.mechanism == ScramServer.mechanism
+                    server.mechanisms.contains(first.mechanism)
                 else {
                     refuse(
                         client,
                         .fatal(.protocolViolation, "client selected an invalid SASL mechanism"))
                     return
                 }
-                let answer = try server.handleFirst(data)
+                let answer = try server.handleFirst(data, by: first.mechanism)
                 login.exchange = .awaitsProof(server)
                 var bytes: [UInt8] = []
                 bytes.appendAuthenticationSASLContinue(answer)

@@ -23,6 +23,8 @@ final class ClientConnection: FileWatcherDelegate {
     /// Received and not dealt with, while the shell speaks with it.
     var unread: [UInt8] = []
     var login: ClientLogin?
+    /// nil without TLS.
+    var encryption: ClientEncryption?
     var console: ConsoleSession?
     var pool: DatabasePool?
     /// nil over TCP, and where its process is not visible.
@@ -84,6 +86,10 @@ final class ClientConnection: FileWatcherDelegate {
 
     func fileReady(_ events: FileEvents, error: UVError?) {
         owner._withUnsafeGuaranteedRef { broker in
+            if let encryption {
+                broker.ready(events, self, encryption)
+                return
+            }
             if events.mayWrite { broker.mayWrite(to: self) }
             if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
         }

@@ -20,6 +20,8 @@ final class ClientLogin {
         case awaitsProof(ScramServer)
     }
 
+    /// Something of it has been read.
+    var hasSpoken = false
     var message: StartupMessage?
     var settings: [ProfileEntry] = []
     var stage = Stage.startup
@@ -91,13 +93,15 @@ extension Broker {
             guard bytes.count >= length else { return 0 }
             let packet = UnsafeRawBufferPointer(rebasing: bytes[..<length])
             switch try StartupPacket.parse(packet) {
+            case .ssl where bytes.count == length:
+                encryptionRequested(by: client)
             case .ssl, .gss:
                 guard bytes.count == length else {
                     counters.protocolErrors += 1
                     refuse(client, Self.dataBehindRequest)
                     return bytes.count
                 }
-                // Encryption of client connections is not offered.
+                // Encryption by GSSAPI is not offered.
                 send([UInt8(ascii: "N")], to: client)
             case .cancel(let processID, let key):
                 cancelRequested(processID, key, by: client)
@@ -120,6 +124,10 @@ extension Broker {
         client.applicationName = message.applicationName ?? ""
         if message.protocolExtensions.contains(BrokerPing.question) {
             answerPing(client)
+            return
+        }
+        guard isEncryptedEnough(client) else {
+            refuse(client, Self.encryptionRequired)
             return
         }
         if message.wantsReplication {
@@ -304,7 +312,7 @@ extension Broker {
         bytes.appendReadyForQuery(.idle)
         client.login = nil
         if settings.logConnections {
-            logger.info("client logged in", metadata: describe(client))
+            logger.info("client logged in", metadata: describeLogin(client))
         }
         let values = engine.startupValues(of: client.id, parameters)
         engine.serve(

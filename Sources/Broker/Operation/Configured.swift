@@ -1,6 +1,7 @@
 import BrokerAuthentication
 import BrokerConfiguration
 import LibPQ
+import LibSSL
 
 /// The configuration that is in force, and what follows from it.
 ///
@@ -12,6 +13,8 @@ struct Configured {
     let reload: () throws(ConfigurationError) -> LoadedConfiguration
     /// Those of `auth_file`; nil when there is none.
     var userList: UserList?
+    /// What clients with TLS are served with; nil when there is none.
+    var clientTLS: TLSContext?
     /// Secrets derived from plain passwords of `auth_file`.
     var derivedSecrets: [String: ScramSecret] = [:]
     /// Makes the secrets of users that do not exist.
@@ -26,8 +29,11 @@ struct Configured {
     }
 
     /// What was read is in force, whole.
-    mutating func replace(with next: LoadedConfiguration, users: UserList?) {
+    mutating func replace(
+        with next: LoadedConfiguration, users: UserList?, clientTLS: TLSContext?
+    ) {
         loaded = next
+        self.clientTLS = clientTLS
         userList = users
         derivedSecrets = [:]
     }

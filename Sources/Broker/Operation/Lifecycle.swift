@@ -26,6 +26,11 @@ extension Broker {
         warnAboutLimits()
         do throws(ConfigurationError) {
             configured.userList = try Self.userList(of: configured.loaded)
+            let encryption = try EncryptionSetup(configured.loaded)
+            configured.clientTLS = encryption.context
+            for warning in encryption.warnings {
+                logger.warning("configuration", metadata: ["issue": "\(warning)"])
+            }
         } catch {
             closeHandles()
             throw BrokerStartError(error.description, exitStatus: 78)

@@ -14,6 +14,7 @@ extension Broker {
         defer { _ = surroundings.notify?.ready(status: "serving") }
         var next = try configured.reload()
         let users = try Self.userList(of: next)
+        let encryption = try EncryptionSetup(next, replacing: configured.clientTLS)
         let changes = configuration.changes(to: next.configuration)
         for change in changes where change.needsRestart {
             guard let old = change.old, let setting = Settings.byName[change.name] else { continue }
@@ -24,7 +25,7 @@ extension Broker {
             }
         }
         try moveMonitoring(to: next)
-        configured.replace(with: next, users: users)
+        configured.replace(with: next, users: users, clientTLS: encryption.context)
         reconfigurePools()
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
@@ -34,7 +35,7 @@ extension Broker {
                 change.needsRestart ? "setting changed, needs a restart" : "setting changed",
                 metadata: ["change": "\(change)"])
         }
-        for warning in next.warnings {
+        for warning in next.warnings + encryption.warnings {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
         logger.notice("configuration reloaded", metadata: ["changes": "\(changes.count)"])
@@ -67,18 +68,41 @@ extension Broker {
             throw SettingValueError(
                 "needs a restart", advice: "change the configuration file and restart")
         }
+        let encryption = try changedEncryption(changes, next)
         do throws(UVError) {
             try serveMonitoring(at: next.configuration.settings.metricsListen)
         } catch {
             throw SettingValueError("\(error)", advice: monitoringAdvice(error))
         }
         configured.loaded = next
+        if let encryption { configured.clientTLS = encryption.context }
         reconfigurePools()
         housekeeping(by: now)
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
         }
     }
+
+    /// nil: it stays as it is.
+    private func changedEncryption(
+        _ changes: [SettingChange], _ next: LoadedConfiguration
+    ) throws(SettingValueError) -> EncryptionSetup? {
+        guard changes.contains(where: { $0.name.hasPrefix("client_tls") }) else { return nil }
+        do throws(ConfigurationError) {
+            let setup = try EncryptionSetup(next, replacing: configured.clientTLS)
+            guard setup.context != nil || next.configuration.settings.clientTlsSslmode == .disable
+            else {
+                throw ConfigurationError(
+                    issues: [ConfigurationIssue(.defaults, nil, Self.filesMissing)], warnings: [])
+            }
+            return setup
+        } catch {
+            throw SettingValueError(error.description)
+        }
+    }
+
+    private static let filesMissing =
+        "client_tls_key_file and client_tls_cert_file must be set, to allow TLS connections from clients"
 
     func reloadOnSignal() {
         logger.notice("SIGHUP received")

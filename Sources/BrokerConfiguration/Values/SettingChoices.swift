@@ -59,9 +59,30 @@ package enum LogLevel: String, SettingChoice {
     case trace, debug, info, notice, warning, error, critical
 }
 
-/// `server_tls_sslmode`, the names of libpq.
-package enum ServerTLSMode: String, SettingChoice {
+/// `client_tls_sslmode` and `server_tls_sslmode`, the names of libpq.
+package enum TLSMode: String, SettingChoice {
     case disable, allow, prefer, require
     case verifyCA = "verify-ca"
     case verifyFull = "verify-full"
+
+    /// Nothing passes without TLS.
+    package var requiresTLS: Bool {
+        switch self {
+        case .disable, .allow, .prefer: false
+        case .require, .verifyCA, .verifyFull: true
+        }
+    }
+
+    /// The other side's certificate has to be good; of a client, it has to have one.
+    package var verifies: Bool {
+        switch self {
+        case .disable, .allow, .prefer, .require: false
+        case .verifyCA, .verifyFull: true
+        }
+    }
+}
+
+/// `client_tls_dheparams`.
+package enum DiffieHellmanParameters: String, SettingChoice {
+    case none, auto, legacy
 }
