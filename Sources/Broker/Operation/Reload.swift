@@ -25,8 +25,11 @@ extension Broker {
             }
         }
         try moveMonitoring(to: next)
+        let isServerTLSOther =
+            next.serverTLSFingerprint != configured.loaded.serverTLSFingerprint
+            || Self.concernServerTLS(changes)
         configured.replace(with: next, users: users, clientTLS: encryption.context)
-        reconfigurePools()
+        reconfigurePools(reconnecting: isServerTLSOther)
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
         housekeeping(by: now)
@@ -76,11 +79,15 @@ extension Broker {
         }
         configured.loaded = next
         if let encryption { configured.clientTLS = encryption.context }
-        reconfigurePools()
+        reconfigurePools(reconnecting: Self.concernServerTLS(changes))
         housekeeping(by: now)
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
         }
+    }
+
+    private static func concernServerTLS(_ changes: [SettingChange]) -> Bool {
+        changes.contains { $0.name.hasPrefix("server_tls_") }
     }
 
     /// nil: it stays as it is.
