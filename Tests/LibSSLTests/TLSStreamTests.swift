@@ -46,17 +46,20 @@ final class TLSPeer {
         process.waitUntilExit()
     }
 
-    /// Waits for the socket.
-    func wait(_ events: Int32) {
+    /// Waits for the socket; false if nothing comes for long.
+    @discardableResult
+    func wait(_ events: Int32) -> Bool {
         var query = pollfd(fd: own, events: Int16(events), revents: 0)
-        _ = poll(&query, 1, 10_000)
+        return poll(&query, 1, 60_000) > 0
     }
 
     func handshake() -> TLSHandshake {
         while true {
             let result = stream.handshake()
             guard result == .unfinished else { return result }
-            wait(stream.awaits.contains(.roomToRead) ? POLLOUT : POLLIN)
+            guard wait(stream.awaits.contains(.roomToRead) ? POLLOUT : POLLIN) else {
+                return .failed("nothing came")
+            }
         }
     }
 
@@ -66,8 +69,7 @@ final class TLSPeer {
         while true {
             let result = bytes.withUnsafeMutableBytes { stream.read(into: $0) }
             if case .bytes(let count) = result { return (result, Array(bytes[..<count])) }
-            guard result == .wouldBlock else { return (result, []) }
-            wait(POLLIN)
+            guard result == .wouldBlock, wait(POLLIN) else { return (result, []) }
         }
     }
 }
