@@ -8,36 +8,46 @@ import PostgresWire
 
 extension OpenSSLArithmetic: ScramArithmetic {}
 
-/// Who may come in, and how it shows who it is: `auth_type`.
+/// Who may come in, and how it shows who it is.
 ///
-/// A method is one case of `AuthType`, one branch of `authenticate`, and for those that ask the client one
-/// case of `ClientLogin.Exchange`.
+/// First the method is chosen (`method`), then it is carried out. A method is one case of
+/// `AuthenticationMethod`, one branch of `carryOut`, and for those that ask the client one case of
+/// `ClientLogin.Exchange`.
 extension Broker {
     func authenticate(_ client: ClientConnection) {
+        carryOut(method(for: client), for: client)
+    }
+
+    /// Which method is this client's.
+    private func method(for client: ClientConnection) -> AuthenticationMethod {
         switch settings.authType {
-        case .trust:
-            authenticated(client)
-        case .peer:
-            if let peer = client.peer {
-                if isTrusted(client) {
-                    authenticated(client)
-                } else if configured.userList?.secret(for: client.user) != nil {
-                    askForProof(client)
-                } else {
-                    fail(client, Self.peerRefused(peer, client.systemUser, client.user))
-                }
-            } else if configured.userList != nil {
-                askForProof(client)
-            } else {
-                fail(client, Self.noPeerOverTCP(client.user))
-            }
+        case .trust: .trust
+        case .peer: .peerOrPassword
         case .scramSHA256, .md5:
-            if let peer = client.peer, isConsole(client), isOwner(peer) {
-                authenticated(client)
-            } else {
-                askForProof(client)
-            }
+            isConsoleOfOwner(client) ? .trust : settings.authType == .md5 ? .md5 : .scramSHA256
         }
+    }
+
+    /// Ends in `authenticated` or in `fail`, at once or after the client's answers.
+    private func carryOut(_ method: AuthenticationMethod, for client: ClientConnection) {
+        switch method {
+        case .trust: authenticated(client)
+        case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
+        case .scramSHA256, .md5: askForProof(client)
+        case .reject: fail(client, Self.rejected(client.user))
+        }
+    }
+
+    /// The broker's own user, and root, on the Unix socket: the console is theirs without a password.
+    private func isConsoleOfOwner(_ client: ClientConnection) -> Bool {
+        guard let peer = client.peer, isConsole(client) else { return false }
+        return isOwner(peer)
+    }
+
+    private static func rejected(_ role: String) -> PgError {
+        .fatal(
+            .invalidAuthorization, "login rejected for user \"\(role)\"",
+            hint: "A rule of auth_hba_file rejects it.")
     }
 
     private func isConsole(_ client: ClientConnection) -> Bool {
@@ -45,6 +55,21 @@ extension Broker {
     }
 
     // MARK: Peer
+
+    private func askTheKernel(_ client: ClientConnection, orPassword: Bool) {
+        if isTrusted(client) {
+            authenticated(client)
+        } else if orPassword,
+            client.peer == nil
+                ? configured.userList != nil : configured.userList?.secret(for: client.user) != nil
+        {
+            askForProof(client)
+        } else if let peer = client.peer {
+            fail(client, Self.peerRefused(peer, client.systemUser, client.user))
+        } else {
+            fail(client, Self.noPeerOverTCP(client.user))
+        }
+    }
 
     /// The process of the broker's own user, or of root.
     func isOwner(_ peer: PeerCredentials) -> Bool { peer.userID == 0 || peer.userID == geteuid() }
