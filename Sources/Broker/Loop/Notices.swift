@@ -95,9 +95,10 @@ extension Broker {
         client.watcher = nil
         Descriptor.close(client.descriptor)
         client.unread = []
+        if case .awaitsUs? = client.login?.exchange { abandonQuestion(of: client.id) }
         client.login = nil
         let connectedAt = engine.clients[client.id].moments.connectedAt
-        if wasLoggedIn, settings.logDisconnections {
+        if wasLoggedIn, settings.logDisconnections, !client.isOurs {
             logger.info(
                 "client left",
                 metadata: describe(
@@ -117,6 +118,8 @@ extension Broker {
     private func refused(_ client: ClientConnection, _ error: PgError, wasLoggingIn: Bool) {
         let cause = client.refusalCause
         client.refusalCause = nil
+        // What it asked for says why it failed.
+        if client.isOurs { return }
         if wasLoggingIn { noteRefusal(cause ?? RefusalCause(error.sqlState), error, of: client) }
         guard settings.logPoolerErrors else { return }
         logger.warning(

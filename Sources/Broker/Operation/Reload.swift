@@ -25,6 +25,7 @@ extension Broker {
         }
         try moveMonitoring(to: next)
         configured.replace(with: next, users: users)
+        deriveSecrets()
         reconfigurePools()
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
@@ -112,7 +113,7 @@ extension Broker {
     static func userList(of loaded: LoadedConfiguration) throws(ConfigurationError) -> UserList? {
         guard let text = loaded.userListText else { return nil }
         do throws(UserListError) {
-            return try UserList(parsing: text.value)
+            return try UserList(parsing: text.bytes)
         } catch {
             let path = loaded.configuration.settings.authFile ?? "auth_file"
             throw ConfigurationError(

@@ -97,17 +97,6 @@ struct ReplacedSetting: Sendable {
             "auth_ident_file", silent: [""],
             .warn("maps of system users are written in peer_map")),
         ReplacedSetting(
-            "auth_query", silent: [""],
-            .refuse(
-                unless: [""],
-                "secrets from the database are not supported yet; list them in auth_file")),
-        ReplacedSetting(
-            "auth_user", silent: [""],
-            .warn("secrets come from auth_file only, not from the database")),
-        ReplacedSetting(
-            "auth_dbname", silent: [""],
-            .warn("secrets come from auth_file only, not from the database")),
-        ReplacedSetting(
             "auth_ldap_options", silent: [""],
             .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256")),
     ]
