@@ -21,6 +21,8 @@ extension Broker {
     /// Which method is this client's.
     private func method(for client: ClientConnection) -> AuthenticationMethod {
         switch settings.authType {
+        case .hba:
+            isConsoleOfOwner(client) ? .trust : ruledMethod(for: client) ?? .noRule
         case .trust: .trust
         case .peer: .peerOrPassword
         case .scramSHA256, .md5:
@@ -34,7 +36,14 @@ extension Broker {
         case .trust: authenticated(client)
         case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
         case .scramSHA256, .md5: askForProof(client)
-        case .reject: fail(client, Self.rejected(client.user))
+        case .peerByRule(let map):
+            if kernelAllows(client, map: map) {
+                authenticated(client)
+            } else {
+                fail(client, kernelRefused(client, map: map))
+            }
+        case .reject: fail(client, rejectedByRule(client))
+        case .noRule: fail(client, noRule(for: client))
         }
     }
 
@@ -42,12 +51,6 @@ extension Broker {
     private func isConsoleOfOwner(_ client: ClientConnection) -> Bool {
         guard let peer = client.peer, isConsole(client) else { return false }
         return isOwner(peer)
-    }
-
-    private static func rejected(_ role: String) -> PgError {
-        .fatal(
-            .invalidAuthorization, "login rejected for user \"\(role)\"",
-            hint: "A rule of auth_hba_file rejects it.")
     }
 
     private func isConsole(_ client: ClientConnection) -> Bool {

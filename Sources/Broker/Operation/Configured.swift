@@ -12,6 +12,8 @@ struct Configured {
     let reload: () throws(ConfigurationError) -> LoadedConfiguration
     /// Those of `auth_file`; nil when there is none.
     var userList: UserList?
+    /// Those of `auth_hba_file`; nil where auth_type is not hba.
+    var hostRules: HBARules?
     /// Secrets derived from plain passwords of `auth_file`.
     var derivedSecrets: [String: ScramSecret] = [:]
     /// Makes the secrets of users that do not exist.
@@ -26,9 +28,10 @@ struct Configured {
     }
 
     /// What was read is in force, whole.
-    mutating func replace(with next: LoadedConfiguration, users: UserList?) {
+    mutating func replace(with next: LoadedConfiguration, users: UserList?, hostRules: HBARules?) {
         loaded = next
         userList = users
+        self.hostRules = hostRules
         derivedSecrets = [:]
     }
 }

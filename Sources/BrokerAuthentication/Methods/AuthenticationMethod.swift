@@ -12,6 +12,11 @@ package enum AuthenticationMethod: Equatable, Sendable {
     case scramSHA256
     /// A password, proven by MD5 or by SCRAM-SHA-256, as its secret is stored.
     case md5
-    /// Nobody is let in.
+    /// The user at the other end of the Unix socket must have the role's name, or be let in as it by a map of
+    /// `auth_ident_file`.
+    case peerByRule(map: String?)
+    /// Nobody is let in: a rule says so.
     case reject
+    /// No rule is for the client.
+    case noRule
 }

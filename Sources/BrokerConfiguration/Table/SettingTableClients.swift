@@ -33,10 +33,19 @@ extension Settings {
             "auth_type", \.authType, .authType, pgbouncer: "md5",
             "peer: the Unix socket's user must be the role, root, the broker's own user, or be "
                 + "mapped by peer_map; who is not, or comes by TCP, is asked for its secret in "
-                + "auth_file. trust: nobody is asked. scram-sha-256: everybody is, by auth_file."),
+                + "auth_file. trust: nobody is asked. scram-sha-256: everybody is, by auth_file. hba: "
+                + "as the lines of auth_hba_file say."),
         SettingDescription(
             "auth_file", \.authFile, .path,
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain or SCRAM."),
+        SettingDescription(
+            "auth_hba_file", \.authHbaFile, .path,
+            "With auth_type hba: who may log in from where, and how, in the form of PostgreSQL's "
+                + "pg_hba.conf. A line with a mistake refuses the whole file."),
+        SettingDescription(
+            "auth_ident_file", \.authIdentFile, .path,
+            "With auth_type hba: the maps that map= names, in the form of PostgreSQL's pg_ident.conf."
+        ),
         SettingDescription(
             "peer_map", \.peerMap, .peerMap,
             "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
@@ -149,7 +158,7 @@ extension ValueSyntax where Value == AuthType {
             parse: { text throws(SettingValueError) in
                 if let value = AuthType(rawValue: text.asciiLowercased) { return value }
                 switch text.asciiLowercased {
-                case "hba", "cert", "ldap", "pam", "plain", "any":
+                case "cert", "ldap", "pam", "plain", "any":
                     throw SettingValueError(
                         "\(quoted(text)) is pgbouncer's, and not supported yet",
                         advice: "use peer, scram-sha-256 or trust")

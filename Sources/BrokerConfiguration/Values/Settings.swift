@@ -19,6 +19,8 @@ package struct Settings: Equatable, Sendable {
 
     package var authType = AuthType.peer
     package var authFile: String?
+    package var authHbaFile: String?
+    package var authIdentFile: String?
     package var peerMap: [PeerMapping] = []
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
@@ -121,6 +123,20 @@ package struct Settings: Equatable, Sendable {
     package var verbose = 0
     package var logFormat = LogFormat.text
     package var logLevel = LogLevel.info
+
+    // Where the log goes besides standard error.
+
+    package var logfile: String?
+    package var syslog = false
+    package var syslogIdent = "pglease"
+    package var syslogFacility = SyslogFacility.daemon
+
+    // The process.
+
+    /// nil: none is written.
+    package var pidfile: String?
+    /// nil: the user that started it.
+    package var user: String?
 
     // Monitoring.
 
