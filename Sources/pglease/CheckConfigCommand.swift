@@ -27,9 +27,10 @@ struct CheckConfigCommand: ParsableCommand {
         var sources = options.sources(
             environment: environment, databaseURL: database.databaseURL)
         sources.databasesComeLater = database.isEmbedded(environment: environment)
-        let loaded: LoadedConfiguration
+        var loaded: LoadedConfiguration
         do throws(ConfigurationError) {
             loaded = try Configuration.load(sources)
+            loaded.warnings += try Broker.checkAccess(of: loaded)
         } catch {
             throw ConfigurationReport.refuse(error)
         }

@@ -56,7 +56,7 @@ private typealias Fixture = ConfigurationFixture
         let untouched = try Fixture.load("[databases]\n* =\n[pgbouncer]\n")
         #expect(loaded.configuration.settings == untouched.configuration.settings)
         let named = Set(loaded.warnings.compactMap(\.setting))
-        #expect(named == ["logfile", "pidfile", "user", "conffile", "auth_type"])
+        #expect(named == ["conffile", "auth_type"])
     }
 
     @Test func anUntouchedFileStarts() throws {
@@ -90,19 +90,18 @@ private typealias Fixture = ConfigurationFixture
         #expect(loaded.configuration.settings.serverLoginRetryMin == .milliseconds(100))
         #expect(
             loaded.warnings.compactMap(\.setting) == [
-                "peers", "logfile", "pidfile", "min_pool_size",
+                "peers", "min_pool_size",
             ])
         #expect(loaded.configuration.database(named: "foodb")?.authUser == "bar")
         #expect(
-            loaded.warnings.first { $0.setting == "logfile" }?.description
-                == "pglease.ini:12: logfile: has no effect here: the log goes to standard error; "
-                + "redirect it there")
+            loaded.configuration.settings.logfile == "/var/log/postgresql/pgbouncer.log")
+        #expect(
+            loaded.configuration.settings.pidfile == "/var/run/postgresql/pgbouncer.pid")
     }
 
     @Test(arguments: [
         "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
-        "auth_type = cert", "auth_type = pam", "auth_type = ldap",
-        "auth_hba_file = hba.conf", "auth_ldap_options = x",
+        "auth_type = cert", "auth_type = pam", "auth_type = ldap", "auth_ldap_options = x",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
     func guardsAreNotLostInSilence(line: String) {
@@ -113,10 +112,10 @@ private typealias Fixture = ConfigurationFixture
 
     @Test func replacedSettingsFromElsewhere() throws {
         let loaded = try Fixture.load(
-            "[databases]\n* =\n", environment: ["PGLEASE_LOGFILE": "/x"], set: ["pidfile=/y"])
+            "[databases]\n* =\n", environment: ["PGLEASE_PKT_BUF": "1"], set: ["resolv_conf=/y"])
         #expect(
             loaded.warnings.map(\.origin) == [
-                .environment("PGLEASE_LOGFILE"), .commandLine("--set"),
+                .environment("PGLEASE_PKT_BUF"), .commandLine("--set"),
             ])
     }
 
@@ -175,6 +174,8 @@ private typealias Fixture = ConfigurationFixture
         ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file or auth_user"),
         ("auth_type = md5", "auth_type: md5 without auth_file or auth_user"),
         ("auth_type = plain", "auth_type: plain without auth_file or auth_user"),
+        ("auth_hba_file = x", "auth_hba_file: is not read: auth_type is peer"),
+        ("auth_ident_file = x", "auth_ident_file: is not read: auth_type is peer"),
         ("max_server_connections = 3", "max_server_connections: 3 is less than default_pool_size"),
         ("server_tls_sslmode = verify-ca", "server_tls_sslmode: without server_tls_ca_file"),
         ("lease_timeout = 20\nlease_warn_after = 20", "lease_warn_after: is not shorter"),

@@ -25,6 +25,7 @@ extension Broker {
     private func method(for client: ClientConnection) -> AuthenticationMethod {
         if isConsoleOfOwner(client) { return .peer }
         return switch settings.authType {
+        case .hba: ruledMethod(for: client) ?? .noRule
         case .trust: .trust
         case .any: .any
         case .peer: .peerOrPassword
@@ -43,7 +44,14 @@ extension Broker {
         case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
         case .scramSHA256, .md5, .plain: askForPassword(client, method)
         case .cert: askTheCertificate(client)
-        case .reject: fail(client, Self.rejected(client.user))
+        case .peerByRule(let map):
+            if kernelAllows(client, map: map) {
+                authenticated(client)
+            } else {
+                fail(client, kernelRefused(client, map: map))
+            }
+        case .reject: fail(client, rejectedByRule(client))
+        case .noRule: fail(client, noRule(for: client))
         }
     }
 
@@ -101,12 +109,6 @@ extension Broker {
             .invalidAuthorization, "bouncer config error",
             detail: "auth_type is any, and database \"\(database)\" names no user.",
             hint: "Add user= to its line in [databases], and RELOAD.")
-    }
-
-    private static func rejected(_ role: String) -> PgError {
-        .fatal(
-            .invalidAuthorization, "login rejected for user \"\(role)\"",
-            hint: "A rule of auth_hba_file rejects it.")
     }
 
     // MARK: The kernel and the certificate

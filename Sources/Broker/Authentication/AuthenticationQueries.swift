@@ -85,7 +85,8 @@ extension Broker {
         }
         let id = engine.accept(isUnix: true, loginDeadline: nil, now: now)
         let client = ClientConnection(
-            id: id, descriptor: descriptor, peer: nil, isUnix: true, broker: self)
+            id: id, descriptor: descriptor, peer: nil, isUnix: true, number: counters.accepted,
+            broker: self)
         world.clients.insert(client, at: id)
         client.isOurs = true
         client.watcher = watcher

@@ -1,3 +1,4 @@
+import BrokerConfiguration
 import Glibc
 import LeaseCore
 import LibUV
@@ -24,11 +25,11 @@ struct UserNames {
 
 extension Broker {
     /// Finds out what the system calls the client's user; at once over TCP, and for the broker's own user and
-    /// root, of whom nobody wants to know it.
+    /// root, of whom only rules want to know it.
     func findSystemUser(
         of client: ClientConnection, then: @escaping (Broker, ClientConnection) -> Void
     ) {
-        guard let peer = client.peer, !isOwner(peer) else {
+        guard let peer = client.peer, settings.authType == .hba || !isOwner(peer) else {
             then(self, client)
             return
         }

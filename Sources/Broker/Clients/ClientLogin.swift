@@ -63,13 +63,15 @@ extension Broker {
         let client = ClientConnection(
             id: id, descriptor: descriptor,
             peer: isUnix ? PeerCredentials(descriptor: descriptor) : nil, isUnix: isUnix,
-            broker: self)
+            number: counters.accepted, broker: self)
         world.clients.insert(client, at: id)
         counters.accepted += 1
+        directory.clientCounts.connected()
         client.watcher = watcher
         watcher.delegate = client
         client.login = ClientLogin()
         watcher.watch(.readable)
+        boundSilentClients()
     }
 
     /// No descriptor was left for this one: it is told so, and goes.
@@ -133,6 +135,7 @@ extension Broker {
             answerPing(client)
             return
         }
+        guard isAdmitted(client) else { return }
         if message.wantsReplication {
             refuse(client, Self.replicationRefused)
             return
@@ -148,6 +151,7 @@ extension Broker {
             return
         }
         login.stage = .authenticating
+        logAttempt(client)
         authenticate(client)
     }
 
@@ -263,27 +267,6 @@ extension Broker {
         forgetIfUnused(pool)
     }
 
-    private func admissionError(_ client: ClientConnection) -> PgError? {
-        guard let entry = configuration.database(named: client.database) else {
-            return noSuchDatabase(client.database)
-        }
-        let limits = configuration.poolSettings(database: entry, user: client.user)
-        if directory.clientCounts.total >= settings.maxClientConn {
-            return Self.tooManyClients("max_client_conn", settings.maxClientConn)
-        }
-        if let limit = limits.maxDbClientConnections,
-            directory.clientCounts.byDatabase[client.database, default: 0] >= limit
-        {
-            return Self.tooManyClients("max_db_client_connections of \"\(client.database)\"", limit)
-        }
-        if let limit = limits.maxUserClientConnections,
-            directory.clientCounts.byUser[client.user, default: 0] >= limit
-        {
-            return Self.tooManyClients("max_user_client_connections of \"\(client.user)\"", limit)
-        }
-        return nil
-    }
-
     // MARK: Logged in
 
     /// Everything is known: AuthenticationOk up to ReadyForQuery in one write.
@@ -346,16 +329,9 @@ extension Broker {
 
     func noSuchDatabase(_ name: String) -> PgError {
         .fatal(
-            .invalidCatalogName, "database \"\(name)\" does not exist",
+            .invalidCatalogName, "no such database: \(Self.oneLine(name))",
             detail: "[databases] has no line for it, and no \"*\" line.",
             hint: "Add a line for it to [databases] and RELOAD.")
-    }
-
-    private static func tooManyClients(_ setting: String, _ limit: Int) -> PgError {
-        .fatal(
-            .tooManyConnections, "too many clients already",
-            detail: "\(setting) is \(limit).",
-            hint: "Close idle client connections or raise \(setting).")
     }
 
     private static let replicationRefused = PgError.fatal(
@@ -367,6 +343,6 @@ extension Broker {
         hint: "The driver, or somebody between, sent bytes before it had the answer.")
 
     static let shuttingDown = PgError.fatal(
-        .adminShutdown, "the broker is shutting down",
+        .adminShutdown, "server shutting down", detail: "The broker is shutting down.",
         hint: "Connect again once it is back.")
 }

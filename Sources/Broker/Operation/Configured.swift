@@ -13,6 +13,8 @@ struct Configured {
     var users: KnownUsers
     /// Those of `auth_file`; nil when there is none.
     var userList: UserList? { users.list }
+    /// Those of `auth_hba_file`; nil where auth_type is not hba.
+    var hostRules: HBARules?
     /// Makes the secrets of users that do not exist.
     private let mockKey = OpenSSLArithmetic().randomBytes(32)
 
@@ -29,8 +31,9 @@ struct Configured {
     mutating func begin(with users: UserList?) { self.users = KnownUsers(users, key: mockKey) }
 
     /// What was read is in force, whole.
-    mutating func replace(with next: LoadedConfiguration, users: UserList?) {
+    mutating func replace(with next: LoadedConfiguration, users: UserList?, hostRules: HBARules?) {
         loaded = next
         self.users = KnownUsers(users, key: mockKey, before: self.users)
+        self.hostRules = hostRules
     }
 }

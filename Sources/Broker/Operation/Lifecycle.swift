@@ -26,6 +26,7 @@ extension Broker {
         warnAboutLimits()
         do throws(ConfigurationError) {
             configured.begin(with: try Self.userList(of: configured.loaded))
+            configured.hostRules = try Self.hostRules(of: configured.loaded)
         } catch {
             closeHandles()
             throw BrokerStartError(error.description, exitStatus: 78)
@@ -36,6 +37,9 @@ extension Broker {
             closeHandles()
             throw BrokerStartError(
                 "metrics_listen: \(error): \(monitoringAdvice(error))", exitStatus: 73)
+        }
+        for warning in Self.warnings(of: configured.hostRules) {
+            logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
         deriveSecrets()
         openGuaranteedGroups()

@@ -14,6 +14,8 @@ extension Broker {
         defer { _ = surroundings.notify?.ready(status: "serving") }
         var next = try configured.reload()
         let users = try Self.userList(of: next)
+        let hostRules = try Self.hostRules(of: next)
+        next.warnings += Self.warnings(of: hostRules)
         let changes = configuration.changes(to: next.configuration)
         for change in changes where change.needsRestart {
             guard let old = change.old, let setting = Settings.byName[change.name] else { continue }
@@ -23,8 +25,9 @@ extension Broker {
                 preconditionFailure("\(change.name): its own value is refused: \(error.reason)")
             }
         }
+        try followLog(next)
         try moveMonitoring(to: next)
-        configured.replace(with: next, users: users)
+        configured.replace(with: next, users: users, hostRules: hostRules)
         deriveSecrets()
         reconfigurePools()
         openGuaranteedGroups()
@@ -43,6 +46,17 @@ extension Broker {
         return changes
     }
 
+    private func followLog(_ next: LoadedConfiguration) throws(ConfigurationError) {
+        do throws(LogTargetError) {
+            try surroundings.followLog(next.configuration.settings)
+        } catch {
+            throw ConfigurationError(
+                issues: [
+                    ConfigurationIssue(next.origin(of: error.setting), error.setting, error.reason)
+                ], warnings: next.warnings)
+        }
+    }
+
     private func moveMonitoring(to next: LoadedConfiguration) throws(ConfigurationError) {
         do throws(UVError) {
             try serveMonitoring(at: next.configuration.settings.metricsListen)
@@ -56,28 +70,72 @@ extension Broker {
         }
     }
 
-    /// SET: one setting, until the next RELOAD or restart.
-    func set(_ name: String, _ value: String) throws(SettingValueError) {
-        guard let setting = Settings.byName[name] else {
-            throw SettingValueError("is pgbouncer's, and has no effect here")
-        }
+    /// SET: one setting, until the next RELOAD or restart. Returns what there is to say about it.
+    func set(_ name: String, _ value: String) throws(SettingValueError) -> [ConfigurationIssue] {
         var next = configured.loaded
+        if let warnings = try next.configuration.setReplaced(name, value) {
+            configured.loaded = next
+            return warnings
+        }
+        guard let setting = Settings.byName[name] else {
+            throw SettingValueError("is not a setting")
+        }
         try setting.assign(value, &next.configuration.settings)
         let changes = configuration.changes(to: next.configuration)
         guard !changes.contains(where: \.needsRestart) else {
             throw SettingValueError(
                 "needs a restart", advice: "change the configuration file and restart")
         }
+        let rules = try readAgain(name, &next)
+        do throws(LogTargetError) {
+            try surroundings.followLog(next.configuration.settings)
+        } catch {
+            throw SettingValueError(error.reason)
+        }
         do throws(UVError) {
             try serveMonitoring(at: next.configuration.settings.metricsListen)
         } catch {
             throw SettingValueError("\(error)", advice: monitoringAdvice(error))
         }
-        configured.loaded = next
+        configured.replace(with: next, users: rules.users, hostRules: rules.hosts)
         reconfigurePools()
         housekeeping(by: now)
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
+        }
+        return Self.warnings(of: name.hasPrefix("auth_") ? rules.hosts : nil)
+    }
+
+    /// The files that say who may log in, read again where the setting is about them.
+    private func readAgain(
+        _ name: String, _ next: inout LoadedConfiguration
+    ) throws(SettingValueError) -> (users: UserList?, hosts: HBARules?) {
+        guard name.hasPrefix("auth_") else { return (configured.userList, configured.hostRules) }
+        do throws(ConfigurationError) {
+            if name == "auth_file" { try Self.readUserList(&next) }
+            return (try Self.userList(of: next), try Self.hostRules(of: next))
+        } catch {
+            let first = error.issues[0]
+            throw SettingValueError(
+                "\(first.origin): \(first.reason)"
+                    + (error.issues.count > 1 ? " (and \(error.issues.count - 1) more)" : ""),
+                advice: first.advice)
+        }
+    }
+
+    private static func readUserList(
+        _ loaded: inout LoadedConfiguration
+    ) throws(ConfigurationError) {
+        loaded.userListText = nil
+        guard let path = loaded.configuration.settings.authFile else { return }
+        switch readText(path) {
+        case .success(let text): loaded.userListText = Secret(text)
+        case .failure(let failure):
+            throw ConfigurationError(
+                issues: [
+                    ConfigurationIssue(
+                        .file(path: path, line: 0), "auth_file", failure.reason)
+                ], warnings: [])
         }
     }
 

@@ -24,7 +24,10 @@ final class DatabasePool {
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
+    /// Nobody joins it any more.
     var isClosed = false
+    /// Closed, and kept for the clients that it has.
+    var isRetired = false
     unowned(unsafe) let broker: Broker
 
     init(

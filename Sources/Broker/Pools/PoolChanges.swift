@@ -50,6 +50,11 @@ extension Broker {
 
     /// A pool that is closed and has no connection is the engine's until its last client has gone.
     func forgetIfUnused(_ pool: DatabasePool) {
+        if pool.isRetired, pool.clientCount == 0 {
+            pool.isRetired = false
+            post(.poolClosed(pool.id))
+            return
+        }
         if pool.isClosed, pool.clientCount == 0, directory.pools[pool.id] == nil {
             engine.forgetPool(pool.id)
         }
@@ -194,7 +199,7 @@ extension Broker {
             if mode.pooling != pool.mode.pooling
                 || mode.tracksStatements != pool.mode.tracksStatements
             {
-                closePool(pool)
+                retirePool(pool)
                 continue
             }
             pool.entry = entry
@@ -205,6 +210,10 @@ extension Broker {
             dealWithNotices()
             if isElsewhere { post(.poolReconnectRequested(pool.id)) }
         }
+        for pool in directory.pools.inOrder
+        where pool.isRetired && configuration.database(named: pool.database) == nil {
+            closePool(pool)
+        }
         openKeptPools()
         for group in directory.groups.all {
             reconfigure(group)
@@ -212,9 +221,19 @@ extension Broker {
         }
     }
 
+    /// Those who are in the pool go on as they came; who comes from now on joins another. The last one who leaves takes
+    /// the pool along.
+    private func retirePool(_ pool: DatabasePool) {
+        guard pool.clientCount > 0 else { return closePool(pool) }
+        directory.pools.close(pool)
+        pool.isRetired = true
+        startupForgets(pool.key)
+    }
+
     /// The pool is no more: its clients are told when they next ask.
     private func closePool(_ pool: DatabasePool) {
         directory.pools.close(pool)
+        pool.isRetired = false
         startupForgets(pool.key)
         post(.poolClosed(pool.id))
         for client in Array(clients.values)
@@ -222,8 +241,8 @@ extension Broker {
             refuse(
                 client,
                 .fatal(
-                    .adminShutdown,
-                    "the configuration of database \"\(pool.database)\" has changed",
+                    .adminShutdown, "database configuration changed",
+                    detail: "The configuration of database \"\(pool.database)\" has changed.",
                     hint: "Connect again."))
         }
     }

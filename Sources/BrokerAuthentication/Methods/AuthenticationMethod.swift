@@ -18,6 +18,11 @@ package enum AuthenticationMethod: Equatable, Sendable {
     case plain
     /// The name in the client's certificate.
     case cert
-    /// Nobody is let in.
+    /// The user at the other end of the Unix socket must have the role's name, or be let in as it by a map of
+    /// `auth_ident_file`.
+    case peerByRule(map: String?)
+    /// Nobody is let in: a rule says so.
     case reject
+    /// No rule is for the client.
+    case noRule
 }

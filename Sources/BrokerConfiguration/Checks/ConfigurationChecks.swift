@@ -189,7 +189,26 @@ extension ConfigurationLoader {
             warnings.append(
                 issue("auth_type", "with plain, passwords cross the network as they are typed"))
         case .any: checkAny()
-        case .peer, .trust, .scramSHA256, .md5, .plain: break
+        case .hba where settings.authHbaFile == nil:
+            errors.append(
+                issue(
+                    "auth_type", "hba needs auth_hba_file",
+                    advice: "name the file whose lines say who may log in"))
+        case .peer, .trust, .scramSHA256, .md5, .plain, .hba: break
+        }
+        checkHostRules()
+    }
+
+    private mutating func checkHostRules() {
+        let settings = configuration.settings
+        guard settings.authType != .hba else { return }
+        for (name, file) in [
+            ("auth_hba_file", settings.authHbaFile), ("auth_ident_file", settings.authIdentFile),
+        ] where file != nil {
+            warnings.append(
+                issue(
+                    name, "is not read: auth_type is \(settings.authType.rawValue)",
+                    advice: "auth_type = hba puts its lines in force"))
         }
     }
 

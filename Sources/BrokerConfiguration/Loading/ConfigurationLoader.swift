@@ -26,6 +26,7 @@ struct ConfigurationLoader {
         applyDatabaseURL()
         chooseSocketFolder()
         readUserList()
+        if let file = sources.file { configuration.replaced["conffile"] = file }
         check()
         guard errors.isEmpty else {
             throw ConfigurationError(issues: errors, warnings: warnings)
@@ -121,6 +122,7 @@ struct ConfigurationLoader {
     private mutating func takeOtherName(_ name: String, _ value: String, origin: SettingOrigin) {
         if let replaced = ReplacedSetting.byName[name] {
             replaced.judge(value, origin: origin, errors: &errors, warnings: &warnings)
+            configuration.replaced[name] = value
             return
         }
         errors.append(

@@ -19,6 +19,8 @@ package enum AuthType: String, SettingChoice {
     case md5
     /// The password itself.
     case plain
+    /// As the first line of `auth_hba_file` says that is for the client.
+    case hba
 }
 
 /// `client_gone`: what becomes of what a client sent before it left.
@@ -60,6 +62,38 @@ package enum LogFormat: String, SettingChoice {
 /// `log_level`, the names of swift-log.
 package enum LogLevel: String, SettingChoice {
     case trace, debug, info, notice, warning, error, critical
+}
+
+/// `syslog_facility`; the raw value is pgbouncer's word.
+package enum SyslogFacility: String, SettingChoice {
+    case kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp
+    case local0, local1, local2, local3, local4, local5, local6, local7
+
+    /// As syslog(3) numbers it.
+    package var number: Int {
+        switch self {
+        case .kern: 0
+        case .user: 1
+        case .mail: 2
+        case .daemon: 3
+        case .auth: 4
+        case .syslog: 5
+        case .lpr: 6
+        case .news: 7
+        case .uucp: 8
+        case .cron: 9
+        case .authpriv: 10
+        case .ftp: 11
+        case .local0: 16
+        case .local1: 17
+        case .local2: 18
+        case .local3: 19
+        case .local4: 20
+        case .local5: 21
+        case .local6: 22
+        case .local7: 23
+        }
+    }
 }
 
 /// `server_tls_sslmode`, the names of libpq.

@@ -25,6 +25,8 @@ package struct Settings: Equatable, Sendable {
     package var authQuery: String? = Settings.usualAuthQuery
     /// nil: the database that the client asks for.
     package var authDbname: String?
+    package var authHbaFile: String?
+    package var authIdentFile: String?
     package var peerMap: [PeerMapping] = []
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
@@ -127,6 +129,20 @@ package struct Settings: Equatable, Sendable {
     package var verbose = 0
     package var logFormat = LogFormat.text
     package var logLevel = LogLevel.info
+
+    // Where the log goes besides standard error.
+
+    package var logfile: String?
+    package var syslog = false
+    package var syslogIdent = "pglease"
+    package var syslogFacility = SyslogFacility.daemon
+
+    // The process.
+
+    /// nil: none is written.
+    package var pidfile: String?
+    /// nil: the user that started it.
+    package var user: String?
 
     // Monitoring.
 
