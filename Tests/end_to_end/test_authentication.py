@@ -297,7 +297,7 @@ def test_one_of_stats_users_ends_no_client(start):
         number = [row["id"] for row in broker.console("SHOW CLIENTS", user="app")
                   if row["user"] == "app" and row["database"] == "app"][0]
         for command in (f"KILL_CLIENT {number}", "KILL", "RELOAD", "SET verbose = 1"):
-            assert wire.error_of(console.query(command)).code == "42501", command
+            assert wire.error_of(console.query(command)).code in ("42501", "08P01"), command
         assert victim.value("SELECT 1") == "1"
 
 

@@ -32,6 +32,7 @@ extension Broker {
         case .scramSHA256: .scramSHA256
         case .md5: .md5
         case .plain: .plain
+        case .cert: .cert(map: nil)
         }
     }
 
@@ -43,7 +44,7 @@ extension Broker {
         case .any: letAnybodyIn(client)
         case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
         case .scramSHA256, .md5, .plain: askForPassword(client, method)
-        case .cert: askTheCertificate(client)
+        case .cert(let map): askTheCertificate(client, map: map)
         case .peerByRule(let map):
             if kernelAllows(client, map: map) {
                 authenticated(client)
@@ -162,11 +163,19 @@ extension Broker {
             hint: "Use the Unix socket, or set auth_type = scram-sha-256 with an auth_file.")
     }
 
-    private func askTheCertificate(_ client: ClientConnection) {
-        if let name = client.login?.certificateName, name == client.user {
+    /// The name in the certificate must be the role's, or be let in as it by the map.
+    private func askTheCertificate(_ client: ClientConnection, map: String?) {
+        let name = client.certificateName
+        let isAllowed =
+            name.map { name in
+                map.map {
+                    configured.hostRules?.maps.allows(name, as: client.user, by: $0) == true
+                } ?? (name == client.user)
+            } ?? false
+        if isAllowed {
             authenticated(client)
         } else {
-            fail(client, Self.certificateRefused(client.user, client.login?.certificateName))
+            fail(client, Self.certificateRefused(client.user, name))
         }
     }
 
@@ -174,6 +183,6 @@ extension Broker {
         .fatal(
             .invalidAuthorization, "certificate authentication failed for user \"\(role)\"",
             detail: name.map { "The client's certificate is of \"\($0)\"." }
-                ?? "The client has shown no certificate.")
+                ?? "The client has shown no certificate with a name.")
     }
 }

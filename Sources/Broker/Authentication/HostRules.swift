@@ -146,8 +146,8 @@ extension HBAMethod {
     /// Whether the broker can carry it out.
     var isCarriedOut: Bool {
         switch self {
-        case .trust, .reject, .md5, .scramSHA256, .password, .peer: true
-        case .cert, .ldap, .pam: false
+        case .trust, .reject, .md5, .scramSHA256, .password, .peer, .cert: true
+        case .ldap, .pam: false
         }
     }
 }
@@ -161,7 +161,8 @@ extension HBARule {
         case .password: .plain
         case .peer: .peerByRule(map: map)
         case .reject: .reject
-        case .cert, .ldap, .pam:
+        case .cert: .cert(map: map)
+        case .ldap, .pam:
             preconditionFailure("a rule of a method that is not carried out was let in")
         }
     }

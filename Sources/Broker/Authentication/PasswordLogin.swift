@@ -2,6 +2,7 @@ import BrokerAuthentication
 import BrokerConfiguration
 import LeaseCore
 import LibPQ
+import LibSSL
 import Logging
 import PostgresWire
 
@@ -48,7 +49,7 @@ extension Broker {
         default:
             let (server, target) = scram(client, secret, form)
             login.exchange = .awaitsMechanism(server, target)
-            bytes.appendAuthenticationSASL(mechanisms: [ScramServer.mechanism])
+            bytes.appendAuthenticationSASL(mechanisms: server.mechanisms)
         }
         send(bytes, to: client)
     }
@@ -97,9 +98,9 @@ extension Broker {
             target = .nobody(shown, derives: form == .plain && derivesAnew)
         }
         let nonce = base64Encode(OpenSSLArithmetic().randomBytes(18))
-        return (
-            ScramServer(salt: shown.salt, iterations: shown.iterations, nonce: nonce), target
-        )
+        var server = ScramServer(salt: shown.salt, iterations: shown.iterations, nonce: nonce)
+        server.endPoint = client.encryption?.stream.serverEndPoint
+        return (server, target)
     }
 
     /// The secret of a password is derived at each proof: some listed one is not derived yet, or `auth_query`
@@ -196,14 +197,14 @@ extension Broker {
             case .none, .awaitsUs: throw .outOfOrder
             case .awaitsMechanism(var server, let target):
                 guard let first = SASLInitialResponse(body: body), let data = first.data,
-                    first.mechanism == ScramServer.mechanism
+                    server.mechanisms.contains(first.mechanism)
                 else {
                     refuse(
                         client,
                         .fatal(.protocolViolation, "client selected an invalid SASL mechanism"))
                     return
                 }
-                let answer = try server.handleFirst(data)
+                let answer = try server.handleFirst(data, by: first.mechanism)
                 login.exchange = .awaitsProof(server, target)
                 var bytes: [UInt8] = []
                 bytes.appendAuthenticationSASLContinue(answer)

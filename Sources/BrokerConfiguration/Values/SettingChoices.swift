@@ -19,6 +19,8 @@ package enum AuthType: String, SettingChoice {
     case md5
     /// The password itself.
     case plain
+    /// The name in the client's certificate.
+    case cert
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
 }
@@ -96,9 +98,30 @@ package enum SyslogFacility: String, SettingChoice {
     }
 }
 
-/// `server_tls_sslmode`, the names of libpq.
-package enum ServerTLSMode: String, SettingChoice {
+/// `client_tls_sslmode` and `server_tls_sslmode`, the names of libpq.
+package enum TLSMode: String, SettingChoice {
     case disable, allow, prefer, require
     case verifyCA = "verify-ca"
     case verifyFull = "verify-full"
+
+    /// Nothing passes without TLS.
+    package var requiresTLS: Bool {
+        switch self {
+        case .disable, .allow, .prefer: false
+        case .require, .verifyCA, .verifyFull: true
+        }
+    }
+
+    /// The other side's certificate has to be good; of a client, it has to have one.
+    package var verifies: Bool {
+        switch self {
+        case .disable, .allow, .prefer, .require: false
+        case .verifyCA, .verifyFull: true
+        }
+    }
+}
+
+/// `client_tls_dheparams`.
+package enum DiffieHellmanParameters: String, SettingChoice {
+    case none, auto, legacy
 }
