@@ -80,7 +80,7 @@ def test_users_count_their_connections(shown):  # noqa: F811
 
 def test_descriptors_are_for_administrators(shown):  # noqa: F811
     with shown.wire("watcher", "pglease") as one:
-        assert wire.error_of(one.query("SHOW FDS")).code == "42501"
+        assert wire.error_of(one.query("SHOW FDS")).code == "08P01"
         for command in (*OURS, *COLUMNS):
             if command != "FDS":
                 assert "E" not in wire.kinds(one.query(f"SHOW {command}")), command

@@ -36,6 +36,7 @@ extension Broker {
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
         bytes.appendReadyForQuery(.idle)
         client.console = session
+        directory.clientCounts.join(database: client.database, user: client.user)
         engine.openConsole(client.id)
         client.login = nil
         telemetry.history.console.logins += 1
@@ -46,7 +47,7 @@ extension Broker {
     }
 
     private static let consoleTerms = ConsoleTerms(version: ProductVersion.text) {
-        Settings.byName[$0] != nil
+        Configuration.isSetting($0)
     }
 
     /// Who is named in the configuration has that privilege, also where the peer's uid would give more: a
@@ -59,7 +60,8 @@ extension Broker {
 
     private static func consoleRefused(_ user: String) -> PgError {
         .fatal(
-            .invalidAuthorization, "user \"\(user)\" may not use the console",
+            .invalidAuthorization, "not allowed",
+            detail: "User \"\(user)\" may not use the console.",
             hint: "Add the user to admin_users or stats_users, or connect over the Unix socket"
                 + " as the user that the broker runs as.")
     }

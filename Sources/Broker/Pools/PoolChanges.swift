@@ -7,31 +7,38 @@ import PostgresWire
 /// user for its database.
 extension Broker {
     /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
-    func pool(database: String, user: String) -> DatabasePool? {
+    /// `learned`: what the user's login has taught.
+    func pool(database: String, user: String, learned: ServerSecret?) -> DatabasePool? {
         guard let entry = configuration.database(named: database) else { return nil }
         let serverUser = entry.forcedUser ?? user
         let key = PoolKey(database: database, user: serverUser)
-        if let pool = directory.pools[key] { return pool }
-        return openPool(key, entry, startup: Self.firstLook)
+        let learned = serverUser == user ? learned : nil
+        if let pool = directory.pools[key] {
+            if let learned { learn(learned, for: pool) }
+            return pool
+        }
+        return openPool(key, entry, startup: Self.firstLook, learned: learned)
     }
 
     /// One connection at once, so that the pool's parameters are known soon.
-    private static let firstLook: StartupSchedule = {
+    static let firstLook: StartupSchedule = {
         var schedule = StartupSchedule()
         schedule.attempts = 1
         return schedule
     }()
 
     @discardableResult
-    func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> DatabasePool
-    {
+    func openPool(
+        _ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?,
+        learned: ServerSecret? = nil
+    ) -> DatabasePool {
         if directory.pools.open.count >= Self.poolsKept { closeUselessPools() }
         let limits = configuration.poolSettings(database: entry, user: key.user)
         let policy = poolPolicy(key, limits)
         let pool = DatabasePool(
             id: directory.pools.takeNumber(), database: key.database, user: key.user, entry: entry,
-            password: password(for: key.user, entry), terms: terms(key, entry, limits, policy),
-            broker: self)
+            password: password(for: key.user, entry), learned: learned,
+            terms: terms(key, entry, limits, policy), broker: self)
         directory.pools.insert(pool)
         let isPaused = operators.stops.isPaused(key.database)
         engine.openPool(
@@ -43,6 +50,11 @@ extension Broker {
 
     /// A pool that is closed and has no connection is the engine's until its last client has gone.
     func forgetIfUnused(_ pool: DatabasePool) {
+        if pool.isRetired, pool.clientCount == 0 {
+            pool.isRetired = false
+            post(.poolClosed(pool.id))
+            return
+        }
         if pool.isClosed, pool.clientCount == 0, directory.pools[pool.id] == nil {
             engine.forgetPool(pool.id)
         }
@@ -67,9 +79,12 @@ extension Broker {
     private static let poolsClosedAtOnce = 16
 
     private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
-        if let password = entry.password { return password }
+        // The password of the line is that of its user; the one who asks auth_query there is another one.
+        if let password = entry.password, entry.forcedUser == nil || entry.forcedUser == user {
+            return password
+        }
         if case .plain(let password)? = configured.userList?.secret(for: user) {
-            return Secret(password)
+            return Secret(bytes: password)
         }
         return nil
     }
@@ -172,6 +187,7 @@ extension Broker {
         for (key, pool) in directory.pools.open {
             guard let entry = configuration.database(named: key.database),
                 entry.forcedUser == nil || entry.forcedUser == key.user
+                    || asksQueries(key)
             else {
                 closePool(pool)
                 continue
@@ -184,7 +200,7 @@ extension Broker {
             if mode.pooling != pool.mode.pooling
                 || mode.tracksStatements != pool.mode.tracksStatements
             {
-                closePool(pool)
+                retirePool(pool)
                 continue
             }
             pool.entry = entry
@@ -195,6 +211,10 @@ extension Broker {
             dealWithNotices()
             if isElsewhere || reconnecting { post(.poolReconnectRequested(pool.id)) }
         }
+        for pool in directory.pools.inOrder
+        where pool.isRetired && configuration.database(named: pool.database) == nil {
+            closePool(pool)
+        }
         openKeptPools()
         for group in directory.groups.all {
             reconfigure(group)
@@ -202,9 +222,19 @@ extension Broker {
         }
     }
 
+    /// Those who are in the pool go on as they came; who comes from now on joins another. The last one who leaves takes
+    /// the pool along.
+    private func retirePool(_ pool: DatabasePool) {
+        guard pool.clientCount > 0 else { return closePool(pool) }
+        directory.pools.close(pool)
+        pool.isRetired = true
+        startupForgets(pool.key)
+    }
+
     /// The pool is no more: its clients are told when they next ask.
     private func closePool(_ pool: DatabasePool) {
         directory.pools.close(pool)
+        pool.isRetired = false
         startupForgets(pool.key)
         post(.poolClosed(pool.id))
         for client in Array(clients.values)
@@ -212,8 +242,8 @@ extension Broker {
             refuse(
                 client,
                 .fatal(
-                    .adminShutdown,
-                    "the configuration of database \"\(pool.database)\" has changed",
+                    .adminShutdown, "database configuration changed",
+                    detail: "The configuration of database \"\(pool.database)\" has changed.",
                     hint: "Connect again."))
         }
     }

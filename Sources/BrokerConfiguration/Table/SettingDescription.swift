@@ -66,6 +66,7 @@ extension Settings {
         SettingGroup(title: "Start and end", settings: lifecycleSettings),
         SettingGroup(title: "Protocol", settings: protocolSettings),
         SettingGroup(title: "Log", settings: logSettings),
+        SettingGroup(title: "The process", settings: processSettings),
         SettingGroup(title: "Monitoring", settings: monitoringSettings),
         SettingGroup(title: "Network", settings: networkSettings),
     ]

@@ -134,6 +134,29 @@ extension Settings {
         SettingDescription(
             "log_level", \.logLevel, .choice,
             "trace, debug, info, notice, warning, error or critical."),
+        SettingDescription(
+            "logfile", \.logfile, .path,
+            "File that the log is appended to, beside standard error; RELOAD opens it again, so that "
+                + "it can be rotated. Empty is none."),
+        SettingDescription(
+            "syslog", \.syslog, .boolean, "Send the log to syslog (/dev/log), too."),
+        SettingDescription(
+            "syslog_ident", \.syslogIdent, .text, pgbouncer: "pgbouncer",
+            "The name that syslog shows."),
+        SettingDescription(
+            "syslog_facility", \.syslogFacility, .choice,
+            "The facility of syslog: daemon, user, auth, authpriv, local0 to local7 and the others."
+        ),
+    ]
+
+    static let processSettings: [SettingDescription] = [
+        SettingDescription(
+            "pidfile", \.pidfile, .path, needsRestart: true,
+            "File that the process's number is written to; empty is none. The start is refused while "
+                + "the process that it names runs."),
+        SettingDescription(
+            "user", \.user, .optionalText, needsRestart: true,
+            "User that the process becomes before it opens anything, if it was started by root."),
     ]
 
     static let monitoringSettings: [SettingDescription] = [

@@ -19,6 +19,14 @@ package struct Settings: Equatable, Sendable {
 
     package var authType = AuthType.peer
     package var authFile: String?
+    /// nil: `auth_query` is not run, unless a database's line names a user for it.
+    package var authUser: String?
+    /// nil: secrets are never asked for.
+    package var authQuery: String? = Settings.usualAuthQuery
+    /// nil: the database that the client asks for.
+    package var authDbname: String?
+    package var authHbaFile: String?
+    package var authIdentFile: String?
     package var peerMap: [PeerMapping] = []
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
@@ -136,6 +144,20 @@ package struct Settings: Equatable, Sendable {
     package var logFormat = LogFormat.text
     package var logLevel = LogLevel.info
 
+    // Where the log goes besides standard error.
+
+    package var logfile: String?
+    package var syslog = false
+    package var syslogIdent = "pglease"
+    package var syslogFacility = SyslogFacility.daemon
+
+    // The process.
+
+    /// nil: none is written.
+    package var pidfile: String?
+    /// nil: the user that started it.
+    package var user: String?
+
     // Monitoring.
 
     /// nil: no HTTP.
@@ -151,6 +173,12 @@ package struct Settings: Equatable, Sendable {
     package var tcpKeepintvl: Int? = 10
     package var tcpKeepcnt: Int? = 3
     package var tcpUserTimeout: Duration? = .seconds(30)
+
+    /// pgbouncer's, with every name in its schema.
+    package static let usualAuthQuery =
+        "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) pg_catalog.now() THEN NULL "
+        + "ELSE rolpassword END FROM pg_catalog.pg_authid "
+        + "WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin"
 
     package init() {}
 

@@ -373,8 +373,9 @@ package final class ConsoleSession {
     private func requireAdministrator(_ what: String) throws(ConsoleRefusal) {
         guard privilege == .administrator else {
             throw ConsoleRefusal(
-                .insufficientPrivilege, "permission denied: \(what) is for administrators",
-                detail: "User \(quoted(user)) is one of stats_users.",
+                .protocolViolation, "admin access needed",
+                detail:
+                    "\(what) is for administrators; user \(quoted(user)) is one of stats_users.",
                 hint:
                     "Connect as one of admin_users, or as the broker's own user over the Unix socket."
             )
