@@ -50,8 +50,16 @@ struct RelayFixture {
     /// Of the client and of the server: what the last turn did not take.
     private(set) var pending: [UInt8] = []
     private(set) var carry: [UInt8] = []
-    private var toServer = RelayOutput()
-    private var toClient = RelayOutput()
+    private let heldToServer = Cell(RelayOutput())
+    private let heldToClient = Cell(RelayOutput())
+    private var toServer: RelayOutput {
+        _read { yield heldToServer.value }
+        nonmutating _modify { yield &heldToServer.value }
+    }
+    private var toClient: RelayOutput {
+        _read { yield heldToClient.value }
+        nonmutating _modify { yield &heldToClient.value }
+    }
 
     init() {
         server.beginLease()
@@ -142,8 +150,8 @@ struct RelayFixture {
             toClient.reset()
         }
         return FromClient(
-            toServer: toServer.withBytes(of: raw) { Array($0) },
-            toClient: toClient.withBytes(of: raw) { Array($0) }, verdict: step.verdict)
+            toServer: Array(toServer.bytes(of: raw)),
+            toClient: Array(toClient.bytes(of: raw)), verdict: step.verdict)
     }
 
     /// The server answers.
@@ -157,7 +165,7 @@ struct RelayFixture {
                 &client, &server, statements: &statements, toClient: &toClient)
             step = taken
             carry = Array(raw[taken.consumed...])
-            result = toClient.withBytes(of: raw) { Array($0) }
+            result = Array(toClient.bytes(of: raw))
             toClient.reset()
         }
         // Nothing is to be told in front of a ReadyForQuery.

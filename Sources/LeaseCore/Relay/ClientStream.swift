@@ -72,13 +72,16 @@ package struct ClientStream: ~Copyable {
         isUnnamedPlain = false
         table.memory.release(unnamed.count)
         table.memory.take(body.count)
-        // A short one must not hold the place of a long one.
-        if unnamed.capacity > max(Self.unnamedCapacity, 2 * body.count) {
-            unnamed = Array(body)
+        // The one before may be needed again (`position`), and its room is for the next one, whoever's that is.
+        var kept = exchange(&table.spareBody, with: [])
+        if kept.capacity > max(Self.unnamedCapacity, 2 * body.count) {
+            // A short one must not hold the place of a long one.
+            kept = Array(body)
         } else {
-            unnamed.removeAll(keepingCapacity: true)
-            unnamed.append(contentsOf: body)
+            kept.removeAll(keepingCapacity: true)
+            kept.append(contentsOf: body)
         }
+        table.spareBody = exchange(&unnamed, with: kept)
     }
 
     mutating func forgetUnnamed(in table: inout StatementTable) {

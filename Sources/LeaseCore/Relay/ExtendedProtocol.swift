@@ -376,15 +376,11 @@ extension ClientTurn {
         _ message: Message, _ name: Range<Int>, _ newName: [UInt8], _ client: inout ClientStream,
         _ toServer: inout RelayOutput
     ) {
-        let body = body(message)
-        let length = message.header.bodyLength - name.count + newName.count + 4
-        toServer.inject(after: input) {
-            $0.append(message.header.kind)
-            $0.appendInteger(UInt32(length))
-            $0.append(contentsOf: UnsafeRawBufferPointer(rebasing: body[..<name.lowerBound]))
-            $0.append(contentsOf: newName)
-            $0.append(contentsOf: UnsafeRawBufferPointer(rebasing: body[name.upperBound...]))
-        }
+        let start = message.bodyStart
+        toServer.pass(
+            message.start..<(start + message.available), as: newName,
+            at: (start + name.lowerBound)..<(start + name.upperBound),
+            bodyLength: message.header.bodyLength, of: input)
         client.passing.bytesLeft = message.header.bodyLength - message.available
         client.passing.isDiscarded = false
         offset = message.bodyStart + message.available

@@ -9,6 +9,10 @@ package struct ServerStream: ~Copyable {
     /// The server's message that is on its way to the client.
     package var passing = PassingMessage()
     var outstanding = Deque<Outstanding>()
+    /// Those of them that the broker answers itself.
+    private var synthesizedCount = 0
+    @inline(__always)
+    var hasSynthesized: Bool { synthesizedCount > 0 }
     var undo = Deque<Undo>()
     package internal(set) var status = TransactionStatus.idle
     package internal(set) var copy = CopyState.none
@@ -334,6 +338,8 @@ package struct ServerStream: ~Copyable {
         if entry.audience != .synthesized {
             isBatchOpen = entry.isExtended
             if !isBatchOpen { batch += 1 }
+        } else {
+            synthesizedCount += 1
         }
         count(entry)
         outstanding.append(entry)
@@ -419,6 +425,7 @@ package struct ServerStream: ~Copyable {
     /// The server has answered the first entry: what it changed holds.
     mutating func popFirst(statements: inout StatementTable) {
         let entry = outstanding.removeFirst()
+        if entry.audience == .synthesized { synthesizedCount -= 1 }
         if entry.hasResets { resets.removeFirst() }
         guard entry.hasUndo else { return }
         switch undo.removeFirst() {
@@ -457,6 +464,9 @@ package struct ServerStream: ~Copyable {
         }
         let hasDroppedUnnamed = outstanding[range].contains(where: \.isAboutUnnamed)
         let hasDroppedItsParse = outstanding[range].contains(where: \.isParseOfUnnamed)
+        if synthesizedCount > 0 {
+            synthesizedCount -= outstanding[range].count { $0.audience == .synthesized }
+        }
         outstanding.removeSubrange(range)
         // A later batch has settled it anew.
         guard hasDroppedUnnamed, !outstanding.contains(where: \.isAboutUnnamed) else { return }
@@ -589,5 +599,6 @@ package struct ServerStream: ~Copyable {
         undo.removeAll()
         resets.removeAll()
         outstanding.removeAll()
+        synthesizedCount = 0
     }
 }

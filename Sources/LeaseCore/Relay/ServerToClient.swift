@@ -559,10 +559,23 @@ extension ServerStream {
     /// Answers what the broker answers itself, as far as its turn has come.
     ///
     /// With `onlyIfNothingElse` not if answers of the server follow, which will bring it along.
+    @inline(__always)
     mutating func answerSynthesized(
         statements: inout StatementTable, onlyIfNothingElse: Bool,
         after input: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0),
         into toClient: inout RelayOutput
+    ) {
+        if hasSynthesized {
+            answerTheseNow(
+                statements: &statements, onlyIfNothingElse: onlyIfNothingElse, after: input,
+                into: &toClient)
+        }
+    }
+
+    @inline(never)
+    private mutating func answerTheseNow(
+        statements: inout StatementTable, onlyIfNothingElse: Bool,
+        after input: UnsafeRawBufferPointer, into toClient: inout RelayOutput
     ) {
         guard outstanding.first?.audience == .synthesized, passing.bytesLeft == 0 else { return }
         if onlyIfNothingElse, outstanding.contains(where: { $0.audience != .synthesized }) {

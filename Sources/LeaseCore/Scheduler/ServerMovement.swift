@@ -96,6 +96,7 @@ extension Scheduler {
         }
     }
 
+    @inline(__always)
     private func reasonToClose(_ index: Int, _ now: Instant) -> CloseReason? {
         if let reason = servers.slots[index].closeWhenFree { return reason }
         let pool = servers.slots[index].pool

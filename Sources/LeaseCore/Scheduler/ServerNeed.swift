@@ -64,7 +64,7 @@ extension Scheduler {
         return searchedIdle(pool, for: need, now)
     }
 
-    @inline(never)
+    @inline(__always)
     private func searchedIdle(_ pool: Int, for need: ServerNeed, _ now: Instant) -> Int? {
         if pools[pool].counts.confined > 0, let peer = need.peer {
             let own = preferredIdle(pool, for: need, now) { servers.slots[$0].confinedTo == peer }

@@ -318,14 +318,8 @@ extension Engine {
     @inline(__always)
     mutating func sendOutput(of input: UnsafeRawBufferPointer, to client: ClientID) {
         guard !outputs.toClient.isEmpty else { return }
-        if let run = outputs.toClient.passed(of: input) {
-            outputs.toClient.reset()
-            send(run, to: client)
-        } else {
-            let bytes = outputs.toClient.takeComposed()
-            bytes.withUnsafeBytes { send($0, to: client) }
-            outputs.toClient.giveBack(bytes)
-        }
+        send(outputs.toClient.bytes(of: input), to: client)
+        outputs.toClient.reset()
     }
 
     private mutating func stall(_ client: ClientID, _ rest: UnsafeRawBufferPointer) {

@@ -24,6 +24,7 @@ package struct Engine: ~Copyable {
     /// For the shell, in their order.
     package internal(set) var notices: [EngineNotice] = []
     /// Clients that may go on after what is running.
+    @usableFromInline
     var resumable: [ClientID] = []
     var looks = DeadlineHeap()
     var cancels = CancelQueue()
@@ -53,7 +54,14 @@ package struct Engine: ~Copyable {
     // MARK: Time
 
     /// The next call of `timeReached` that is wanted; nil: only an event can change anything.
+    ///
+    /// Mutating only so that the compiler does not copy the whole engine to ask it.
     package var nextDeadline: Instant? {
+        mutating get { earliestDeadline }
+    }
+
+    @inline(__always)
+    private var earliestDeadline: Instant? {
         guard let look = looks.first, look < .endOfTime else { return scheduler.nextDeadline }
         guard let other = scheduler.nextDeadline else { return look }
         return min(look, other)
@@ -159,6 +167,7 @@ package struct Engine: ~Copyable {
     }
 
     /// Some client may go on: call `resumeClients` before waiting.
+    @inlinable
     package var hasResumable: Bool { !resumable.isEmpty }
 
     /// What has come up since; the shell deals with it in this order, and `forget`s clients that are closed.

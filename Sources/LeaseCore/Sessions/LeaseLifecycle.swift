@@ -234,12 +234,8 @@ extension Engine {
     /// The one end of every lease: what it was is counted and forgotten, and the scheduler has the server back.
     mutating func endLease(_ server: ServerID, _ condition: ServerCondition) {
         let held = servers.address(of: server)
-        if let lease = held.pointee.endLease() {
-            assert(lease.client == nil, "a lease ends that somebody holds")
-            let time = now.nanoseconds - lease.since.nanoseconds
-            pools.address(of: held.pointee.pool).pointee.times.hold.record(time)
-            lease.groupTimes?._withUnsafeGuaranteedRef { $0.hold.record(time) }
-        }
+        assert(held.pointee.client == nil, "a lease ends that somebody holds")
+        forgetLease(on: server)
         if let orphan = held.pointee.orphan {
             held.pointee.orphan = nil
             orphan.stream.releaseAll(in: &statements)
@@ -254,6 +250,16 @@ extension Engine {
             leaseReturned: server, condition, profile: held.pointee.profile.current, now: now,
             into: &effects)
         if !effects.isEmpty { runEffects() }
+    }
+
+    /// The lease is no more, and how long it was held is counted.
+    @inline(__always)
+    mutating func forgetLease(on server: ServerID) {
+        let held = servers.address(of: server)
+        guard held.pointee.endLease() else { return }
+        let time = now.nanoseconds - held.pointee.holding.since.nanoseconds
+        pools.address(of: held.pointee.pool).pointee.times.hold.record(time)
+        held.pointee.holding.groupTimes?._withUnsafeGuaranteedRef { $0.hold.record(time) }
     }
 
     private mutating func countTally(_ server: ServerID) {

@@ -103,11 +103,7 @@ extension Engine {
             let lease = scheduler.transferLease(
                 of: server, to: hub.identity, .hub, group: .ofHubs, now: now, into: &effects)
         else { return false }
-        if let held = servers[server].endLease() {
-            let time = now.nanoseconds - held.since.nanoseconds
-            pools[pool].times.hold.record(time)
-            held.groupTimes?._withUnsafeGuaranteedRef { $0.hold.record(time) }
-        }
+        forgetLease(on: server)
         beginHub(hub, server, lease)
         runEffects()
         return true

@@ -188,14 +188,14 @@ package struct ServerSession: ~Copyable {
         stream.beginLease()
     }
 
-    /// Forgets the lease with all that belongs to it; nil: there was none.
-    mutating func endLease() -> HeldLease? {
-        guard isLeased else { return nil }
+    /// Forgets the lease with all that belongs to it, but what it was: false if there was none.
+    mutating func endLease() -> Bool {
+        guard isLeased else { return false }
         isLeased = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
         if pin != nil { pin = nil }
-        return holding
+        return true
     }
 
     /// Something of the client's goes to it.

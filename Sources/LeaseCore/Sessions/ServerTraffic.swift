@@ -283,13 +283,8 @@ extension Engine {
     /// lease: then nothing has happened, and the caller may try another.
     @inline(__always)
     mutating func sendOutput(of input: UnsafeRawBufferPointer, to server: ServerID) -> Bool {
-        if let run = outputs.toServer.passed(of: input) {
-            outputs.toServer.reset()
-            return send(run, to: server)
-        }
-        let bytes = outputs.toServer.takeComposed()
-        let isSent = bytes.withUnsafeBytes { send($0, to: server) }
-        outputs.toServer.giveBack(bytes)
+        let isSent = send(outputs.toServer.bytes(of: input), to: server)
+        outputs.toServer.reset()
         return isSent
     }
 

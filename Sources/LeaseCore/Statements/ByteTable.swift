@@ -85,6 +85,22 @@ package struct ByteTable<Value> {
     }
 
     private static func equal(_ key: [UInt8], _ bytes: UnsafeRawBufferPointer) -> Bool {
-        key.count == bytes.count && key.withUnsafeBytes { $0.elementsEqual(bytes) }
+        let count = bytes.count
+        guard key.count == count else { return false }
+        return key.withUnsafeBytes { own in
+            var index = 0
+            while index + 8 <= count {
+                guard
+                    own.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                        == bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                else { return false }
+                index += 8
+            }
+            while index < count {
+                guard own[index] == bytes[index] else { return false }
+                index += 1
+            }
+            return true
+        }
     }
 }

@@ -30,6 +30,12 @@ package struct PreparedSet {
         var batch: UInt64 = 0
         /// Something was sent that may drop it.
         var isDoubted = false
+
+        func presence(in batch: UInt64, since: UInt64) -> Presence {
+            let isCertain =
+                !isDoubted && copy.since >= since && (underWay == 0 || self.batch == batch)
+            return isCertain ? .there(copy.name) : .inDoubt(copy.name)
+        }
     }
 
     package enum Presence: Equatable, Sendable {
@@ -40,7 +46,7 @@ package struct PreparedSet {
         case inDoubt([UInt8])
     }
 
-    private var entries: [StatementID: Entry] = [:]
+    private var entries = StatementMap<Entry>()
     private var clock: UInt64 = 0
     /// Names that nobody uses any more, which the server is still to be told to drop.
     private var superseded: [[UInt8]] = []
@@ -56,13 +62,10 @@ package struct PreparedSet {
     package mutating func use(
         _ id: StatementID, batch: UInt64, since: UInt64 = 0
     ) -> Presence {
-        guard let index = entries.index(forKey: id) else { return .absent }
+        guard let index = entries.position(of: id) else { return .absent }
         clock += 1
         entries.values[index].lastUse = clock
-        let entry = entries.values[index]
-        if entry.isDoubted || entry.copy.since < since { return .inDoubt(entry.copy.name) }
-        return entry.underWay > 0 && entry.batch != batch
-            ? .inDoubt(entry.copy.name) : .there(entry.copy.name)
+        return entries.values[index].presence(in: batch, since: since)
     }
 
     package func contains(_ id: StatementID) -> Bool { entries[id] != nil }
@@ -108,7 +111,7 @@ package struct PreparedSet {
 
     /// The server has answered that it prepared it.
     package mutating func arrived(_ id: StatementID) {
-        guard let index = entries.index(forKey: id) else { return }
+        guard let index = entries.position(of: id) else { return }
         entries.values[index].underWay -= 1
         entries.values[index].isThere = true
     }
@@ -135,7 +138,7 @@ package struct PreparedSet {
     package mutating func adopt(
         _ id: StatementID, from fresh: StatementID, in table: inout StatementTable
     ) {
-        guard var entry = entries.removeValue(forKey: fresh) else { return }
+        guard var entry = entries.remove(fresh) else { return }
         if let present = entries[id] {
             guard present.underWay == 0 else {
                 // Another Parse of it is on its way: that one will do.
@@ -166,7 +169,7 @@ package struct PreparedSet {
 
     @discardableResult
     package mutating func remove(_ id: StatementID, in table: inout StatementTable) -> Copy? {
-        guard let entry = entries.removeValue(forKey: id) else { return nil }
+        guard let entry = entries.remove(id) else { return nil }
         table.release(id)
         return entry.copy
     }
@@ -180,14 +183,14 @@ package struct PreparedSet {
     /// The server has dropped all of them; those that it was told since are on their way.
     package mutating func forgetAll(in table: inout StatementTable) {
         superseded = []
-        for (id, entry) in entries {
+        for (id, entry) in entries.all {
             if entry.underWay == 0 { remove(id, in: &table) } else { dropped(id) }
         }
     }
 
     package mutating func removeAll(in table: inout StatementTable) {
-        for id in entries.keys { table.release(id) }
-        entries.removeAll(keepingCapacity: true)
+        for id in entries.ids { table.release(id) }
+        entries.removeAll()
         superseded = []
     }
 
@@ -195,7 +198,7 @@ package struct PreparedSet {
     /// hundred. One that is on its way is none: whether there is something to drop is not known.
     package var leastRecentlyUsed: StatementID? {
         var oldest: (id: StatementID, use: UInt64)?
-        for (id, entry) in entries where entry.underWay == 0 {
+        for (id, entry) in entries.all where entry.underWay == 0 {
             if oldest.map({ entry.lastUse < $0.use }) ?? true { oldest = (id, entry.lastUse) }
         }
         return oldest?.id

@@ -64,6 +64,8 @@ package struct StatementTable: ~Copyable {
     private var serial: UInt64 = 0
     /// Of the bodies here, and of the unnamed statements that clients keep.
     package var memory = StatementMemory()
+    /// Room for the next unnamed statement that is kept: nobody's.
+    var spareBody: [UInt8] = []
     private var clock: UInt64 = 0
 
     package init() {}
@@ -217,6 +219,6 @@ func queryText(_ body: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
 
 /// The text in front of the NUL of a Parse body.
 func statementText(_ body: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
-    let end = body.firstIndex(of: 0) ?? body.count
+    let end = firstNUL(in: body, from: 0) ?? body.count
     return UnsafeRawBufferPointer(rebasing: body[..<end])
 }
