@@ -75,6 +75,20 @@ package enum Descriptor {
         return ends
     }
 
+    /// Two connected Unix sockets (uv_socketpair), non-blocking, close-on-exec from the first moment.
+    package static func makeSocketPair() throws(UVError) -> (Int32, Int32) {
+        var ends: (Int32, Int32) = (-1, -1)
+        let flags = Int32(UV_NONBLOCK_PIPE.rawValue)
+        // SAFETY: as above.
+        let status = unsafe withUnsafeMutableBytes(of: &ends) {
+            unsafe uv_socketpair(
+                Int32(SOCK_STREAM.rawValue), 0,
+                $0.baseAddress?.assumingMemoryBound(to: uv_os_sock_t.self), flags, flags)
+        }
+        try UVError.check(status, "uv_socketpair")
+        return ends
+    }
+
     /// Another descriptor for the same socket, closed on exec (fcntl(2), F_DUPFD_CLOEXEC). nil: none is left.
     package static func duplicate(_ descriptor: Int32) -> Int32? {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)

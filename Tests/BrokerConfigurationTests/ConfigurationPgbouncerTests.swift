@@ -21,7 +21,8 @@ private typealias Fixture = ConfigurationFixture
         ("conffile", ""), ("service_name", "pgbouncer"), ("job_name", "pgbouncer"),
         ("stats_period", "60"), ("max_prepared_statements", "200"), ("scram_iterations", "4096"),
         ("auth_type", "md5"), ("auth_hba_file", ""), ("auth_ident_file", ""), ("auth_file", ""),
-        ("auth_user", ""), ("auth_query", ""), ("auth_dbname", ""), ("auth_ldap_options", ""),
+        ("auth_user", ""), ("auth_query", Settings.usualAuthQuery), ("auth_dbname", ""),
+        ("auth_ldap_options", ""),
         ("syslog", "0"), ("syslog_ident", "pgbouncer"), ("syslog_facility", "daemon"),
         ("log_connections", "1"), ("log_disconnections", "1"), ("log_pooler_errors", "1"),
         ("log_stats", "1"), ("verbose", "0"), ("admin_users", ""), ("stats_users", ""),
@@ -89,8 +90,9 @@ private typealias Fixture = ConfigurationFixture
         #expect(loaded.configuration.settings.serverLoginRetryMin == .milliseconds(100))
         #expect(
             loaded.warnings.compactMap(\.setting) == [
-                "peers", "databases.foodb.auth_user", "min_pool_size", "auth_type",
+                "peers", "min_pool_size",
             ])
+        #expect(loaded.configuration.database(named: "foodb")?.authUser == "bar")
         #expect(
             loaded.configuration.settings.logfile == "/var/log/postgresql/pgbouncer.log")
         #expect(
@@ -99,8 +101,7 @@ private typealias Fixture = ConfigurationFixture
 
     @Test(arguments: [
         "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
-        "auth_type = cert", "auth_type = pam", "auth_type = any", "auth_type = plain",
-        "auth_query = SELECT 1", "auth_ldap_options = x",
+        "auth_type = cert", "auth_type = pam", "auth_type = ldap", "auth_ldap_options = x",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
     func guardsAreNotLostInSilence(line: String) {
@@ -122,12 +123,59 @@ private typealias Fixture = ConfigurationFixture
         #expect(ReplacedSetting.byName.keys.allSatisfy { Settings.byName[$0] == nil })
     }
 
+    @Test func secretsFromTheDatabaseAreSetGloballyAndPerDatabase() throws {
+        let loaded = try Fixture.load(
+            """
+            [databases]
+            a = auth_user=one auth_query='SELECT $1, $$x$$' auth_dbname=b
+            b = user=app
+            [pgbouncer]
+            auth_user = two
+            auth_dbname = b
+            """)
+        #expect(loaded.warnings.compactMap(\.setting) == [])
+        let entry = try #require(loaded.configuration.database(named: "a"))
+        #expect(entry.authUser == "one")
+        #expect(entry.authQuery == "SELECT $1, $$x$$")
+        #expect(entry.authDbname == "b")
+        #expect(loaded.configuration.database(named: "b")?.authUser == nil)
+        let settings = loaded.configuration.settings
+        #expect(settings.authUser == "two")
+        #expect(settings.authDbname == "b")
+        #expect(settings.authQuery == Settings.usualAuthQuery)
+        let other = try Fixture.load("[databases]\na =\n[pgbouncer]\nauth_query =\n")
+        #expect(other.configuration.settings.authQuery == nil)
+    }
+
+    @Test func anAuthDbnameWithoutALineIsAMistake() throws {
+        let errors = Fixture.errors(
+            "[databases]\na = auth_dbname=c\n[pglease]\nauth_user = x\nauth_dbname = b\n")
+        #expect(
+            errors == [
+                "pglease.ini:5: auth_dbname: \"b\" is not in [databases], and there is no *",
+                "pglease.ini:2: databases.a.auth_dbname: \"c\" is not in [databases], and there is no *",
+            ])
+    }
+
+    @Test func anyNeedsAUserInEachLine() throws {
+        let loaded = try Fixture.load(
+            "[databases]\na = user=app\nb =\n[pgbouncer]\nauth_type = any\n")
+        #expect(loaded.warnings.compactMap(\.setting) == ["auth_type", "databases.b"])
+        #expect(
+            Fixture.errors("[databases]\nb =\n[pglease]\nauth_type = any\n") == [
+                "pglease.ini:2: databases.b: auth_type any needs a user= in each line: "
+                    + "nobody gets into this database"
+            ])
+    }
+
     @Test(arguments: [
         ("auth_type = trust", "auth_type: trust lets every user of this machine in"),
         ("listen_addr = 127.0.0.1", "listen_addr: peer has no answer for TCP"),
         ("auth_hba_file = x", "auth_hba_file: is not read: auth_type is peer"),
         ("auth_ident_file = x", "auth_ident_file: is not read: auth_type is peer"),
-        ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file"),
+        ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file or auth_user"),
+        ("auth_type = md5", "auth_type: md5 without auth_file or auth_user"),
+        ("auth_type = plain", "auth_type: plain without auth_file or auth_user"),
         ("max_server_connections = 3", "max_server_connections: 3 is less than default_pool_size"),
         ("server_tls_sslmode = verify-ca", "server_tls_sslmode: without server_tls_ca_file"),
         ("lease_timeout = 20\nlease_warn_after = 20", "lease_warn_after: is not shorter"),

@@ -480,3 +480,52 @@ def test_a_lock_that_is_a_link_is_an_error(face, target):
     broker.launch()
     assert broker.wait() == 73 and "is a symbolic link" in broker.log()
     assert not (broker.folder / "somewhere").exists()
+
+
+# What 1.26 has brought.
+
+def test_a_client_is_told_who_serves_it_and_what_the_operator_says(face):
+    broker = face({"login_notify_message": "be quick", "pool_mode": "transaction"})
+    for user, database in (("app", "app"), ("admin", "pgbouncer")):
+        with broker.wire(user, database) as one:
+            assert one.parameters["pgbouncer.version"] == "1.26.1"
+            assert [notice.fields["M"] for notice in one.notices] == ["be quick"]
+            if database == "app":
+                assert one.parameters["pgbouncer.pool_mode"] == "transaction"
+                assert one.parameters["pgbouncer.max_prepared_statements"] == "200"
+    broker.console("SET login_notify_message = ''")
+    with broker.wire() as one:
+        assert not one.notices
+
+
+def test_logins_are_counted(face):
+    broker = face()
+    for _ in range(3):
+        broker.wire().close()
+    row = next(row for row in broker.console("SHOW STATS") if row["database"] == "app")
+    assert row["total_client_login_count"] == "3" and "avg_client_login_count" in row
+    totals = {row["name"]: row["value"] for row in broker.console("SHOW TOTALS")}
+    assert int(totals["total_client_login_count"]) >= 4
+
+
+@pytest.mark.parametrize("setting", ["pool_idle_timeout", "autodb_idle_timeout"])
+def test_a_pool_that_nobody_uses_goes(face, setting):
+    broker = face({setting: 0.3, "server_idle_timeout": 0.2})
+    with broker.wire() as one:
+        assert one.value("SELECT 1") == "1"
+        assert broker.pool()
+    eventually(lambda: broker.pool() is None)
+    with broker.wire() as one:
+        assert one.value("SELECT 1") == "1"
+
+
+def test_a_pool_of_a_line_of_its_own_is_no_automatic_one(face):
+    broker = face({"autodb_idle_timeout": 0.2, "server_idle_timeout": 0.2}, start=False)
+    broker.databases = {"app": broker.server(dbname="app"), "*": broker.server()}
+    broker.write()
+    broker.start()
+    for database in ("app", "second"):
+        with broker.wire("app", database) as one:
+            assert one.value("SELECT 1") == "1"
+    eventually(lambda: broker.pool("second") is None)
+    assert broker.pool("app")

@@ -16,6 +16,8 @@ final class ClientConnection: FileWatcherDelegate {
     /// nil over TCP.
     let peer: PeerCredentials?
     let isUnix: Bool
+    /// The broker itself, which asks `auth_query`.
+    var isOurs = false
     var watcher: FileWatcher?
     var isClosed = false
     /// Which of all clients it is, from the first that ever came.
@@ -75,9 +77,8 @@ final class ClientConnection: FileWatcherDelegate {
         return Int64(peer.processID)
     }
 
-    /// The name of its uid in this system; nil without one, and over TCP. Asked for once: it may take a
-    /// question to a name service.
-    private(set) lazy var systemUser = peer.flatMap { Broker.userName(of: $0.userID) }
+    /// The name of its uid in this system; nil without one, over TCP, and where nobody needs to know it.
+    var systemUser: String?
 
     /// How texts call it.
     var who: HolderText.Who { processNumber.map { .process($0) } ?? .client("\(id)") }

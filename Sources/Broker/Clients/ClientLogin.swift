@@ -16,8 +16,13 @@ final class ClientLogin {
 
     enum Exchange {
         case none
-        case awaitsMechanism(ScramServer)
-        case awaitsProof(ScramServer)
+        /// A worker thread or `auth_query` is at work for it: nothing of it is read.
+        case awaitsUs
+        case awaitsMechanism(ScramServer, ScramTarget)
+        case awaitsProof(ScramServer, ScramTarget)
+        /// nil: there is no such user.
+        case awaitsMD5(salt: [UInt8], StoredSecret?)
+        case awaitsPassword(StoredSecret)
     }
 
     var message: StartupMessage?
@@ -26,6 +31,12 @@ final class ClientLogin {
     var exchange = Exchange.none
     /// The user has shown who it is.
     var isAuthenticated = false
+    /// Its secret came from `auth_query`.
+    var isFromQuery = false
+    /// Whose certificate the client has shown; nil: none.
+    var certificateName: String?
+    /// What its proof has taught: with it the broker can log in as the same role.
+    var learned: ServerSecret?
 }
 
 /// From accept to ReadyForQuery.
@@ -180,7 +191,11 @@ extension Broker {
             refuse(client, error)
             return
         }
-        guard let pool = pool(database: client.database, user: client.user) else {
+        learnKeys(of: client)
+        guard
+            let pool = pool(
+                database: client.database, user: client.user, learned: client.login?.learned)
+        else {
             refuse(client, noSuchDatabase(client.database))
             return
         }
@@ -197,13 +212,16 @@ extension Broker {
         join(client, pool)
     }
 
-    private func join(_ client: ClientConnection, _ pool: DatabasePool) {
+    func join(_ client: ClientConnection, _ pool: DatabasePool) {
         guard let slot = engine.pools.slot(of: pool.id) else {
             preconditionFailure("a pool that the engine does not know")
         }
         client.pool = pool
         pool.clientCount += 1
-        directory.clientCounts.join(database: client.database, user: client.user)
+        pool.unusedSince = nil
+        if !client.isOurs {
+            directory.clientCounts.join(database: client.database, user: client.user)
+        }
         joinProcess(client)
         let group = group(for: client)
         client.group = group
@@ -238,7 +256,10 @@ extension Broker {
         guard let pool = client.pool else { return }
         client.pool = nil
         pool.clientCount -= 1
-        directory.clientCounts.leave(database: client.database, user: client.user)
+        if pool.clientCount == 0, !pool.isClosed { poolIsUnused(pool) }
+        if !client.isOurs {
+            directory.clientCounts.leave(database: client.database, user: client.user)
+        }
         if let group = client.group {
             client.group = nil
             leave(group)
@@ -280,13 +301,15 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        appendPgbouncerParameters(pool, to: &bytes)
         for parameter in parameters.values {
             bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.login = nil
-        if settings.logConnections {
+        if settings.logConnections, !client.isOurs {
             logger.info("client logged in", metadata: describe(client))
         }
         let values = engine.startupValues(of: client.id, parameters)

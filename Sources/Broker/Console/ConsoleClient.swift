@@ -26,6 +26,7 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        appendPgbouncerParameters(nil, to: &bytes)
         let parameters = BaseParameters.set(
             serverVersion: Self.consoleTerms.serverVersion, user: client.user,
             isSuperuser: privilege == .administrator)
@@ -34,6 +35,7 @@ extension Broker {
                 name: name, value: name == "application_name" ? client.applicationName : value)
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.console = session
         directory.clientCounts.join(database: client.database, user: client.user)

@@ -95,9 +95,10 @@ extension Broker {
         client.watcher = nil
         Descriptor.close(client.descriptor)
         client.unread = []
+        if case .awaitsUs? = client.login?.exchange { abandonQuestion(of: client.id) }
         client.login = nil
         let connectedAt = engine.clients[client.id].moments.connectedAt
-        if wasLoggedIn || client.hasArrived, settings.logDisconnections {
+        if wasLoggedIn || client.hasArrived, settings.logDisconnections, !client.isOurs {
             let age = now - connectedAt
             logger.info(
                 wasLoggedIn ? "client left" : "client left before it was logged in",
@@ -108,7 +109,7 @@ extension Broker {
                         LogLine.wordsKey: closing(client, reason, age),
                     ]))
         }
-        directory.clientCounts.depart(hasArrived: client.hasArrived)
+        if !client.isOurs { directory.clientCounts.depart(hasArrived: client.hasArrived) }
         if client.console != nil {
             client.console = nil
             directory.clientCounts.leave(database: client.database, user: client.user)
@@ -122,6 +123,8 @@ extension Broker {
     private func refused(_ client: ClientConnection, _ error: PgError, wasLoggingIn: Bool) {
         let cause = client.refusalCause
         client.refusalCause = nil
+        // What it asked for says why it failed.
+        if client.isOurs { return }
         if wasLoggingIn { noteRefusal(cause ?? RefusalCause(error.sqlState), error, of: client) }
         guard settings.logPoolerErrors else { return }
         logger.warning(

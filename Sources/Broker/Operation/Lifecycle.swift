@@ -25,7 +25,7 @@ extension Broker {
         listening.descriptorLimit = Int(clamping: Descriptor.raiseLimit())
         warnAboutLimits()
         do throws(ConfigurationError) {
-            configured.userList = try Self.userList(of: configured.loaded)
+            configured.begin(with: try Self.userList(of: configured.loaded))
             configured.hostRules = try Self.hostRules(of: configured.loaded)
         } catch {
             closeHandles()
@@ -41,6 +41,7 @@ extension Broker {
         for warning in Self.warnings(of: configured.hostRules) {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
+        deriveSecrets()
         openGuaranteedGroups()
         beginStartup()
         loop.run()
@@ -133,6 +134,14 @@ extension Broker {
         guard let pool = directory.pools[id], let startup = life.startup, !life.isStopped,
             startup.pending.remove(pool.key) != nil
         else { return }
+        if failure.error.sqlState == .invalidPassword, awaitsKeys(pool) {
+            logger.notice(
+                "PostgreSQL asks for a password that the first login of its role will bring",
+                metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
+            startup.started += 1
+            if !startup.isOver { becomeReady() }
+            return
+        }
         startup.failed += 1
         // One database that is down must not take the others along.
         let isHopeless = startup.pending.isEmpty && startup.started == 0

@@ -28,6 +28,7 @@ extension Broker {
         try followLog(next)
         try moveMonitoring(to: next)
         configured.replace(with: next, users: users, hostRules: hostRules)
+        deriveSecrets()
         reconfigurePools()
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
@@ -97,6 +98,7 @@ extension Broker {
             throw SettingValueError("\(error)", advice: monitoringAdvice(error))
         }
         configured.replace(with: next, users: rules.users, hostRules: rules.hosts)
+        deriveSecrets()
         reconfigurePools()
         housekeeping(by: now)
         for change in changes {
@@ -170,7 +172,7 @@ extension Broker {
     static func userList(of loaded: LoadedConfiguration) throws(ConfigurationError) -> UserList? {
         guard let text = loaded.userListText else { return nil }
         do throws(UserListError) {
-            return try UserList(parsing: text.value)
+            return try UserList(parsing: text.bytes)
         } catch {
             let path = loaded.configuration.settings.authFile ?? "auth_file"
             throw ConfigurationError(

@@ -7,32 +7,40 @@ import PostgresWire
 /// user for its database.
 extension Broker {
     /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
-    func pool(database: String, user: String) -> DatabasePool? {
+    /// `learned`: what the user's login has taught.
+    func pool(database: String, user: String, learned: ServerSecret?) -> DatabasePool? {
         guard let entry = configuration.database(named: database) else { return nil }
         let serverUser = entry.forcedUser ?? user
         let key = PoolKey(database: database, user: serverUser)
-        if let pool = directory.pools[key] { return pool }
-        return openPool(key, entry, startup: Self.firstLook)
+        let learned = serverUser == user ? learned : nil
+        if let pool = directory.pools[key] {
+            if let learned { learn(learned, for: pool) }
+            return pool
+        }
+        return openPool(key, entry, startup: Self.firstLook, learned: learned)
     }
 
     /// One connection at once, so that the pool's parameters are known soon.
-    private static let firstLook: StartupSchedule = {
+    static let firstLook: StartupSchedule = {
         var schedule = StartupSchedule()
         schedule.attempts = 1
         return schedule
     }()
 
     @discardableResult
-    func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> DatabasePool
-    {
+    func openPool(
+        _ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?,
+        learned: ServerSecret? = nil
+    ) -> DatabasePool {
         if directory.pools.open.count >= Self.poolsKept { closeUselessPools() }
         let limits = configuration.poolSettings(database: entry, user: key.user)
         let policy = poolPolicy(key, limits)
         let pool = DatabasePool(
             id: directory.pools.takeNumber(), database: key.database, user: key.user, entry: entry,
-            password: password(for: key.user, entry), terms: terms(key, entry, limits, policy),
-            broker: self)
+            password: password(for: key.user, entry), learned: learned,
+            terms: terms(key, entry, limits, policy), broker: self)
         directory.pools.insert(pool)
+        poolIsUnused(pool)
         let isPaused = operators.stops.isPaused(key.database)
         engine.openPool(
             pool.id, pool.terms, policy, startup: isPaused ? nil : startup, now: now)
@@ -72,9 +80,12 @@ extension Broker {
     private static let poolsClosedAtOnce = 16
 
     private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
-        if let password = entry.password { return password }
+        // The password of the line is that of its user; the one who asks auth_query there is another one.
+        if let password = entry.password, entry.forcedUser == nil || entry.forcedUser == user {
+            return password
+        }
         if case .plain(let password)? = configured.userList?.secret(for: user) {
-            return Secret(password)
+            return Secret(bytes: password)
         }
         return nil
     }
@@ -176,6 +187,7 @@ extension Broker {
         for (key, pool) in directory.pools.open {
             guard let entry = configuration.database(named: key.database),
                 entry.forcedUser == nil || entry.forcedUser == key.user
+                    || asksQueries(key)
             else {
                 closePool(pool)
                 continue
@@ -204,6 +216,7 @@ extension Broker {
             closePool(pool)
         }
         openKeptPools()
+        lookAtIdlePools(by: now)
         for group in directory.groups.all {
             reconfigure(group)
             closeIfUnused(group)

@@ -30,7 +30,8 @@ package enum ScramError: Error, Equatable, Sendable {
 
 /// The server's side of one SCRAM-SHA-256 exchange (RFC 5802, RFC 7677), without channel binding.
 ///
-/// It answers each of the two client messages once; after an error it answers nothing more.
+/// It reads each of the two client messages once; after an error it reads nothing more. It needs no keys: they
+/// may be derived while the client thinks, and are for the proof (`ScramProof`).
 package struct ScramServer: Sendable {
     package static let mechanism = "SCRAM-SHA-256"
 
@@ -49,17 +50,17 @@ package struct ScramServer: Sendable {
     }
 
     private var state = State.awaitsFirst
-    private let secret: ScramSecret
+    private let salt: [UInt8]
+    private let iterations: Int
     private let nonce: String
-    private let arithmetic: any ScramArithmetic
 
     /// `nonce` is random and printable without a comma; base64 of 18 bytes is what PostgreSQL
     /// takes.
-    package init(secret: ScramSecret, nonce: String, arithmetic: any ScramArithmetic) {
+    package init(salt: [UInt8], iterations: Int, nonce: String) {
         precondition(Self.isNonce(nonce), "a nonce is printable, without a comma")
-        self.secret = secret
+        self.salt = salt
+        self.iterations = iterations
         self.nonce = nonce
-        self.arithmetic = arithmetic
     }
 
     // MARK: client-first-message
@@ -85,7 +86,7 @@ package struct ScramServer: Sendable {
         try attributes.skipRest()
 
         let combined = clientNonce + nonce
-        let serverFirst = "r=\(combined),s=\(base64Encode(secret.salt)),i=\(secret.iterations)"
+        let serverFirst = "r=\(combined),s=\(base64Encode(salt)),i=\(iterations)"
         state = .awaitsFinal(
             FirstExchange(
                 gs2Header: gs2Header, clientFirstBare: bare, serverFirst: serverFirst,
@@ -117,8 +118,8 @@ package struct ScramServer: Sendable {
 
     // MARK: client-final-message
 
-    /// Reads `c=…,r=…,p=proof`, checks it, and answers `v=signature`.
-    package mutating func handleFinal(_ clientFinal: [UInt8]) throws(ScramError) -> String {
+    /// Reads `c=…,r=…,p=proof`; the proof is still to be checked.
+    package mutating func handleFinal(_ clientFinal: [UInt8]) throws(ScramError) -> ScramProof {
         guard case .awaitsFinal(let first) = state else {
             state = .finished
             throw .outOfOrder
@@ -137,14 +138,10 @@ package struct ScramServer: Sendable {
             throw .malformed("The proof is not 32 bytes in base64.")
         }
 
-        let authMessage = Array(
-            "\(first.clientFirstBare),\(first.serverFirst),\(withoutProof)".utf8)
-        let signature = arithmetic.hmacSHA256(key: secret.storedKey, authMessage)
-        let clientKey = zip(proof, signature).map { $0 ^ $1 }
-        guard arithmetic.equal(arithmetic.sha256(clientKey), secret.storedKey) else {
-            throw .wrongProof
-        }
-        return "v=" + base64Encode(arithmetic.hmacSHA256(key: secret.serverKey, authMessage))
+        return ScramProof(
+            bytes: proof,
+            authMessage: Array("\(first.clientFirstBare),\(first.serverFirst),\(withoutProof)".utf8)
+        )
     }
 
     // MARK: Grammar

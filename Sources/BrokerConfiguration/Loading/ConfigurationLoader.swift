@@ -162,10 +162,7 @@ struct ConfigurationLoader {
         do throws(FileReadError) {
             let bytes = try sources.readFile(path)
             files.append(path)
-            guard let text = String(validating: bytes, as: UTF8.self) else {
-                throw FileReadError("the file is not UTF-8 text")
-            }
-            userListText = Secret(text)
+            userListText = Secret(bytes: bytes)
         } catch {
             errors.append(
                 ConfigurationIssue(origin, "auth_file", "\(path): \(error.reason)"))

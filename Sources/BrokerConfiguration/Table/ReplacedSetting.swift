@@ -53,13 +53,6 @@ struct ReplacedSetting: Sendable {
             "disable_pqexec", silent: ["0"], needsRestart: true,
             .refuse(unless: ["0", "no", "off", "false"], "simple queries cannot be switched off")),
         ReplacedSetting(
-            "autodb_idle_timeout", silent: ["3600"],
-            .warn("pools without clients shrink by server_idle_timeout")),
-        ReplacedSetting(
-            "pool_idle_timeout", silent: ["0"],
-            .warn("pools without clients shrink by server_idle_timeout")),
-        ReplacedSetting("login_notify_message", silent: [""], .warn("no notice is sent at login")),
-        ReplacedSetting(
             "scram_iterations", silent: ["4096"], .warn("no SCRAM secrets are made here")),
         ReplacedSetting(
             "cancel_wait_timeout", silent: ["10"],
@@ -91,25 +84,10 @@ struct ReplacedSetting: Sendable {
             .warn("OpenSSL's own configuration chooses the ciphers")),
     ]
 
-    private static let authQuery =
-        "SELECT rolname, CASE WHEN rolvaliduntil < now() THEN NULL ELSE rolpassword END "
-        + "FROM pg_authid WHERE rolname=$1 AND rolcanlogin"
-
     private static let authentication: [ReplacedSetting] = [
         ReplacedSetting(
-            "auth_query", silent: [Self.authQuery, ""],
-            .refuse(
-                unless: [""],
-                "secrets from the database are not supported yet; list them in auth_file")),
-        ReplacedSetting(
-            "auth_user", silent: [""],
-            .warn("secrets come from auth_file only, not from the database")),
-        ReplacedSetting(
-            "auth_dbname", silent: [""],
-            .warn("secrets come from auth_file only, not from the database")),
-        ReplacedSetting(
             "auth_ldap_options", silent: [""],
-            .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256")),
+            .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256"))
     ]
 
     private static let clientTLS: [ReplacedSetting] =

@@ -10,14 +10,17 @@ package enum PoolMode: String, SettingChoice {
 package enum AuthType: String, SettingChoice {
     /// The kernel names the user of the Unix socket (SO_PEERCRED).
     case peer
-    /// Nobody is asked.
+    /// Nobody is asked, but the role must be known.
     case trust
+    /// Nobody is asked, and the role is that of the database's line.
+    case any
     case scramSHA256 = "scram-sha-256"
-    /// pgbouncer's word for "md5 or SCRAM, as the secret is stored"; secrets that are MD5 hashes
-    /// themselves are refused at login.
+    /// MD5, or SCRAM where the secret is one of SCRAM.
     case md5
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
+    /// The password itself.
+    case plain
 }
 
 /// `client_gone`: what becomes of what a client sent before it left.

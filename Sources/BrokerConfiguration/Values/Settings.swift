@@ -19,6 +19,12 @@ package struct Settings: Equatable, Sendable {
 
     package var authType = AuthType.peer
     package var authFile: String?
+    /// nil: `auth_query` is not run, unless a database's line names a user for it.
+    package var authUser: String?
+    /// nil: secrets are never asked for.
+    package var authQuery: String? = Settings.usualAuthQuery
+    /// nil: the database that the client asks for.
+    package var authDbname: String?
     package var authHbaFile: String?
     package var authIdentFile: String?
     package var peerMap: [PeerMapping] = []
@@ -74,6 +80,8 @@ package struct Settings: Equatable, Sendable {
     package var serverLoginRetry: Duration = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)
     package var serverIdleTimeout: Duration? = .seconds(600)
+    package var poolIdleTimeout: Duration?
+    package var autodbIdleTimeout: Duration? = .seconds(3600)
     /// Zero: checked before every grant.
     package var serverCheckDelay: Duration = .seconds(30)
     /// nil: never checked; "": the empty query.
@@ -110,6 +118,8 @@ package struct Settings: Equatable, Sendable {
     package var ignoreStartupParameters: [String] = []
     package var trackExtraParameters: [String] = ["IntervalStyle"]
     package var applicationNameAddHost = false
+    /// nil: no NOTICE.
+    package var loginNotifyMessage: String?
     package var maxPacketSize = 2_147_483_647
     package var maxStatementMemory = 268_435_456
 
@@ -153,6 +163,12 @@ package struct Settings: Equatable, Sendable {
     package var tcpKeepintvl: Int? = 10
     package var tcpKeepcnt: Int? = 3
     package var tcpUserTimeout: Duration? = .seconds(30)
+
+    /// pgbouncer's, with every name in its schema.
+    package static let usualAuthQuery =
+        "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) pg_catalog.now() THEN NULL "
+        + "ELSE rolpassword END FROM pg_catalog.pg_authid "
+        + "WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin"
 
     package init() {}
 

@@ -68,6 +68,19 @@ def text(value):
     return (value if isinstance(value, bytes) else value.encode()) + b"\0"
 
 
+def as_bytes(value):
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def md5_hash(user, password):
+    """What PostgreSQL keeps of a password with password_encryption = md5."""
+    return "md5" + hashlib.md5(as_bytes(password) + user.encode()).hexdigest()
+
+
+def md5_answer(user, password, salt):
+    return "md5" + hashlib.md5(md5_hash(user, password)[3:].encode() + salt).hexdigest()
+
+
 def query(sql):
     return message("Q", text(sql))
 
@@ -256,6 +269,12 @@ class Wire:
         (kind,) = struct.unpack_from("!i", body)
         if kind == 0:
             return
+        if kind == 3:
+            self.send(message("p", text(password or "")))
+            return
+        if kind == 5:
+            self.send(message("p", text(md5_answer(user, password or "", body[4:8]))))
+            return
         if kind == 10:
             assert b"SCRAM-SHA-256\0" in body[4:]
             self._scram(user, password or "")
@@ -273,7 +292,7 @@ class Wire:
         server_first = challenge.body[4:].decode()
         parts = dict(part.split("=", 1) for part in server_first.split(","))
         salted = hashlib.pbkdf2_hmac(
-            "sha256", password.encode(), base64.b64decode(parts["s"]), int(parts["i"]))
+            "sha256", as_bytes(password), base64.b64decode(parts["s"]), int(parts["i"]))
         final = f"c=biws,r={parts['r']}"
         signed = f"{first},{server_first},{final}".encode()
         client_key = hmac.digest(salted, b"Client Key", "sha256")

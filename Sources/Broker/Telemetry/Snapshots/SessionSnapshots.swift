@@ -10,7 +10,7 @@ extension Broker {
 
     var clientFacts: [ClientFacts] {
         let now = now
-        return clients.values.map { facts(of: $0, now) }
+        return clients.values.filter { !$0.isOurs }.map { facts(of: $0, now) }
     }
 
     private func facts(of client: ClientConnection, _ now: Instant) -> ClientFacts {
