@@ -395,7 +395,11 @@ def test_what_ends_leases_and_sessions_is_pgbouncers_wording(face, name, words):
 
 
 def test_the_text_log_has_pgbouncers_lines(face):
-    broker = face({"auth_type": "scram-sha-256"}, tcp=True, userlist={"app": "secret", "admin": ""})
+    broker = face({"auth_type": "scram-sha-256"}, tcp=True, start=False,
+                  userlist={"app": "secret", "admin": ""})
+    broker.databases = {"app": broker.server(dbname="app")}
+    broker.write()
+    broker.start()
     with wire.Wire(broker.tcp_address) as one:
         one.start("app", "app", "secret")
         port = one.socket.getsockname()[1]
@@ -427,6 +431,7 @@ def test_console_errors_are_pgbouncers(face, command, words):
     with broker.start().wire("admin", "pgbouncer") as console:
         error = wire.error_of(console.query(command)).fields
         assert (error["M"], error["C"]) == (words, "08P01")
+    broker.wait_logged("pgbouncer/admin@", "pooler error: " + words)
 
 
 def test_stats_users_are_told_that_admin_access_is_needed(transaction_broker):

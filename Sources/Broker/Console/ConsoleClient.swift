@@ -95,7 +95,9 @@ extension Broker {
             offset = start + header.bodyLength
             let kind = FrontendKind(rawValue: header.kind)
             if kind == .query || kind == .execute { telemetry.history.console.queries += 1 }
-            switch session.receive(kind, body, backend, into: &reply) {
+            let step = session.receive(kind, body, backend, into: &reply)
+            for error in session.takeRefusals() { logConsoleError(client, error) }
+            switch step {
             case .goesOn:
                 guard client.unsentBytes + reply.count <= Self.longestConsoleBacklog else {
                     endConsole(client, [], Self.answersNotRead)
