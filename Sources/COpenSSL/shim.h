@@ -52,17 +52,6 @@ static inline void pglease_ssl_set_dh(SSL_CTX *context, int kind) {
 
 static inline int pglease_ssl_negotiated_group(SSL *ssl) { return SSL_get_negotiated_group(ssl); }
 
-/* Bits of our own Diffie-Hellman key; 0 if another kind of key was exchanged. */
-static inline int pglease_ssl_dh_bits(SSL *ssl) {
-    EVP_PKEY *key = NULL;
-    int bits = 0;
-    if (SSL_get_tmp_key(ssl, &key) == 1 && key) {
-        if (EVP_PKEY_get_base_id(key) == EVP_PKEY_DH) bits = EVP_PKEY_get_bits(key);
-        EVP_PKEY_free(key);
-    }
-    return bits;
-}
-
 static inline void pglease_bio_retry_read(BIO *bio) {
     BIO_clear_retry_flags(bio);
     BIO_set_retry_read(bio);

@@ -18,7 +18,7 @@ package final class TLSContext {
         unsafe SSL_CTX_set_alpn_select_cb(context, selectProtocol, nil)
         unsafe SSL_CTX_set_info_callback(context, noteProgress)
         // Nobody is there to be asked for a passphrase.
-        unsafe SSL_CTX_set_default_passwd_cb(context) { _, _, _, _ in 0 }
+        unsafe SSL_CTX_set_default_passwd_cb(context) { _, _, _, _ in -1 }
         try restrictVersions()
         try chooseCiphers()
         try chooseKeyExchange()
@@ -88,7 +88,8 @@ package final class TLSContext {
         guard unsafe SSL_CTX_use_certificate_chain_file(context, options.certificateFile) == 1
         else {
             throw TLSSetupError(
-                .certificate, TLSErrorQueue.take() ?? "not a certificate",
+                .certificate,
+                Self.plain(TLSErrorQueue.takeAll(), else: "no certificate that OpenSSL can read"),
                 advice:
                     "PEM is expected: the certificate first, then those that lead to its authority"
             )
@@ -96,23 +97,34 @@ package final class TLSContext {
         guard
             unsafe SSL_CTX_use_PrivateKey_file(context, options.keyFile, SSL_FILETYPE_PEM) == 1,
             unsafe SSL_CTX_check_private_key(context) == 1
-        else { throw keyError(TLSErrorQueue.take() ?? "not a key") }
+        else { throw keyError(TLSErrorQueue.takeAll()) }
     }
 
-    private func keyError(_ reason: String) -> TLSSetupError {
-        switch reason {
-        case "key values mismatch", "key type mismatch":
-            TLSSetupError(
+    private func keyError(_ reasons: [String]) -> TLSSetupError {
+        if reasons.contains(where: { $0.hasSuffix("mismatch") }) {
+            return TLSSetupError(
                 .key, "the key does not belong to the certificate",
                 advice: "give the key that the certificate was made for")
-        case "bad password read", "problems getting password", "interrupted or cancelled",
-            "bad decrypt":
-            TLSSetupError(
+        }
+        if reasons.contains(where: { Self.passphraseReasons.contains($0) }) {
+            return TLSSetupError(
                 .key, "the key is encrypted, and nobody is there to be asked for the passphrase",
                 advice: "write it without one: openssl pkey -in … -out …")
-        default:
-            TLSSetupError(.key, reason, advice: "PEM is expected: -----BEGIN PRIVATE KEY-----")
         }
+        return TLSSetupError(
+            .key, Self.plain(reasons, else: "no private key that OpenSSL can read"),
+            advice: "PEM is expected: -----BEGIN PRIVATE KEY-----")
+    }
+
+    /// What an encrypted key without a passphrase ends with, by its format and OpenSSL's version.
+    private static let passphraseReasons: Set<String> = [
+        "bad password read", "unable to get passphrase",
+    ]
+
+    /// The first reason, unless it only says in OpenSSL's words that nothing of use was found.
+    private static func plain(_ reasons: [String], else text: String) -> String {
+        let empty: Set<String> = ["unsupported", "no start line", "no certificate or crl found"]
+        return reasons.first { !empty.contains($0) && !$0.hasSuffix(" lib") } ?? text
     }
 
     private func useAuthority() throws(TLSSetupError) {
@@ -124,7 +136,8 @@ package final class TLSContext {
             let names = unsafe SSL_load_client_CA_file(file)
         else {
             throw TLSSetupError(
-                .authority, TLSErrorQueue.take() ?? "not a certificate",
+                .authority,
+                Self.plain(TLSErrorQueue.takeAll(), else: "no certificate that OpenSSL can read"),
                 advice: "PEM is expected: one or more certificates of authorities")
         }
         // SAFETY: the context owns the list from here on.

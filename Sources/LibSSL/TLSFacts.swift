@@ -3,7 +3,7 @@ import COpenSSL
 /// What is known of an established session.
 extension TLSStream {
     /// Version and cipher, as pgbouncer writes them: `TLSv1.3/TLS_AES_256_GCM_SHA384`, and before TLS 1.3
-    /// with the key exchange, `…/ECDH=X25519`.
+    /// with the curve of the key exchange, `…/ECDH=X25519`.
     package var summary: String {
         unsafe withSession { ssl in
             let version = unsafe String(cString: SSL_get_version(ssl))
@@ -12,10 +12,8 @@ extension TLSStream {
             guard unsafe SSL_version(ssl) < TLSServerOptions.Version.tls13.rawValue else {
                 return text
             }
-            let bits = unsafe pglease_ssl_dh_bits(ssl)
-            if bits > 0 { text += "/DH=\(bits)" }
             let group = unsafe pglease_ssl_negotiated_group(ssl)
-            if bits == 0, group != 0, let name = unsafe OBJ_nid2sn(group) {
+            if group != 0, let name = unsafe OBJ_nid2sn(group) {
                 unsafe text += "/ECDH=\(String(cString: name))"
             }
             return text

@@ -21,22 +21,17 @@ package struct TLSSetupError: Error, Equatable, Sendable {
 
 /// OpenSSL's queue of errors, which belongs to the thread.
 enum TLSErrorQueue {
-    /// Takes the newest error, which is the nearest to what was called, and empties the queue
-    /// (ERR_peek_last_error, ERR_clear_error).
-    static func take() -> String? {
-        let code = ERR_peek_last_error()
-        ERR_clear_error()
-        guard code != 0 else { return nil }
-        guard let reason = unsafe ERR_reason_error_string(code) else { return "error \(code)" }
-        return unsafe String(cString: reason)
+    /// Takes all errors, the oldest first: the others follow from it (ERR_get_error).
+    static func takeAll() -> [String] {
+        var reasons: [String] = []
+        while true {
+            let code = ERR_get_error()
+            if code == 0 { return reasons }
+            let reason = unsafe ERR_reason_error_string(code).map { unsafe String(cString: $0) }
+            reasons.append(reason ?? "error \(code)")
+        }
     }
 
-    /// Takes the oldest error: the one that all others follow from.
-    static func takeFirst() -> String? {
-        let code = ERR_peek_error()
-        ERR_clear_error()
-        guard code != 0 else { return nil }
-        guard let reason = unsafe ERR_reason_error_string(code) else { return "error \(code)" }
-        return unsafe String(cString: reason)
-    }
+    /// Takes all errors; returns the oldest.
+    static func take() -> String? { takeAll().first }
 }

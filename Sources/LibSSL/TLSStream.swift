@@ -201,7 +201,7 @@ package final class TLSStream {
     }
 
     private func ending(_ code: Int32) -> TLSResult {
-        let reason = TLSErrorQueue.takeFirst()
+        let reason = TLSErrorQueue.take()
         switch end {
         // An end without TLS's goodbye is how most clients leave; PostgreSQL's messages say where they end.
         case .closed: return .closed

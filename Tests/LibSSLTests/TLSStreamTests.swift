@@ -46,17 +46,20 @@ final class TLSPeer {
         process.waitUntilExit()
     }
 
-    /// Waits for the socket.
-    func wait(_ events: Int32) {
+    /// Waits for the socket; false if nothing comes for long.
+    @discardableResult
+    func wait(_ events: Int32) -> Bool {
         var query = pollfd(fd: own, events: Int16(events), revents: 0)
-        _ = poll(&query, 1, 10_000)
+        return poll(&query, 1, 60_000) > 0
     }
 
     func handshake() -> TLSHandshake {
         while true {
             let result = stream.handshake()
             guard result == .unfinished else { return result }
-            wait(stream.awaits.contains(.roomToRead) ? POLLOUT : POLLIN)
+            guard wait(stream.awaits.contains(.roomToRead) ? POLLOUT : POLLIN) else {
+                return .failed("nothing came")
+            }
         }
     }
 
@@ -66,8 +69,7 @@ final class TLSPeer {
         while true {
             let result = bytes.withUnsafeMutableBytes { stream.read(into: $0) }
             if case .bytes(let count) = result { return (result, Array(bytes[..<count])) }
-            guard result == .wouldBlock else { return (result, []) }
-            wait(POLLIN)
+            guard result == .wouldBlock, wait(POLLIN) else { return (result, []) }
         }
     }
 }
@@ -108,7 +110,7 @@ struct TLSStreamTests {
         peer.stream.close()
     }
 
-    @Test("TLS 1.2 says which curve, or how many bits, its keys were exchanged with")
+    @Test("TLS 1.2 says which curve its keys were exchanged over, if any")
     func summaries() throws {
         let curve = try TLSPeer(try context(), ["-tls1_2", "-groups", "P-256"])
         #expect(curve.handshake() == .done)
@@ -121,10 +123,9 @@ struct TLSStreamTests {
             $0.curve = .none
             $0.versions = [.tls12]
         }
-        let bits = try TLSPeer(other, [])
-        #expect(bits.handshake() == .done)
-        #expect(bits.stream.summary.contains("/DHE-RSA-"))
-        #expect(bits.stream.summary.hasSuffix("/DH=2048"))
+        let none = try TLSPeer(other, [])
+        #expect(none.handshake() == .done)
+        #expect(none.stream.summary == "TLSv1.2/DHE-RSA-AES256-GCM-SHA384")
     }
 
     @Test("The end point is the certificate's hash, as openssl computes it")
@@ -231,13 +232,14 @@ struct TLSStreamTests {
     func partialWrites() throws {
         let peer = try TLSPeer(try context(), [])
         #expect(peer.handshake() == .done)
-        let whole = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 >> 8) }
+        // More than the kernel keeps on both sides of a socket.
+        let whole = (0..<24_000_000).map { UInt8(truncatingIfNeeded: $0 >> 8) }
         var rest = whole[...]
         var stops = 0
         let reader = Reader(peer.output.fileHandleForReading, count: whole.count)
         while !rest.isEmpty {
             // A copy each time: the bytes have moved.
-            let copy = Array(rest)
+            let copy = Array(rest.prefix(1 << 20))
             switch copy.withUnsafeBytes({ peer.stream.write($0) }) {
             case .bytes(let count): rest = rest.dropFirst(count)
             case .wouldBlock:
@@ -249,7 +251,6 @@ struct TLSStreamTests {
                 return
             }
         }
-        reader.start()
         #expect(stops > 0)
         #expect(reader.result() == whole)
     }
@@ -269,14 +270,14 @@ struct TLSStreamTests {
 
 /// Reads from a pipe on a thread of its own, once it is started.
 private final class Reader: @unchecked Sendable {
-    private let handle: FileHandle
+    private let descriptor: Int32
     private let count: Int
     private let done = DispatchSemaphore(value: 0)
     private var isStarted = false
     private var bytes: [UInt8] = []
 
     init(_ handle: FileHandle, count: Int) {
-        self.handle = handle
+        descriptor = handle.fileDescriptor
         self.count = count
     }
 
@@ -284,9 +285,11 @@ private final class Reader: @unchecked Sendable {
         guard !isStarted else { return }
         isStarted = true
         Thread.detachNewThread { [self] in
-            while bytes.count < count, let data = try? handle.read(upToCount: 65_536), !data.isEmpty
-            {
-                bytes += data
+            var chunk = [UInt8](repeating: 0, count: 65_536)
+            while bytes.count < count {
+                let taken = read(descriptor, &chunk, chunk.count)
+                if taken <= 0 { break }
+                bytes += chunk[..<taken]
             }
             done.signal()
         }

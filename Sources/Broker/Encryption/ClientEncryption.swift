@@ -19,13 +19,13 @@ final class ClientEncryption {
     /// that waits for it: the own one would be announced again and again.
     var watched: FileEvents {
         var events = wanted
-        if stream.awaits.contains(.roomToRead), wanted.contains(.readable) {
-            events.remove(.readable)
-            events.insert(.writable)
-        }
         if stream.awaits.contains(.bytesToWrite), wanted.contains(.writable) {
-            if !stream.awaits.contains(.roomToRead) { events.remove(.writable) }
+            events.remove(.writable)
             events.insert(.readable)
+        }
+        if stream.awaits.contains(.roomToRead), wanted.mayRead {
+            events.remove([.readable, .disconnect])
+            events.insert(.writable)
         }
         return events
     }

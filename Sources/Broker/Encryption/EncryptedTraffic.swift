@@ -90,13 +90,16 @@ extension Broker {
     func ready(_ events: FileEvents, _ client: ClientConnection, _ encryption: ClientEncryption) {
         let stream = encryption.stream
         if stream.isEstablished {
+            let wanted = encryption.wanted
             let mayWrite =
                 stream.awaits.contains(.bytesToWrite) ? events.mayRead : events.mayWrite
             let mayRead =
                 stream.awaits.contains(.roomToRead)
-                ? events.mayWrite : events.mayRead || events.isHungUp
-            if mayWrite, encryption.wanted.contains(.writable) { self.mayWrite(to: client) }
-            if mayRead, !client.isClosed { receive(from: client, encryption) }
+                ? events.mayWrite && wanted.mayRead
+                : events.contains(.readable) && wanted.contains(.readable)
+                    || events.contains(.disconnect)
+            if mayWrite, wanted.contains(.writable) { self.mayWrite(to: client) }
+            if mayRead || events.isHungUp, !client.isClosed { receive(from: client, encryption) }
         } else {
             shakeHands(client, encryption)
         }

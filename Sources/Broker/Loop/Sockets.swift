@@ -172,8 +172,9 @@ extension Broker {
                 }
                 receive(from: server)
             case .client(let id):
+                // One that is paused, or that has said goodbye, is heard of by an event.
                 guard let client = clients[id], !client.isClosed,
-                    let encryption = client.encryption
+                    let encryption = client.encryption, encryption.wanted.contains(.readable)
                 else { continue }
                 ready(.readable, client, encryption)
             }

@@ -28,10 +28,13 @@ extension Broker {
         }
         try followLog(next)
         try moveMonitoring(to: next)
+        let isServerTLSOther =
+            next.serverTLSFingerprint != configured.loaded.serverTLSFingerprint
+            || Self.concernServerTLS(changes)
         configured.replace(
             with: next, users: users, hostRules: hostRules, clientTLS: encryption.context)
         deriveSecrets()
-        reconfigurePools()
+        reconfigurePools(reconnecting: isServerTLSOther)
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
         housekeeping(by: now)
@@ -104,7 +107,7 @@ extension Broker {
             with: next, users: rules.users, hostRules: rules.hosts,
             clientTLS: encryption.map(\.context) ?? configured.clientTLS)
         deriveSecrets()
-        reconfigurePools()
+        reconfigurePools(reconnecting: Self.concernServerTLS(changes))
         housekeeping(by: now)
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
@@ -142,6 +145,10 @@ extension Broker {
                     ConfigurationIssue(.file(path: path, line: 0), "auth_file", error.reason)
                 ], warnings: [])
         }
+    }
+
+    private static func concernServerTLS(_ changes: [SettingChange]) -> Bool {
+        changes.contains { $0.name.hasPrefix("server_tls_") }
     }
 
     /// nil: it stays as it is.

@@ -58,21 +58,26 @@ extension ConfigurationLoader {
                     "without server_tls_ca_file libpq looks for ~/.postgresql/root.crt"))
         }
         // libpq's word for the authorities of this machine.
-        checkReadable(
-            "server_tls_ca_file",
-            settings.serverTlsCaFile == "system" ? nil : settings.serverTlsCaFile)
-        checkReadable("server_tls_key_file", settings.serverTlsKeyFile)
-        checkReadable("server_tls_cert_file", settings.serverTlsCertFile)
+        let authority = settings.serverTlsCaFile == "system" ? nil : settings.serverTlsCaFile
+        for (name, file) in [
+            ("server_tls_ca_file", authority), ("server_tls_key_file", settings.serverTlsKeyFile),
+            ("server_tls_cert_file", settings.serverTlsCertFile),
+        ] {
+            serverTLSFingerprint.combine(checkReadable(name, file))
+        }
     }
 
-    /// What is in the file is OpenSSL's to say; that it is there is known here.
-    private mutating func checkReadable(_ setting: String, _ path: String?) {
-        guard let path else { return }
+    /// Reads the file. What is in it is OpenSSL's to say; that it is there is known here.
+    @discardableResult
+    private mutating func checkReadable(_ setting: String, _ path: String?) -> [UInt8] {
+        guard let path else { return [] }
         do throws(FileReadError) {
-            _ = try sources.readFile(path)
+            let bytes = try sources.readFile(path)
             files.append(path)
+            return bytes
         } catch {
             errors.append(issue(setting, "\(path): \(error.reason)"))
+            return []
         }
     }
 }

@@ -60,7 +60,7 @@ class Memory:
     """The client's side of a session whose records the test moves by itself."""
 
     def __init__(self, connection, context=None):
-        self.socket = connection
+        self.socket, self.plain = connection, b""
         self.received, self.made = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.session = (context or trusting()).wrap_bio(
             self.received, self.made, server_hostname="localhost")
@@ -74,6 +74,28 @@ class Memory:
             except ssl.SSLWantReadError:
                 self.socket.sendall(self.made.read())
                 self.received.write(self.socket.recv(65536))
+
+    def received_messages(self):
+        """Reads the socket once; the kinds of the messages that are whole now, each told once."""
+        more = self.socket.recv(65536)
+        assert more, "the other side has closed"
+        self.received.write(more)
+        while True:
+            try:
+                self.plain += self.session.read(65536)
+            except ssl.SSLWantReadError:
+                break
+        kinds = b""
+        while len(self.plain) >= 5:
+            (length,) = struct.unpack_from("!i", self.plain, 1)
+            if len(self.plain) < length + 1:
+                break
+            kinds += self.plain[:1]
+            self.plain = self.plain[length + 1 :]
+        # What TLS itself has to answer.
+        if waiting := self.made.read():
+            self.socket.sendall(waiting)
+        return kinds
 
     def records(self, raw):
         """What `raw` is sent as."""
