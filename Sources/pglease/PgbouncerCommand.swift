@@ -39,9 +39,6 @@ struct PgbouncerCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A pgbouncer.ini.", valueName: "config file"))
     var file: String?
 
-    /// The one that this is in the place of.
-    static let version = "1.26.1"
-
     func validate() throws {
         if !showsVersion, file == nil {
             throw ValidationError("no configuration file specified")
@@ -50,7 +47,7 @@ struct PgbouncerCommand: ParsableCommand {
 
     mutating func run() throws {
         if showsVersion {
-            Output.line("PgBouncer \(Self.version) (pglease \(ProductVersion.text))")
+            Output.line("PgBouncer \(Broker.pgbouncerVersion) (pglease \(ProductVersion.text))")
             return
         }
         let environment = try ProcessEnvironment.read()

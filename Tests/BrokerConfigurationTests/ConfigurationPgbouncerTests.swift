@@ -235,11 +235,11 @@ private typealias Fixture = ConfigurationFixture
     @Test(arguments: [
         ("auth_type = trust", "auth_type: trust lets every user of this machine in"),
         ("listen_addr = 127.0.0.1", "listen_addr: peer has no answer for TCP"),
+        ("auth_hba_file = x", "auth_hba_file: is not read: auth_type is peer"),
+        ("auth_ident_file = x", "auth_ident_file: is not read: auth_type is peer"),
         ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file or auth_user"),
         ("auth_type = md5", "auth_type: md5 without auth_file or auth_user"),
         ("auth_type = plain", "auth_type: plain without auth_file or auth_user"),
-        ("auth_hba_file = x", "auth_hba_file: is not read: auth_type is peer"),
-        ("auth_ident_file = x", "auth_ident_file: is not read: auth_type is peer"),
         ("max_server_connections = 3", "max_server_connections: 3 is less than default_pool_size"),
         ("server_tls_sslmode = verify-ca", "server_tls_sslmode: without server_tls_ca_file"),
         ("lease_timeout = 20\nlease_warn_after = 20", "lease_warn_after: is not shorter"),

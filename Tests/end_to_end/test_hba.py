@@ -2,6 +2,7 @@
 
 import subprocess
 
+import psycopg2
 import pytest
 
 from harness import wire
@@ -159,3 +160,40 @@ def test_the_console_is_the_brokers_own_users_whatever_the_rules_say(ruled):
     for database in ("pglease", "pgbouncer"):
         assert broker.console("SHOW CONFIG", user="pgbouncer", database=database)
         broker.console("RELOAD", user="pgbouncer", database=database)
+
+
+@pytest.mark.parametrize("line, reason", [
+    ("workers app", "column is missing"), ("workers root app more", "more than three"),
+    ("workers /^r(.*)$ \\1", "regular expression"), ('workers "root app', "not closed")])
+def test_a_mistake_in_a_map_refuses_start_and_reload_by_its_line(ruled, line, reason):
+    broker = ruled(["local all all trust"], ident=["workers root app", line], start=False)
+    broker.launch()
+    assert broker.wait() == 78
+    assert "ident.conf:2: " in broker.log() and reason in broker.log()
+    ident = broker.folder / "ident.conf"
+    ident.write_text("workers root app\n")
+    broker.start()
+    broker.errors_expected = True
+    ident.write_text(f"{line}\n")
+    with broker.wire("admin", "pglease") as console:
+        error = wire.error_of(console.query("RELOAD")).fields
+        assert error["C"] == "F0000" and "ident.conf:1: " in error["D"] and reason in error["D"]
+    assert come(broker, tcp=False) == "app"
+
+
+def test_passwords_are_asked_for_as_the_rule_says(ruled):
+    broker = ruled(["host app all all password", "host second all all md5",
+                    "host postgres all all scram-sha-256"])
+    for database in ("app", "second", "postgres"):
+        for password in ("secret", "wrong"):
+            try:
+                psycopg2.connect(host="127.0.0.1", port=broker.port, user="app", dbname=database,
+                                 password=password).close()
+                assert password == "secret"
+            except psycopg2.OperationalError as error:
+                assert password == "wrong" and "authentication failed" in str(error)
+
+
+def test_a_certificate_needs_tls(ruled):
+    broker = ruled(["host app all all cert", "local all all trust"])
+    assert "certificate" in refusal(broker)["M"]

@@ -166,13 +166,7 @@ extension Broker {
     /// The name in the certificate must be the role's, or be let in as it by the map.
     private func askTheCertificate(_ client: ClientConnection, map: String?) {
         let name = client.certificateName
-        let isAllowed =
-            name.map { name in
-                map.map {
-                    configured.hostRules?.maps.allows(name, as: client.user, by: $0) == true
-                } ?? (name == client.user)
-            } ?? false
-        if isAllowed {
+        if let name, isAllowed(name, as: client.user, by: map) {
             authenticated(client)
         } else {
             fail(client, Self.certificateRefused(client.user, name))

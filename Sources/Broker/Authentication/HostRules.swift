@@ -27,9 +27,13 @@ extension Broker {
     /// Whether the kernel's word about the other end of the Unix socket lets it in as its role: the user has
     /// the role's name, or the map says so.
     func kernelAllows(_ client: ClientConnection, map: String?) -> Bool {
-        guard let name = client.systemUser else { return false }
-        guard let map else { return name == client.user }
-        return configured.hostRules?.maps.allows(name, as: client.user, by: map) == true
+        client.systemUser.map { isAllowed($0, as: client.user, by: map) } ?? false
+    }
+
+    /// Whether a name of the system or of a certificate is the role's, or the map lets it in as the role.
+    func isAllowed(_ name: String, as role: String, by map: String?) -> Bool {
+        guard let map else { return name == role }
+        return configured.hostRules?.maps.allows(name, as: role, by: map) == true
     }
 
     // MARK: Refusals
@@ -160,8 +164,8 @@ extension HBARule {
         case .scramSHA256: .scramSHA256
         case .password: .plain
         case .peer: .peerByRule(map: map)
-        case .reject: .reject
         case .cert: .cert(map: map)
+        case .reject: .reject
         case .ldap, .pam:
             preconditionFailure("a rule of a method that is not carried out was let in")
         }

@@ -29,7 +29,7 @@ extension Broker {
     func findSystemUser(
         of client: ClientConnection, then: @escaping (Broker, ClientConnection) -> Void
     ) {
-        guard let peer = client.peer, settings.authType == .hba || !isOwner(peer) else {
+        guard let peer = client.peer, !isOwner(peer) || settings.authType == .hba else {
             then(self, client)
             return
         }

@@ -12,7 +12,7 @@ extension Broker {
         }
         var oldest: ClientConnection?
         for client in clients.values
-        where !client.hasArrived && client.isOpen && client.login != nil && !client.isOurs {
+        where !client.hasArrived && client.isOpen && !client.isOurs {
             guard let known = oldest, known.number < client.number else {
                 oldest = client
                 continue

@@ -224,6 +224,7 @@ extension Broker {
         }
         client.pool = pool
         pool.clientCount += 1
+        pool.unusedSince = nil
         if !client.isOurs {
             directory.clientCounts.join(database: client.database, user: client.user)
         }
@@ -261,6 +262,7 @@ extension Broker {
         guard let pool = client.pool else { return }
         client.pool = nil
         pool.clientCount -= 1
+        if pool.clientCount == 0, !pool.isClosed { poolIsUnused(pool) }
         if !client.isOurs {
             directory.clientCounts.leave(database: client.database, user: client.user)
         }
@@ -305,10 +307,12 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        appendPgbouncerParameters(pool, to: &bytes)
         for parameter in parameters.values {
             bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.login = nil
         if settings.logConnections, !client.isOurs {

@@ -26,6 +26,7 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        appendPgbouncerParameters(nil, to: &bytes)
         let parameters = BaseParameters.set(
             serverVersion: Self.consoleTerms.serverVersion, user: client.user,
             isSuperuser: privilege == .administrator)
@@ -34,6 +35,7 @@ extension Broker {
                 name: name, value: name == "application_name" ? client.applicationName : value)
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.console = session
         directory.clientCounts.join(database: client.database, user: client.user)
@@ -93,7 +95,9 @@ extension Broker {
             offset = start + header.bodyLength
             let kind = FrontendKind(rawValue: header.kind)
             if kind == .query || kind == .execute { telemetry.history.console.queries += 1 }
-            switch session.receive(kind, body, backend, into: &reply) {
+            let step = session.receive(kind, body, backend, into: &reply)
+            for error in session.takeRefusals() { logConsoleError(client, error) }
+            switch step {
             case .goesOn:
                 guard client.unsentBytes + reply.count <= Self.longestConsoleBacklog else {
                     endConsole(client, [], Self.answersNotRead)

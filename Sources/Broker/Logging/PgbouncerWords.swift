@@ -29,6 +29,18 @@ extension Broker {
         "\(prefix(client)) pooler error: \(error.message)"
     }
 
+    func logConsoleError(_ client: ClientConnection, _ error: PgError) {
+        guard settings.logPoolerErrors else { return }
+        logger.warning(
+            "console command refused",
+            metadata: describe(
+                client,
+                with: [
+                    "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                    LogLine.wordsKey: poolerError(client, error),
+                ]))
+    }
+
     private static let closingWords = [
         "client said goodbye": "client close request",
         "client said goodbye during login": "client close request",

@@ -24,6 +24,8 @@ final class DatabasePool {
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
+    /// Since when it has had no client; not told while it has one.
+    var unusedSince: Instant?
     /// Nobody joins it any more.
     var isClosed = false
     /// Closed, and kept for the clients that it has.

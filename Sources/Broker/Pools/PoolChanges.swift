@@ -40,6 +40,7 @@ extension Broker {
             password: password(for: key.user, entry), learned: learned,
             terms: terms(key, entry, limits, policy), broker: self)
         directory.pools.insert(pool)
+        poolIsUnused(pool)
         let isPaused = operators.stops.isPaused(key.database)
         engine.openPool(
             pool.id, pool.terms, policy, startup: isPaused ? nil : startup, now: now)
@@ -216,6 +217,7 @@ extension Broker {
             closePool(pool)
         }
         openKeptPools()
+        lookAtIdlePools(by: now)
         for group in directory.groups.all {
             reconfigure(group)
             closeIfUnused(group)

@@ -53,13 +53,6 @@ struct ReplacedSetting: Sendable {
             "disable_pqexec", silent: ["0"], needsRestart: true,
             .refuse(unless: ["0", "no", "off", "false"], "simple queries cannot be switched off")),
         ReplacedSetting(
-            "autodb_idle_timeout", silent: ["3600"],
-            .warn("pools without clients shrink by server_idle_timeout")),
-        ReplacedSetting(
-            "pool_idle_timeout", silent: ["0"],
-            .warn("pools without clients shrink by server_idle_timeout")),
-        ReplacedSetting("login_notify_message", silent: [""], .warn("no notice is sent at login")),
-        ReplacedSetting(
             "scram_iterations", silent: ["4096"], .warn("no SCRAM secrets are made here")),
         ReplacedSetting(
             "cancel_wait_timeout", silent: ["10"],

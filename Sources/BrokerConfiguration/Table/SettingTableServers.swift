@@ -24,6 +24,13 @@ extension Settings {
             "server_idle_timeout", \.serverIdleTimeout, .optionalDuration,
             "A connection that nobody used for so long is closed. 0 is never."),
         SettingDescription(
+            "pool_idle_timeout", \.poolIdleTimeout, .optionalDuration,
+            "A pool that has had neither clients nor connections for so long goes, with its counts. 0 is "
+                + "never."),
+        SettingDescription(
+            "autodb_idle_timeout", \.autodbIdleTimeout, .optionalDuration,
+            "The same for pools of databases that only the line * has. 0 is never."),
+        SettingDescription(
             "server_check_delay", \.serverCheckDelay, .duration,
             "A connection idle for longer is checked before it is given out; 0 checks always."),
         SettingDescription(
@@ -104,6 +111,9 @@ extension Settings {
         SettingDescription(
             "application_name_add_host", \.applicationNameAddHost, .boolean,
             "Add the client's address and port to its application_name at login."),
+        SettingDescription(
+            "login_notify_message", \.loginNotifyMessage, .optionalText,
+            "Text of a NOTICE that each client gets when it has logged in; empty is none."),
         SettingDescription(
             "max_packet_size", \.maxPacketSize, .integer(1024...2_147_483_647),
             "Longest message in bytes; a longer one ends that session."),

@@ -17,12 +17,12 @@ package enum AuthType: String, SettingChoice {
     case scramSHA256 = "scram-sha-256"
     /// MD5, or SCRAM where the secret is one of SCRAM.
     case md5
-    /// The password itself.
-    case plain
     /// The name in the client's certificate.
     case cert
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
+    /// The password itself.
+    case plain
 }
 
 /// `client_gone`: what becomes of what a client sent before it left.

@@ -94,6 +94,8 @@ package struct Settings: Equatable, Sendable {
     package var serverLoginRetry: Duration = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)
     package var serverIdleTimeout: Duration? = .seconds(600)
+    package var poolIdleTimeout: Duration?
+    package var autodbIdleTimeout: Duration? = .seconds(3600)
     /// Zero: checked before every grant.
     package var serverCheckDelay: Duration = .seconds(30)
     /// nil: never checked; "": the empty query.
@@ -130,6 +132,8 @@ package struct Settings: Equatable, Sendable {
     package var ignoreStartupParameters: [String] = []
     package var trackExtraParameters: [String] = ["IntervalStyle"]
     package var applicationNameAddHost = false
+    /// nil: no NOTICE.
+    package var loginNotifyMessage: String?
     package var maxPacketSize = 2_147_483_647
     package var maxStatementMemory = 268_435_456
 
