@@ -57,6 +57,12 @@ static inline ssize_t pglease_send_descriptor(int socket, const void *bytes, siz
     return sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
+/* Swift keeps fork(2) from its programs: between it and exec(3) a runtime with threads is half a runtime. A daemon
+   forks before there are threads. */
+static inline pid_t pglease_fork(void) {
+    return fork();
+}
+
 struct pglease_credentials {
     pid_t process_id;
     uid_t user_id;

@@ -88,14 +88,25 @@ extension ConnectionParameters {
         last { $0.keyword == keyword && !$0.value.isEmpty }?.value
     }
 
-    /// Both arrays as C has them, for the time of the call.
+    /// Both arrays as C has them, for the time of the call; with this password, if there is one.
     func withNullTerminatedArrays<Result>(
+        password: [UInt8]? = nil,
         _ body: (UnsafePointer<UnsafePointer<CChar>?>, UnsafePointer<UnsafePointer<CChar>?>) ->
             Result
     ) -> Result {
         // SAFETY: the copies live until the call is over, and nobody keeps them.
         var keywords = unsafe map { unsafe UnsafePointer(strdup($0.keyword)) }
         var values = unsafe map { unsafe UnsafePointer(strdup($0.value)) }
+        if let password, !password.isEmpty {
+            unsafe keywords.append(UnsafePointer(strdup("password")))
+            // SAFETY: strndup copies at most `count` bytes of the array and ends the copy with a NUL.
+            unsafe values.append(
+                password.withUnsafeBytes { bytes in
+                    unsafe UnsafePointer(
+                        strndup(
+                            bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count))
+                })
+        }
         defer {
             for index in unsafe keywords.indices {
                 unsafe free(UnsafeMutablePointer(mutating: keywords[index]))

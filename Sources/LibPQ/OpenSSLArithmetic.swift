@@ -30,6 +30,21 @@ package struct OpenSSLArithmetic: Sendable {
         }
     }
 
+    /// EVP_Digest. nil: OpenSSL is set up to have no MD5 (FIPS).
+    package func md5(_ message: [UInt8]) -> [UInt8]? {
+        var isThere = false
+        let length = 16
+        let digest = unsafe [UInt8](unsafeUninitializedCapacity: length) { buffer, initialized in
+            // SAFETY: a digest of MD5 is 16 bytes; the array's bytes are read during the call.
+            isThere = unsafe message.withUnsafeBufferPointer { bytes in
+                unsafe EVP_Digest(
+                    bytes.baseAddress, bytes.count, buffer.baseAddress, nil, EVP_md5(), nil) == 1
+            }
+            initialized = isThere ? length : 0
+        }
+        return isThere ? digest : nil
+    }
+
     /// PKCS5_PBKDF2_HMAC: tens of milliseconds for many iterations.
     package func pbkdf2SHA256(
         password: [UInt8], salt: [UInt8], iterations: Int

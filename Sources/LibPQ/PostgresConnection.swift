@@ -41,12 +41,17 @@ package final class PostgresConnection: @unchecked Sendable {
     /// PQconnectStartParams. Keywords stand for themselves: a `dbname` is never read as a connection
     /// string, since it may come from a client. Names are to be resolved before (`HostPlan`);
     /// with a name in it, this call and `poll` block for the resolver.
-    package static func start(parameters: ConnectionParameters) -> PostgresConnection {
+    ///
+    /// `password` is one that is no UTF-8 text, and so not among the parameters.
+    package static func start(
+        parameters: ConnectionParameters, password: [UInt8]? = nil
+    ) -> PostgresConnection {
         var parameters = parameters
         if parameters.value(of: "gssencmode") == nil {
             parameters.append(("gssencmode", "disable"))
         }
-        let handle = unsafe parameters.withNullTerminatedArrays { keywords, values in
+        let handle = unsafe parameters.withNullTerminatedArrays(password: password) {
+            keywords, values in
             unsafe PQconnectStartParams(keywords, values, 0)
         }
         if let handle = unsafe handle {

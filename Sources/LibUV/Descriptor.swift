@@ -25,6 +25,13 @@ package enum Descriptor {
         }
     }
 
+    /// The next byte, which stays where it is (recv(2), MSG_PEEK); nil if there is none.
+    package static func peek(_ descriptor: Int32) -> UInt8? {
+        var byte: UInt8 = 0
+        // SAFETY: the kernel writes at most one byte.
+        return unsafe recv(descriptor, &byte, 1, Int32(MSG_PEEK)) == 1 ? byte : nil
+    }
+
     /// send(2) with MSG_NOSIGNAL: sockets only.
     package static func write(_ descriptor: Int32, from buffer: UnsafeRawBufferPointer) -> IOResult
     {
@@ -72,6 +79,20 @@ package enum Descriptor {
             unsafe uv_pipe($0.baseAddress?.assumingMemoryBound(to: uv_file.self), 0, 0)
         }
         try UVError.check(status, "uv_pipe")
+        return ends
+    }
+
+    /// Two connected Unix sockets (uv_socketpair), non-blocking, close-on-exec from the first moment.
+    package static func makeSocketPair() throws(UVError) -> (Int32, Int32) {
+        var ends: (Int32, Int32) = (-1, -1)
+        let flags = Int32(UV_NONBLOCK_PIPE.rawValue)
+        // SAFETY: as above.
+        let status = unsafe withUnsafeMutableBytes(of: &ends) {
+            unsafe uv_socketpair(
+                Int32(SOCK_STREAM.rawValue), 0,
+                $0.baseAddress?.assumingMemoryBound(to: uv_os_sock_t.self), flags, flags)
+        }
+        try UVError.check(status, "uv_socketpair")
         return ends
     }
 

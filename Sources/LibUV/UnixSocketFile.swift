@@ -43,9 +43,16 @@ struct UnixSocketFile: ~Copyable {
 
     private static func takeLock(_ name: String, for path: String) throws(UVError) -> Int32 {
         while true {
-            let lock = unsafe open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+            // Not through a link: its target is somebody else's file, and never the one that `name` is.
+            let flags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW
+            let lock = unsafe open(name, flags, 0o600)
             guard lock >= 0 else {
                 let error = errno
+                if error == ELOOP {
+                    throw UVError(
+                        code: -EEXIST, call: "open",
+                        message: "\(name) is a symbolic link: remove it")
+                }
                 throw UVError(
                     code: -error, call: "open",
                     message: "cannot open \(name): \(UVError(errno: error, call: "").message)")

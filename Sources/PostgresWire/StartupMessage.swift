@@ -48,6 +48,9 @@ package struct StartupMessage: Sendable {
         return replication == "database" || CanonicalParameter.boolean(replication) == true
     }
 
+    /// A walsender of no database, for physical replication.
+    package var wantsPhysicalReplication: Bool { wantsReplication && replication != "database" }
+
     /// Reads a whole packet whose length has been checked and whose code is `version`.
     init(version: UInt32, packet: UnsafeRawBufferPointer) throws(WireError) {
         majorVersion = Int(version >> 16)

@@ -27,13 +27,16 @@ struct CheckConfigCommand: ParsableCommand {
         var sources = options.sources(
             environment: environment, databaseURL: database.databaseURL)
         sources.databasesComeLater = database.isEmbedded(environment: environment)
-        let loaded: LoadedConfiguration
+        var loaded: LoadedConfiguration
+        let encryption: EncryptionSetup
         do throws(ConfigurationError) {
             loaded = try Configuration.load(sources)
+            loaded.warnings += try Broker.checkAccess(of: loaded)
+            encryption = try EncryptionSetup(loaded)
         } catch {
             throw ConfigurationReport.refuse(error)
         }
-        for warning in loaded.warnings { Output.error("warning: \(warning)") }
+        for warning in loaded.warnings + encryption.warnings { Output.error("warning: \(warning)") }
         report(loaded, isEmbedded: sources.databasesComeLater)
     }
 

@@ -17,6 +17,8 @@ struct PgleaseCommand: ParsableCommand {
                 pglease serve --embedded
               Beside an application that has DATABASE_URL:
                 DATABASE_URL=postgresql://app@db/app pglease serve
+              In the place of pgbouncer, with its options:
+                pglease pgbouncer -d /etc/pgbouncer/pgbouncer.ini
               With a file, or an existing pgbouncer.ini:
                 pglease check-config --config /etc/pglease/pglease.ini
                 pglease serve --config /etc/pglease/pglease.ini
@@ -30,11 +32,14 @@ struct PgleaseCommand: ParsableCommand {
         version: ProductVersion.text,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, PingCommand.self, StatCommand.self,
-            LeasesCommand.self, TopCommand.self, VersionCommand.self,
+            LeasesCommand.self, TopCommand.self, PgbouncerCommand.self, VersionCommand.self,
         ]
     )
 
     static func main() {
+        if PgbouncerCommand.isMeant(by: CommandLine.arguments.first) {
+            PgbouncerCommand.runAsPgbouncer(Array(CommandLine.arguments.dropFirst()))
+        }
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -36,6 +36,8 @@ struct PlainScramArithmetic: ScramArithmetic {
         return result
     }
 
+    func md5(_ message: [UInt8]) -> [UInt8]? { plainMD5(message) }
+
     func equal(_ first: [UInt8], _ second: [UInt8]) -> Bool { first == second }
 
     /// The first 32 bits of the fractions of the square roots of the first 8 primes.

@@ -158,11 +158,6 @@ private typealias Fixture = ConfigurationFixture
             "databases.a.pool_mode: \"x\" is not one of session, transaction, statement"
         ),
         ("a = min_pool_size=11", "databases.a.min_pool_size: 11 is more than the pool's size 10"),
-        (
-            "a = auth_query='SELECT 1'",
-            "databases.a.auth_query: secrets from the database are not supported yet; "
-                + "list them in auth_file"
-        ),
         ("a = replication=1", "databases.a.replication: replication connections cannot be pooled"),
         (
             "pgbouncer =",

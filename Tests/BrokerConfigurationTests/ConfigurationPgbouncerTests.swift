@@ -21,7 +21,8 @@ private typealias Fixture = ConfigurationFixture
         ("conffile", ""), ("service_name", "pgbouncer"), ("job_name", "pgbouncer"),
         ("stats_period", "60"), ("max_prepared_statements", "200"), ("scram_iterations", "4096"),
         ("auth_type", "md5"), ("auth_hba_file", ""), ("auth_ident_file", ""), ("auth_file", ""),
-        ("auth_user", ""), ("auth_query", ""), ("auth_dbname", ""), ("auth_ldap_options", ""),
+        ("auth_user", ""), ("auth_query", Settings.usualAuthQuery), ("auth_dbname", ""),
+        ("auth_ldap_options", ""),
         ("syslog", "0"), ("syslog_ident", "pgbouncer"), ("syslog_facility", "daemon"),
         ("log_connections", "1"), ("log_disconnections", "1"), ("log_pooler_errors", "1"),
         ("log_stats", "1"), ("verbose", "0"), ("admin_users", ""), ("stats_users", ""),
@@ -55,7 +56,7 @@ private typealias Fixture = ConfigurationFixture
         let untouched = try Fixture.load("[databases]\n* =\n[pgbouncer]\n")
         #expect(loaded.configuration.settings == untouched.configuration.settings)
         let named = Set(loaded.warnings.compactMap(\.setting))
-        #expect(named == ["logfile", "pidfile", "user", "conffile", "auth_type"])
+        #expect(named == ["conffile", "auth_type"])
     }
 
     @Test func anUntouchedFileStarts() throws {
@@ -89,19 +90,18 @@ private typealias Fixture = ConfigurationFixture
         #expect(loaded.configuration.settings.serverLoginRetryMin == .milliseconds(100))
         #expect(
             loaded.warnings.compactMap(\.setting) == [
-                "peers", "databases.foodb.auth_user", "logfile", "pidfile", "min_pool_size",
-                "auth_type",
+                "peers", "min_pool_size",
             ])
+        #expect(loaded.configuration.database(named: "foodb")?.authUser == "bar")
         #expect(
-            loaded.warnings.first { $0.setting == "logfile" }?.description
-                == "pglease.ini:12: logfile: has no effect here: the log goes to standard error; "
-                + "redirect it there")
+            loaded.configuration.settings.logfile == "/var/log/postgresql/pgbouncer.log")
+        #expect(
+            loaded.configuration.settings.pidfile == "/var/run/postgresql/pgbouncer.pid")
     }
 
     @Test(arguments: [
         "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
-        "auth_type = cert", "auth_type = pam", "auth_type = any", "auth_type = plain",
-        "auth_hba_file = hba.conf", "auth_query = SELECT 1", "auth_ldap_options = x",
+        "auth_type = cert", "auth_type = pam", "auth_type = ldap", "auth_ldap_options = x",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
     func guardsAreNotLostInSilence(line: String) {
@@ -110,12 +110,76 @@ private typealias Fixture = ConfigurationFixture
         #expect(errors.first?.hasPrefix("pglease.ini:4: ") == true)
     }
 
+    private static let tlsFiles = ["/k": "", "/c": "", "/a": ""]
+
+    @Test(arguments: [
+        ("client_tls_sslmode = prefer\nclient_tls_key_file = /k", ["client_tls_cert_file"]),
+        ("client_tls_sslmode = allow\nclient_tls_cert_file = /c", ["client_tls_key_file"]),
+        (
+            "client_tls_sslmode = verify-ca\nclient_tls_cert_file = /c\nclient_tls_key_file = /k",
+            ["client_tls_ca_file"]
+        ),
+        (
+            "client_tls_sslmode = require\nclient_tls_cert_file = /c\nclient_tls_key_file = /gone",
+            ["client_tls_key_file", "/gone", "No such file"]
+        ),
+        (
+            "client_tls_sslmode = require\nclient_tls_cert_file = /c\nclient_tls_key_file = /k\n"
+                + "client_tls_ca_file = /gone", ["client_tls_ca_file", "/gone"]
+        ),
+        ("client_tls_dheparams = 2048", ["none, auto, legacy"]),
+    ])
+    func filesOfClientTLSAreNeeded(lines: String, words: [String]) {
+        let errors = Fixture.errors(
+            "[databases]\n* =\n[pgbouncer]\n\(lines)\n", files: Self.tlsFiles)
+        #expect(errors.count == 1)
+        #expect(words.allSatisfy { errors.first?.contains($0) == true }, "\(errors)")
+    }
+
+    @Test func clientTLS() throws {
+        let loaded = try Fixture.load(
+            """
+            [databases]
+            * =
+            [pgbouncer]
+            listen_addr = *
+            client_tls_sslmode = verify-full
+            client_tls_key_file = /k
+            client_tls_cert_file = /c
+            client_tls_ca_file = /a
+            client_tls_protocols = tlsv1.3
+            client_tls_ciphers = HIGH
+            client_tls13_ciphers = TLS_AES_128_GCM_SHA256
+            client_tls_dheparams = none
+            client_tls_ecdhcurve = prime256v1
+            """, files: Self.tlsFiles)
+        let settings = loaded.configuration.settings
+        #expect(settings.clientTlsSslmode == .verifyFull)
+        #expect(settings.clientTlsSslmode.verifies && settings.clientTlsSslmode.requiresTLS)
+        #expect(settings.clientTlsProtocols.versions == ["TLSv1.3"])
+        #expect(settings.clientTlsCiphers == "HIGH")
+        #expect(settings.clientTls13Ciphers == "TLS_AES_128_GCM_SHA256")
+        #expect(settings.clientTlsDheparams == .none)
+        #expect(settings.clientTlsEcdhcurve == "prime256v1")
+        #expect(loaded.files.suffix(3) == ["/k", "/c", "/a"])
+    }
+
+    @Test func filesWithoutAModeHaveNoEffect() throws {
+        let loaded = try Fixture.load(
+            "[databases]\n* =\n[pgbouncer]\nclient_tls_key_file = /k\nclient_tls_cert_file = /c\n",
+            files: [:])
+        #expect(
+            loaded.warnings.compactMap(\.setting).filter { $0.hasPrefix("client_tls") } == [
+                "client_tls_key_file", "client_tls_cert_file",
+            ])
+    }
+
     @Test func replacedSettingsFromElsewhere() throws {
         let loaded = try Fixture.load(
-            "[databases]\n* =\n", environment: ["PGLEASE_LOGFILE": "/x"], set: ["pidfile=/y"])
+            "[databases]\n* =\n", environment: ["PGLEASE_PKT_BUF": "1"], set: ["resolv_conf=/y"])
         #expect(
             loaded.warnings.map(\.origin) == [
-                .environment("PGLEASE_LOGFILE"), .commandLine("--set"),
+                .environment("PGLEASE_PKT_BUF"), .commandLine("--set"),
             ])
     }
 
@@ -123,10 +187,59 @@ private typealias Fixture = ConfigurationFixture
         #expect(ReplacedSetting.byName.keys.allSatisfy { Settings.byName[$0] == nil })
     }
 
+    @Test func secretsFromTheDatabaseAreSetGloballyAndPerDatabase() throws {
+        let loaded = try Fixture.load(
+            """
+            [databases]
+            a = auth_user=one auth_query='SELECT $1, $$x$$' auth_dbname=b
+            b = user=app
+            [pgbouncer]
+            auth_user = two
+            auth_dbname = b
+            """)
+        #expect(loaded.warnings.compactMap(\.setting) == [])
+        let entry = try #require(loaded.configuration.database(named: "a"))
+        #expect(entry.authUser == "one")
+        #expect(entry.authQuery == "SELECT $1, $$x$$")
+        #expect(entry.authDbname == "b")
+        #expect(loaded.configuration.database(named: "b")?.authUser == nil)
+        let settings = loaded.configuration.settings
+        #expect(settings.authUser == "two")
+        #expect(settings.authDbname == "b")
+        #expect(settings.authQuery == Settings.usualAuthQuery)
+        let other = try Fixture.load("[databases]\na =\n[pgbouncer]\nauth_query =\n")
+        #expect(other.configuration.settings.authQuery == nil)
+    }
+
+    @Test func anAuthDbnameWithoutALineIsAMistake() throws {
+        let errors = Fixture.errors(
+            "[databases]\na = auth_dbname=c\n[pglease]\nauth_user = x\nauth_dbname = b\n")
+        #expect(
+            errors == [
+                "pglease.ini:5: auth_dbname: \"b\" is not in [databases], and there is no *",
+                "pglease.ini:2: databases.a.auth_dbname: \"c\" is not in [databases], and there is no *",
+            ])
+    }
+
+    @Test func anyNeedsAUserInEachLine() throws {
+        let loaded = try Fixture.load(
+            "[databases]\na = user=app\nb =\n[pgbouncer]\nauth_type = any\n")
+        #expect(loaded.warnings.compactMap(\.setting) == ["auth_type", "databases.b"])
+        #expect(
+            Fixture.errors("[databases]\nb =\n[pglease]\nauth_type = any\n") == [
+                "pglease.ini:2: databases.b: auth_type any needs a user= in each line: "
+                    + "nobody gets into this database"
+            ])
+    }
+
     @Test(arguments: [
         ("auth_type = trust", "auth_type: trust lets every user of this machine in"),
         ("listen_addr = 127.0.0.1", "listen_addr: peer has no answer for TCP"),
-        ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file"),
+        ("auth_hba_file = x", "auth_hba_file: is not read: auth_type is peer"),
+        ("auth_ident_file = x", "auth_ident_file: is not read: auth_type is peer"),
+        ("auth_type = scram-sha-256", "auth_type: scram-sha-256 without auth_file or auth_user"),
+        ("auth_type = md5", "auth_type: md5 without auth_file or auth_user"),
+        ("auth_type = plain", "auth_type: plain without auth_file or auth_user"),
         ("max_server_connections = 3", "max_server_connections: 3 is less than default_pool_size"),
         ("server_tls_sslmode = verify-ca", "server_tls_sslmode: without server_tls_ca_file"),
         ("lease_timeout = 20\nlease_warn_after = 20", "lease_warn_after: is not shorter"),

@@ -21,7 +21,7 @@ import Testing
         let client = ConsoleClientStub(.statistics)
         let answers = client.query("SHOW LISTS; RELOAD; SHOW LISTS")
         #expect(answers.kinds == "TDDCEZ")
-        #expect(answers.error?.sqlState == .insufficientPrivilege)
+        #expect(answers.error?.sqlState == .protocolViolation)
         #expect(client.backend.commands.isEmpty)
     }
 
@@ -29,7 +29,7 @@ import Testing
         let client = ConsoleClientStub()
         let answers = client.query("RELOAD; BOGUS")
         #expect(answers.kinds == "EZ")
-        #expect(answers.error?.sqlState == .syntaxError)
+        #expect(answers.error?.sqlState == .protocolViolation)
         #expect(client.backend.commands.isEmpty)
     }
 
@@ -96,7 +96,7 @@ import Testing
     @Test(arguments: ["RELOAD", "SHUTDOWN", "SHOW FDS"])
     func statisticsUsersMayNot(_ command: String) {
         let client = ConsoleClientStub(.statistics)
-        #expect(client.query(command).error?.sqlState == .insufficientPrivilege)
+        #expect(client.query(command).error?.sqlState == .protocolViolation)
         #expect(client.backend.commands.isEmpty && client.backend.shows.isEmpty)
         #expect(client.query("SHOW POOLS").tags == ["SHOW"])
         #expect(client.query("SET extra_float_digits = 3").tags == ["SET"])
@@ -235,7 +235,7 @@ import Testing
             $0.appendParse(name: "", query: "SHOW $1")
             $0.appendSync()
         }
-        #expect(parse.error?.sqlState == .featureNotSupported)
+        #expect(parse.error?.sqlState == .protocolViolation)
         let bind = client.send {
             $0.appendParse(name: "", query: "SHOW POOLS")
             $0.appendBind(texts: ["1", nil])
@@ -270,7 +270,7 @@ import Testing
                 $0.appendParse(name: "", query: "RELOAD; RELOAD")
                 $0.appendSync()
             }
-            .error?.sqlState == .syntaxError)
+            .error?.sqlState == .protocolViolation)
     }
 
     @Test func namesAreNotTakenTwice() {

@@ -29,7 +29,7 @@ import Testing
     @Test func theLineOfPgbouncer() {
         #expect(
             StatisticsAverage(counted(120), over: .seconds(60)).logLine
-                == "stats: 1 xacts/s, 2 queries/s, 0 client parses/s, 0 server parses/s, 0 binds/s, "
+                == "stats: 1 xacts/s, 2 queries/s, 0 client parses/s, 0 server parses/s, 0 binds/s, 0 client logins/s, "
                 + "in 2000000000000 B/s, out 0 B/s, xact 0 us, query 2000 us, wait 2000 us")
     }
 }

@@ -39,12 +39,23 @@ import Testing
         counts.join(database: "a", user: "ada")
         counts.join(database: "a", user: "bob")
         counts.join(database: "b", user: "ada")
-        #expect(counts.total == 3 && counts.byDatabase == ["a": 2, "b": 1])
+        #expect(counts.byDatabase == ["a": 2, "b": 1])
         #expect(counts.byUser == ["ada": 2, "bob": 1])
         counts.leave(database: "b", user: "ada")
         // A name that nobody has is not kept.
-        #expect(counts.total == 2 && counts.byDatabase == ["a": 2])
+        #expect(counts.byDatabase == ["a": 2])
         #expect(counts.byUser == ["ada": 1, "bob": 1])
+    }
+
+    @Test func aClientIsSilentThenThereThenGone() {
+        var counts = ClientCounts()
+        counts.connected()
+        counts.connected()
+        counts.arrive()
+        #expect(counts.silent == 1 && counts.arrived == 1)
+        counts.depart(hasArrived: true)
+        counts.depart(hasArrived: false)
+        #expect(counts.silent == 0 && counts.arrived == 0)
     }
 
     @Test func theSameNameHasTheSameNumber() {

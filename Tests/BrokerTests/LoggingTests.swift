@@ -1,4 +1,5 @@
 import Broker
+import BrokerConfiguration
 import Glibc
 import Logging
 import Testing
@@ -92,6 +93,95 @@ struct LoggingTests {
         own.info("not by this one")
         #expect(pipe.drain() == "")
         #expect(logger.logLevel == .debug)
+    }
+
+    @Test("words stand in the place of the message where the format is text")
+    func words() {
+        let metadata: Logger.Metadata = ["words": "closing because: x\ny (age=0s)", "user": "a"]
+        #expect(
+            line(.text, message: "client left", metadata: metadata)
+                .hasSuffix("INFO  closing because: x y (age=0s) user=a\n"))
+        #expect(
+            line(.json, message: "client left", metadata: metadata)
+                .hasSuffix("\"message\":\"client left\",\"user\":\"a\"}\n"))
+    }
+
+    @Test("the log file is opened again by its name, and one that cannot be opened changes nothing")
+    func logFile() throws {
+        let folder = "/tmp/pglease-log-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        #expect(mkdir(folder, 0o700) == 0)
+        defer {
+            for name in ["log", "old"] { unlink("\(folder)/\(name)") }
+            rmdir(folder)
+        }
+        func content(_ name: String) throws -> String {
+            String(decoding: try FileSystem.readBytes("\(folder)/\(name)"), as: UTF8.self)
+        }
+        let sink = LogSink(descriptor: nil, level: .info, format: .text)
+        let logger = sink.makeLogger()
+        var settings = Settings()
+        settings.logfile = "\(folder)/log"
+        try sink.openTargets(settings)
+        logger.info("first")
+        #expect(try content("log").hasSuffix("INFO  first\n"))
+        #expect(rename("\(folder)/log", "\(folder)/old") == 0)
+        logger.info("second")
+        try sink.openTargets(settings)
+        logger.info("third")
+        #expect(try content("old").hasSuffix("INFO  second\n"))
+        #expect(try content("log").split(separator: "\n").count == 1)
+        settings.logfile = "\(folder)/none/log"
+        #expect(throws: LogTargetError.self) { try sink.openTargets(settings) }
+        logger.info("fourth")
+        #expect(try content("log").hasSuffix("INFO  fourth\n"))
+        #expect(sink.droppedLines == 0)
+    }
+
+    @Test("the system's log gets facility, severity and name, and is found again after a restart")
+    func systemLog() throws {
+        let path = "/tmp/pglease-syslog-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        func daemon() throws -> Int32 {
+            let descriptor = socket(
+                AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue), 0)
+            var address = sockaddr_un()
+            address.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: Array(path.utf8)) }
+            let status = withUnsafePointer(to: address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+                }
+            }
+            #expect(status == 0)
+            return descriptor
+        }
+        func heard(_ descriptor: Int32) -> String {
+            var bytes = [UInt8](repeating: 0, count: 8192)
+            let count = recv(descriptor, &bytes, bytes.count, 0)
+            return String(decoding: bytes[..<max(0, count)], as: UTF8.self)
+        }
+        let sink = LogSink(descriptor: nil, level: .info, format: .text, systemLogPath: path)
+        let logger = sink.makeLogger()
+        var settings = Settings()
+        settings.syslog = true
+        settings.syslogIdent = "pool"
+        settings.syslogFacility = .local3
+        try sink.openTargets(settings)
+        logger.info("nobody hears it")
+        let first = try daemon()
+        logger.warning("seen", metadata: ["user": "a"])
+        let shape = /<156>[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d pool\[\d+\]: WARN  seen user=a/
+        #expect(try shape.wholeMatch(in: heard(first)) != nil)
+        close(first)
+        unlink(path)
+        let second = try daemon()
+        logger.error("again")
+        #expect(heard(second).hasPrefix("<155>"))
+        settings.syslog = false
+        try sink.openTargets(settings)
+        logger.error("not there")
+        #expect(heard(second).isEmpty)
+        close(second)
+        unlink(path)
     }
 
     @Test("a long line is cut to what a pipe takes whole, at a character")

@@ -120,6 +120,19 @@ struct ListenerTests {
         }
     }
 
+    @Test(arguments: ["target", "nowhere/target"])
+    func aLockThatIsALinkIsAnError(target: String) throws {
+        try withLoop { loop in
+            let folder = try TemporaryFolder()
+            let path = folder.path + "/socket"
+            #expect(symlink(folder.path + "/" + target, path + ".lock") == 0)
+            let error = #expect(throws: UVError.self) { try Host(loop, .unix(path: path)) }
+            #expect(error?.message == "\(path).lock is a symbolic link: remove it")
+            var status = stat()
+            #expect(stat(folder.path + "/target", &status) != 0)
+        }
+    }
+
     @Test func aStaleSocketIsReplaced() throws {
         try withLoop { loop in
             let folder = try TemporaryFolder()

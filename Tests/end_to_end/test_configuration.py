@@ -297,7 +297,8 @@ def test_debians_pgbouncer_ini_starts_as_it_is(make_broker, postgres, tmp_path):
         assert one.value("SELECT pg_backend_pid()") == first
     with wire.Wire(broker.tcp_address).start("app", "app", "secret") as one:
         assert one.value("SELECT 1") == "1"
-    assert broker.logged("logfile"), "a setting without meaning here is named"
+    assert "login attempt: db=app user=app" in (broker.folder / "log-file").read_text()
+    assert (broker.folder / "pid").read_text() == f"{broker.pid}\n"
 
 
 def test_an_include_is_read(make_broker, tmp_path):

@@ -33,10 +33,10 @@ COLUMNS = {
     "STATS": (
         "database, total_server_assignment_count, total_xact_count, total_query_count, "
         "total_received, total_sent, total_xact_time, total_query_time, total_wait_time, "
-        "total_client_parse_count, total_server_parse_count, total_bind_count, "
+        "total_client_parse_count, total_server_parse_count, total_bind_count, total_client_login_count, "
         "avg_server_assignment_count, avg_xact_count, avg_query_count, avg_recv, avg_sent, "
         "avg_xact_time, avg_query_time, avg_wait_time, avg_client_parse_count, "
-        "avg_server_parse_count, avg_bind_count"
+        "avg_server_parse_count, avg_bind_count, avg_client_login_count"
         # The name of queries until 1.7, which Debian's exporter still asks for.
         ", total_requests"),
     "CONFIG": "key, value, default, changeable",
@@ -201,7 +201,7 @@ def test_commands_are_read_freely(shown, command):
 def test_an_unknown_command_is_an_error_and_the_session_goes_on(shown, command):
     with shown.wire("admin", "pglease") as one:
         error = wire.error_of(one.query(command))
-        assert error.code in ("42601", "0A000", "08P01", "42704"), error
+        assert error.code == "08P01", error
         assert wire.rows_of(one.query("SHOW VERSION"))
 
 
@@ -215,7 +215,7 @@ def test_stats_users_may_look_and_not_touch(shown):
     assert shown.console("SHOW POOLS", "watcher", address=shown.tcp_address)
     for command in ("RELOAD", "SHUTDOWN"):
         with wire.Wire(shown.tcp_address).start("watcher", "pglease") as one:
-            assert wire.error_of(one.query(command)).code == "42501"
+            assert wire.error_of(one.query(command)).code == "08P01"
 
 
 @pytest.mark.pglease_only
@@ -224,7 +224,7 @@ def test_others_may_not_enter(make_broker):
                          userlist={"app": "secret", "admin": "x", "watcher": "x"})
     with pytest.raises(wire.Refused) as refused:
         wire.Wire(broker.tcp_address).start("app", "pglease", "secret")
-    assert refused.value.code in ("28000", "42501")
+    assert refused.value.code == "28000"
 
 
 @pytest.mark.pglease_only

@@ -1,9 +1,7 @@
 """Who is let in: peer, trust, SCRAM with userlist.txt."""
 
 import asyncio
-import base64
 import hashlib
-import hmac
 import os
 import pwd
 import shutil
@@ -18,19 +16,11 @@ import pytest
 
 from harness import wire
 from harness.postgres import as_user
+from harness.secrets import scram_secret
 
 pytestmark = pytest.mark.broker_only
 
 PASSWORD = "correct horse, ünïcode"
-
-
-def scram_secret(password, iterations=4096):
-    salt = os.urandom(16)
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, iterations)
-    client = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
-    server = hmac.digest(salted, b"Server Key", "sha256")
-    encode = lambda raw: base64.b64encode(raw).decode()
-    return f"SCRAM-SHA-256${iterations}:{encode(salt)}${encode(client)}:{encode(server)}"
 
 
 @pytest.fixture(params=["plain", "SCRAM"])

@@ -128,7 +128,8 @@ def test_a_lease_that_outlives_its_pools_end_is_followed_by_a_clear_end(make_bro
     broker = make_broker()
     with broker.wire() as one:
         one.query("BEGIN")
-        broker.set(pool_mode="session")
+        broker.databases = {"other": broker.server()}
+        broker.write()
         broker.console("RELOAD")
         assert "E" not in wire.kinds(one.query("COMMIT"))
         try:

@@ -406,7 +406,7 @@ def test_server_fast_close_ends_at_the_transactions_end(make_broker, postgres):
 
 
 @pytest.mark.parametrize("setting, value, prepare, message", [
-    ("idle_transaction_timeout", 0.2, "BEGIN", "idle_transaction_timeout"),
+    ("idle_transaction_timeout", 0.2, "BEGIN", "idle transaction timeout"),
     ("lease_timeout", 0.2, "BEGIN", "lease_timeout"),
     ("client_idle_timeout", 0.2, None, "client_idle_timeout"),
 ])

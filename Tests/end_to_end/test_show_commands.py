@@ -15,9 +15,11 @@ COUNTS = ("server_assignment_count, xact_count, query_count, bytes_received, byt
 COLUMNS = {
     "SOCKETS": SOCKETS,
     "ACTIVE_SOCKETS": SOCKETS,
-    "STATS_TOTALS": f"database, {COUNTS}, client_parse_count, server_parse_count, bind_count",
+    "STATS_TOTALS": f"database, {COUNTS}, client_parse_count, server_parse_count, bind_count, "
+                    "client_login_count",
     "STATS_AVERAGES":
-        f"database, {COUNTS}, avg_client_parse_count, avg_server_parse_count, avg_bind_count",
+        f"database, {COUNTS}, avg_client_parse_count, avg_server_parse_count, avg_bind_count, "
+        "avg_client_login_count",
     "TOTALS": "name, value",
     "LISTS": "list, items",
     "USERS": ("name, pool_size, reserve_pool_size, pool_mode, max_user_connections, "
@@ -36,7 +38,7 @@ LISTS = ["databases", "users", "peers", "pools", "peer_pools", "free_clients", "
          "dns_pending"]
 TOTALS = ["server_assignment_count", "xact_count", "query_count", "client_bytes", "server_bytes",
           "xact_time", "query_time", "wait_time", "ps_client_parse_count",
-          "ps_server_parse_count", "ps_bind_count"]
+          "ps_server_parse_count", "ps_bind_count", "client_login_count"]
 OURS = ("LEASES", "WAITERS", "GROUPS", "LOCKS", "EVENTS")
 
 
@@ -80,7 +82,7 @@ def test_users_count_their_connections(shown):  # noqa: F811
 
 def test_descriptors_are_for_administrators(shown):  # noqa: F811
     with shown.wire("watcher", "pglease") as one:
-        assert wire.error_of(one.query("SHOW FDS")).code == "42501"
+        assert wire.error_of(one.query("SHOW FDS")).code == "08P01"
         for command in (*OURS, *COLUMNS):
             if command != "FDS":
                 assert "E" not in wire.kinds(one.query(f"SHOW {command}")), command

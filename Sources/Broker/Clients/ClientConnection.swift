@@ -1,3 +1,4 @@
+import BrokerAuthentication
 import BrokerConsole
 import LeaseCore
 import LibUV
@@ -15,14 +16,25 @@ final class ClientConnection: FileWatcherDelegate {
     /// nil over TCP.
     let peer: PeerCredentials?
     let isUnix: Bool
+    /// The broker itself, which asks `auth_query`.
+    var isOurs = false
     var watcher: FileWatcher?
     var isClosed = false
+    /// Which of all clients it is, from the first that ever came.
+    let number: Int
+    /// Where it came from over TCP; the kernel forgets it when the client is gone.
+    let networkAddress: IPAddress?
+    private let port: UInt16
+    /// It has said who it is.
+    var hasArrived = false
 
     /// Why it is being refused, where the SQLSTATE does not say it all.
     var refusalCause: RefusalCause?
     /// Received and not dealt with, while the shell speaks with it.
     var unread: [UInt8] = []
     var login: ClientLogin?
+    /// nil without TLS.
+    var encryption: ClientEncryption?
     var console: ConsoleSession?
     var pool: DatabasePool?
     /// nil over TCP, and where its process is not visible.
@@ -36,19 +48,26 @@ final class ClientConnection: FileWatcherDelegate {
     var keyProcessID: Int32 = 0
     var keySecret: Int32 = 0
 
-    init(id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, broker: Broker) {
+    init(
+        id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, number: Int,
+        broker: Broker
+    ) {
         self.id = id
         self.descriptor = descriptor
         self.peer = peer
         self.isUnix = isUnix
+        self.number = number
+        let address = isUnix ? nil : SocketAddress(peerOf: descriptor)
+        networkAddress = address.flatMap { IPAddress(parsing: $0.host) }
+        port = address?.port ?? 0
         owner = .passUnretained(broker)
     }
 
     /// Where it came from, as pgbouncer writes it: `unix(pid):0` or `address:port`.
     var origin: String {
         if let peer { return "unix(\(peer.processID)):0" }
-        guard let address = SocketAddress(peerOf: descriptor) else { return "" }
-        return "\(address.host):\(address.port)"
+        guard let networkAddress else { return "" }
+        return "\(networkAddress):\(port)"
     }
 
     /// nil over TCP, and where its process is not visible.
@@ -57,9 +76,8 @@ final class ClientConnection: FileWatcherDelegate {
         return Int64(peer.processID)
     }
 
-    /// The name of its uid in this system; nil without one, and over TCP. Asked for once: it may take a
-    /// question to a name service.
-    private(set) lazy var systemUser = peer.flatMap { Broker.userName(of: $0.userID) }
+    /// The name of its uid in this system; nil without one, over TCP, and where nobody needs to know it.
+    var systemUser: String?
 
     /// How texts call it.
     var who: HolderText.Who { processNumber.map { .process($0) } ?? .client("\(id)") }
@@ -84,6 +102,10 @@ final class ClientConnection: FileWatcherDelegate {
 
     func fileReady(_ events: FileEvents, error: UVError?) {
         owner._withUnsafeGuaranteedRef { broker in
+            if let encryption {
+                broker.ready(events, self, encryption)
+                return
+            }
             if events.mayWrite { broker.mayWrite(to: self) }
             if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
         }

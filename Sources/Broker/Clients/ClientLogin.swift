@@ -16,16 +16,27 @@ final class ClientLogin {
 
     enum Exchange {
         case none
-        case awaitsMechanism(ScramServer)
-        case awaitsProof(ScramServer)
+        /// A worker thread or `auth_query` is at work for it: nothing of it is read.
+        case awaitsUs
+        case awaitsMechanism(ScramServer, ScramTarget)
+        case awaitsProof(ScramServer, ScramTarget)
+        /// nil: there is no such user.
+        case awaitsMD5(salt: [UInt8], StoredSecret?)
+        case awaitsPassword(StoredSecret)
     }
 
+    /// Something of it has been read.
+    var hasSpoken = false
     var message: StartupMessage?
     var settings: [ProfileEntry] = []
     var stage = Stage.startup
     var exchange = Exchange.none
     /// The user has shown who it is.
     var isAuthenticated = false
+    /// Its secret came from `auth_query`.
+    var isFromQuery = false
+    /// What its proof has taught: with it the broker can log in as the same role.
+    var learned: ServerSecret?
 }
 
 /// From accept to ReadyForQuery.
@@ -52,13 +63,15 @@ extension Broker {
         let client = ClientConnection(
             id: id, descriptor: descriptor,
             peer: isUnix ? PeerCredentials(descriptor: descriptor) : nil, isUnix: isUnix,
-            broker: self)
+            number: counters.accepted, broker: self)
         world.clients.insert(client, at: id)
         counters.accepted += 1
+        directory.clientCounts.connected()
         client.watcher = watcher
         watcher.delegate = client
         client.login = ClientLogin()
         watcher.watch(.readable)
+        boundSilentClients()
     }
 
     /// No descriptor was left for this one: it is told so, and goes.
@@ -91,13 +104,15 @@ extension Broker {
             guard bytes.count >= length else { return 0 }
             let packet = UnsafeRawBufferPointer(rebasing: bytes[..<length])
             switch try StartupPacket.parse(packet) {
+            case .ssl where bytes.count == length:
+                encryptionRequested(by: client)
             case .ssl, .gss:
                 guard bytes.count == length else {
                     counters.protocolErrors += 1
                     refuse(client, Self.dataBehindRequest)
                     return bytes.count
                 }
-                // Encryption of client connections is not offered.
+                // Encryption by GSSAPI is not offered.
                 send([UInt8(ascii: "N")], to: client)
             case .cancel(let processID, let key):
                 cancelRequested(processID, key, by: client)
@@ -122,6 +137,11 @@ extension Broker {
             answerPing(client)
             return
         }
+        guard isEncryptedEnough(client) else {
+            refuse(client, Self.encryptionRequired)
+            return
+        }
+        guard isAdmitted(client) else { return }
         if message.wantsReplication {
             refuse(client, Self.replicationRefused)
             return
@@ -137,6 +157,7 @@ extension Broker {
             return
         }
         login.stage = .authenticating
+        logAttempt(client)
         authenticate(client)
     }
 
@@ -176,7 +197,11 @@ extension Broker {
             refuse(client, error)
             return
         }
-        guard let pool = pool(database: client.database, user: client.user) else {
+        learnKeys(of: client)
+        guard
+            let pool = pool(
+                database: client.database, user: client.user, learned: client.login?.learned)
+        else {
             refuse(client, noSuchDatabase(client.database))
             return
         }
@@ -193,13 +218,16 @@ extension Broker {
         join(client, pool)
     }
 
-    private func join(_ client: ClientConnection, _ pool: DatabasePool) {
+    func join(_ client: ClientConnection, _ pool: DatabasePool) {
         guard let slot = engine.pools.slot(of: pool.id) else {
             preconditionFailure("a pool that the engine does not know")
         }
         client.pool = pool
         pool.clientCount += 1
-        directory.clientCounts.join(database: client.database, user: client.user)
+        pool.unusedSince = nil
+        if !client.isOurs {
+            directory.clientCounts.join(database: client.database, user: client.user)
+        }
         joinProcess(client)
         let group = group(for: client)
         client.group = group
@@ -234,7 +262,10 @@ extension Broker {
         guard let pool = client.pool else { return }
         client.pool = nil
         pool.clientCount -= 1
-        directory.clientCounts.leave(database: client.database, user: client.user)
+        if pool.clientCount == 0, !pool.isClosed { poolIsUnused(pool) }
+        if !client.isOurs {
+            directory.clientCounts.leave(database: client.database, user: client.user)
+        }
         if let group = client.group {
             client.group = nil
             leave(group)
@@ -242,27 +273,6 @@ extension Broker {
         unwatchPeer(of: client)
         leaveProcess(client)
         forgetIfUnused(pool)
-    }
-
-    private func admissionError(_ client: ClientConnection) -> PgError? {
-        guard let entry = configuration.database(named: client.database) else {
-            return noSuchDatabase(client.database)
-        }
-        let limits = configuration.poolSettings(database: entry, user: client.user)
-        if directory.clientCounts.total >= settings.maxClientConn {
-            return Self.tooManyClients("max_client_conn", settings.maxClientConn)
-        }
-        if let limit = limits.maxDbClientConnections,
-            directory.clientCounts.byDatabase[client.database, default: 0] >= limit
-        {
-            return Self.tooManyClients("max_db_client_connections of \"\(client.database)\"", limit)
-        }
-        if let limit = limits.maxUserClientConnections,
-            directory.clientCounts.byUser[client.user, default: 0] >= limit
-        {
-            return Self.tooManyClients("max_user_client_connections of \"\(client.user)\"", limit)
-        }
-        return nil
     }
 
     // MARK: Logged in
@@ -297,14 +307,16 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        appendPgbouncerParameters(pool, to: &bytes)
         for parameter in parameters.values {
             bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.login = nil
-        if settings.logConnections {
-            logger.info("client logged in", metadata: describe(client))
+        if settings.logConnections, !client.isOurs {
+            logger.info("client logged in", metadata: describeLogin(client))
         }
         let values = engine.startupValues(of: client.id, parameters)
         engine.serve(
@@ -327,16 +339,9 @@ extension Broker {
 
     func noSuchDatabase(_ name: String) -> PgError {
         .fatal(
-            .invalidCatalogName, "database \"\(name)\" does not exist",
+            .invalidCatalogName, "no such database: \(Self.oneLine(name))",
             detail: "[databases] has no line for it, and no \"*\" line.",
             hint: "Add a line for it to [databases] and RELOAD.")
-    }
-
-    private static func tooManyClients(_ setting: String, _ limit: Int) -> PgError {
-        .fatal(
-            .tooManyConnections, "too many clients already",
-            detail: "\(setting) is \(limit).",
-            hint: "Close idle client connections or raise \(setting).")
     }
 
     private static let replicationRefused = PgError.fatal(
@@ -348,6 +353,6 @@ extension Broker {
         hint: "The driver, or somebody between, sent bytes before it had the answer.")
 
     static let shuttingDown = PgError.fatal(
-        .adminShutdown, "the broker is shutting down",
+        .adminShutdown, "server shutting down", detail: "The broker is shutting down.",
         hint: "Connect again once it is back.")
 }

@@ -48,7 +48,8 @@ struct ConsoleAnswers: ConsoleBackend {
             return ConsoleOutcome(tag: "RESUME")
         case .suspend:
             throw ConsoleRefusal(
-                .featureNotSupported, "SUSPEND is for pgbouncer's takeover of sockets (-R)",
+                .protocolViolation, "invalid command 'SUSPEND', use SHOW HELP;",
+                detail: "SUSPEND was for pgbouncer's takeover of sockets (-R), which 1.26 has not.",
                 hint:
                     "PAUSE stops the traffic; systemd's socket unit keeps the socket over a restart."
             )
@@ -72,7 +73,7 @@ struct ConsoleAnswers: ConsoleBackend {
             try broker.killLease(id)
             return ConsoleOutcome(tag: "KILL LEASE")
         case .set(let name, let value):
-            try set(name, value)
+            try set(name, value, &reply)
             return ConsoleOutcome(tag: "SET")
         }
     }
@@ -83,12 +84,17 @@ struct ConsoleAnswers: ConsoleBackend {
         return "\(command) of user \"\(client.user)\"\(process)"
     }
 
-    private func set(_ name: String, _ value: String) throws(ConsoleRefusal) {
+    private func set(
+        _ name: String, _ value: String, _ reply: inout [UInt8]
+    ) throws(ConsoleRefusal) {
         do throws(SettingValueError) {
-            try broker.set(name, value)
+            for warning in try broker.set(name, value) {
+                reply.appendNoticeResponse(.notice("\(warning)"))
+            }
         } catch {
             throw ConsoleRefusal(
-                .invalidParameterValue, "\(name): \(error.reason)", hint: error.advice)
+                .protocolViolation, "SET failed", detail: "\(name): \(error.reason)",
+                hint: error.advice)
         }
     }
 
@@ -101,8 +107,10 @@ struct ConsoleAnswers: ConsoleBackend {
             let count = error.issues.count
             throw ConsoleRefusal(
                 .configurationFileError,
-                "the configuration has \(count == 1 ? "an error" : "\(count) errors"), the old one stays in force",
-                detail: error.issues.map(\.description).joined(separator: "\n"),
+                "RELOAD failed, see logs for additional details",
+                detail:
+                    "The configuration has \(count == 1 ? "an error" : "\(count) errors"), the old one stays in force.\n"
+                    + error.issues.map(\.description).joined(separator: "\n"),
                 hint: "Correct it, try it with pglease check-config, and RELOAD again.")
         }
         for change in changes { reply.appendNoticeResponse(.notice("\(change)")) }

@@ -26,6 +26,7 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        appendPgbouncerParameters(nil, to: &bytes)
         let parameters = BaseParameters.set(
             serverVersion: Self.consoleTerms.serverVersion, user: client.user,
             isSuperuser: privilege == .administrator)
@@ -34,19 +35,21 @@ extension Broker {
                 name: name, value: name == "application_name" ? client.applicationName : value)
         }
         bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.console = session
+        directory.clientCounts.join(database: client.database, user: client.user)
         engine.openConsole(client.id)
         client.login = nil
         telemetry.history.console.logins += 1
         if settings.logConnections {
-            logger.info("client logged in", metadata: describe(client))
+            logger.info("client logged in", metadata: describeLogin(client))
         }
         send(bytes, to: client)
     }
 
     private static let consoleTerms = ConsoleTerms(version: ProductVersion.text) {
-        Settings.byName[$0] != nil
+        Configuration.isSetting($0)
     }
 
     /// Who is named in the configuration has that privilege, also where the peer's uid would give more: a
@@ -59,7 +62,8 @@ extension Broker {
 
     private static func consoleRefused(_ user: String) -> PgError {
         .fatal(
-            .invalidAuthorization, "user \"\(user)\" may not use the console",
+            .invalidAuthorization, "not allowed",
+            detail: "User \"\(user)\" may not use the console.",
             hint: "Add the user to admin_users or stats_users, or connect over the Unix socket"
                 + " as the user that the broker runs as.")
     }
@@ -91,7 +95,9 @@ extension Broker {
             offset = start + header.bodyLength
             let kind = FrontendKind(rawValue: header.kind)
             if kind == .query || kind == .execute { telemetry.history.console.queries += 1 }
-            switch session.receive(kind, body, backend, into: &reply) {
+            let step = session.receive(kind, body, backend, into: &reply)
+            for error in session.takeRefusals() { logConsoleError(client, error) }
+            switch step {
             case .goesOn:
                 guard client.unsentBytes + reply.count <= Self.longestConsoleBacklog else {
                     endConsole(client, [], Self.answersNotRead)

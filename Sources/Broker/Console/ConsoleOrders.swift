@@ -48,11 +48,14 @@ extension Broker {
         directory.pools.inOrder.filter { database == nil || $0.database == database }
     }
 
-    private func requireDatabase(_ name: String?) throws(ConsoleRefusal) {
+    private func requireDatabase(_ name: String?, to verb: String) throws(ConsoleRefusal) {
         guard let name else { return }
+        if ConsoleSession.databases.contains(name) {
+            throw ConsoleRefusal(.protocolViolation, "cannot \(verb) admin db: \(name)")
+        }
         if configuration.database(named: name) != nil { return }
         throw ConsoleRefusal(
-            .invalidCatalogName, "no such database: \(name)",
+            .protocolViolation, "no such database: \(name)",
             hint: "SHOW DATABASES lists them.")
     }
 
@@ -60,18 +63,19 @@ extension Broker {
 
     /// Gives nothing out from here on; connections close as they come back.
     func pause(_ database: String?, by actor: String) throws(ConsoleRefusal) -> ConsoleWait {
-        try requireDatabase(database)
+        try requireDatabase(database, to: "pause")
         if let database {
             guard !operators.stops.isPaused(database) else {
                 if operators.stops.byDatabase[database] == nil { stop(database, by: actor) }
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisite, "database \(database) is paused already",
+                    .protocolViolation, "already paused",
+                    detail: "Database \(database) is paused.",
                     hint: "RESUME \(database) lets it go on.")
             }
         } else {
             guard !operators.stops.pausesAll else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisite, "the broker is paused already",
+                    .protocolViolation, "already paused", detail: "The broker is paused.",
                     hint: "RESUME lets it go on.")
             }
         }
@@ -91,12 +95,11 @@ extension Broker {
     }
 
     func resume(_ database: String?) throws(ConsoleRefusal) {
-        try requireDatabase(database)
+        try requireDatabase(database, to: "resume")
         if let database {
             guard operators.stops.byDatabase.removeValue(forKey: database) != nil else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisite,
-                    "database \(database) is not paused by itself",
+                    .protocolViolation, "database \(database) is not paused",
                     hint: operators.stops.pausesAll
                         ? "The broker is paused as a whole: RESUME."
                         : "PAUSE \(database) pauses it.")
@@ -104,7 +107,7 @@ extension Broker {
         } else {
             guard operators.stops.pausesAll || !operators.stops.byDatabase.isEmpty else {
                 throw ConsoleRefusal(
-                    .objectNotInPrerequisite, "the broker is not paused",
+                    .protocolViolation, "pooler is not paused",
                     hint: "PAUSE pauses it.")
             }
             operators.stops.all = nil
@@ -140,12 +143,12 @@ extension Broker {
     // MARK: Connections
 
     func reconnect(_ database: String?) throws(ConsoleRefusal) {
-        try requireDatabase(database)
+        try requireDatabase(database, to: "reconnect")
         for pool in pools(of: database) { post(.poolReconnectRequested(pool.id)) }
     }
 
     func connectionsToClose(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
-        try requireDatabase(database)
+        try requireDatabase(database, to: "wait in")
         let marked = servers.values.filter { server in
             (database == nil || server.pool.database == database)
                 && engine.scheduler.summary(of: server.id)?.isToBeClosed == true
@@ -156,7 +159,7 @@ extension Broker {
     // MARK: DISABLE and ENABLE
 
     func setDisabled(_ database: String, _ isDisabled: Bool) throws(ConsoleRefusal) {
-        try requireDatabase(database)
+        try requireDatabase(database, to: isDisabled ? "disable" : "enable")
         if isDisabled {
             operators.stops.disabledDatabases.insert(database)
         } else {
@@ -168,7 +171,7 @@ extension Broker {
 
     /// Ends all clients of the database and what they run; it stays paused.
     func kill(_ database: String?, by actor: String) throws(ConsoleRefusal) -> ConsoleWait {
-        try requireDatabase(database)
+        try requireDatabase(database, to: "kill")
         stop(database, by: actor)
         for pool in pools(of: database) { post(.poolPauseRequested(pool.id)) }
         for client in Array(clients.values) {
@@ -184,7 +187,8 @@ extension Broker {
         guard let id = ClientID(consoleNumber: number), let client = clients[id], client.isOpen
         else {
             throw ConsoleRefusal(
-                .undefinedObject, "no client has the id \(number)",
+                .protocolViolation, "client not found",
+                detail: "No client has the id \(number).",
                 hint: "SHOW CLIENTS has the ids in its last column.")
         }
         refuse(client, Self.killed)
@@ -193,14 +197,15 @@ extension Broker {
     func killLease(_ number: UInt64) throws(ConsoleRefusal) {
         guard engine.killLease(LeaseID(number), now: now) else {
             throw ConsoleRefusal(
-                .undefinedObject, "no lease has the id \(number)",
+                .protocolViolation, "no lease has the id \(number)",
                 hint: "SHOW LEASES has the ids in its first column; it may have been returned.")
         }
         dealWithNotices()
     }
 
     private static let killed = PgError.fatal(
-        .adminShutdown, "the connection was ended by an administrator",
+        .adminShutdown, "admin forced disconnect",
+        detail: "The connection was ended by an administrator.",
         hint: "Ask the administrator; KILL and KILL_CLIENT end connections.")
 
     // MARK: Answers that wait

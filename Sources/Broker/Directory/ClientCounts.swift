@@ -1,18 +1,31 @@
-/// How many clients have joined a pool, altogether, by database and by user: what the limits of clients are for.
-/// Invariant: `total` is the sum of each of the two others.
+/// How many clients there are: what the limits of clients are for.
 struct ClientCounts {
-    private(set) var total = 0
+    /// Those who have said who they are, logged in or on the way to it, the console's among them.
+    private(set) var arrived = 0
+    /// Those who have connected and said nothing yet.
+    private(set) var silent = 0
+    /// Those who are logged in.
     private(set) var byDatabase: [String: Int] = [:]
     private(set) var byUser: [String: Int] = [:]
 
+    mutating func connected() { silent += 1 }
+
+    mutating func arrive() {
+        silent -= 1
+        arrived += 1
+    }
+
+    /// A connection is closed.
+    mutating func depart(hasArrived: Bool) {
+        if hasArrived { arrived -= 1 } else { silent -= 1 }
+    }
+
     mutating func join(database: String, user: String) {
-        total += 1
         byDatabase[database, default: 0] += 1
         byUser[user, default: 0] += 1
     }
 
     mutating func leave(database: String, user: String) {
-        total -= 1
         Self.decrement(&byDatabase, database)
         Self.decrement(&byUser, user)
     }

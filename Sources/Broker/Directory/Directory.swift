@@ -1,3 +1,5 @@
+import LeaseCore
+
 /// Who is there, by name and by number.
 struct Directory {
     var pools = PoolDirectory()
@@ -5,5 +7,7 @@ struct Directory {
     var processes = ProcessDirectory()
     var cancelKeys = CancelKeys()
     var clientCounts = ClientCounts()
+    /// When pools without clients are looked at.
+    var idlePoolsDue: Instant?
     var policyNumbers = PolicyNumbers()
 }

@@ -32,7 +32,7 @@ struct PoolDirectory {
 
     /// Nobody joins it any more.
     mutating func close(_ pool: DatabasePool) {
-        open[pool.key] = nil
+        if open[pool.key] === pool { open[pool.key] = nil }
         pool.isClosed = true
     }
 

@@ -35,6 +35,6 @@ package struct LineLogHandler: LogHandler {
         }
         let line = LogLine(
             level: event.level, message: event.message.description, label: label, metadata: all)
-        sink.write { line.append(format: sink.format, timestamp: .now(), to: &$0) }
+        sink.write(line)
     }
 }

@@ -4,15 +4,18 @@ import Logging
 /// One event as bytes: text for people (`time LEVEL message key=value …`) or a JSON object a line.
 ///
 /// Keys are in order, so that equal events give equal lines. Values are escaped: whatever a client
-/// sends as its name stays inside its value.
+/// sends as its name stays inside its value. Without a timestamp for the system's log, which has its own.
 struct LogLine {
     var level: Logger.Level
     var message: String
     var label: String
     var metadata: Logger.Metadata
 
+    /// The metadata that stands in the place of the message where the format is text.
+    static let wordsKey = "words"
+
     func append(
-        format: LogSink.Format, timestamp: UTCTime, to bytes: inout [UInt8]
+        format: LogSink.Format, timestamp: UTCTime?, to bytes: inout [UInt8]
     ) {
         switch format {
         case .text: appendText(timestamp, to: &bytes)
@@ -20,13 +23,16 @@ struct LogLine {
         }
     }
 
-    private func appendText(_ timestamp: UTCTime, to bytes: inout [UInt8]) {
-        timestamp.append(to: &bytes)
-        bytes.append(UInt8(ascii: " "))
+    private func appendText(_ timestamp: UTCTime?, to bytes: inout [UInt8]) {
+        if let timestamp {
+            timestamp.append(to: &bytes)
+            bytes.append(UInt8(ascii: " "))
+        }
         bytes += Self.paddedName(of: level).utf8
         bytes.append(UInt8(ascii: " "))
-        Self.appendTextMessage(SecretRedaction.redact(message), to: &bytes)
-        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+        let words = metadata[Self.wordsKey]?.description ?? message
+        Self.appendTextMessage(SecretRedaction.redact(words), to: &bytes)
+        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) where key != Self.wordsKey {
             bytes.append(UInt8(ascii: " "))
             bytes += key.utf8
             bytes.append(UInt8(ascii: "="))
@@ -34,16 +40,20 @@ struct LogLine {
         }
     }
 
-    private func appendJSON(_ timestamp: UTCTime, to bytes: inout [UInt8]) {
-        bytes += "{\"time\":\"".utf8
-        timestamp.append(to: &bytes)
-        bytes += "\",\"level\":\"".utf8
+    private func appendJSON(_ timestamp: UTCTime?, to bytes: inout [UInt8]) {
+        bytes += "{".utf8
+        if let timestamp {
+            bytes += "\"time\":\"".utf8
+            timestamp.append(to: &bytes)
+            bytes += "\",".utf8
+        }
+        bytes += "\"level\":\"".utf8
         bytes += level.rawValue.utf8
         bytes += "\",\"logger\":".utf8
         Self.appendQuoted(label, to: &bytes)
         bytes += ",\"message\":".utf8
         Self.appendQuoted(SecretRedaction.redact(message), to: &bytes)
-        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+        for (key, value) in metadata.sorted(by: { $0.key < $1.key }) where key != Self.wordsKey {
             bytes.append(UInt8(ascii: ","))
             Self.appendQuoted(key, to: &bytes)
             bytes.append(UInt8(ascii: ":"))

@@ -1,15 +1,19 @@
 package import BrokerConfiguration
+import Glibc
 import Logging
 
 /// The part of the configuration that says how lines look and which are made.
 extension LogSink {
-    package convenience init(_ settings: Settings) {
+    /// `isQuiet`: nothing goes to standard error.
+    package convenience init(_ settings: Settings, isQuiet: Bool = false) {
         self.init(
-            level: Self.level(of: settings), format: settings.logFormat == .json ? .json : .text)
+            descriptor: isQuiet ? nil : STDERR_FILENO, level: Self.level(of: settings),
+            format: settings.logFormat == .json ? .json : .text)
     }
 
     /// After a reload; the format is kept until a restart.
-    package func follow(_ settings: Settings) {
+    package func follow(_ settings: Settings) throws(LogTargetError) {
+        try openTargets(settings)
         level = Self.level(of: settings)
     }
 

@@ -1,8 +1,10 @@
+package import BrokerConfiguration
 import Glibc
 package import Logging
 import Synchronization
 
-/// Where lines go: a descriptor that it borrows (standard error), and how they look.
+/// Where lines go, and how they look: a descriptor that it borrows (standard error), the file of `logfile`, and the
+/// system's log.
 ///
 /// One line is one `write`, never longer than a pipe takes whole. A reader that does not read never
 /// stops the event loop: the line is dropped and counted, and the next one that fits says how many
@@ -20,18 +22,28 @@ package final class LogSink: Sendable {
     private struct State {
         var dropped = 0
         var line: [UInt8] = []
+        var file: LogFile?
+        var system: SystemLog?
     }
 
-    private let descriptor: Int32
+    /// nil: quiet.
+    private let descriptor: Int32?
+    private let systemLogPath: String
     private let isSocket: Bool
     private let levelNumber: Atomic<Int>
     private let formatNumber: Atomic<UInt8>
     private let state = Mutex(State())
 
-    package init(descriptor: Int32 = STDERR_FILENO, level: Logger.Level, format: Format) {
+    package init(
+        descriptor: Int32? = STDERR_FILENO, level: Logger.Level, format: Format,
+        systemLogPath: String = "/dev/log"
+    ) {
         self.descriptor = descriptor
+        self.systemLogPath = systemLogPath
         var status = stat()
-        isSocket = fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK
+        isSocket =
+            descriptor.map { fstat($0, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK }
+            ?? false
         levelNumber = Atomic(Self.number(of: level))
         formatNumber = Atomic(format.rawValue)
     }
@@ -55,15 +67,39 @@ package final class LogSink: Sendable {
         Logger(label: label) { label in LineLogHandler(label: label, sink: self) }
     }
 
-    /// Lets `body` append one line, without its newline, and writes it.
-    func write(_ body: (inout [UInt8]) -> Void) {
+    /// Opens what the settings name besides standard error, again where it is open: the file may have been moved
+    /// away. What was open stays so if that fails.
+    package func openTargets(_ settings: Settings) throws(LogTargetError) {
+        let file: LogFile?
+        if let path = settings.logfile { file = try LogFile(path) } else { file = nil }
+        let system =
+            settings.syslog
+            ? SystemLog(
+                facility: settings.syslogFacility, identity: settings.syslogIdent,
+                path: systemLogPath) : nil
         state.withLock { state in
-            if state.dropped > 0, deliver(lossNotice(state.dropped)) { state.dropped = 0 }
+            state.file?.close()
+            state.file = file
+            state.system?.close()
+            state.system = system
+        }
+    }
+
+    /// Writes one line to all that take it.
+    func write(_ line: LogLine) {
+        state.withLock { state in
             state.line.removeAll(keepingCapacity: true)
-            body(&state.line)
+            line.append(format: format, timestamp: .now(), to: &state.line)
             if state.line.count >= Self.maximumLineLength { Self.truncate(&state.line) }
             state.line.append(UInt8(ascii: "\n"))
-            if state.dropped > 0 || !deliver(state.line) { state.dropped += 1 }
+            let isKept = state.file?.write(state.line) ?? true
+            if let descriptor { tell(descriptor, &state) }
+            if !isKept { state.dropped += 1 }
+            guard state.system != nil else { return }
+            state.line.removeAll(keepingCapacity: true)
+            line.append(format: format, timestamp: nil, to: &state.line)
+            if state.line.count >= Self.maximumLineLength { Self.truncate(&state.line) }
+            _ = state.system?.write(state.line, line.level)
         }
     }
 
@@ -74,7 +110,8 @@ package final class LogSink: Sendable {
     private func lossNotice(_ count: Int) -> [UInt8] {
         var line: [UInt8] = []
         LogLine(
-            level: .warning, message: "log lines dropped: nobody read standard error", label: "log",
+            level: .warning,
+            message: "log lines dropped: standard error or logfile did not take them", label: "log",
             metadata: ["log.dropped": "\(count)"]
         ).append(format: format, timestamp: .now(), to: &line)
         line.append(UInt8(ascii: "\n"))
@@ -90,8 +127,16 @@ package final class LogSink: Sendable {
         line += mark
     }
 
+    /// Standard error gets the line, and first that some were lost, if it takes them.
+    private func tell(_ descriptor: Int32, _ state: inout State) {
+        if state.dropped > 0, deliver(lossNotice(state.dropped), to: descriptor) {
+            state.dropped = 0
+        }
+        if state.dropped > 0 || !deliver(state.line, to: descriptor) { state.dropped += 1 }
+    }
+
     /// False when the line could not be taken at once.
-    private func deliver(_ line: [UInt8]) -> Bool {
+    private func deliver(_ line: [UInt8], to descriptor: Int32) -> Bool {
         line.withUnsafeBytes { bytes in
             if isSocket {
                 return send(

@@ -15,6 +15,8 @@ package struct BrokerOptions {
     package var adoptedSockets: [Int32] = []
     package var notify: ServiceNotifier?
     package var logger: Logger
+    /// Has the log follow settings that are about to be in force.
+    package var followLog: (Settings) throws(LogTargetError) -> Void = { _ in }
     /// Called on the loop once clients are accepted, with where.
     package var onReady: (BrokerAddress) -> Void = { _ in }
 
@@ -95,7 +97,7 @@ package final class Broker {
         logger = options.logger
         surroundings = Surroundings(
             notify: options.notify, adoptedSockets: options.adoptedSockets,
-            onReady: options.onReady)
+            followLog: options.followLog, onReady: options.onReady)
         configured = Configured(options.configuration, reload: options.reload)
         let startedAt = Instant(nanoseconds: loop.now)
         telemetry = Telemetry(startedAt: startedAt)
@@ -108,6 +110,7 @@ package final class Broker {
         world.judgeDirectLease = { [unowned self] server, client in
             self.reasonNotDirect(server, client)
         }
+        world.continueReading = { [unowned self] client in self.continueReading(client) }
     }
 
     deinit { readBuffer.deallocate() }

@@ -1,5 +1,6 @@
 import BrokerConfiguration
 import LeaseCore
+import LibSSL
 import LibUV
 import Logging
 import PostgresWire
@@ -93,21 +94,29 @@ extension Broker {
         client.isClosed = true
         client.watcher?.close()
         client.watcher = nil
+        client.encryption?.stream.close()
+        client.encryption = nil
         Descriptor.close(client.descriptor)
         client.unread = []
+        if case .awaitsUs? = client.login?.exchange { abandonQuestion(of: client.id) }
         client.login = nil
         let connectedAt = engine.clients[client.id].moments.connectedAt
-        if wasLoggedIn, settings.logDisconnections {
+        if wasLoggedIn || client.hasArrived, settings.logDisconnections, !client.isOurs {
+            let age = now - connectedAt
             logger.info(
-                "client left",
+                wasLoggedIn ? "client left" : "client left before it was logged in",
                 metadata: describe(
                     client,
                     with: [
-                        "reason": "\(reason)",
-                        "age_us": "\((now - connectedAt).wholeMicroseconds)",
+                        "reason": "\(reason)", "age_us": "\(age.wholeMicroseconds)",
+                        LogLine.wordsKey: closing(client, reason, age),
                     ]))
         }
-        client.console = nil
+        if !client.isOurs { directory.clientCounts.depart(hasArrived: client.hasArrived) }
+        if client.console != nil {
+            client.console = nil
+            directory.clientCounts.leave(database: client.database, user: client.user)
+        }
         forget(client)
         engine.forget(client.id)
         world.clients.remove(client.id)
@@ -117,6 +126,8 @@ extension Broker {
     private func refused(_ client: ClientConnection, _ error: PgError, wasLoggingIn: Bool) {
         let cause = client.refusalCause
         client.refusalCause = nil
+        // What it asked for says why it failed.
+        if client.isOurs { return }
         if wasLoggingIn { noteRefusal(cause ?? RefusalCause(error.sqlState), error, of: client) }
         guard settings.logPoolerErrors else { return }
         logger.warning(
@@ -125,6 +136,7 @@ extension Broker {
                 client,
                 with: [
                     "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                    LogLine.wordsKey: poolerError(client, error),
                 ]))
     }
 
@@ -142,9 +154,9 @@ extension Broker {
         refuse(
             client,
             .fatal(
-                .protocolViolation, "login took too long",
+                .protocolViolation, "client_login_timeout",
                 detail:
-                    "client_login_timeout is \(settings.clientLoginTimeout.map(\.inSeconds) ?? "off").",
+                    "Login took too long: client_login_timeout is \(settings.clientLoginTimeout.map(\.inSeconds) ?? "off").",
                 hint: "Connect again; the network or the client was too slow."),
             as: .loginTimeout)
     }
@@ -163,12 +175,13 @@ extension Broker {
     ) {
         guard let client = report.client.flatMap({ clients[$0] }) else { return }
         noteRevocation(cause, words, of: client, report.lease)
-        guard error != nil, cause != .killLease else { return }
+        guard let error, cause != .killLease else { return }
         logger.warning(
             "lease revoked",
             metadata: describe(
                 client, purpose: report.purpose,
                 with: [
+                    LogLine.wordsKey: poolerError(client, error),
                     "lease.id": "\(report.lease.map { "\($0)" } ?? "")",
                     "limit": "\(cause.words)",
                     "lasted_us": "\(report.held.wholeMicroseconds)",
@@ -274,6 +287,11 @@ extension Broker {
     }
 
     // MARK: Words
+
+    func describeLogin(_ client: ClientConnection) -> Logger.Metadata {
+        guard let encryption = client.encryption else { return describe(client) }
+        return describe(client, with: ["tls": "\(encryption.stream.summary)"])
+    }
 
     func describe(
         _ client: ClientConnection, purpose: String? = nil, with more: Logger.Metadata = [:]

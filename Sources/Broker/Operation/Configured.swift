@@ -1,21 +1,25 @@
 import BrokerAuthentication
 import BrokerConfiguration
 import LibPQ
+import LibSSL
 
 /// The configuration that is in force, and what follows from it.
 ///
-/// Invariant: the users and what was derived from their secrets are those of `loaded`.
+/// Invariant: the users are those of `loaded`.
 struct Configured {
     /// SET changes it until the next reload.
     var loaded: LoadedConfiguration
     /// Reads the same sources again.
     let reload: () throws(ConfigurationError) -> LoadedConfiguration
+    var users: KnownUsers
     /// Those of `auth_file`; nil when there is none.
-    var userList: UserList?
-    /// Secrets derived from plain passwords of `auth_file`.
-    var derivedSecrets: [String: ScramSecret] = [:]
+    var userList: UserList? { users.list }
+    /// Those of `auth_hba_file`; nil where auth_type is not hba.
+    var hostRules: HBARules?
+    /// What clients with TLS are served with; nil when there is none.
+    var clientTLS: TLSContext?
     /// Makes the secrets of users that do not exist.
-    let mockKey = OpenSSLArithmetic().randomBytes(32)
+    private let mockKey = OpenSSLArithmetic().randomBytes(32)
 
     init(
         _ loaded: LoadedConfiguration,
@@ -23,12 +27,20 @@ struct Configured {
     ) {
         self.loaded = loaded
         self.reload = reload
+        users = KnownUsers(nil, key: mockKey)
     }
 
+    /// Those of `loaded`, read for the first time.
+    mutating func begin(with users: UserList?) { self.users = KnownUsers(users, key: mockKey) }
+
     /// What was read is in force, whole.
-    mutating func replace(with next: LoadedConfiguration, users: UserList?) {
+    mutating func replace(
+        with next: LoadedConfiguration, users: UserList?, hostRules: HBARules?,
+        clientTLS: TLSContext?
+    ) {
         loaded = next
-        userList = users
-        derivedSecrets = [:]
+        self.clientTLS = clientTLS
+        self.users = KnownUsers(users, key: mockKey, before: self.users)
+        self.hostRules = hostRules
     }
 }

@@ -76,6 +76,7 @@ extension Broker {
                     with: [
                         "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
                         "waited_us": "\(rejection.waited.wholeMicroseconds)",
+                        LogLine.wordsKey: poolerError(client, error),
                     ]))
         }
         if client.phase == .awaitingServer || rejection.cause == .poolClosed {
@@ -95,13 +96,14 @@ extension Broker {
         let name = Self.oneLine("\"\(pool.database)\" (user \"\(pool.user)\")")
         switch rejection.cause {
         case .deadline(let limit):
+            let inVain = "no server connection became free within \(waited)"
             return .error(
                 .tooManyConnections,
                 isImpatient
                     ? "no server connection is free, and the request was not to wait for one"
-                    : "no server connection became free within \(waited)",
+                    : wait == nil ? "query_wait_timeout" : inVain,
                 detail:
-                    "\(describe(limit, pool, client))\(isImpatient ? "" : " Waited \(waited) at place \(rejection.place) of \(rejection.waiting).")\(rejection.suspectsLock ? Self.suspicion : "")\n\(holders(of: pool))",
+                    "\(wait == nil ? Self.sentence(inVain) : "")\(describe(limit, pool, client))\(isImpatient ? "" : " Waited \(waited) at place \(rejection.place) of \(rejection.waiting).")\(rejection.suspectsLock ? Self.suspicion : "")\n\(holders(of: pool))",
                 hint: Self.adviceToWaiter(isLocked: rejection.suspectsLock, wait: wait)
             )
         case .queueFull(let limit):
@@ -132,9 +134,14 @@ extension Broker {
             return poolLockError(lock, pool, waited: rejection.waited)
         case .poolClosed:
             return .fatal(
-                .adminShutdown, "the configuration of database \"\(pool.database)\" has changed",
+                .adminShutdown, "database configuration changed",
+                detail: "The configuration of database \"\(pool.database)\" has changed.",
                 hint: "Connect again.")
         }
+    }
+
+    private static func sentence(_ text: String) -> String {
+        "\(text.prefix(1).uppercased())\(text.dropFirst()). "
     }
 
     private static func adviceToWaiter(isLocked: Bool, wait: Duration?) -> String {

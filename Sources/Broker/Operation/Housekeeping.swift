@@ -6,6 +6,7 @@ extension Broker {
     func keepHouse(_ now: Instant) {
         lookAtStatistics(now)
         lookAtVacated(now)
+        lookAtIdlePools(now)
         lookAtConsoleWaits(now)
         lookAtShutdown(now)
     }

@@ -25,7 +25,13 @@ extension Broker {
         listening.descriptorLimit = Int(clamping: Descriptor.raiseLimit())
         warnAboutLimits()
         do throws(ConfigurationError) {
-            configured.userList = try Self.userList(of: configured.loaded)
+            configured.begin(with: try Self.userList(of: configured.loaded))
+            configured.hostRules = try Self.hostRules(of: configured.loaded)
+            let encryption = try EncryptionSetup(configured.loaded)
+            configured.clientTLS = encryption.context
+            for warning in encryption.warnings {
+                logger.warning("configuration", metadata: ["issue": "\(warning)"])
+            }
         } catch {
             closeHandles()
             throw BrokerStartError(error.description, exitStatus: 78)
@@ -37,6 +43,10 @@ extension Broker {
             throw BrokerStartError(
                 "metrics_listen: \(error): \(monitoringAdvice(error))", exitStatus: 73)
         }
+        for warning in Self.warnings(of: configured.hostRules) {
+            logger.warning("configuration", metadata: ["issue": "\(warning)"])
+        }
+        deriveSecrets()
         openGuaranteedGroups()
         beginStartup()
         loop.run()
@@ -129,6 +139,14 @@ extension Broker {
         guard let pool = directory.pools[id], let startup = life.startup, !life.isStopped,
             startup.pending.remove(pool.key) != nil
         else { return }
+        if failure.error.sqlState == .invalidPassword, awaitsKeys(pool) {
+            logger.notice(
+                "PostgreSQL asks for a password that the first login of its role will bring",
+                metadata: ["database": "\(pool.database)", "user": "\(pool.user)"])
+            startup.started += 1
+            if !startup.isOver { becomeReady() }
+            return
+        }
         startup.failed += 1
         // One database that is down must not take the others along.
         let isHopeless = startup.pending.isEmpty && startup.started == 0

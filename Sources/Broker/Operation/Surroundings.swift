@@ -1,8 +1,12 @@
+import BrokerConfiguration
+
 /// Who started the broker, and what it was given.
 struct Surroundings {
     let notify: ServiceNotifier?
     /// Listening sockets from systemd.
     let adoptedSockets: [Int32]
+    /// Has the log follow settings that are about to be in force.
+    let followLog: (Settings) throws(LogTargetError) -> Void
     /// Called on the loop once clients are accepted, with where.
     let onReady: (BrokerAddress) -> Void
     /// How often systemd wants to hear of it; nil: not at all, or not yet.

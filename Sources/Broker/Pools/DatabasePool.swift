@@ -11,7 +11,10 @@ final class DatabasePool {
     /// The role on the server.
     let user: String
     var entry: DatabaseEntry
+    /// Of its line in [databases], or of `auth_file`.
     var password: Secret?
+    /// What logins of its user have taught; for as long as there is no password.
+    var learned: ServerSecret?
     var terms: PoolTerms
     var key: PoolKey { PoolKey(database: database, user: user) }
     /// Why the last attempt to connect failed; nil once one has succeeded.
@@ -21,18 +24,24 @@ final class DatabasePool {
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
+    /// Since when it has had no client; not told while it has one.
+    var unusedSince: Instant?
+    /// Nobody joins it any more.
     var isClosed = false
+    /// Closed, and kept for the clients that it has.
+    var isRetired = false
     unowned(unsafe) let broker: Broker
 
     init(
         id: PoolID, database: String, user: String, entry: DatabaseEntry, password: Secret?,
-        terms: PoolTerms, broker: Broker
+        learned: ServerSecret?, terms: PoolTerms, broker: Broker
     ) {
         self.id = id
         self.database = database
         self.user = user
         self.entry = entry
         self.password = password
+        self.learned = learned
         self.terms = terms
         self.broker = broker
     }

@@ -7,32 +7,40 @@ import PostgresWire
 /// user for its database.
 extension Broker {
     /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
-    func pool(database: String, user: String) -> DatabasePool? {
+    /// `learned`: what the user's login has taught.
+    func pool(database: String, user: String, learned: ServerSecret?) -> DatabasePool? {
         guard let entry = configuration.database(named: database) else { return nil }
         let serverUser = entry.forcedUser ?? user
         let key = PoolKey(database: database, user: serverUser)
-        if let pool = directory.pools[key] { return pool }
-        return openPool(key, entry, startup: Self.firstLook)
+        let learned = serverUser == user ? learned : nil
+        if let pool = directory.pools[key] {
+            if let learned { learn(learned, for: pool) }
+            return pool
+        }
+        return openPool(key, entry, startup: Self.firstLook, learned: learned)
     }
 
     /// One connection at once, so that the pool's parameters are known soon.
-    private static let firstLook: StartupSchedule = {
+    static let firstLook: StartupSchedule = {
         var schedule = StartupSchedule()
         schedule.attempts = 1
         return schedule
     }()
 
     @discardableResult
-    func openPool(_ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?) -> DatabasePool
-    {
+    func openPool(
+        _ key: PoolKey, _ entry: DatabaseEntry, startup: StartupSchedule?,
+        learned: ServerSecret? = nil
+    ) -> DatabasePool {
         if directory.pools.open.count >= Self.poolsKept { closeUselessPools() }
         let limits = configuration.poolSettings(database: entry, user: key.user)
         let policy = poolPolicy(key, limits)
         let pool = DatabasePool(
             id: directory.pools.takeNumber(), database: key.database, user: key.user, entry: entry,
-            password: password(for: key.user, entry), terms: terms(key, entry, limits, policy),
-            broker: self)
+            password: password(for: key.user, entry), learned: learned,
+            terms: terms(key, entry, limits, policy), broker: self)
         directory.pools.insert(pool)
+        poolIsUnused(pool)
         let isPaused = operators.stops.isPaused(key.database)
         engine.openPool(
             pool.id, pool.terms, policy, startup: isPaused ? nil : startup, now: now)
@@ -43,6 +51,11 @@ extension Broker {
 
     /// A pool that is closed and has no connection is the engine's until its last client has gone.
     func forgetIfUnused(_ pool: DatabasePool) {
+        if pool.isRetired, pool.clientCount == 0 {
+            pool.isRetired = false
+            post(.poolClosed(pool.id))
+            return
+        }
         if pool.isClosed, pool.clientCount == 0, directory.pools[pool.id] == nil {
             engine.forgetPool(pool.id)
         }
@@ -67,9 +80,12 @@ extension Broker {
     private static let poolsClosedAtOnce = 16
 
     private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
-        if let password = entry.password { return password }
+        // The password of the line is that of its user; the one who asks auth_query there is another one.
+        if let password = entry.password, entry.forcedUser == nil || entry.forcedUser == user {
+            return password
+        }
         if case .plain(let password)? = configured.userList?.secret(for: user) {
-            return Secret(password)
+            return Secret(bytes: password)
         }
         return nil
     }
@@ -163,14 +179,16 @@ extension Broker {
             maxServerConnections: settings.maxServerConnections, maxWaiting: settings.maxWaiting)
     }
 
-    /// Brings all pools to what the configuration says now.
-    func reconfigurePools() {
+    /// Brings all pools to what the configuration says now. Connections that were made with other settings of
+    /// TLS are replaced: they may be less secure than what is asked for now.
+    func reconfigurePools(reconnecting: Bool = false) {
         engine.change(
             Self.engineSettings(settings), Self.brokerPolicy(settings), now: now)
         dealWithNotices()
         for (key, pool) in directory.pools.open {
             guard let entry = configuration.database(named: key.database),
                 entry.forcedUser == nil || entry.forcedUser == key.user
+                    || asksQueries(key)
             else {
                 closePool(pool)
                 continue
@@ -183,7 +201,7 @@ extension Broker {
             if mode.pooling != pool.mode.pooling
                 || mode.tracksStatements != pool.mode.tracksStatements
             {
-                closePool(pool)
+                retirePool(pool)
                 continue
             }
             pool.entry = entry
@@ -192,18 +210,33 @@ extension Broker {
             pool.terms = terms(key, entry, limits, policy)
             engine.changePool(pool.id, pool.terms, policy, now: now)
             dealWithNotices()
-            if isElsewhere { post(.poolReconnectRequested(pool.id)) }
+            if isElsewhere || reconnecting { post(.poolReconnectRequested(pool.id)) }
+        }
+        for pool in directory.pools.inOrder
+        where pool.isRetired && configuration.database(named: pool.database) == nil {
+            closePool(pool)
         }
         openKeptPools()
+        lookAtIdlePools(by: now)
         for group in directory.groups.all {
             reconfigure(group)
             closeIfUnused(group)
         }
     }
 
+    /// Those who are in the pool go on as they came; who comes from now on joins another. The last one who leaves takes
+    /// the pool along.
+    private func retirePool(_ pool: DatabasePool) {
+        guard pool.clientCount > 0 else { return closePool(pool) }
+        directory.pools.close(pool)
+        pool.isRetired = true
+        startupForgets(pool.key)
+    }
+
     /// The pool is no more: its clients are told when they next ask.
     private func closePool(_ pool: DatabasePool) {
         directory.pools.close(pool)
+        pool.isRetired = false
         startupForgets(pool.key)
         post(.poolClosed(pool.id))
         for client in Array(clients.values)
@@ -211,8 +244,8 @@ extension Broker {
             refuse(
                 client,
                 .fatal(
-                    .adminShutdown,
-                    "the configuration of database \"\(pool.database)\" has changed",
+                    .adminShutdown, "database configuration changed",
+                    detail: "The configuration of database \"\(pool.database)\" has changed.",
                     hint: "Connect again."))
         }
     }

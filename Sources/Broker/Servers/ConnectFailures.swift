@@ -84,7 +84,11 @@ extension Broker {
                 "PostgreSQL asks for a password of role \"\(pool.user)\", and the broker has none."
             switch configured.userList?.secret(for: pool.user) {
             case .plain?: detail! += " Its password in auth_file is empty."
-            case .some: detail! += " auth_file has a hashed secret of it, which is no password."
+            case .scram?:
+                detail! +=
+                    " Its SCRAM secret in auth_file serves once a client has logged in with it, and where the server asks for SCRAM."
+            case .md5?:
+                detail! += " Its MD5 hash in auth_file serves where the server asks for MD5."
             case nil: break
             }
             hint = passwordAdvice(state, pool) ?? ""

@@ -56,7 +56,8 @@ extension Broker {
                 ))
             return
         }
-        server.connection = PostgresConnection.start(parameters: parameters)
+        server.connection = PostgresConnection.start(
+            parameters: parameters, password: rawPassword(of: server.pool))
         watchConnect(server, for: .writing)
     }
 
@@ -125,7 +126,7 @@ extension Broker {
     {
         var parameters: ConnectionParameters = configuration.connectionParameters(
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
-            user: pool.user, password: pool.password
+            user: pool.user, password: textPassword(of: pool)
         ).map { ($0.keyword, $0.value) }
         // A session is its client's: without a name it has none.
         if pool.mode.pooling != .session {

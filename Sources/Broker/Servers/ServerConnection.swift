@@ -1,3 +1,4 @@
+import BrokerAuthentication
 import LeaseCore
 import LibPQ
 import LibUV
@@ -21,6 +22,8 @@ final class ServerConnection: FileWatcherDelegate {
     /// Of the socket with that number.
     var loginWatch = ServerLoginWatch()
     var loginSocket: UInt64 = 0
+    /// What logs in in libpq's place, where there is no password.
+    var keyLogin: KeyLogin?
     /// How often the rest of a message of its login had not come.
     var loginLooks = 0
     let openedAt: Instant

@@ -35,6 +35,7 @@ extension Broker {
         if server.loginSocket != socket {
             server.loginSocket = socket
             server.loginWatch = ServerLoginWatch()
+            server.keyLogin = keyLogin(for: server.pool)
         }
         let space = UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)
         switch connection.peek(into: space) {
@@ -50,17 +51,14 @@ extension Broker {
         at bytes: UnsafeRawBufferPointer, _ server: ServerConnection,
         _ connection: PostgresConnection
     ) {
+        if dealsWithKeys(bytes, server, connection) { return }
         switch server.loginWatch.look(at: bytes) {
         case .harmless: advanced(server, connection, connection.poll())
         case .incomplete where connection.usesTLS:
             // The rest cannot be seen before libpq has taken this record, and it takes no more than that.
             server.loginWatch.hold(bytes)
             advanced(server, connection, connection.poll())
-        case .incomplete where server.loginLooks < Self.mostLoginLooks:
-            // The socket is readable until libpq has read: a watcher would turn the loop in circles.
-            server.loginLooks += 1
-            engine.remind(of: server.id, at: now + Self.loginLookAgain)
-        case .incomplete: connectFailed(server, Self.badLogin("half a message"))
+        case .incomplete: lookAgain(server)
         case .challenge(let iterations) where iterations > settings.scramIterationsMax:
             connectFailed(server, tooManyIterations(iterations))
         case .challenge:
@@ -71,11 +69,22 @@ extension Broker {
         }
     }
 
+    /// The rest of a message has not come. The socket is readable until somebody has read: a watcher would turn
+    /// the loop in circles.
+    func lookAgain(_ server: ServerConnection) {
+        guard server.loginLooks < Self.mostLoginLooks else {
+            connectFailed(server, Self.badLogin("half a message"))
+            return
+        }
+        server.loginLooks += 1
+        engine.remind(of: server.id, at: now + Self.loginLookAgain)
+    }
+
     /// Between two looks for the rest of a message, and how many there are before it counts as lost.
     private static let loginLookAgain = Duration.milliseconds(10)
     private static let mostLoginLooks = 500
 
-    private static func badLogin(_ what: String) -> ConnectFailure {
+    static func badLogin(_ what: String) -> ConnectFailure {
         ConnectFailure(
             kind: .transient,
             error: .error(

@@ -6,6 +6,9 @@ struct WorkerJobs {
     var lookups = NameLookups()
     var processLooks = ProcessLooks()
     var proofs = ServerProofs()
+    var proofsOfClients = ClientProofs()
+    var queries = AuthenticationQueries()
+    var userNames = UserNames()
     /// Of servers that are gone, and whose cancel request still waits for its turn.
     var cancelsBeyondTheEnd: [ServerID: CancelHandle] = [:]
 }

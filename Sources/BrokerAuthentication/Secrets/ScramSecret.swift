@@ -1,11 +1,13 @@
 import PostgresWire
 
-/// The arithmetic of SCRAM-SHA-256. It is injected: this module has no cryptography, and a password
+/// The arithmetic of SCRAM-SHA-256 and MD5. It is injected: this module has no cryptography, and a password
 /// check should not have one of its own.
 package protocol ScramArithmetic: Sendable {
     func hmacSHA256(key: [UInt8], _ message: [UInt8]) -> [UInt8]
     func sha256(_ message: [UInt8]) -> [UInt8]
     func pbkdf2SHA256(password: [UInt8], salt: [UInt8], iterations: Int) -> [UInt8]
+    /// nil: not to be had here (FIPS).
+    func md5(_ message: [UInt8]) -> [UInt8]?
     /// Compares in a time that does not tell where two arrays of one length differ.
     func equal(_ first: [UInt8], _ second: [UInt8]) -> Bool
 }
@@ -48,12 +50,12 @@ package struct ScramSecret: Equatable, Sendable {
     ///
     /// The password is prepared first (`SASLprep`), as PostgreSQL and the drivers do it.
     package static func derive(
-        password: String, salt: [UInt8], iterations: Int = defaultIterations,
+        password: [UInt8], salt: [UInt8], iterations: Int = defaultIterations,
         arithmetic: any ScramArithmetic
     ) -> ScramSecret {
         precondition(iterations > 0 && !salt.isEmpty, "a SCRAM secret needs a salt and iterations")
         let salted = arithmetic.pbkdf2SHA256(
-            password: SASLprep.prepare(Array(password.utf8)), salt: salt, iterations: iterations)
+            password: SASLprep.prepare(password), salt: salt, iterations: iterations)
         let clientKey = arithmetic.hmacSHA256(key: salted, Array("Client Key".utf8))
         let storedKey = arithmetic.sha256(clientKey)
         let serverKey = arithmetic.hmacSHA256(key: salted, Array("Server Key".utf8))
@@ -64,19 +66,31 @@ package struct ScramSecret: Equatable, Sendable {
         return secret
     }
 
+    package static func derive(
+        password: String, salt: [UInt8], iterations: Int = defaultIterations,
+        arithmetic: any ScramArithmetic
+    ) -> ScramSecret {
+        derive(
+            password: Array(password.utf8), salt: salt, iterations: iterations,
+            arithmetic: arithmetic)
+    }
+
     /// The secret of a user that does not exist. No password fits it, and the salt of one name
     /// stays the same for as long as `key`, a random value of this process, does: neither shape nor
     /// repetition tells.
     package static func mock(
-        user: String, key: [UInt8], iterations: Int = defaultIterations,
+        user: String, key: [UInt8], iterations: Int = defaultIterations, saltLength: Int = 16,
         arithmetic: any ScramArithmetic
     ) -> ScramSecret {
-        let salt = arithmetic.hmacSHA256(key: key, Array("salt:\(user)".utf8))
+        var salt: [UInt8] = []
+        while salt.count < saltLength {
+            salt += arithmetic.hmacSHA256(key: key, Array("salt:\(salt.count):\(user)".utf8))
+        }
         let storedKey = arithmetic.hmacSHA256(key: key, Array("stored:\(user)".utf8))
         let serverKey = arithmetic.hmacSHA256(key: key, Array("server:\(user)".utf8))
         guard
             let secret = ScramSecret(
-                iterations: iterations, salt: Array(salt.prefix(16)), storedKey: storedKey,
+                iterations: iterations, salt: Array(salt.prefix(saltLength)), storedKey: storedKey,
                 serverKey: serverKey)
         else { preconditionFailure("SHA-256 gives 32 bytes") }
         return secret

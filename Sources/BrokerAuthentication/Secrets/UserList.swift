@@ -19,12 +19,8 @@ package struct UserListError: Error, Equatable, Sendable {
 /// second field is ignored, as are lines that begin with ';' or '#'. Of a user that is listed
 /// twice, the last line counts.
 package struct UserList: Sendable {
-    package enum StoredSecret: Equatable, Sendable {
-        case plain(String)
-        /// "md5" and 32 hexadecimal digits.
-        case md5(String)
-        case scram(ScramSecret)
-    }
+    /// As long as a password message may be.
+    package static let longestSecret = 65_535
 
     private var secrets: [String: StoredSecret] = [:]
 
@@ -32,7 +28,12 @@ package struct UserList: Sendable {
     package init() {}
 
     package init(parsing text: String) throws(UserListError) {
-        let lines = text.utf8.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        try self.init(parsing: Array(text.utf8))
+    }
+
+    /// A password may be of any bytes.
+    package init(parsing text: [UInt8]) throws(UserListError) {
+        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         for (index, line) in lines.enumerated() {
             try read(Array(line), number: index + 1)
         }
@@ -41,6 +42,14 @@ package struct UserList: Sendable {
     package func secret(for user: String) -> StoredSecret? { secrets[user] }
 
     package var users: [String] { secrets.keys.sorted() }
+
+    /// How the secrets are stored with which somebody can log in, in the order of the users.
+    var forms: [SecretForm] {
+        users.compactMap { user in secrets[user].flatMap { $0.isEmpty ? nil : $0.form } }
+    }
+
+    /// Some user can log in with a password.
+    package var hasSecrets: Bool { secrets.values.contains { !$0.isEmpty } }
 
     private mutating func read(_ line: [UInt8], number: Int) throws(UserListError) {
         var offset = 0
@@ -52,9 +61,12 @@ package struct UserList: Sendable {
             throw UserListError(
                 line: number, reason: "a line begins with the user name in double quotes")
         }
-        let user = try Self.takeField(line, from: &offset, number: number)
-        guard !user.isEmpty else {
+        let name = try Self.takeField(line, from: &offset, number: number)
+        guard !name.isEmpty else {
             throw UserListError(line: number, reason: "the user name is empty")
+        }
+        guard let user = String(validating: name, as: UTF8.self) else {
+            throw UserListError(line: number, reason: "the user name is not UTF-8 text")
         }
         while offset < line.count, line[offset] != UInt8(ascii: "\"") { offset += 1 }
         guard offset < line.count else {
@@ -62,40 +74,35 @@ package struct UserList: Sendable {
                 line: number, reason: "the secret in double quotes is missing after the user name")
         }
         let text = try Self.takeField(line, from: &offset, number: number)
-        secrets[user] = try Self.secret(text, number: number)
+        guard !text.contains(0) else {
+            throw UserListError(line: number, reason: "the secret has a NUL in it")
+        }
+        guard text.count <= Self.longestSecret else {
+            throw UserListError(
+                line: number, reason: "the secret is longer than \(Self.longestSecret) bytes")
+        }
+        guard let secret = StoredSecret(parsing: text) else {
+            throw UserListError(line: number, reason: "the SCRAM secret is malformed")
+        }
+        secrets[user] = secret
     }
 
     /// Takes a quoted field that begins at `offset`.
     private static func takeField(
         _ line: [UInt8], from offset: inout Int, number: Int
-    ) throws(UserListError) -> String {
+    ) throws(UserListError) -> [UInt8] {
         var field: [UInt8] = []
         offset += 1
         while offset < line.count {
             if line[offset] == UInt8(ascii: "\"") {
                 offset += 1
                 guard offset < line.count, line[offset] == UInt8(ascii: "\"") else {
-                    return String(decoding: field, as: UTF8.self)
+                    return field
                 }
             }
             field.append(line[offset])
             offset += 1
         }
         throw UserListError(line: number, reason: "a double quote is not closed on its line")
-    }
-
-    private static func secret(
-        _ text: String, number: Int
-    ) throws(UserListError) -> StoredSecret {
-        if text.utf8.starts(with: "SCRAM-SHA-256$".utf8) {
-            guard let secret = ScramSecret(parsing: text) else {
-                throw UserListError(line: number, reason: "the SCRAM secret is malformed")
-            }
-            return .scram(secret)
-        }
-        let isMD5 =
-            text.utf8.count == 35 && text.utf8.starts(with: "md5".utf8)
-            && text.utf8.dropFirst(3).allSatisfy { isDigit($0) || (97...102).contains($0) }
-        return isMD5 ? .md5(text) : .plain(text)
     }
 }

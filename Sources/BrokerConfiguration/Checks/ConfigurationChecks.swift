@@ -9,10 +9,11 @@ extension ConfigurationLoader {
         checkTimes()
         checkAccess()
         checkMonitoring()
+        checkClientTLS()
         checkServerTLS()
     }
 
-    private func issue(
+    func issue(
         _ setting: String, _ reason: String, advice: String? = nil
     ) -> ConfigurationIssue {
         ConfigurationIssue(origins[setting] ?? .defaults, setting, reason, advice: advice)
@@ -162,8 +163,9 @@ extension ConfigurationLoader {
                     advice: "nobody could connect: set one of them"))
         }
         let origin = origins["auth_type"] != nil ? "auth_type" : "listen_addr"
+        let isLookedUp = checkAuthenticationQuery()
         switch settings.authType {
-        case .peer where onTCP && settings.authFile == nil:
+        case .peer where onTCP && settings.authFile == nil && !isLookedUp:
             warnings.append(
                 issue(
                     origin, "peer has no answer for TCP: clients of listen_addr are refused",
@@ -176,18 +178,90 @@ extension ConfigurationLoader {
                 issue(
                     origin, "trust lets every user of this machine in",
                     advice: "set unix_socket_mode to 0770 or 0700"))
-        case .scramSHA256 where settings.authFile == nil, .md5 where settings.authFile == nil:
+        case .scramSHA256 where settings.authFile == nil && !isLookedUp,
+            .md5 where settings.authFile == nil && !isLookedUp,
+            .plain where settings.authFile == nil && !isLookedUp:
             warnings.append(
                 issue(
                     origins["auth_type"] != nil ? "auth_type" : "auth_file",
-                    "\(settings.authType.rawValue) without auth_file: no client can log in"))
-        case .md5 where origins["auth_type"] != nil:
+                    "\(settings.authType.rawValue) without auth_file or auth_user: no client can log in"
+                ))
+        case .plain where settings.listenAddr.contains { !Self.isLoopback($0) }:
+            warnings.append(
+                issue("auth_type", "with plain, passwords cross the network as they are typed"))
+        case .any: checkAny()
+        case .cert where !settings.clientTlsSslmode.verifies:
+            errors.append(
+                issue(
+                    "auth_type", "cert needs client_tls_sslmode verify-ca or verify-full",
+                    advice: "only there clients are asked for a certificate that is checked"))
+        case .hba where settings.authHbaFile == nil:
+            errors.append(
+                issue(
+                    "auth_type", "hba needs auth_hba_file",
+                    advice: "name the file whose lines say who may log in"))
+        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .hba: break
+        }
+        checkHostRules()
+    }
+
+    private mutating func checkHostRules() {
+        let settings = configuration.settings
+        guard settings.authType != .hba else { return }
+        for (name, file) in [
+            ("auth_hba_file", settings.authHbaFile), ("auth_ident_file", settings.authIdentFile),
+        ] where file != nil {
             warnings.append(
                 issue(
-                    "auth_type", "md5 is read as scram-sha-256",
-                    advice: "secrets that are MD5 hashes are refused at login"))
-        case .peer, .trust, .scramSHA256, .md5: break
+                    name, "is not read: auth_type is \(settings.authType.rawValue)",
+                    advice: "auth_type = hba puts its lines in force"))
         }
+    }
+
+    /// Everybody is let in, also as administrator of the console, as pgbouncer does it.
+    private mutating func checkAny() {
+        warnings.append(
+            issue(
+                "auth_type", "any lets everybody in, into the console as administrator, too",
+                advice: "keep it to a Unix socket of mode 0700 or 0770"))
+        for entry in configuration.databases where entry.forcedUser == nil {
+            reportStrictly(
+                ConfigurationIssue(
+                    databaseOrigins[entry.name] ?? .defaults, "databases.\(entry.name)",
+                    "auth_type any needs a user= in each line: nobody gets into this database"))
+        }
+    }
+
+    /// Whether some users are looked up by `auth_query`.
+    private mutating func checkAuthenticationQuery() -> Bool {
+        let settings = configuration.settings
+        var places: [(user: String?, database: String?, setting: String, origin: SettingOrigin)] = [
+            (
+                settings.authUser, settings.authDbname, "auth_dbname",
+                origins["auth_dbname"] ?? .defaults
+            )
+        ]
+        for entry in configuration.databases {
+            places.append(
+                (
+                    entry.authUser ?? settings.authUser, entry.authDbname,
+                    "databases.\(entry.name).auth_dbname",
+                    databaseOrigins[entry.name] ?? .defaults
+                ))
+        }
+        var isLookedUp = false
+        for place in places where place.user != nil {
+            isLookedUp = true
+            if let database = place.database, configuration.database(named: database) == nil,
+                !sources.databasesComeLater
+            {
+                reportStrictly(
+                    ConfigurationIssue(
+                        place.origin, place.setting,
+                        "\(quoted(database)) is not in [databases], and there is no *"))
+            }
+        }
+        return isLookedUp
     }
 
     private mutating func checkMonitoring() {
@@ -201,23 +275,5 @@ extension ConfigurationLoader {
 
     private static func isLoopback(_ address: String) -> Bool {
         address == "localhost" || address == "::1" || address.hasPrefix("127.")
-    }
-
-    private mutating func checkServerTLS() {
-        let settings = configuration.settings
-        if (settings.serverTlsCertFile == nil) != (settings.serverTlsKeyFile == nil) {
-            let given = settings.serverTlsCertFile == nil ? "key" : "cert"
-            let missing = settings.serverTlsCertFile == nil ? "cert" : "key"
-            errors.append(
-                issue("server_tls_\(given)_file", "server_tls_\(missing)_file is missing"))
-        }
-        let verifies =
-            settings.serverTlsSslmode == .verifyCA || settings.serverTlsSslmode == .verifyFull
-        if verifies, settings.serverTlsCaFile == nil {
-            warnings.append(
-                issue(
-                    "server_tls_sslmode",
-                    "without server_tls_ca_file libpq looks for ~/.postgresql/root.crt"))
-        }
     }
 }

@@ -14,6 +14,7 @@ struct ConfigurationLoader {
     var warnings: [ConfigurationIssue] = []
     var files: [String] = []
     var userListText: Secret?
+    var serverTLSFingerprint = Hasher()
 
     init(sources: ConfigurationSources) { self.sources = sources }
 
@@ -26,13 +27,14 @@ struct ConfigurationLoader {
         applyDatabaseURL()
         chooseSocketFolder()
         readUserList()
+        if let file = sources.file { configuration.replaced["conffile"] = file }
         check()
         guard errors.isEmpty else {
             throw ConfigurationError(issues: errors, warnings: warnings)
         }
         return LoadedConfiguration(
             configuration: configuration, origins: origins, warnings: warnings, files: files,
-            userListText: userListText)
+            userListText: userListText, serverTLSFingerprint: serverTLSFingerprint.finalize())
     }
 
     // MARK: The file
@@ -121,6 +123,7 @@ struct ConfigurationLoader {
     private mutating func takeOtherName(_ name: String, _ value: String, origin: SettingOrigin) {
         if let replaced = ReplacedSetting.byName[name] {
             replaced.judge(value, origin: origin, errors: &errors, warnings: &warnings)
+            configuration.replaced[name] = value
             return
         }
         errors.append(
@@ -160,10 +163,7 @@ struct ConfigurationLoader {
         do throws(FileReadError) {
             let bytes = try sources.readFile(path)
             files.append(path)
-            guard let text = String(validating: bytes, as: UTF8.self) else {
-                throw FileReadError("the file is not UTF-8 text")
-            }
-            userListText = Secret(text)
+            userListText = Secret(bytes: bytes)
         } catch {
             errors.append(
                 ConfigurationIssue(origin, "auth_file", "\(path): \(error.reason)"))

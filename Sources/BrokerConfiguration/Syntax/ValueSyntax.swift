@@ -154,6 +154,18 @@ extension ValueSyntax where Value: SettingChoice {
     }
 }
 
+extension ValueSyntax where Value == String {
+    static var text: Self {
+        Self(
+            kind: .text,
+            parse: { text throws(SettingValueError) in
+                guard !text.isEmpty else { throw SettingValueError("is empty") }
+                return text
+            },
+            render: { $0 })
+    }
+}
+
 extension ValueSyntax where Value == String? {
     static var optionalText: Self {
         Self(kind: .text, parse: { $0.isEmpty ? nil : $0 }, render: { $0 ?? "" })

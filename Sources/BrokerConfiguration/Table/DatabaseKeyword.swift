@@ -27,20 +27,14 @@ enum DatabaseKeyword {
         "replication", "min_protocol_version", "max_protocol_version",
     ]
 
-    private static let pgbouncer: Set<String> = ["auth_user", "auth_dbname", "auth_query"]
-
     static let allNames: [String] =
-        (EntryKey<DatabaseEntry>.all.map(\.name) + startup + libpq + pgbouncer).sorted()
+        (EntryKey<DatabaseEntry>.all.map(\.name) + startup + libpq).sorted()
 
     static func judge(_ key: String, _ value: String) -> Verdict {
         switch key {
         case "port":
             portsAreValid(value)
                 ? .passOn : .refuse("\(quoted(value)) is not a port, 1 to 65535")
-        case "auth_user", "auth_dbname":
-            .warn("has no effect here: secrets come from auth_file only")
-        case "auth_query":
-            .refuse("secrets from the database are not supported yet; list them in auth_file")
         case "load_balance_hosts":
             value == "disable"
                 ? .drop : .warn("has no effect here: the hosts are tried in their order")

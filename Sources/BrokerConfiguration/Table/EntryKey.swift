@@ -54,6 +54,9 @@ extension EntryKey where Entry == DatabaseEntry {
         EntryKey(plain: "user", \.forcedUser, .optionalText),
         EntryKey(plain: "password", \.password, .secret, isSecret: true),
         EntryKey(plain: "connect_query", \.connectQuery, .optionalText, isSecret: true),
+        EntryKey(plain: "auth_user", \.authUser, .optionalText),
+        EntryKey(plain: "auth_dbname", \.authDbname, .optionalText),
+        EntryKey(plain: "auth_query", \.authQuery, .optionalText),
         EntryKey("pool_size", \.poolSize, .integer(1...100_000)),
         EntryKey("min_pool_size", \.minPoolSize, .integer(0...100_000)),
         EntryKey(

@@ -13,50 +13,45 @@ struct ReplacedSetting: Sendable {
     }
 
     let name: String
-    /// Values that ask for nothing, and are passed over in silence.
+    /// Values that ask for nothing, and are passed over in silence; pgbouncer's default first.
     let silent: [String]
+    /// pgbouncer changes it while it runs.
+    let changeable: Bool
     let answer: Answer
 
-    init(_ name: String, silent: [String] = [], _ answer: Answer) {
+    /// What pgbouncer starts with.
+    var defaultText: String { silent.first ?? "" }
+
+    init(
+        _ name: String, silent: [String] = [], needsRestart: Bool = false, _ answer: Answer
+    ) {
         self.name = name
         self.silent = silent
+        changeable = !needsRestart
         self.answer = answer
     }
 
     static let byName: [String: ReplacedSetting] = Dictionary(
-        uniqueKeysWithValues: (process + network + authentication + clientTLS).map {
+        uniqueKeysWithValues: (process + network + authentication).map {
             ($0.name, $0)
         })
 
     private static let process: [ReplacedSetting] = [
-        ReplacedSetting("logfile", .warn("the log goes to standard error; redirect it there")),
-        ReplacedSetting("pidfile", .warn("no pid file is written; the supervisor knows the pid")),
-        ReplacedSetting(
-            "user", .warn("the user is not changed; start pglease as the user it is to run as")),
-        ReplacedSetting(
-            "syslog", silent: ["0"], .warn("the log goes to standard error, not to syslog")),
-        ReplacedSetting("syslog_ident", silent: ["pgbouncer"], .warn("syslog is not used")),
-        ReplacedSetting("syslog_facility", silent: ["daemon"], .warn("syslog is not used")),
         ReplacedSetting(
             "conffile", .warn("the configuration file is the one given with --config")),
         ReplacedSetting(
             "service_name", silent: ["pgbouncer"], .warn("there is no Windows service")),
-        ReplacedSetting("job_name", silent: ["pgbouncer"], .warn("there is no Windows service")),
+        ReplacedSetting(
+            "job_name", silent: ["pgbouncer"], needsRestart: true,
+            .warn("there is no Windows service")),
         ReplacedSetting(
             "peer_id", silent: ["0"], .warn("one process serves all clients; there are no peers")),
         ReplacedSetting(
-            "so_reuseport", silent: ["0"],
+            "so_reuseport", silent: ["0"], needsRestart: true,
             .warn("one process serves all clients; the port is not shared")),
         ReplacedSetting(
-            "disable_pqexec", silent: ["0"],
+            "disable_pqexec", silent: ["0"], needsRestart: true,
             .refuse(unless: ["0", "no", "off", "false"], "simple queries cannot be switched off")),
-        ReplacedSetting(
-            "autodb_idle_timeout", silent: ["3600"],
-            .warn("pools without clients shrink by server_idle_timeout")),
-        ReplacedSetting(
-            "pool_idle_timeout", silent: ["0"],
-            .warn("pools without clients shrink by server_idle_timeout")),
-        ReplacedSetting("login_notify_message", silent: [""], .warn("no notice is sent at login")),
         ReplacedSetting(
             "scram_iterations", silent: ["4096"], .warn("no SCRAM secrets are made here")),
         ReplacedSetting(
@@ -66,9 +61,10 @@ struct ReplacedSetting: Sendable {
 
     private static let network: [ReplacedSetting] = [
         ReplacedSetting(
-            "pkt_buf", silent: ["4096"], .warn("buffers are sized by what a connection needs")),
+            "pkt_buf", silent: ["4096"], needsRestart: true,
+            .warn("buffers are sized by what a connection needs")),
         ReplacedSetting(
-            "tcp_defer_accept", silent: ["0", "1"], .warn("the kernel's default is used")),
+            "tcp_defer_accept", silent: ["1", "0"], .warn("the kernel's default is used")),
         ReplacedSetting(
             "tcp_socket_buffer", silent: ["0"], .warn("the kernel sizes socket buffers")),
         ReplacedSetting(
@@ -77,7 +73,9 @@ struct ReplacedSetting: Sendable {
             "dns_nxdomain_ttl", silent: ["15"], .warn("names are looked up at each connect")),
         ReplacedSetting(
             "dns_zone_check_period", silent: ["0"], .warn("names are looked up at each connect")),
-        ReplacedSetting("resolv_conf", silent: [""], .warn("the system's resolver is used")),
+        ReplacedSetting(
+            "resolv_conf", silent: [""], needsRestart: true,
+            .warn("the system's resolver is used")),
         ReplacedSetting(
             "server_tls_ciphers", silent: ["default", "secure", "fast", "normal", ""],
             .warn("OpenSSL's own configuration chooses the ciphers")),
@@ -88,48 +86,9 @@ struct ReplacedSetting: Sendable {
 
     private static let authentication: [ReplacedSetting] = [
         ReplacedSetting(
-            "auth_hba_file", silent: [""],
-            .refuse(
-                unless: [""],
-                "HBA rules are not supported yet, and without them more clients would get in; "
-                    + "use auth_type peer or scram-sha-256")),
-        ReplacedSetting(
-            "auth_ident_file", silent: [""],
-            .warn("maps of system users are written in peer_map")),
-        ReplacedSetting(
-            "auth_query", silent: [""],
-            .refuse(
-                unless: [""],
-                "secrets from the database are not supported yet; list them in auth_file")),
-        ReplacedSetting(
-            "auth_user", silent: [""],
-            .warn("secrets come from auth_file only, not from the database")),
-        ReplacedSetting(
-            "auth_dbname", silent: [""],
-            .warn("secrets come from auth_file only, not from the database")),
-        ReplacedSetting(
             "auth_ldap_options", silent: [""],
-            .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256")),
+            .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256"))
     ]
-
-    private static let clientTLS: [ReplacedSetting] =
-        [
-            ReplacedSetting(
-                "client_tls_sslmode", silent: ["disable"],
-                .refuse(
-                    unless: ["disable", "allow", "prefer"],
-                    "TLS for clients is not supported yet, and without it they would connect "
-                        + "unencrypted; use the Unix socket, or disable"))
-        ]
-        + [
-            "client_tls_key_file", "client_tls_cert_file", "client_tls_ca_file",
-            "client_tls_protocols", "client_tls_ciphers", "client_tls13_ciphers",
-            "client_tls_dheparams", "client_tls_ecdhcurve",
-        ].map {
-            ReplacedSetting(
-                $0, silent: ["", "secure", "default", "fast", "auto"],
-                .warn("TLS for clients is not supported yet; clients connect without it"))
-        }
 
     /// Adds what there is to say about `value` to one of the lists.
     func judge(

@@ -32,11 +32,37 @@ extension Settings {
         SettingDescription(
             "auth_type", \.authType, .authType, pgbouncer: "md5",
             "peer: the Unix socket's user must be the role, root, the broker's own user, or be "
-                + "mapped by peer_map; who is not, or comes by TCP, is asked for its secret in "
-                + "auth_file. trust: nobody is asked. scram-sha-256: everybody is, by auth_file."),
+                + "mapped by peer_map; who is not, or comes by TCP, is asked for its password. "
+                + "scram-sha-256: everybody is asked. md5: by MD5, or by SCRAM where the secret is one "
+                + "of SCRAM. plain: for the password itself, unencrypted. trust: nobody is asked, but "
+                + "the role must be known to auth_file or auth_query, if there is one. any: nobody is "
+                + "asked, and the role is that of the database's line. cert: the client's certificate "
+                + "names the role. hba: as the lines of auth_hba_file say."),
         SettingDescription(
             "auth_file", \.authFile, .path,
-            "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain or SCRAM."),
+            "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain, MD5 or SCRAM."),
+        SettingDescription(
+            "auth_user", \.authUser, .optionalText,
+            "The role that runs auth_query for users whom auth_file does not have; its own password is "
+                + "in auth_file. A database's line may name another one. Empty: nobody is looked up."
+        ),
+        SettingDescription(
+            "auth_query", \.authQuery, .optionalText,
+            "Answers the name and the secret of the user $1, in one row. Write names with their schemas: "
+                + "no search_path leads to them. A database's line may have another one."),
+        SettingDescription(
+            "auth_dbname", \.authDbname, .optionalText,
+            "The line of [databases] where auth_query is run; empty is the database that the client asks "
+                + "for. A database's line may name another one. The console's users are looked up only "
+                + "where it is set."),
+        SettingDescription(
+            "auth_hba_file", \.authHbaFile, .path,
+            "With auth_type hba: who may log in from where, and how, in the form of PostgreSQL's "
+                + "pg_hba.conf. A line with a mistake refuses the whole file."),
+        SettingDescription(
+            "auth_ident_file", \.authIdentFile, .path,
+            "With auth_type hba: the maps that map= names, in the form of PostgreSQL's pg_ident.conf."
+        ),
         SettingDescription(
             "peer_map", \.peerMap, .peerMap,
             "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
@@ -149,7 +175,7 @@ extension ValueSyntax where Value == AuthType {
             parse: { text throws(SettingValueError) in
                 if let value = AuthType(rawValue: text.asciiLowercased) { return value }
                 switch text.asciiLowercased {
-                case "hba", "cert", "ldap", "pam", "plain", "any":
+                case "ldap", "pam":
                     throw SettingValueError(
                         "\(quoted(text)) is pgbouncer's, and not supported yet",
                         advice: "use peer, scram-sha-256 or trust")

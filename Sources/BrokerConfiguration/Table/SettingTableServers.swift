@@ -24,6 +24,13 @@ extension Settings {
             "server_idle_timeout", \.serverIdleTimeout, .optionalDuration,
             "A connection that nobody used for so long is closed. 0 is never."),
         SettingDescription(
+            "pool_idle_timeout", \.poolIdleTimeout, .optionalDuration,
+            "A pool that has had neither clients nor connections for so long goes, with its counts. 0 is "
+                + "never."),
+        SettingDescription(
+            "autodb_idle_timeout", \.autodbIdleTimeout, .optionalDuration,
+            "The same for pools of databases that only the line * has. 0 is never."),
+        SettingDescription(
             "server_check_delay", \.serverCheckDelay, .duration,
             "A connection idle for longer is checked before it is given out; 0 checks always."),
         SettingDescription(
@@ -60,7 +67,7 @@ extension Settings {
             "server_tls_cert_file", \.serverTlsCertFile, .path,
             "The broker's own certificate (libpq's sslcert)."),
         SettingDescription(
-            "server_tls_protocols", \.serverTlsProtocols, .tlsProtocols,
+            "server_tls_protocols", \.serverTlsProtocols, .tlsSpan,
             "secure (TLS 1.2 and later), all, or versions between commas, as tlsv1.2, tlsv1.3."),
     ]
 
@@ -105,6 +112,9 @@ extension Settings {
             "application_name_add_host", \.applicationNameAddHost, .boolean,
             "Add the client's address and port to its application_name at login."),
         SettingDescription(
+            "login_notify_message", \.loginNotifyMessage, .optionalText,
+            "Text of a NOTICE that each client gets when it has logged in; empty is none."),
+        SettingDescription(
             "max_packet_size", \.maxPacketSize, .integer(1024...2_147_483_647),
             "Longest message in bytes; a longer one ends that session."),
         SettingDescription(
@@ -134,6 +144,29 @@ extension Settings {
         SettingDescription(
             "log_level", \.logLevel, .choice,
             "trace, debug, info, notice, warning, error or critical."),
+        SettingDescription(
+            "logfile", \.logfile, .path,
+            "File that the log is appended to, beside standard error; RELOAD opens it again, so that "
+                + "it can be rotated. Empty is none."),
+        SettingDescription(
+            "syslog", \.syslog, .boolean, "Send the log to syslog (/dev/log), too."),
+        SettingDescription(
+            "syslog_ident", \.syslogIdent, .text, pgbouncer: "pgbouncer",
+            "The name that syslog shows."),
+        SettingDescription(
+            "syslog_facility", \.syslogFacility, .choice,
+            "The facility of syslog: daemon, user, auth, authpriv, local0 to local7 and the others."
+        ),
+    ]
+
+    static let processSettings: [SettingDescription] = [
+        SettingDescription(
+            "pidfile", \.pidfile, .path, needsRestart: true,
+            "File that the process's number is written to; empty is none. The start is refused while "
+                + "the process that it names runs."),
+        SettingDescription(
+            "user", \.user, .optionalText, needsRestart: true,
+            "User that the process becomes before it opens anything, if it was started by root."),
     ]
 
     static let monitoringSettings: [SettingDescription] = [

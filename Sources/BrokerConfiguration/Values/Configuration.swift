@@ -4,6 +4,8 @@ package struct Configuration: Equatable, Sendable {
     /// The name of the main section; decides the defaults.
     package var flavour = ConfigurationFlavour.pglease
     package var settings = Settings()
+    /// What is given for settings of pgbouncer's that have no effect here; SHOW CONFIG has them.
+    package var replaced: [String: String] = [:]
     /// In the order of the file, each name once.
     package var databases: [DatabaseEntry] = []
     package var users: [UserEntry] = []

@@ -16,6 +16,11 @@ package struct DatabaseEntry: Equatable, Sendable {
     /// `connect_query`: run once on each new server connection; an error closes it.
     package var connectQuery: String?
 
+    /// Who runs `auth_query` for clients of this database, where, and which one.
+    package var authUser: String?
+    package var authDbname: String?
+    package var authQuery: String?
+
     package var poolSize: Override<Int> = .inherited
     package var minPoolSize: Override<Int> = .inherited
     package var reservePoolSize: Override<Int> = .inherited

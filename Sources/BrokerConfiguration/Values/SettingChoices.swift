@@ -10,12 +10,19 @@ package enum PoolMode: String, SettingChoice {
 package enum AuthType: String, SettingChoice {
     /// The kernel names the user of the Unix socket (SO_PEERCRED).
     case peer
-    /// Nobody is asked.
+    /// Nobody is asked, but the role must be known.
     case trust
+    /// Nobody is asked, and the role is that of the database's line.
+    case any
     case scramSHA256 = "scram-sha-256"
-    /// pgbouncer's word for "md5 or SCRAM, as the secret is stored"; secrets that are MD5 hashes
-    /// themselves are refused at login.
+    /// MD5, or SCRAM where the secret is one of SCRAM.
     case md5
+    /// The name in the client's certificate.
+    case cert
+    /// As the first line of `auth_hba_file` says that is for the client.
+    case hba
+    /// The password itself.
+    case plain
 }
 
 /// `client_gone`: what becomes of what a client sent before it left.
@@ -59,9 +66,62 @@ package enum LogLevel: String, SettingChoice {
     case trace, debug, info, notice, warning, error, critical
 }
 
-/// `server_tls_sslmode`, the names of libpq.
-package enum ServerTLSMode: String, SettingChoice {
+/// `syslog_facility`; the raw value is pgbouncer's word.
+package enum SyslogFacility: String, SettingChoice {
+    case kern, user, mail, daemon, auth, syslog, lpr, news, uucp, cron, authpriv, ftp
+    case local0, local1, local2, local3, local4, local5, local6, local7
+
+    /// As syslog(3) numbers it.
+    package var number: Int {
+        switch self {
+        case .kern: 0
+        case .user: 1
+        case .mail: 2
+        case .daemon: 3
+        case .auth: 4
+        case .syslog: 5
+        case .lpr: 6
+        case .news: 7
+        case .uucp: 8
+        case .cron: 9
+        case .authpriv: 10
+        case .ftp: 11
+        case .local0: 16
+        case .local1: 17
+        case .local2: 18
+        case .local3: 19
+        case .local4: 20
+        case .local5: 21
+        case .local6: 22
+        case .local7: 23
+        }
+    }
+}
+
+/// `client_tls_sslmode` and `server_tls_sslmode`, the names of libpq.
+package enum TLSMode: String, SettingChoice {
     case disable, allow, prefer, require
     case verifyCA = "verify-ca"
     case verifyFull = "verify-full"
+
+    /// Nothing passes without TLS.
+    package var requiresTLS: Bool {
+        switch self {
+        case .disable, .allow, .prefer: false
+        case .require, .verifyCA, .verifyFull: true
+        }
+    }
+
+    /// The other side's certificate has to be good; of a client, it has to have one.
+    package var verifies: Bool {
+        switch self {
+        case .disable, .allow, .prefer, .require: false
+        case .verifyCA, .verifyFull: true
+        }
+    }
+}
+
+/// `client_tls_dheparams`.
+package enum DiffieHellmanParameters: String, SettingChoice {
+    case none, auto, legacy
 }

@@ -19,9 +19,31 @@ package struct Settings: Equatable, Sendable {
 
     package var authType = AuthType.peer
     package var authFile: String?
+    /// nil: `auth_query` is not run, unless a database's line names a user for it.
+    package var authUser: String?
+    /// nil: secrets are never asked for.
+    package var authQuery: String? = Settings.usualAuthQuery
+    /// nil: the database that the client asks for.
+    package var authDbname: String?
+    package var authHbaFile: String?
+    package var authIdentFile: String?
     package var peerMap: [PeerMapping] = []
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
+
+    // Encryption towards clients.
+
+    package var clientTlsSslmode = TLSMode.disable
+    package var clientTlsKeyFile: String?
+    package var clientTlsCertFile: String?
+    package var clientTlsCaFile: String?
+    package var clientTlsProtocols = TLSProtocols.secure
+    package var clientTlsCiphers = "default"
+    /// nil: OpenSSL's own choice.
+    package var clientTls13Ciphers: String?
+    package var clientTlsDheparams = DiffieHellmanParameters.auto
+    /// "auto", "none", or what OpenSSL calls it.
+    package var clientTlsEcdhcurve = "auto"
 
     // Sizes.
 
@@ -72,6 +94,8 @@ package struct Settings: Equatable, Sendable {
     package var serverLoginRetry: Duration = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)
     package var serverIdleTimeout: Duration? = .seconds(600)
+    package var poolIdleTimeout: Duration?
+    package var autodbIdleTimeout: Duration? = .seconds(3600)
     /// Zero: checked before every grant.
     package var serverCheckDelay: Duration = .seconds(30)
     /// nil: never checked; "": the empty query.
@@ -84,7 +108,7 @@ package struct Settings: Equatable, Sendable {
 
     // Encryption towards the server.
 
-    package var serverTlsSslmode = ServerTLSMode.prefer
+    package var serverTlsSslmode = TLSMode.prefer
     package var serverTlsCaFile: String?
     package var serverTlsKeyFile: String?
     package var serverTlsCertFile: String?
@@ -108,6 +132,8 @@ package struct Settings: Equatable, Sendable {
     package var ignoreStartupParameters: [String] = []
     package var trackExtraParameters: [String] = ["IntervalStyle"]
     package var applicationNameAddHost = false
+    /// nil: no NOTICE.
+    package var loginNotifyMessage: String?
     package var maxPacketSize = 2_147_483_647
     package var maxStatementMemory = 268_435_456
 
@@ -121,6 +147,20 @@ package struct Settings: Equatable, Sendable {
     package var verbose = 0
     package var logFormat = LogFormat.text
     package var logLevel = LogLevel.info
+
+    // Where the log goes besides standard error.
+
+    package var logfile: String?
+    package var syslog = false
+    package var syslogIdent = "pglease"
+    package var syslogFacility = SyslogFacility.daemon
+
+    // The process.
+
+    /// nil: none is written.
+    package var pidfile: String?
+    /// nil: the user that started it.
+    package var user: String?
 
     // Monitoring.
 
@@ -137,6 +177,12 @@ package struct Settings: Equatable, Sendable {
     package var tcpKeepintvl: Int? = 10
     package var tcpKeepcnt: Int? = 3
     package var tcpUserTimeout: Duration? = .seconds(30)
+
+    /// pgbouncer's, with every name in its schema.
+    package static let usualAuthQuery =
+        "SELECT rolname, CASE WHEN rolvaliduntil OPERATOR(pg_catalog.<) pg_catalog.now() THEN NULL "
+        + "ELSE rolpassword END FROM pg_catalog.pg_authid "
+        + "WHERE rolname OPERATOR(pg_catalog.=) $1 AND rolcanlogin"
 
     package init() {}
 

@@ -17,7 +17,7 @@ struct ConsoleParser {
         for tokens in try ConsoleScanner.statements(text) {
             guard !tokens.contains(.parameter) else {
                 throw ConsoleRefusal(
-                    .featureNotSupported, "the console takes no parameters",
+                    .protocolViolation, "the console takes no parameters",
                     hint: "Write the value into the statement in place of $1.")
             }
             var parser = ConsoleParser(tokens, terms)
@@ -33,7 +33,7 @@ struct ConsoleParser {
         let all = try statements(text, terms)
         guard all.count <= 1 else {
             throw ConsoleRefusal(
-                .syntaxError, "cannot insert multiple commands into a prepared statement")
+                .protocolViolation, "cannot insert multiple commands into a prepared statement")
         }
         return all.first ?? .empty
     }
@@ -98,7 +98,7 @@ struct ConsoleParser {
     private mutating func databaseName(_ verb: String) throws(ConsoleRefusal) -> String {
         guard let name = takeName() else {
             throw ConsoleRefusal(
-                .syntaxError, "a database is required",
+                .protocolViolation, "a database is required",
                 hint: "\(verb.asciiUppercased) takes the name of a database.")
         }
         return name
@@ -109,7 +109,7 @@ struct ConsoleParser {
     ) throws(ConsoleRefusal) -> Number {
         guard let token = peek(), let value = Number(Self.text(token)) else {
             throw ConsoleRefusal(
-                .syntaxError, what, hint: "SHOW LEASES and SHOW CLIENTS list them.")
+                .protocolViolation, what, hint: "SHOW LEASES and SHOW CLIENTS list them.")
         }
         index += 1
         return value
@@ -122,7 +122,8 @@ struct ConsoleParser {
         case "wait_for_clients": return .waitForClients
         default:
             throw ConsoleRefusal(
-                .syntaxError, "invalid mode of SHUTDOWN",
+                .protocolViolation, "invalid command 'SHUTDOWN', use SHOW HELP;",
+                detail: "There is no such mode of SHUTDOWN.",
                 hint: "SHUTDOWN, SHUTDOWN WAIT_FOR_SERVERS or SHUTDOWN WAIT_FOR_CLIENTS.")
         }
     }
@@ -143,7 +144,7 @@ struct ConsoleParser {
         if let answer = driver(name) { return answer }
         let near = NearestName.of(name, among: ShowCommand.allCases.map(\.rawValue))
         throw ConsoleRefusal(
-            .syntaxError, "invalid command \"SHOW \(name)\", use SHOW HELP",
+            .protocolViolation, "invalid command 'SHOW \(name)', use SHOW HELP;",
             hint: near.map { "Did you mean SHOW \($0.asciiUppercased)?" })
     }
 
@@ -185,7 +186,8 @@ struct ConsoleParser {
         index += 1
         guard take(UInt8(ascii: ")")) else { throw unknown() }
         guard let (_, value) = DriverQuestions.parameter(name.asciiLowercased) else {
-            throw DriverQuestions.unknownParameter(name)
+            throw DriverQuestions.unknownParameter(
+                name, "invalid command 'SELECT current_setting', use SHOW HELP;")
         }
         return .value(ConsoleColumn(try alias("current_setting"), .text), value)
     }
@@ -212,7 +214,8 @@ struct ConsoleParser {
             return .accepted(tag: "SET")
         }
         guard take(UInt8(ascii: "=")) || takeWords("to"), !isAtEnd else {
-            throw ConsoleRefusal(.syntaxError, "syntax error in SET", hint: "SET name = value.")
+            throw ConsoleRefusal(
+                .protocolViolation, "syntax error in SET", hint: "SET name = value.")
         }
         let value = tokens[index]
         index = tokens.count
@@ -310,7 +313,7 @@ struct ConsoleParser {
     private func end() throws(ConsoleRefusal) {
         guard isAtEnd else {
             throw ConsoleRefusal(
-                .syntaxError, "syntax error at or near \(quoted(shown(tokens[index])))",
+                .protocolViolation, "syntax error at or near \(quoted(shown(tokens[index])))",
                 hint: "SHOW HELP lists the commands.")
         }
     }
@@ -318,7 +321,7 @@ struct ConsoleParser {
     private func unknown() -> ConsoleRefusal {
         let text = tokens.prefix(4).map(shown).joined(separator: " ")
         return ConsoleRefusal(
-            .syntaxError, "invalid command \(quoted(text)), use SHOW HELP",
+            .protocolViolation, "invalid command '\(text)', use SHOW HELP;",
             hint: "This is the console of pglease, not a PostgreSQL database.")
     }
 

@@ -28,7 +28,7 @@ package struct ConsoleRefusal: Error, Equatable {
     }
 
     static func unterminated(_ what: String) -> ConsoleRefusal {
-        ConsoleRefusal(.syntaxError, "unterminated \(what)")
+        ConsoleRefusal(.protocolViolation, "unterminated \(what)")
     }
 }
 

@@ -74,9 +74,12 @@ enum DriverQuestions {
         "work_mem",
     ]
 
-    static func unknownParameter(_ name: String) -> ConsoleRefusal {
+    static func unknownParameter(
+        _ name: String, _ message: String = "SET failed"
+    ) -> ConsoleRefusal {
         ConsoleRefusal(
-            .undefinedObject, "unrecognized configuration parameter \(quoted(name))",
+            .protocolViolation, message,
+            detail: "unrecognized configuration parameter \(quoted(name))",
             hint: "SHOW CONFIG lists the settings of pglease; the file and RELOAD change them.")
     }
 }

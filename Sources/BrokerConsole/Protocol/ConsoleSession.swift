@@ -35,6 +35,9 @@ package final class ConsoleSession {
     package var wait: ConsoleWait?
     package var heldReply: [UInt8] = []
 
+    /// Errors since the last look, for the log.
+    private var refusals: [PgError] = []
+
     private var prepared: [[UInt8]: ConsoleStatement] = [:]
     private var portals: [[UInt8]: ConsolePortal] = [:]
     private var isSkippingToSync = false
@@ -107,7 +110,7 @@ package final class ConsoleSession {
             if statements.isEmpty { reply.appendEmptyQueryResponse() }
             for statement in statements { try run(statement, backend, &reply) }
         } catch {
-            reply.appendErrorResponse(error.error)
+            refuse(error, &reply)
         }
         reply.appendReadyForQuery(status)
     }
@@ -138,8 +141,18 @@ package final class ConsoleSession {
         default: refusal = try close(&body, &reply)
         }
         guard let refusal else { return }
-        reply.appendErrorResponse(refusal.error)
+        refuse(refusal, &reply)
         isSkippingToSync = true
+    }
+
+    private func refuse(_ refusal: ConsoleRefusal, _ reply: inout [UInt8]) {
+        refusals.append(refusal.error)
+        reply.appendErrorResponse(refusal.error)
+    }
+
+    package func takeRefusals() -> [PgError] {
+        defer { refusals = [] }
+        return refusals
     }
 
     private func parse(
@@ -373,8 +386,9 @@ package final class ConsoleSession {
     private func requireAdministrator(_ what: String) throws(ConsoleRefusal) {
         guard privilege == .administrator else {
             throw ConsoleRefusal(
-                .insufficientPrivilege, "permission denied: \(what) is for administrators",
-                detail: "User \(quoted(user)) is one of stats_users.",
+                .protocolViolation, "admin access needed",
+                detail:
+                    "\(what) is for administrators; user \(quoted(user)) is one of stats_users.",
                 hint:
                     "Connect as one of admin_users, or as the broker's own user over the Unix socket."
             )

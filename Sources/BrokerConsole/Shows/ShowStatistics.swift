@@ -36,7 +36,7 @@ enum StatisticsNames {
     static let totals = [
         "server_assignment_count", "xact_count", "query_count", "client_bytes", "server_bytes",
         "xact_time", "query_time", "wait_time", "ps_client_parse_count", "ps_server_parse_count",
-        "ps_bind_count",
+        "ps_bind_count", "client_login_count",
     ]
 
     static let plain = [
@@ -44,18 +44,21 @@ enum StatisticsNames {
         "xact_time", "query_time", "wait_time",
     ]
 
-    static let parses = ["client_parse_count", "server_parse_count", "bind_count"]
+    static let parses = [
+        "client_parse_count", "server_parse_count", "bind_count", "client_login_count",
+    ]
 
     static let stats =
         [
             "total_server_assignment_count", "total_xact_count", "total_query_count",
             "total_received", "total_sent", "total_xact_time", "total_query_time",
             "total_wait_time", "total_client_parse_count", "total_server_parse_count",
-            "total_bind_count",
+            "total_bind_count", "total_client_login_count",
         ] + [
             "avg_server_assignment_count", "avg_xact_count", "avg_query_count", "avg_recv",
             "avg_sent", "avg_xact_time", "avg_query_time", "avg_wait_time",
             "avg_client_parse_count", "avg_server_parse_count", "avg_bind_count",
+            "avg_client_login_count",
             // What pgbouncer called queries until 1.7, and Debian's exporter still does.
             "total_requests",
         ]
@@ -80,7 +83,7 @@ extension PoolStatistics {
         [
             Int64(assignments), Int64(transactions), Int64(queries), Int64(bytesReceived),
             Int64(bytesSent), transactionTime / 1_000, queryTime / 1_000, waitTime / 1_000,
-            Int64(clientParses), Int64(serverParses), Int64(binds),
+            Int64(clientParses), Int64(serverParses), Int64(binds), Int64(logins),
         ]
     }
 }
@@ -89,7 +92,7 @@ extension StatisticsAverage {
     fileprivate var inOrder: [Int64] {
         [
             assignments, transactions, queries, bytesReceived, bytesSent, transactionTime,
-            queryTime, waitTime, clientParses, serverParses, binds,
+            queryTime, waitTime, clientParses, serverParses, binds, logins,
         ]
     }
 }

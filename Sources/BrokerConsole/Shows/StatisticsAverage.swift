@@ -44,7 +44,7 @@ package struct StatisticsAverage: Equatable {
     /// pgbouncer's line of each period, word for word: log analysers read it.
     package var logLine: String {
         "stats: \(transactions) xacts/s, \(queries) queries/s, \(clientParses) client parses/s, "
-            + "\(serverParses) server parses/s, \(binds) binds/s, in \(bytesReceived) B/s, "
+            + "\(serverParses) server parses/s, \(binds) binds/s, \(logins) client logins/s, in \(bytesReceived) B/s, "
             + "out \(bytesSent) B/s, xact \(transactionTime) us, query \(queryTime) us, "
             + "wait \(waitTime) us"
     }

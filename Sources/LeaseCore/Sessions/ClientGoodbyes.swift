@@ -75,7 +75,10 @@ extension Engine {
         case .console: break
         case .login, .learning, .awaitingServer, .closing, .closed: return
         }
-        end(client, because: "client said goodbye")
+        end(
+            client,
+            because: clients[client].goodbye == .said
+                ? "client said goodbye" : "client closed the connection")
     }
 
     /// Ends the session once the client has taken what it was sent.

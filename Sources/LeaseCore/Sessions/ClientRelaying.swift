@@ -139,6 +139,7 @@ extension Engine {
             toServer: &outputs.toServer, toClient: &outputs.toClient)
         if !outputs.toServer.isEmpty {
             held.pointee.noteSending(now)
+            session.pointee.request.lossesInSetup = 0
             if pools[pool].areLeasesWatched { noteWork(server) }
             if !sendOutput(of: input, to: server) {
                 outputs.toClient.reset()

@@ -67,6 +67,8 @@ package struct ClientSession: ~Copyable {
         /// what it does next is a new use.
         var useSince: Instant
         var isUseOver = false
+        /// Servers that were lost one after the other while they were made ready for it.
+        var lossesInSetup: UInt8 = 0
         /// The LEASE statement that waits for its answer.
         package var call: LeaseCall?
         /// It was refused, and the shell is to say in which words.

@@ -146,6 +146,7 @@ extension Engine {
         switch clients[client].phase {
         case .closing, .closed: return true
         case .console: return !clients[client].outbound.isEmpty || clients[client].flags.isHeldUp
+        case .login where clients[client].flags.isHeldUp: return true
         case .login, .learning, .awaitingServer, .ready: break
         }
         // Answers of the broker's own come without any server that could be held up.
@@ -164,7 +165,7 @@ extension Engine {
     /// How much a client may send ahead while it waits.
     package var pendingLimit: Int { 65_536 }
 
-    /// The shell takes no more from an operator, or does so again.
+    /// The shell takes no more from an operator, or from one that logs in; or does so again.
     package mutating func hold(_ client: ClientID, _ isHeldUp: Bool) {
         guard clients.contains(client) else { return }
         clients[client].flags.isHeldUp = isHeldUp

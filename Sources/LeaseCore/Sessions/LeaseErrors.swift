@@ -87,10 +87,22 @@ package enum LeaseErrors {
         _ cause: RevocationCause, _ limit: Duration, lasted: Duration, activity: String,
         outcome: String, isExplicit: Bool
     ) -> PgError {
-        .error(
-            .idleSessionTimeout, "lease revoked: \(cause.words) of \(limit.inBrief) reached",
-            detail: "It had lasted \(lasted.inBrief) (\(activity)); \(outcome).",
+        let which = "lease revoked: \(cause.words) of \(limit.inBrief) reached"
+        let words = pgbouncerWords(cause)
+        return .error(
+            .idleSessionTimeout, words ?? which,
+            detail:
+                "\(words == nil ? "" : "\(which.prefix(1).uppercased())\(which.dropFirst()). ")It had lasted \(lasted.inBrief) (\(activity)); \(outcome).",
             hint: advice(after: cause, isExplicit: isExplicit))
+    }
+
+    private static func pgbouncerWords(_ cause: RevocationCause) -> String? {
+        switch cause {
+        case .queryTimeout: "query timeout"
+        case .idleTransactionTimeout: "idle transaction timeout"
+        case .transactionTimeout: "transaction timeout"
+        default: nil
+        }
     }
 
     private static func advice(after cause: RevocationCause, isExplicit: Bool) -> String {
@@ -118,7 +130,7 @@ package enum LeaseErrors {
 
     static func idle(limit: Duration, for time: Duration) -> PgError {
         .fatal(
-            .idleSessionTimeout, "idle for longer than client_idle_timeout",
+            .idleSessionTimeout, "client_idle_timeout",
             detail:
                 "client_idle_timeout is \(limit.inSeconds); it was idle for \(time.inSeconds).",
             hint: "Connect again when there is work, or raise client_idle_timeout.")

@@ -160,11 +160,17 @@ extension Engine {
             close(client, because: "its server was lost in the middle of a message")
         } else if isSession {
             if hasToldItsEnd { end(client, because: words) } else { refuse(client, error) }
+        } else if bytes.isEmpty, clients[client].request.lossesInSetup >= Self.mostLossesInSetup {
+            // Nothing of its own has come to a server: the next one would be lost as well.
+            refuse(client, error)
         } else {
+            if bytes.isEmpty { clients[client].request.lossesInSetup += 1 }
             bytes.withUnsafeBytes { send($0, to: client) }
             queueToResume(client)
         }
     }
+
+    private static var mostLossesInSetup: UInt8 { 4 }
 
     // MARK: Closing
 

@@ -205,6 +205,8 @@ def test_what_was_said_at_a_refused_login():
                    'DETAIL:  the detail,\nin two lines\nHINT:  the hint\n')
     assert said == ('no, "DETAIL: x"', "the detail,\nin two lines", "the hint", False)
     assert refusal("FATAL:  too many clients already").is_full
+    assert refusal("FATAL:  no more connections allowed (max_client_conn)").is_full
+    assert refusal("FATAL:  client connections exceeded (max_db_client_connections)").is_full
     assert refusal("a: FATAL:  one\nb: FATAL:  two\n").message == "two"
     assert "unix_socket_group" in refusal(
         'connection to server on socket "/x" failed: Permission denied').hint

@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 
 # The broker's words for a while that will pass.
 _PASSING = ("shutting down", "starting up")
-_FULL = "too many clients already"
+_FULL = ("too many clients already", "no more connections allowed", "client connections exceeded")
 _LABELS = re.compile(r"^(DETAIL|HINT):\s+", re.MULTILINE)
 
 SOCKET_HINT = ("This user may not use the broker's socket: see unix_socket_mode and unix_socket_group "
@@ -42,7 +42,7 @@ def refusal(text: str) -> Refusal:
     said = text[text.rindex("FATAL:") + len("FATAL:"):].strip()
     message, *labelled = _LABELS.split(said)
     fields = {label: words.strip() for label, words in zip(labelled[::2], labelled[1::2])}
-    return Refusal(message.strip(), fields.get("DETAIL"), fields.get("HINT"), _FULL in message)
+    return Refusal(message.strip(), fields.get("DETAIL"), fields.get("HINT"), any(words in message for words in _FULL))
 
 
 def _forbidden(text: str) -> bool:

@@ -1,0 +1,62 @@
+import ArgumentParser
+import Glibc
+
+/// The file of `pidfile`: it names the process as long as that runs.
+struct PidFile {
+    /// nil: none is written.
+    private let path: String?
+
+    /// Refuses to go on while the process that the file names runs; a file that a process left behind goes.
+    init(_ path: String?) throws {
+        self.path = path
+        guard let path else { return }
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            guard errno == ENOENT else { throw Self.refuse("could not open pidfile", path) }
+            return
+        }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 128)
+        let count = read(descriptor, &bytes, bytes.count)
+        guard count >= 0 else { throw Self.refuse("could not read pidfile", path) }
+        let text = String(
+            decoding: bytes[..<count].prefix { (48...57).contains($0) }, as: UTF8.self)
+        let process = Int32(text) ?? 0
+        // A container's first process has the number of the one before it.
+        let hasEnded =
+            process > 0 && (process == getpid() || (kill(process, 0) != 0 && errno == ESRCH))
+        guard hasEnded else {
+            Output.error("pglease: pidfile '\(path)' exists, another instance running?")
+            throw ExitCode(ExitStatus.cannotCreate)
+        }
+        try Self.removeStale(path)
+    }
+
+    private static func removeStale(_ path: String) throws {
+        guard unlink(path) == 0 || errno == ENOENT else {
+            throw refuse("could not remove stale pidfile", path)
+        }
+    }
+
+    /// Writes the process's number. Two that start at once do not both get it.
+    func write() throws {
+        guard let path else { return }
+        let flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC
+        let descriptor = open(path, flags, 0o644)
+        guard descriptor >= 0 else { throw Self.refuse("could not open pidfile", path) }
+        defer { close(descriptor) }
+        let text = "\(getpid())\n"
+        guard Glibc.write(descriptor, text, text.utf8.count) == text.utf8.count else {
+            throw Self.refuse("could not write pidfile", path)
+        }
+    }
+
+    func remove() {
+        if let path { unlink(path) }
+    }
+
+    private static func refuse(_ what: String, _ path: String) -> ExitCode {
+        Output.error("pglease: \(what) '\(path)': \(String(cString: strerror(errno)))")
+        return ExitCode(ExitStatus.cannotCreate)
+    }
+}
