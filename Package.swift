@@ -53,6 +53,9 @@ let package = Package(
         .target(name: "LibUV", dependencies: ["CLibUV"], swiftSettings: wrapsC),
         .target(name: "LibPQ", dependencies: ["CLibPQ", "COpenSSL"], swiftSettings: wrapsC),
 
+        // TLS for clients.
+        .target(name: "LibSSL", dependencies: ["COpenSSL", "LibUV"], swiftSettings: wrapsC),
+
         // HTTP for figures, and the texts that are served.
         .target(
             name: "StatusHTTP", dependencies: ["CMicroHTTPD", "LibUV"],
@@ -118,7 +121,7 @@ let package = Package(
             name: "Broker",
             dependencies: [
                 "BrokerAuthentication", "BrokerConfiguration", "BrokerConsole", "PostgresProbe",
-                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "StatusHTTP",
+                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "LibSSL", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house
@@ -166,6 +169,7 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "StatusHTTPTests", dependencies: ["StatusHTTP", "LibUV"], swiftSettings: house),
+        .testTarget(name: "LibSSLTests", dependencies: ["LibSSL"], swiftSettings: house),
         .testTarget(name: "LibUVTests", dependencies: ["LibUV"], swiftSettings: house),
         .testTarget(
             name: "LibPQTests", dependencies: ["LibPQ", "LibUV", "PostgresFixture"],

@@ -25,6 +25,13 @@ package enum Descriptor {
         }
     }
 
+    /// The next byte, which stays where it is (recv(2), MSG_PEEK); nil if there is none.
+    package static func peek(_ descriptor: Int32) -> UInt8? {
+        var byte: UInt8 = 0
+        // SAFETY: the kernel writes at most one byte.
+        return unsafe recv(descriptor, &byte, 1, Int32(MSG_PEEK)) == 1 ? byte : nil
+    }
+
     /// send(2) with MSG_NOSIGNAL: sockets only.
     package static func write(_ descriptor: Int32, from buffer: UnsafeRawBufferPointer) -> IOResult
     {

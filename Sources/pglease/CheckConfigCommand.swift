@@ -28,13 +28,15 @@ struct CheckConfigCommand: ParsableCommand {
             environment: environment, databaseURL: database.databaseURL)
         sources.databasesComeLater = database.isEmbedded(environment: environment)
         var loaded: LoadedConfiguration
+        let encryption: EncryptionSetup
         do throws(ConfigurationError) {
             loaded = try Configuration.load(sources)
             loaded.warnings += try Broker.checkAccess(of: loaded)
+            encryption = try EncryptionSetup(loaded)
         } catch {
             throw ConfigurationReport.refuse(error)
         }
-        for warning in loaded.warnings { Output.error("warning: \(warning)") }
+        for warning in loaded.warnings + encryption.warnings { Output.error("warning: \(warning)") }
         report(loaded, isEmbedded: sources.databasesComeLater)
     }
 

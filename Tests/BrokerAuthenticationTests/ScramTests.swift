@@ -130,6 +130,94 @@ struct ScramTests {
         }
     }
 
+    @Test("Over TLS the mechanism that binds is offered first")
+    func offered() {
+        var server = Example.server()
+        #expect(server.mechanisms == ["SCRAM-SHA-256"])
+        server.endPoint = [1, 2, 3]
+        #expect(server.mechanisms == ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"])
+    }
+
+    private func first(_ message: String, by mechanism: String, over endPoint: [UInt8]?) throws {
+        var server = Example.server()
+        server.endPoint = endPoint
+        _ = try server.handleFirst(Array(message.utf8), by: mechanism)
+    }
+
+    @Test(
+        "The flag of channel binding has to be true",
+        arguments: [
+            ("n", "SCRAM-SHA-256", true, true), ("y", "SCRAM-SHA-256", true, false),
+            ("p=tls-server-end-point", "SCRAM-SHA-256", true, false),
+            ("n", "SCRAM-SHA-256-PLUS", true, false), ("y", "SCRAM-SHA-256-PLUS", true, false),
+            ("p=tls-server-end-point", "SCRAM-SHA-256-PLUS", true, true),
+            ("p=tls-unique", "SCRAM-SHA-256-PLUS", true, false),
+            ("p=", "SCRAM-SHA-256-PLUS", true, false),
+            ("n", "SCRAM-SHA-256", false, true), ("y", "SCRAM-SHA-256", false, true),
+            ("p=tls-server-end-point", "SCRAM-SHA-256", false, false),
+            ("p=tls-server-end-point", "SCRAM-SHA-256-PLUS", false, false),
+            ("n", "SCRAM-SHA-1", true, false),
+        ] as [(String, String, Bool, Bool)])
+    func flag(flag: String, mechanism: String, isOverTLS: Bool, isGood: Bool) throws {
+        let message = "\(flag),,n=,r=abc"
+        if isGood {
+            try first(message, by: mechanism, over: isOverTLS ? [7] : nil)
+        } else {
+            #expect(throws: ScramError.self) {
+                try first(message, by: mechanism, over: isOverTLS ? [7] : nil)
+            }
+        }
+    }
+
+    @Test("A client that was told there is no binding is not let in")
+    func downgrade() {
+        #expect {
+            try first("y,,n=,r=abc", by: ScramServer.mechanism, over: [7])
+        } throws: { error in
+            guard case .notBound = error as? ScramError else { return false }
+            return (error as? ScramError)?.pgError(user: "a").sqlState == .invalidAuthorization
+        }
+    }
+
+    /// The final message of a client that knows the password, over a channel of this end point.
+    private func final(bindingTo endPoint: [UInt8], header: String, serverFirst: String) -> [UInt8]
+    {
+        let plain = Example.arithmetic
+        let binding = base64Encode(Array(header.utf8) + endPoint)
+        let withoutProof = "c=\(binding),r=abc\(Example.serverNonce)"
+        let message = Array("n=,r=abc,\(serverFirst),\(withoutProof)".utf8)
+        let salted = plain.pbkdf2SHA256(
+            password: Array("pencil".utf8), salt: Example.secret.salt, iterations: 4096)
+        let clientKey = plain.hmacSHA256(key: salted, Array("Client Key".utf8))
+        let signature = plain.hmacSHA256(key: plain.sha256(clientKey), message)
+        let proof = zip(clientKey, signature).map { $0 ^ $1 }
+        return Array("\(withoutProof),p=\(base64Encode(proof))".utf8)
+    }
+
+    @Test("The proof counts only on the channel that it was made for")
+    func bound() throws {
+        let header = "p=tls-server-end-point,,"
+        let own: [UInt8] = [1, 2, 3]
+        for (seen, isGood) in [(own, true), ([1, 2, 4], false), ([], false), (own + [0], false)] {
+            var server = Example.server()
+            server.endPoint = own
+            let first = try server.handleFirst(
+                Array("\(header)n=,r=abc".utf8), by: ScramServer.boundMechanism)
+            let last = final(bindingTo: seen, header: header, serverFirst: first)
+            if isGood {
+                let proof = try server.handleFinal(last)
+                #expect(
+                    proof.check(against: Example.secret, arithmetic: Example.arithmetic) != nil)
+            } else {
+                #expect {
+                    try server.handleFinal(last)
+                } throws: {
+                    if case .notBound = $0 as? ScramError { true } else { false }
+                }
+            }
+        }
+    }
+
     @Test("Bytes that are not UTF-8 are refused")
     func notText() throws {
         var server = Example.server()

@@ -150,7 +150,7 @@ private typealias Fixture = ConfigurationFixture
             server_tls_ca_file = /ca
             server_tls_protocols = tlsv1.2
             tcp_keepcnt = 0
-            """
+            """, files: ["/ca": ""]
         ).configuration
         let entry = try #require(configuration.database(named: "app"))
         let parameters = configuration.connectionParameters(

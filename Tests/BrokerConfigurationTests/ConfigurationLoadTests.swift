@@ -48,7 +48,9 @@ private typealias Fixture = ConfigurationFixture
     @Test func valuesFromFilesNamedInTheEnvironment() throws {
         let loaded = try Fixture.load(
             "[databases]\n* =\n",
-            files: ["/run/secrets/size": "3\n", "list": "\"app\" \"secret\"\n"],
+            files: [
+                "/run/secrets/size": "3\n", "list": "\"app\" \"secret\"\n", "/etc/ca.pem": "",
+            ],
             environment: [
                 "PGLEASE_DEFAULT_POOL_SIZE_FILE": "/run/secrets/size", "PGLEASE_AUTH_FILE": "list",
                 "PGLEASE_SERVER_TLS_CA_FILE": "/etc/ca.pem",
@@ -57,7 +59,7 @@ private typealias Fixture = ConfigurationFixture
         #expect(loaded.configuration.settings.authFile == "list")
         #expect(loaded.configuration.settings.serverTlsCaFile == "/etc/ca.pem")
         #expect(loaded.userListText?.value == "\"app\" \"secret\"\n")
-        #expect(loaded.files == ["pglease.ini", "/run/secrets/size", "list"])
+        #expect(loaded.files == ["pglease.ini", "/run/secrets/size", "list", "/etc/ca.pem"])
         #expect(!"\(loaded)".contains("secret\""))
     }
 

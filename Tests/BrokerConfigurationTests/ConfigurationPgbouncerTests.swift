@@ -101,13 +101,77 @@ private typealias Fixture = ConfigurationFixture
 
     @Test(arguments: [
         "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
-        "auth_type = cert", "auth_type = pam", "auth_type = ldap", "auth_ldap_options = x",
+        "auth_type = pam", "auth_type = ldap", "auth_ldap_options = x",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
     func guardsAreNotLostInSilence(line: String) {
         let errors = Fixture.errors("[databases]\n* =\n[pgbouncer]\n\(line)\n")
         #expect(errors.count == 1)
         #expect(errors.first?.hasPrefix("pglease.ini:4: ") == true)
+    }
+
+    private static let tlsFiles = ["/k": "", "/c": "", "/a": ""]
+
+    @Test(arguments: [
+        ("client_tls_sslmode = prefer\nclient_tls_key_file = /k", ["client_tls_cert_file"]),
+        ("client_tls_sslmode = allow\nclient_tls_cert_file = /c", ["client_tls_key_file"]),
+        (
+            "client_tls_sslmode = verify-ca\nclient_tls_cert_file = /c\nclient_tls_key_file = /k",
+            ["client_tls_ca_file"]
+        ),
+        (
+            "client_tls_sslmode = require\nclient_tls_cert_file = /c\nclient_tls_key_file = /gone",
+            ["client_tls_key_file", "/gone", "No such file"]
+        ),
+        (
+            "client_tls_sslmode = require\nclient_tls_cert_file = /c\nclient_tls_key_file = /k\n"
+                + "client_tls_ca_file = /gone", ["client_tls_ca_file", "/gone"]
+        ),
+        ("client_tls_dheparams = 2048", ["none, auto, legacy"]),
+    ])
+    func filesOfClientTLSAreNeeded(lines: String, words: [String]) {
+        let errors = Fixture.errors(
+            "[databases]\n* =\n[pgbouncer]\n\(lines)\n", files: Self.tlsFiles)
+        #expect(errors.count == 1)
+        #expect(words.allSatisfy { errors.first?.contains($0) == true }, "\(errors)")
+    }
+
+    @Test func clientTLS() throws {
+        let loaded = try Fixture.load(
+            """
+            [databases]
+            * =
+            [pgbouncer]
+            listen_addr = *
+            client_tls_sslmode = verify-full
+            client_tls_key_file = /k
+            client_tls_cert_file = /c
+            client_tls_ca_file = /a
+            client_tls_protocols = tlsv1.3
+            client_tls_ciphers = HIGH
+            client_tls13_ciphers = TLS_AES_128_GCM_SHA256
+            client_tls_dheparams = none
+            client_tls_ecdhcurve = prime256v1
+            """, files: Self.tlsFiles)
+        let settings = loaded.configuration.settings
+        #expect(settings.clientTlsSslmode == .verifyFull)
+        #expect(settings.clientTlsSslmode.verifies && settings.clientTlsSslmode.requiresTLS)
+        #expect(settings.clientTlsProtocols.versions == ["TLSv1.3"])
+        #expect(settings.clientTlsCiphers == "HIGH")
+        #expect(settings.clientTls13Ciphers == "TLS_AES_128_GCM_SHA256")
+        #expect(settings.clientTlsDheparams == .none)
+        #expect(settings.clientTlsEcdhcurve == "prime256v1")
+        #expect(loaded.files.suffix(3) == ["/k", "/c", "/a"])
+    }
+
+    @Test func filesWithoutAModeHaveNoEffect() throws {
+        let loaded = try Fixture.load(
+            "[databases]\n* =\n[pgbouncer]\nclient_tls_key_file = /k\nclient_tls_cert_file = /c\n",
+            files: [:])
+        #expect(
+            loaded.warnings.compactMap(\.setting).filter { $0.hasPrefix("client_tls") } == [
+                "client_tls_key_file", "client_tls_cert_file",
+            ])
     }
 
     @Test func replacedSettingsFromElsewhere() throws {

@@ -155,6 +155,30 @@ import Testing
         let value = try syntax.parse(text)
         #expect(value == TLSProtocols(minimum: minimum, maximum: maximum))
         #expect(try syntax.parse(syntax.render(value)) == value)
+        #expect(try ValueSyntax<TLSProtocols>.tlsSpan.parse(text) == value)
+    }
+
+    @Test(
+        arguments: [
+            ("tlsv1.0,tlsv1.3", ["TLSv1", "TLSv1.3"]),
+            ("all:!tlsv1.0", ["TLSv1.1", "TLSv1.2", "TLSv1.3"]),
+            ("all, !tlsv1.2", ["TLSv1", "TLSv1.1", "TLSv1.3"]),
+            ("tlsv1,! TLSv1.3", ["TLSv1", "TLSv1.1", "TLSv1.2"]),
+        ])
+    func tlsProtocolsAsALibraryOfOpenBSDNamesThem(text: String, versions: [String]) throws {
+        let syntax = ValueSyntax<TLSProtocols>.tlsProtocols
+        let value = try syntax.parse(text)
+        #expect(value.versions == versions)
+        #expect(try syntax.parse(syntax.render(value)) == value)
+        #expect(
+            (try? ValueSyntax<TLSProtocols>.tlsSpan.parse(text)) == (value.hasGap ? nil : value))
+    }
+
+    @Test(arguments: ["sslv3", "tlsv1.4", "!all", "secure, !tlsv1.2, !tlsv1.3", "tlsv1.2 tlsv1.3"])
+    func tlsProtocolsThatAreNone(text: String) {
+        #expect(throws: SettingValueError.self) {
+            try ValueSyntax<TLSProtocols>.tlsProtocols.parse(text)
+        }
     }
 
     @Test(arguments: [

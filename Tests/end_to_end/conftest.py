@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 
 from harness import browser as browsers, pooler, postgres as database
+from harness.certificates import Certificates
 
 
 def pytest_configure(config):
@@ -46,6 +47,15 @@ def postgres():
 @pytest.fixture(scope="session")
 def tls():
     one = database.Tls(database.unprivileged_user())
+    yield one
+    one.destroy()
+
+
+@pytest.fixture(scope="session")
+def certificates():
+    """An authority, and `server`, a certificate of localhost."""
+    one = Certificates(None)
+    one.make("server", "/CN=localhost", names="DNS:localhost")
     yield one
     one.destroy()
 

@@ -243,7 +243,7 @@ DRIVEN = {
     "pglease_group_hold_seconds", "pglease_revocations", "pglease_rejections", "pglease_refusals",
     "pglease_connect_failures", "pglease_servers_lost", "pglease_pool_locks", "pglease_lease_pins",
     "pglease_active_pool_locks", "pglease_reserve_lent", "pglease_leak_warnings",
-    "pglease_clients_accepted", "pglease_login_failures", "pglease_protocol_errors",
+    "pglease_clients_accepted", "pglease_tls_clients_accepted", "pglease_login_failures", "pglease_protocol_errors",
     "pglease_server_connects", "pglease_retried_requests", "pglease_cancels",
     "pglease_explicit_leases", "pglease_direct_leases", "process_cpu_seconds",
     "process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds",

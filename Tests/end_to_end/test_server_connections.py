@@ -1,6 +1,7 @@
 """How the broker reaches PostgreSQL: TLS, several hosts, URIs, files with secrets."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -86,6 +87,35 @@ def test_server_tls_protocols(tls_broker, protocols, version):
     broker = tls_broker({"server_tls_sslmode": "require", "server_tls_protocols": protocols})
     with broker.wire() as one:
         assert one.value("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == version
+
+
+def test_other_settings_of_server_tls_replace_connections(tls_broker, tls, tmp_path):
+    """One that was opened before may be less secure than what is asked for now."""
+    authority = tmp_path / "ca.crt"
+    authority.write_text(Path(tls.authority).read_text())
+    broker = tls_broker({"server_tls_sslmode": "require", "server_tls_ca_file": authority})
+
+    def backend():
+        with broker.wire("app") as one:
+            return one.value("SELECT pg_backend_pid()"), one.value(
+                "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+
+    first, _ = backend()
+    broker.console("RELOAD")
+    assert backend()[0] == first
+    broker.set(server_tls_protocols="tlsv1.2")
+    broker.console("RELOAD")
+    second, version = backend()
+    assert second != first and version == "TLSv1.2"
+    authority.write_text(Path(tls.authority).read_text() * 2)
+    broker.console("RELOAD")
+    third, _ = backend()
+    assert third not in (first, second)
+    authority.unlink()
+    broker.errors_expected = True
+    with pytest.raises(wire.Refused):
+        broker.console("RELOAD")
+    assert backend()[0] == third
 
 
 def test_sslmode_of_a_database_entry(tls_broker):

@@ -3,6 +3,7 @@ import BrokerConfiguration
 import BrokerConsole
 import Glibc
 import LibPQ
+import LibSSL
 import LibUV
 import Logging
 import PostgresWire
@@ -25,6 +26,7 @@ extension Broker {
     private func method(for client: ClientConnection) -> AuthenticationMethod {
         if isConsoleOfOwner(client) { return .peer }
         return switch settings.authType {
+        case .cert: .cert
         case .hba: ruledMethod(for: client) ?? .noRule
         case .trust: .trust
         case .any: .any
@@ -164,10 +166,10 @@ extension Broker {
     }
 
     private func askTheCertificate(_ client: ClientConnection, map: String?) {
-        if let name = client.login?.certificateName, isAllowed(name, as: client.user, by: map) {
+        if let name = client.certificateName, isAllowed(name, as: client.user, by: map) {
             authenticated(client)
         } else {
-            fail(client, Self.certificateRefused(client.user, client.login?.certificateName))
+            fail(client, Self.certificateRefused(client.user, client.certificateName))
         }
     }
 

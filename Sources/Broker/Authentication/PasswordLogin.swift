@@ -2,6 +2,7 @@ import BrokerAuthentication
 import BrokerConfiguration
 import LeaseCore
 import LibPQ
+import LibSSL
 import Logging
 import PostgresWire
 
@@ -46,9 +47,10 @@ extension Broker {
             login.exchange = .awaitsMD5(salt: salt, secret)
             bytes.appendAuthenticationMD5Password(salt: salt.reduce(0) { $0 << 8 | UInt32($1) })
         default:
-            let (server, target) = scram(client, secret, form)
+            var (server, target) = scram(client, secret, form)
+            server.endPoint = client.encryption?.stream.serverEndPoint
             login.exchange = .awaitsMechanism(server, target)
-            bytes.appendAuthenticationSASL(mechanisms: [ScramServer.mechanism])
+            bytes.appendAuthenticationSASL(mechanisms: server.mechanisms)
         }
         send(bytes, to: client)
     }
@@ -196,14 +198,14 @@ extension Broker {
             case .none, .awaitsUs: throw .outOfOrder
             case .awaitsMechanism(var server, let target):
                 guard let first = SASLInitialResponse(body: body), let data = first.data,
-                    first.mechanism == ScramServer.mechanism
+                    server.mechanisms.contains(first.mechanism)
                 else {
                     refuse(
                         client,
                         .fatal(.protocolViolation, "client selected an invalid SASL mechanism"))
                     return
                 }
-                let answer = try server.handleFirst(data)
+                let answer = try server.handleFirst(data, by: first.mechanism)
                 login.exchange = .awaitsProof(server, target)
                 var bytes: [UInt8] = []
                 bytes.appendAuthenticationSASLContinue(answer)

@@ -33,6 +33,8 @@ final class ClientConnection: FileWatcherDelegate {
     /// Received and not dealt with, while the shell speaks with it.
     var unread: [UInt8] = []
     var login: ClientLogin?
+    /// nil without TLS.
+    var encryption: ClientEncryption?
     var console: ConsoleSession?
     var pool: DatabasePool?
     /// nil over TCP, and where its process is not visible.
@@ -68,9 +70,6 @@ final class ClientConnection: FileWatcherDelegate {
         return "\(networkAddress):\(port)"
     }
 
-    /// Whether its bytes are encrypted on the way.
-    var isEncrypted: Bool { false }
-
     /// nil over TCP, and where its process is not visible.
     var processNumber: Int64? {
         guard let peer, peer.processID > 0 else { return nil }
@@ -103,6 +102,10 @@ final class ClientConnection: FileWatcherDelegate {
 
     func fileReady(_ events: FileEvents, error: UVError?) {
         owner._withUnsafeGuaranteedRef { broker in
+            if let encryption {
+                broker.ready(events, self, encryption)
+                return
+            }
             if events.mayWrite { broker.mayWrite(to: self) }
             if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
         }

@@ -25,6 +25,8 @@ final class ClientLogin {
         case awaitsPassword(StoredSecret)
     }
 
+    /// Something of it has been read.
+    var hasSpoken = false
     var message: StartupMessage?
     var settings: [ProfileEntry] = []
     var stage = Stage.startup
@@ -33,8 +35,6 @@ final class ClientLogin {
     var isAuthenticated = false
     /// Its secret came from `auth_query`.
     var isFromQuery = false
-    /// Whose certificate the client has shown; nil: none.
-    var certificateName: String?
     /// What its proof has taught: with it the broker can log in as the same role.
     var learned: ServerSecret?
 }
@@ -104,13 +104,15 @@ extension Broker {
             guard bytes.count >= length else { return 0 }
             let packet = UnsafeRawBufferPointer(rebasing: bytes[..<length])
             switch try StartupPacket.parse(packet) {
+            case .ssl where bytes.count == length:
+                encryptionRequested(by: client)
             case .ssl, .gss:
                 guard bytes.count == length else {
                     counters.protocolErrors += 1
                     refuse(client, Self.dataBehindRequest)
                     return bytes.count
                 }
-                // Encryption of client connections is not offered.
+                // Encryption by GSSAPI is not offered.
                 send([UInt8(ascii: "N")], to: client)
             case .cancel(let processID, let key):
                 cancelRequested(processID, key, by: client)
@@ -133,6 +135,10 @@ extension Broker {
         client.applicationName = message.applicationName ?? ""
         if message.protocolExtensions.contains(BrokerPing.question) {
             answerPing(client)
+            return
+        }
+        guard isEncryptedEnough(client) else {
+            refuse(client, Self.encryptionRequired)
             return
         }
         guard isAdmitted(client) else { return }
@@ -310,7 +316,7 @@ extension Broker {
         bytes.appendReadyForQuery(.idle)
         client.login = nil
         if settings.logConnections, !client.isOurs {
-            logger.info("client logged in", metadata: describe(client))
+            logger.info("client logged in", metadata: describeLogin(client))
         }
         let values = engine.startupValues(of: client.id, parameters)
         engine.serve(

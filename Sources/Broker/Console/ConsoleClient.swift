@@ -43,7 +43,7 @@ extension Broker {
         client.login = nil
         telemetry.history.console.logins += 1
         if settings.logConnections {
-            logger.info("client logged in", metadata: describe(client))
+            logger.info("client logged in", metadata: describeLogin(client))
         }
         send(bytes, to: client)
     }

@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import LibSSL
 import Logging
 import PostgresWire
 
@@ -7,7 +8,7 @@ import PostgresWire
 extension Broker {
     func logAttempt(_ client: ClientConnection) {
         guard settings.logConnections else { return }
-        let tls = client.isEncrypted ? "yes" : "no"
+        let tls = client.encryption?.stream.summary ?? "no"
         logger.info(
             "login attempt",
             metadata: describe(

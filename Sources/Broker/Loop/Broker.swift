@@ -110,6 +110,7 @@ package final class Broker {
         world.judgeDirectLease = { [unowned self] server, client in
             self.reasonNotDirect(server, client)
         }
+        world.continueReading = { [unowned self] client in self.continueReading(client) }
     }
 
     deinit { readBuffer.deallocate() }

@@ -5,13 +5,18 @@ import LibUV
 ///
 /// Invariant: the timer is armed for the earliest of the engine's deadlines and the broker's own.
 struct LoopTurn {
+    enum Readable {
+        case server(ServerID)
+        case client(ClientID)
+    }
+
     /// The clock as it was first read in this turn.
     var time: Instant?
     var timer: LoopTimer?
     /// Notices are being dealt with: what comes up meanwhile waits until they are.
     var isDealing = false
-    /// Servers whose next bytes no event announces.
-    var readable: [ServerID] = []
+    /// Connections whose next bytes no event announces.
+    var readable: [Readable] = []
     /// The next time that something outside the engine may have run out.
     private var houseDue: Instant?
 

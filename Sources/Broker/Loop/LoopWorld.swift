@@ -1,5 +1,6 @@
 import LeaseCore
 import LibPQ
+import LibSSL
 import LibUV
 
 /// The engine's outside: sockets of clients over libuv, those of servers over libpq.
@@ -10,14 +11,34 @@ final class LoopWorld: World {
     var judgeDirectLease: (ServerConnection, ClientConnection) -> NotDirect? = { _, _ in
         .switchedOff
     }
+    /// Has the shell read a client whose bytes no event announces, in a turn of its own.
+    var continueReading: (ClientID) -> Void = { _ in }
     private var random = SystemRandomNumberGenerator()
 
     func write(_ bytes: UnsafeRawBufferPointer, to client: ClientID) -> WriteOutcome {
-        guard let descriptor = clients[client]?.descriptor else { return .gone }
-        switch Descriptor.write(descriptor, from: bytes) {
+        guard let connection = clients[client] else { return .gone }
+        if let encryption = connection.encryption {
+            return write(bytes, to: connection, encryption)
+        }
+        switch Descriptor.write(connection.descriptor, from: bytes) {
         case .bytes(let count): return .taken(count)
         case .wouldBlock: return .taken(0)
         case .closed, .failed: return .gone
+        }
+    }
+
+    private func write(
+        _ bytes: UnsafeRawBufferPointer, to client: ClientConnection,
+        _ encryption: ClientEncryption
+    ) -> WriteOutcome {
+        // Before its handshake is through nothing can be said to a client: it will see the end.
+        guard encryption.stream.isEstablished else { return .taken(bytes.count) }
+        switch encryption.stream.write(bytes) {
+        case .bytes(let count): return .taken(count)
+        case .wouldBlock: return .taken(0)
+        case .closed, .failed:
+            continueReading(client.id)
+            return .gone
         }
     }
 
@@ -31,12 +52,19 @@ final class LoopWorld: World {
     }
 
     func watch(_ client: ClientID, for interest: ClientInterest) {
-        guard let watcher = clients[client]?.watcher else { return }
+        guard let connection = clients[client], let watcher = connection.watcher else { return }
         var events: FileEvents = []
         if interest.contains(.bytes) { events.insert(.readable) }
         if interest.contains(.room) { events.insert(.writable) }
         if interest.contains(.end) { events.insert(.disconnect) }
         if interest.contains(.hangUp) { events.insert(.hangUp) }
+        if let encryption = connection.encryption {
+            encryption.wanted = events
+            events = encryption.watched
+            if interest.contains(.bytes), encryption.stream.hasBufferedInput {
+                continueReading(client)
+            }
+        }
         watcher.watch(events)
     }
 

@@ -1,5 +1,6 @@
 import BrokerConfiguration
 import LeaseCore
+import LibSSL
 import LibUV
 import Logging
 import PostgresWire
@@ -93,6 +94,8 @@ extension Broker {
         client.isClosed = true
         client.watcher?.close()
         client.watcher = nil
+        client.encryption?.stream.close()
+        client.encryption = nil
         Descriptor.close(client.descriptor)
         client.unread = []
         if case .awaitsUs? = client.login?.exchange { abandonQuestion(of: client.id) }
@@ -284,6 +287,11 @@ extension Broker {
     }
 
     // MARK: Words
+
+    func describeLogin(_ client: ClientConnection) -> Logger.Metadata {
+        guard let encryption = client.encryption else { return describe(client) }
+        return describe(client, with: ["tls": "\(encryption.stream.summary)"])
+    }
 
     func describe(
         _ client: ClientConnection, purpose: String? = nil, with more: Logger.Metadata = [:]

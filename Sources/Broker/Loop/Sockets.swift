@@ -19,21 +19,31 @@ extension Broker {
     }
 
     private func read(_ client: ClientConnection, forTheShell: Bool) {
+        if forTheShell, beginsEncrypted(client) { return }
         let space = UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)
         switch Descriptor.read(client.descriptor, into: space) {
         case .bytes(let count):
             let bytes = UnsafeRawBufferPointer(start: readBuffer, count: count)
-            if forTheShell {
-                client.unread.append(contentsOf: bytes)
-                attend(client)
-            } else {
-                engine.clientBytes(client.id, bytes, now: now)
-            }
+            take(bytes, from: client, forTheShell)
         case .wouldBlock: break
         case .closed: engine.clientInputEnded(client.id, now: now)
         case .failed(let code):
             engine.close(
                 client.id, because: "reading from the client failed (errno \(code))", now: now)
+        }
+    }
+
+    /// Bytes of a client's, as its program sent them.
+    @inline(__always)
+    func take(
+        _ bytes: UnsafeRawBufferPointer, from client: ClientConnection, _ forTheShell: Bool
+    ) {
+        if forTheShell {
+            client.login?.hasSpoken = true
+            client.unread.append(contentsOf: bytes)
+            attend(client)
+        } else {
+            engine.clientBytes(client.id, bytes, now: now)
         }
     }
 
@@ -146,16 +156,28 @@ extension Broker {
         dealWithNotices()
     }
 
-    /// Goes on with a server whose bytes no event announces, in a turn of its own.
-    func continueReading(_ id: ServerID) { turn.readable.append(id) }
+    /// Goes on with one whose bytes no event announces, in a turn of its own.
+    func continueReading(_ id: ServerID) { turn.readable.append(.server(id)) }
+    func continueReading(_ id: ClientID) { turn.readable.append(.client(id)) }
 
-    /// Servers whose next bytes TLS has decrypted already: no event announces them.
+    /// Those whose next bytes TLS has received already: no event announces them.
     func readOn() {
         let waiting = turn.readable
         turn.readable = []
-        for id in waiting {
-            guard let server = server(id), !server.isClosed, server.isConnected else { continue }
-            receive(from: server)
+        for one in waiting {
+            switch one {
+            case .server(let id):
+                guard let server = server(id), !server.isClosed, server.isConnected else {
+                    continue
+                }
+                receive(from: server)
+            case .client(let id):
+                // One that is paused, or that has said goodbye, is heard of by an event.
+                guard let client = clients[id], !client.isClosed,
+                    let encryption = client.encryption, encryption.wanted.contains(.readable)
+                else { continue }
+                ready(.readable, client, encryption)
+            }
         }
     }
 }

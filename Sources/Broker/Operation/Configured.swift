@@ -1,6 +1,7 @@
 import BrokerAuthentication
 import BrokerConfiguration
 import LibPQ
+import LibSSL
 
 /// The configuration that is in force, and what follows from it.
 ///
@@ -15,6 +16,8 @@ struct Configured {
     var userList: UserList? { users.list }
     /// Those of `auth_hba_file`; nil where auth_type is not hba.
     var hostRules: HBARules?
+    /// What clients with TLS are served with; nil when there is none.
+    var clientTLS: TLSContext?
     /// Makes the secrets of users that do not exist.
     private let mockKey = OpenSSLArithmetic().randomBytes(32)
 
@@ -31,9 +34,13 @@ struct Configured {
     mutating func begin(with users: UserList?) { self.users = KnownUsers(users, key: mockKey) }
 
     /// What was read is in force, whole.
-    mutating func replace(with next: LoadedConfiguration, users: UserList?, hostRules: HBARules?) {
+    mutating func replace(
+        with next: LoadedConfiguration, users: UserList?, hostRules: HBARules?,
+        clientTLS: TLSContext?
+    ) {
         loaded = next
         self.users = KnownUsers(users, key: mockKey, before: self.users)
         self.hostRules = hostRules
+        self.clientTLS = clientTLS
     }
 }

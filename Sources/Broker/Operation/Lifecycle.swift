@@ -27,6 +27,11 @@ extension Broker {
         do throws(ConfigurationError) {
             configured.begin(with: try Self.userList(of: configured.loaded))
             configured.hostRules = try Self.hostRules(of: configured.loaded)
+            let encryption = try EncryptionSetup(configured.loaded)
+            configured.clientTLS = encryption.context
+            for warning in encryption.warnings {
+                logger.warning("configuration", metadata: ["issue": "\(warning)"])
+            }
         } catch {
             closeHandles()
             throw BrokerStartError(error.description, exitStatus: 78)

@@ -16,6 +16,7 @@ extension Broker {
         let users = try Self.userList(of: next)
         let hostRules = try Self.hostRules(of: next)
         next.warnings += Self.warnings(of: hostRules)
+        let encryption = try EncryptionSetup(next, replacing: configured.clientTLS)
         let changes = configuration.changes(to: next.configuration)
         for change in changes where change.needsRestart {
             guard let old = change.old, let setting = Settings.byName[change.name] else { continue }
@@ -27,9 +28,13 @@ extension Broker {
         }
         try followLog(next)
         try moveMonitoring(to: next)
-        configured.replace(with: next, users: users, hostRules: hostRules)
+        let isServerTLSOther =
+            next.serverTLSFingerprint != configured.loaded.serverTLSFingerprint
+            || Self.concernServerTLS(changes)
+        configured.replace(
+            with: next, users: users, hostRules: hostRules, clientTLS: encryption.context)
         deriveSecrets()
-        reconfigurePools()
+        reconfigurePools(reconnecting: isServerTLSOther)
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
         housekeeping(by: now)
@@ -38,7 +43,7 @@ extension Broker {
                 change.needsRestart ? "setting changed, needs a restart" : "setting changed",
                 metadata: ["change": "\(change)"])
         }
-        for warning in next.warnings {
+        for warning in next.warnings + encryption.warnings {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
         logger.notice("configuration reloaded", metadata: ["changes": "\(changes.count)"])
@@ -86,6 +91,7 @@ extension Broker {
             throw SettingValueError(
                 "needs a restart", advice: "change the configuration file and restart")
         }
+        let encryption = try changedEncryption(changes, next)
         let rules = try readAgain(name, &next)
         do throws(LogTargetError) {
             try surroundings.followLog(next.configuration.settings)
@@ -97,9 +103,11 @@ extension Broker {
         } catch {
             throw SettingValueError("\(error)", advice: monitoringAdvice(error))
         }
-        configured.replace(with: next, users: rules.users, hostRules: rules.hosts)
+        configured.replace(
+            with: next, users: rules.users, hostRules: rules.hosts,
+            clientTLS: encryption.map(\.context) ?? configured.clientTLS)
         deriveSecrets()
-        reconfigurePools()
+        reconfigurePools(reconnecting: Self.concernServerTLS(changes))
         housekeeping(by: now)
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
@@ -139,6 +147,31 @@ extension Broker {
                 ], warnings: [])
         }
     }
+
+    private static func concernServerTLS(_ changes: [SettingChange]) -> Bool {
+        changes.contains { $0.name.hasPrefix("server_tls_") }
+    }
+
+    /// nil: it stays as it is.
+    private func changedEncryption(
+        _ changes: [SettingChange], _ next: LoadedConfiguration
+    ) throws(SettingValueError) -> EncryptionSetup? {
+        guard changes.contains(where: { $0.name.hasPrefix("client_tls") }) else { return nil }
+        do throws(ConfigurationError) {
+            let setup = try EncryptionSetup(next, replacing: configured.clientTLS)
+            guard setup.context != nil || next.configuration.settings.clientTlsSslmode == .disable
+            else {
+                throw ConfigurationError(
+                    issues: [ConfigurationIssue(.defaults, nil, Self.filesMissing)], warnings: [])
+            }
+            return setup
+        } catch {
+            throw SettingValueError(error.description)
+        }
+    }
+
+    private static let filesMissing =
+        "client_tls_key_file and client_tls_cert_file must be set, to allow TLS connections from clients"
 
     func reloadOnSignal() {
         logger.notice("SIGHUP received")

@@ -179,8 +179,9 @@ extension Broker {
             maxServerConnections: settings.maxServerConnections, maxWaiting: settings.maxWaiting)
     }
 
-    /// Brings all pools to what the configuration says now.
-    func reconfigurePools() {
+    /// Brings all pools to what the configuration says now. Connections that were made with other settings of
+    /// TLS are replaced: they may be less secure than what is asked for now.
+    func reconfigurePools(reconnecting: Bool = false) {
         engine.change(
             Self.engineSettings(settings), Self.brokerPolicy(settings), now: now)
         dealWithNotices()
@@ -209,7 +210,7 @@ extension Broker {
             pool.terms = terms(key, entry, limits, policy)
             engine.changePool(pool.id, pool.terms, policy, now: now)
             dealWithNotices()
-            if isElsewhere { post(.poolReconnectRequested(pool.id)) }
+            if isElsewhere || reconnecting { post(.poolReconnectRequested(pool.id)) }
         }
         for pool in directory.pools.inOrder
         where pool.isRetired && configuration.database(named: pool.database) == nil {

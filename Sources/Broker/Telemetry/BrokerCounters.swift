@@ -3,6 +3,8 @@ import LeaseCore
 /// Events that are counted over the life of the broker.
 struct BrokerCounters {
     var accepted = 0
+    /// Those of them that began TLS.
+    var encryptedClients = 0
     var loginFailures = 0
     var protocolErrors = 0
     var serverConnects = 0

@@ -60,6 +60,8 @@ enum RefusalCause: String, CountedCause {
     /// A session pool, whose leases begin at login: there was none.
     case noServer = "no_server"
     case protocolError = "protocol_error"
+    /// Its TLS handshake failed.
+    case encryption = "tls_handshake"
     /// Replication, and whatever else is not offered.
     case unsupported
     /// What PostgreSQL said to the client's startup parameters, and the like.

@@ -4,9 +4,11 @@ package import PostgresWire
 package enum ScramError: Error, Equatable, Sendable {
     /// The message does not follow the grammar of RFC 5802.
     case malformed(String)
-    /// Well formed, but something that is not offered: channel binding, an authorization identity,
-    /// an extension.
+    /// Well formed, but something that is not offered: a kind of channel binding, an authorization
+    /// identity, an extension.
     case unsupported(String)
+    /// The two ends do not see the same channel: somebody may stand between them.
+    case notBound(String)
     /// The password is wrong, or there is no such user: the two are not told apart.
     case wrongProof
     /// A message when none is due.
@@ -19,6 +21,9 @@ package enum ScramError: Error, Equatable, Sendable {
             return .fatal(.protocolViolation, "malformed SCRAM message", detail: detail)
         case .unsupported(let detail):
             return .fatal(.featureNotSupported, "unsupported SCRAM exchange", detail: detail)
+        case .notBound(let detail):
+            return .fatal(
+                .invalidAuthorization, "SCRAM channel binding check failed", detail: detail)
         case .wrongProof:
             return .fatal(
                 .invalidPassword, "password authentication failed for user \"\(user)\"")
@@ -28,12 +33,22 @@ package enum ScramError: Error, Equatable, Sendable {
     }
 }
 
-/// The server's side of one SCRAM-SHA-256 exchange (RFC 5802, RFC 7677), without channel binding.
+/// The server's side of one SCRAM-SHA-256 exchange (RFC 5802, RFC 7677), bound to its TLS channel where
+/// the client can do that.
 ///
 /// It reads each of the two client messages once; after an error it reads nothing more. It needs no keys: they
 /// may be derived while the client thinks, and are for the proof (`ScramProof`).
 package struct ScramServer: Sendable {
     package static let mechanism = "SCRAM-SHA-256"
+    package static let boundMechanism = "SCRAM-SHA-256-PLUS"
+
+    /// What the channel is known by at both ends (`tls-server-end-point`); nil offers no binding.
+    package var endPoint: [UInt8]?
+
+    /// What is offered, the best first.
+    package var mechanisms: [String] {
+        endPoint == nil ? [Self.mechanism] : [Self.boundMechanism, Self.mechanism]
+    }
 
     private enum State: Sendable {
         case awaitsFirst
@@ -43,7 +58,9 @@ package struct ScramServer: Sendable {
 
     /// What the proof is computed over.
     private struct FirstExchange: Sendable {
-        var gs2Header: String
+        /// The header of the first message, and what the channel is bound by.
+        var binding: [UInt8]
+        var isBound: Bool
         var clientFirstBare: String
         var serverFirst: String
         var nonce: String
@@ -65,15 +82,22 @@ package struct ScramServer: Sendable {
 
     // MARK: client-first-message
 
-    /// Reads `n,,n=user,r=nonce` and answers `r=…,s=salt,i=iterations`.
-    package mutating func handleFirst(_ clientFirst: [UInt8]) throws(ScramError) -> String {
+    /// Reads `n,,n=user,r=nonce` and answers `r=…,s=salt,i=iterations`. The client has chosen one of
+    /// `mechanisms`.
+    package mutating func handleFirst(
+        _ clientFirst: [UInt8], by mechanism: String = Self.mechanism
+    ) throws(ScramError) -> String {
         guard case .awaitsFirst = state else {
             state = .finished
             throw .outOfOrder
         }
         state = .finished
         let message = try Self.text(clientFirst)
-        let gs2Header = try Self.gs2Header(of: message)
+        guard mechanisms.contains(mechanism) else {
+            throw .unsupported("\(mechanism.prefix(64)) is not offered.")
+        }
+        let isBound = mechanism == Self.boundMechanism
+        let gs2Header = try gs2Header(of: message, isBound: isBound)
         let bare = String(message.dropFirst(gs2Header.count))
         var attributes = Attributes(bare)
         if attributes.nextName == "m" {
@@ -89,21 +113,34 @@ package struct ScramServer: Sendable {
         let serverFirst = "r=\(combined),s=\(base64Encode(salt)),i=\(iterations)"
         state = .awaitsFinal(
             FirstExchange(
-                gs2Header: gs2Header, clientFirstBare: bare, serverFirst: serverFirst,
+                binding: Array(gs2Header.utf8) + (isBound ? endPoint ?? [] : []),
+                isBound: isBound, clientFirstBare: bare, serverFirst: serverFirst,
                 nonce: combined))
         return serverFirst
     }
 
     /// The part in front that says whether the client binds to a TLS channel.
-    private static func gs2Header(of message: String) throws(ScramError) -> String {
+    private func gs2Header(of message: String, isBound: Bool) throws(ScramError) -> String {
         let parts = message.split(separator: ",", maxSplits: 2, omittingEmptySubsequences: false)
         guard parts.count == 3 else { throw .malformed("The message ends too early.") }
         switch parts[0] {
         case "n", "y":
-            // 'y' says that the client could bind and saw that it is not offered: true here.
-            break
+            if isBound {
+                throw .malformed(
+                    "The client selected \(Self.boundMechanism), but does not say what binds it.")
+            }
+            // 'y' says that the client could bind and saw that it is not offered.
+            if parts[0] == "y", endPoint != nil {
+                throw .notBound(
+                    "The client supports channel binding but thinks the server does not. However, "
+                        + "this server does.")
+            }
+        case "p=tls-server-end-point" where isBound: break
+        case _ where parts[0].hasPrefix("p=") && isBound:
+            throw .unsupported("The only channel binding here is tls-server-end-point.")
         case _ where parts[0].hasPrefix("p="):
-            throw .unsupported("The client requires channel binding, which is not offered.")
+            throw .unsupported(
+                "The client requires channel binding, but selected a mechanism without it.")
         default:
             throw .malformed("The channel binding flag is none of n, y and p.")
         }
@@ -127,8 +164,13 @@ package struct ScramServer: Sendable {
         state = .finished
         let message = try Self.text(clientFinal)
         var attributes = Attributes(message)
-        guard try attributes.take("c") == base64Encode(Array(first.gs2Header.utf8)) else {
-            throw .malformed("The channel binding is not that of the first message.")
+        guard let binding = base64Decode(try attributes.take("c")) else {
+            throw .malformed("The channel binding is not in base64.")
+        }
+        guard binding == first.binding else {
+            throw first.isBound
+                ? .notBound("The channel binding is not that of this connection.")
+                : .malformed("The channel binding is not that of the first message.")
         }
         guard try attributes.take("r") == first.nonce else {
             throw .malformed("The nonce is not that of the first exchange.")

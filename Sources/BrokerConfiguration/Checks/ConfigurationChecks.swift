@@ -9,10 +9,11 @@ extension ConfigurationLoader {
         checkTimes()
         checkAccess()
         checkMonitoring()
+        checkClientTLS()
         checkServerTLS()
     }
 
-    private func issue(
+    func issue(
         _ setting: String, _ reason: String, advice: String? = nil
     ) -> ConfigurationIssue {
         ConfigurationIssue(origins[setting] ?? .defaults, setting, reason, advice: advice)
@@ -189,12 +190,17 @@ extension ConfigurationLoader {
             warnings.append(
                 issue("auth_type", "with plain, passwords cross the network as they are typed"))
         case .any: checkAny()
+        case .cert where settings.clientTlsCaFile == nil:
+            warnings.append(
+                issue(
+                    "auth_type", "cert without client_tls_ca_file: no client can log in",
+                    advice: "name the certificates that may have signed those of clients"))
         case .hba where settings.authHbaFile == nil:
             errors.append(
                 issue(
                     "auth_type", "hba needs auth_hba_file",
                     advice: "name the file whose lines say who may log in"))
-        case .peer, .trust, .scramSHA256, .md5, .plain, .hba: break
+        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .hba: break
         }
         checkHostRules()
     }
@@ -269,23 +275,5 @@ extension ConfigurationLoader {
 
     private static func isLoopback(_ address: String) -> Bool {
         address == "localhost" || address == "::1" || address.hasPrefix("127.")
-    }
-
-    private mutating func checkServerTLS() {
-        let settings = configuration.settings
-        if (settings.serverTlsCertFile == nil) != (settings.serverTlsKeyFile == nil) {
-            let given = settings.serverTlsCertFile == nil ? "key" : "cert"
-            let missing = settings.serverTlsCertFile == nil ? "cert" : "key"
-            errors.append(
-                issue("server_tls_\(given)_file", "server_tls_\(missing)_file is missing"))
-        }
-        let verifies =
-            settings.serverTlsSslmode == .verifyCA || settings.serverTlsSslmode == .verifyFull
-        if verifies, settings.serverTlsCaFile == nil {
-            warnings.append(
-                issue(
-                    "server_tls_sslmode",
-                    "without server_tls_ca_file libpq looks for ~/.postgresql/root.crt"))
-        }
     }
 }

@@ -14,6 +14,7 @@ struct ConfigurationLoader {
     var warnings: [ConfigurationIssue] = []
     var files: [String] = []
     var userListText: Secret?
+    var serverTLSFingerprint = Hasher()
 
     init(sources: ConfigurationSources) { self.sources = sources }
 
@@ -33,7 +34,7 @@ struct ConfigurationLoader {
         }
         return LoadedConfiguration(
             configuration: configuration, origins: origins, warnings: warnings, files: files,
-            userListText: userListText)
+            userListText: userListText, serverTLSFingerprint: serverTLSFingerprint.finalize())
     }
 
     // MARK: The file

@@ -74,6 +74,8 @@ package struct LoadedConfiguration: Sendable {
     package var files: [String]
     /// The text of `auth_file`, read in the same go so that a reload swaps both or neither.
     package var userListText: Secret?
+    /// Differs, within one process, when a file of `server_tls_*` has other contents.
+    package var serverTLSFingerprint = 0
 
     package func origin(of setting: String) -> SettingOrigin { origins[setting] ?? .defaults }
 }

@@ -56,56 +56,6 @@ extension ValueSyntax where Value == [PeerMapping] {
     }
 }
 
-extension ValueSyntax where Value == TLSProtocols {
-    private static var versions: [String] { ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] }
-
-    /// `server_tls_protocols`: versions between commas, or secure, all, legacy.
-    ///
-    /// libpq takes a span, so a list with a gap is refused instead of being widened.
-    static var tlsProtocols: Self {
-        Self(kind: .list, parse: parseTLSProtocols, render: renderTLSProtocols)
-    }
-
-    @Sendable
-    private static func parseTLSProtocols(_ text: String) throws(SettingValueError) -> TLSProtocols
-    {
-        switch text.asciiLowercased {
-        case "", "secure", "default": return .secure
-        case "all", "legacy": return TLSProtocols(minimum: "TLSv1", maximum: nil)
-        default: break
-        }
-        var named = Set<Int>()
-        for item in SettingText.list(text) {
-            let name = item.asciiLowercased == "tlsv1.0" ? "tlsv1" : item.asciiLowercased
-            guard let index = versions.firstIndex(where: { $0.asciiLowercased == name }) else {
-                throw SettingValueError.notOneOf(
-                    ["secure", "all", "legacy", "tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3"], item)
-            }
-            named.insert(index)
-        }
-        guard let first = named.min(), let last = named.max(), last - first + 1 == named.count
-        else {
-            throw SettingValueError(
-                "\(quoted(text)) leaves a version out in between",
-                advice: "libpq takes a lowest and a highest version")
-        }
-        return TLSProtocols(
-            minimum: versions[first],
-            maximum: last == versions.count - 1 ? nil : versions[last])
-    }
-
-    @Sendable
-    private static func renderTLSProtocols(_ value: TLSProtocols) -> String {
-        if value == .secure { return "secure" }
-        if value == TLSProtocols(minimum: "TLSv1", maximum: nil) { return "all" }
-        let first = versions.firstIndex(of: value.minimum) ?? 0
-        let last = value.maximum.flatMap { versions.firstIndex(of: $0) } ?? versions.count - 1
-        return versions[first...max(first, last)]
-            .map { $0 == "TLSv1" ? "tlsv1.0" : $0.asciiLowercased }
-            .joined(separator: ", ")
-    }
-}
-
 extension ValueSyntax where Value == MetricsAddress? {
     /// `metrics_listen`: empty is nowhere.
     static var metricsAddress: Self {

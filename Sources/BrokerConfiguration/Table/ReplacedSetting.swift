@@ -32,7 +32,7 @@ struct ReplacedSetting: Sendable {
     }
 
     static let byName: [String: ReplacedSetting] = Dictionary(
-        uniqueKeysWithValues: (process + network + authentication + clientTLS).map {
+        uniqueKeysWithValues: (process + network + authentication).map {
             ($0.name, $0)
         })
 
@@ -89,26 +89,6 @@ struct ReplacedSetting: Sendable {
             "auth_ldap_options", silent: [""],
             .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256"))
     ]
-
-    private static let clientTLS: [ReplacedSetting] =
-        [
-            ReplacedSetting(
-                "client_tls_sslmode", silent: ["disable"],
-                .refuse(
-                    unless: ["disable", "allow", "prefer"],
-                    "TLS for clients is not supported yet, and without it they would connect "
-                        + "unencrypted; use the Unix socket, or disable"))
-        ]
-        + [
-            ("client_tls_key_file", ""), ("client_tls_cert_file", ""), ("client_tls_ca_file", ""),
-            ("client_tls_protocols", "secure"), ("client_tls_ciphers", "default"),
-            ("client_tls13_ciphers", ""), ("client_tls_dheparams", "auto"),
-            ("client_tls_ecdhcurve", "auto"),
-        ].map { name, standard in
-            ReplacedSetting(
-                name, silent: [standard, "", "secure", "default", "fast", "auto"],
-                .warn("TLS for clients is not supported yet; clients connect without it"))
-        }
 
     /// Adds what there is to say about `value` to one of the lists.
     func judge(

@@ -57,6 +57,7 @@ extension Settings {
     package static let groups: [SettingGroup] = [
         SettingGroup(title: "Where clients come in", settings: listenSettings),
         SettingGroup(title: "Who may come in", settings: authenticationSettings),
+        SettingGroup(title: "Encryption towards clients", settings: clientTLSSettings),
         SettingGroup(title: "Sizes", settings: sizeSettings),
         SettingGroup(title: "Deadlines of clients and leases", settings: deadlineSettings),
         SettingGroup(title: "What sessions hold", settings: sessionSettings),

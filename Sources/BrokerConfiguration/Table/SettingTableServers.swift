@@ -67,7 +67,7 @@ extension Settings {
             "server_tls_cert_file", \.serverTlsCertFile, .path,
             "The broker's own certificate (libpq's sslcert)."),
         SettingDescription(
-            "server_tls_protocols", \.serverTlsProtocols, .tlsProtocols,
+            "server_tls_protocols", \.serverTlsProtocols, .tlsSpan,
             "secure (TLS 1.2 and later), all, or versions between commas, as tlsv1.2, tlsv1.3."),
     ]
 

@@ -17,6 +17,8 @@ package enum AuthType: String, SettingChoice {
     case scramSHA256 = "scram-sha-256"
     /// MD5, or SCRAM where the secret is one of SCRAM.
     case md5
+    /// The name in the client's certificate must be the role's.
+    case cert
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
     /// The password itself.
@@ -96,9 +98,30 @@ package enum SyslogFacility: String, SettingChoice {
     }
 }
 
-/// `server_tls_sslmode`, the names of libpq.
-package enum ServerTLSMode: String, SettingChoice {
+/// `client_tls_sslmode` and `server_tls_sslmode`, the names of libpq.
+package enum TLSMode: String, SettingChoice {
     case disable, allow, prefer, require
     case verifyCA = "verify-ca"
     case verifyFull = "verify-full"
+
+    /// Nothing passes without TLS.
+    package var requiresTLS: Bool {
+        switch self {
+        case .disable, .allow, .prefer: false
+        case .require, .verifyCA, .verifyFull: true
+        }
+    }
+
+    /// The other side's certificate has to be good; of a client, it has to have one.
+    package var verifies: Bool {
+        switch self {
+        case .disable, .allow, .prefer, .require: false
+        case .verifyCA, .verifyFull: true
+        }
+    }
+}
+
+/// `client_tls_dheparams`.
+package enum DiffieHellmanParameters: String, SettingChoice {
+    case none, auto, legacy
 }

@@ -31,6 +31,20 @@ package struct Settings: Equatable, Sendable {
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
 
+    // Encryption towards clients.
+
+    package var clientTlsSslmode = TLSMode.disable
+    package var clientTlsKeyFile: String?
+    package var clientTlsCertFile: String?
+    package var clientTlsCaFile: String?
+    package var clientTlsProtocols = TLSProtocols.secure
+    package var clientTlsCiphers = "default"
+    /// nil: OpenSSL's own choice.
+    package var clientTls13Ciphers: String?
+    package var clientTlsDheparams = DiffieHellmanParameters.auto
+    /// "auto", "none", or what OpenSSL calls it.
+    package var clientTlsEcdhcurve = "auto"
+
     // Sizes.
 
     package var poolMode = PoolMode.transaction
@@ -94,7 +108,7 @@ package struct Settings: Equatable, Sendable {
 
     // Encryption towards the server.
 
-    package var serverTlsSslmode = ServerTLSMode.prefer
+    package var serverTlsSslmode = TLSMode.prefer
     package var serverTlsCaFile: String?
     package var serverTlsKeyFile: String?
     package var serverTlsCertFile: String?

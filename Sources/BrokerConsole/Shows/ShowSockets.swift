@@ -48,7 +48,7 @@ extension BrokerSnapshot {
         row.text(client.id.consolePointer)
         row.text(client.server?.consolePointer ?? "")
         row.integer(Int(client.processID))
-        row.text("")
+        row.text(client.tls)
         row.text(client.applicationName)
         row.integer(client.statements)
         row.integer(client.id.consoleNumber)

@@ -20,6 +20,7 @@ package struct ClientFacts {
     package var isToBeClosed = false
     package var server: ServerID?
     package var processID: Int32 = 0
+    package var tls = ""
     package var statements = 0
     package var buffers = BufferFacts()
     package var descriptor: Int32 = -1

@@ -245,13 +245,14 @@ class Wire:
             seen.append(self.next())
         return seen
 
-    def start(self, user, database=None, password=None, **parameters):
-        """Logs in; returns self. A refusal raises Refused."""
+    def start(self, user, database=None, password=None, end_point=None, **parameters):
+        """Logs in; returns self. A refusal raises Refused. `end_point` is what SCRAM is bound to over
+        TLS: True for that of this connection."""
         values = {"user": user, "database": database or user, **parameters}
         self.send(startup(values))
-        return self.finish_login(user, password)
+        return self.finish_login(user, password, end_point)
 
-    def finish_login(self, user, password=None):
+    def finish_login(self, user, password=None, end_point=None):
         while True:
             one = self.next()
             if one.kind == "E":
@@ -259,13 +260,13 @@ class Wire:
             if one.kind == "K":
                 self.key = struct.unpack("!iI", one.body[:8])
             elif one.kind == "R":
-                self._authenticate(one.body, user, password)
+                self._authenticate(one.body, user, password, end_point)
             elif one.kind == "Z":
                 return self
             else:
                 raise AssertionError(f"unexpected during login: {one}")
 
-    def _authenticate(self, body, user, password):
+    def _authenticate(self, body, user, password, end_point):
         (kind,) = struct.unpack_from("!i", body)
         if kind == 0:
             return
@@ -277,15 +278,19 @@ class Wire:
             return
         if kind == 10:
             assert b"SCRAM-SHA-256\0" in body[4:]
-            self._scram(user, password or "")
+            self._scram(user, password or "", end_point)
             return
         raise AssertionError(f"authentication method {kind} is not known to this client")
 
-    def _scram(self, user, password):
+    def _scram(self, user, password, end_point):
         nonce = base64.b64encode(os.urandom(18)).decode()
         first = f"n=,r={nonce}"
-        initial = f"n,,{first}".encode()
-        self.send(message("p", text("SCRAM-SHA-256") + struct.pack("!i", len(initial)) + initial))
+        mechanism, header, binding = "SCRAM-SHA-256", "n,,", b""
+        if end_point:
+            mechanism, header = "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,"
+            binding = self.end_point if end_point is True else end_point
+        initial = f"{header}{first}".encode()
+        self.send(message("p", text(mechanism) + struct.pack("!i", len(initial)) + initial))
         challenge = self.next()
         if challenge.kind == "E":
             raise Refused(challenge)
@@ -293,7 +298,8 @@ class Wire:
         parts = dict(part.split("=", 1) for part in server_first.split(","))
         salted = hashlib.pbkdf2_hmac(
             "sha256", as_bytes(password), base64.b64decode(parts["s"]), int(parts["i"]))
-        final = f"c=biws,r={parts['r']}"
+        channel = base64.b64encode(header.encode() + binding).decode()
+        final = f"c={channel},r={parts['r']}"
         signed = f"{first},{server_first},{final}".encode()
         client_key = hmac.digest(salted, b"Client Key", "sha256")
         signature = hmac.digest(hashlib.sha256(client_key).digest(), signed, "sha256")

@@ -28,6 +28,10 @@ extension MetricsDocument {
             ("reserve_lent", "Reserve connections lent to end pool locks.", counters.reserveLent),
             ("leak_warnings", "Leases held longer than lease_warn_after.", counters.leakWarnings),
             ("clients_accepted", "Connections of clients.", counters.accepted),
+            (
+                "tls_clients_accepted", "Those of them that set up TLS.",
+                counters.encryptedClients
+            ),
             ("login_failures", "Logins that failed.", counters.loginFailures),
             ("protocol_errors", "Messages that no client should send.", counters.protocolErrors),
             ("server_connects", "Connections to PostgreSQL.", counters.serverConnects),

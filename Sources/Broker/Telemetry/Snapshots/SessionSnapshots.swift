@@ -2,6 +2,7 @@ import BrokerConfiguration
 import BrokerConsole
 import LeaseCore
 import LibPQ
+import LibSSL
 import LibUV
 
 /// Clients and server connections, as a snapshot has them.
@@ -29,6 +30,7 @@ extension Broker {
         facts.isToBeClosed = client.pool?.isClosed == true
         facts.server = server?.id
         facts.processID = client.peer?.processID ?? 0
+        if client.isEncrypted { facts.tls = client.encryption?.stream.summary ?? "" }
         facts.statements = client.statementCount
         facts.buffers.received = client.receivedBytes
         facts.buffers.remaining = client.remainingBytes
