@@ -47,7 +47,8 @@ extension Broker {
             login.exchange = .awaitsMD5(salt: salt, secret)
             bytes.appendAuthenticationMD5Password(salt: salt.reduce(0) { $0 << 8 | UInt32($1) })
         default:
-            let (server, target) = scram(client, secret, form)
+            var (server, target) = scram(client, secret, form)
+            server.endPoint = client.encryption?.stream.serverEndPoint
             login.exchange = .awaitsMechanism(server, target)
             bytes.appendAuthenticationSASL(mechanisms: server.mechanisms)
         }
@@ -214,6 +215,9 @@ extension Broker {
             case .awaitsMD5(let salt, let secret):
                 guard let answer = text(of: body, client) else { return }
                 check(md5: answer, salt, secret, client)
+            case .awaitsPasswordForPAM:
+                guard let password = text(of: body, client) else { return }
+                askPAM(password, client)
             case .awaitsPassword(let secret):
                 guard let password = text(of: body, client) else { return }
                 check(password, secret, client)
@@ -284,7 +288,7 @@ extension Broker {
         }
     }
 
-    private func judge(_ fits: Bool, _ password: [UInt8], _ client: ClientConnection) {
+    func judge(_ fits: Bool, _ password: [UInt8], _ client: ClientConnection) {
         guard fits else {
             fail(client, ScramError.wrongProof.pgError(user: client.user))
             return

@@ -23,6 +23,7 @@ final class ClientLogin {
         /// nil: there is no such user.
         case awaitsMD5(salt: [UInt8], StoredSecret?)
         case awaitsPassword(StoredSecret)
+        case awaitsPasswordForPAM
     }
 
     /// Something of it has been read.

@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import LibSSL
 import Logging
 import PostgresWire
 
@@ -7,7 +8,7 @@ import PostgresWire
 extension Broker {
     func logAttempt(_ client: ClientConnection) {
         guard settings.logConnections else { return }
-        let tls = client.isEncrypted ? "yes" : "no"
+        let tls = client.encryption?.stream.summary ?? "no"
         logger.info(
             "login attempt",
             metadata: describe(
@@ -23,6 +24,10 @@ extension Broker {
     ) -> Logger.MetadataValue {
         let words = Self.closingWords[reason] ?? reason
         return "\(prefix(client)) closing because: \(words) (age=\(age.components.seconds)s)"
+    }
+
+    func handshakeError(_ client: ClientConnection, _ reason: String) -> Logger.MetadataValue {
+        "\(prefix(client)) TLS handshake error: handshake failed: \(reason)"
     }
 
     func poolerError(_ client: ClientConnection, _ error: PgError) -> Logger.MetadataValue {
