@@ -7,13 +7,15 @@ package enum SettingsReset: Equatable, Sendable {
     case unknown
     /// Something was set behind those in front, it is not known what: a reported value may be that.
     case overridden
+    /// Something may be, in a function or a DO block: a value that is reported as the server's own may be that.
+    case hidden
 
     /// Whether the setting, its name in lower case, went back for certain.
     package func covers(_ name: String) -> Bool {
         switch self {
         case .one(let one): one == name
         case .all: true
-        case .unknown, .overridden: false
+        case .unknown, .overridden, .hidden: false
         }
     }
 
@@ -58,8 +60,15 @@ package enum SettingsReset: Equatable, Sendable {
         return .one(name)
     }
 
+    /// DISCARD, which has a tag of its own, and is the only statement of its text if it is of ALL.
+    package static func isDiscard(_ sql: UnsafeRawBufferPointer) -> Bool {
+        var cursor = SQLCursor(sql)
+        return cursor.skipSpace() && cursor.take("discard")
+    }
+
     /// What the text puts back that is one statement: more are none in the extended protocol.
     package static func statement(_ sql: UnsafeRawBufferPointer) -> SettingsReset? {
+        if isDiscard(sql) { return .all }
         guard mayBegin(sql, at: firstByte(of: sql)) else { return nil }
         return statements(of: sql)?.first ?? nil
     }

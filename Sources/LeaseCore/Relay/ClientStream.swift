@@ -139,8 +139,23 @@ package struct RelayMode: Equatable, Sendable {
 /// Values of a client's startup settings as the server reports them. Shared by all with the same profile.
 package final class StartupValues: Sendable {
     private let values: [(name: String, value: String)]
+    /// What is reported where no client has set anything.
+    private let base: [(name: String, value: String)]
+    /// All of them.
+    let entries: [ProfileEntry]
 
-    package init(_ values: [(name: String, value: String)]) { self.values = values }
+    package init(
+        _ values: [(name: String, value: String)], base: [(name: String, value: String)] = [],
+        entries: [ProfileEntry] = []
+    ) {
+        self.values = values
+        self.base = base
+        self.entries = entries
+    }
+
+    func isServersOwn(_ value: String, _ name: String) -> Bool {
+        base.contains { $0.name == name && $0.value == value }
+    }
 
     func value(of name: String) -> String? { values.first { $0.name == name }?.value }
 }

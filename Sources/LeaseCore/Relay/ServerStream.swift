@@ -33,6 +33,8 @@ package struct ServerStream: ~Copyable {
     package internal(set) var databaseWish: String?
     /// That is done: the message may go out.
     var hasDatabase = false
+    /// A message of its client may ask what the session has drawn from sequences (`SequenceGate`).
+    var sequences = Sequences.unasked
     /// The client waited in vain: the message is answered with this.
     var pinRefusal: PgError?
     /// What the texts of this lease set by name; nil: no text sets anything.
@@ -41,6 +43,8 @@ package struct ServerStream: ~Copyable {
     package var functions: FunctionMemo?
     /// Called in this lease, and not known to be harmless.
     var doubtedCalls: DoubtedCalls?
+    /// Statements that the server was told by their client's names; nil: none.
+    var brought: BroughtNames?
     /// More ReadyForQuery may come than are counted (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
     /// The last that a suspect connection answered with was a ReadyForQuery.
@@ -95,11 +99,15 @@ package struct ServerStream: ~Copyable {
     var brokerTexts = BrokerTexts()
     /// For each entry with `hasResets`, in the same order: what its statements put back (see `SettingsReset`).
     var resets = Deque<[SettingsReset?]>()
+    /// What the batch that goes on has put back, and its client's startup values are to follow.
+    var resetInBatch: SettingsReset?
     /// What was bound last puts this back.
     var boundReset: SettingsReset?
-    /// What the client has put back since its transaction began, and how many of that it knows of.
+    /// What the client has put back since its transaction began, how many of that it knows of, and how many a COMMIT in
+    /// the same string has made final.
     var pendingResets: [SettingsReset] = []
     var reportedResets = 0
+    var committedResets = 0
 
     final class DoubtedCalls {
         var names: [[UInt8]] = []
@@ -115,6 +123,13 @@ package struct ServerStream: ~Copyable {
         /// A statement that failed, or was never executed, has set nothing: its name may be that of a setting which
         /// nobody can set.
         var areAllInForce: Bool { names.isComplete && names.sets == setsDone }
+    }
+
+    enum Sequences {
+        case unasked
+        /// The engine is to see to it.
+        case asked
+        case seenTo
     }
 
     struct BrokerTexts {
@@ -175,6 +190,7 @@ package struct ServerStream: ~Copyable {
         residue = .nothing
         if settingNames != nil { settingNames = nil }
         if doubtedCalls != nil { doubtedCalls = nil }
+        if brought != nil { brought = nil }
         isListened = false
         isSuspect = false
         isReadyAgain = false
@@ -221,7 +237,10 @@ package struct ServerStream: ~Copyable {
     mutating func noteCalls(in text: UnsafeRawBufferPointer) {
         guard let functions else { return }
         let doubted = doubtedCalls ?? DoubtedCalls()
-        for name in functions.doubts(in: text) where !doubted.names.contains(name) {
+        let names = functions.doubts(in: text)
+        // Those that only ask for what the session has drawn from sequences leave nothing.
+        if names.isEmpty { return }
+        for name in names where !doubted.names.contains(name) {
             if name == Self.setseed { taint.formUnion(.seed) }
             if doubted.names.count < 64 { doubted.names.append(name) }
         }
@@ -250,6 +269,7 @@ package struct ServerStream: ~Copyable {
 
     /// The values of a Bind may be names of what it sets.
     mutating func noteParameters(_ bind: UnsafeRawBufferPointer) {
+        functions?.noteValues(bind)
         guard let settingNames, !settingNames.names.isComplete else { return }
         settingNames.names.addClassNames(in: bind)
     }
@@ -355,7 +375,7 @@ package struct ServerStream: ~Copyable {
 
     /// A statement of the first entry has set something, or put it back; which is nil for a setting.
     mutating func settingIsAnswered(_ head: Outstanding?, isReset: Bool) {
-        guard head?.hasResets == true, !resets.isEmpty else {
+        guard head?.hasResets == true, !resets.isEmpty, resets[0] != [.hidden] else {
             if isReset { pendingResets.append(.unknown) } else { overrideResets() }
             return
         }
@@ -381,6 +401,17 @@ package struct ServerStream: ~Copyable {
         guard !pendingResets.isEmpty else { return }
         pendingResets = []
         reportedResets = 0
+        committedResets = 0
+    }
+
+    /// The transaction is rolled back.
+    mutating func forgetOpenResets() {
+        guard committedResets > 0 else {
+            forgetResets()
+            return
+        }
+        pendingResets.removeSubrange(committedResets...)
+        reportedResets = min(reportedResets, pendingResets.count)
     }
 
     private mutating func count(_ entry: Outstanding) {
@@ -426,7 +457,7 @@ package struct ServerStream: ~Copyable {
     mutating func popFirst(statements: inout StatementTable) {
         let entry = outstanding.removeFirst()
         if entry.audience == .synthesized { synthesizedCount -= 1 }
-        if entry.hasResets { resets.removeFirst() }
+        if entry.hasResets { endResets(of: entry) }
         guard entry.hasUndo else { return }
         switch undo.removeFirst() {
         // The reference was kept for the undo.
@@ -440,6 +471,16 @@ package struct ServerStream: ~Copyable {
             assert(names.droppedByAll.isEmpty && names.dropped.allSatisfy { $0 == nil })
         case .described, .supersededClosed, .told, .nothing:
             break
+        }
+    }
+
+    /// What an Execute has changed is reported in front of the ReadyForQuery.
+    private mutating func endResets(of entry: Outstanding) {
+        let ended = resets.removeFirst()
+        if entry.isExtended, ended.contains(.hidden),
+            let sync = outstanding.firstIndex(where: { $0.kind == .sync })
+        {
+            outstanding[sync].hidesReset = true
         }
     }
 

@@ -204,8 +204,10 @@ package struct ServerTurn {
         let reported = server.pendingResets[server.reportedResets...]
         let behind = reported.lastIndex(of: .overridden).map { $0 + 1 } ?? reported.startIndex
         let resets = reported[behind...]
-        guard isForClient, !resets.isEmpty, resets.contains(where: { $0.covers(name) }),
-            let own = client.startupValues?.value(of: parameter.name)
+        guard isForClient, let own = client.startupValues?.value(of: parameter.name),
+            resets.contains(where: { $0.covers(name) })
+                || server.mayHideReset(head)
+                    && client.startupValues?.isServersOwn(parameter.value, parameter.name) == true
         else {
             relay(range, if: isForClient, &server, &toClient)
             return
@@ -302,9 +304,9 @@ package struct ServerTurn {
                 server.settingIsAnswered(head, isReset: false)
             }
         case .commit:
-            confirmResets(&server)
+            if !server.pendingResets.isEmpty { server.committedResets = server.pendingResets.count }
         case .rollback:
-            server.forgetResets()
+            server.forgetOpenResets()
         case .deallocate:
             server.deallocated(statements: &statements)
         case .other, .begin, .prepare, .listen:
@@ -377,6 +379,16 @@ package struct ServerTurn {
         if server.status == .idle {
             confirmResets(&server)
         } else {
+            let committed = server.committedResets
+            if committed > 0 {
+                // A COMMIT, and the beginning of another transaction behind it.
+                step.resets += server.pendingResets[..<committed]
+                step.freshResets += server.pendingResets[..<committed].dropFirst(
+                    server.reportedResets)
+                server.pendingResets.removeSubrange(..<committed)
+                server.reportedResets = max(0, server.reportedResets - committed)
+                server.committedResets = 0
+            }
             step.openResets += server.pendingResets[server.reportedResets...]
             server.reportedResets = server.pendingResets.count
         }
@@ -416,7 +428,7 @@ package struct ServerTurn {
             return
         }
         // What was put back in a transaction is back as it was.
-        server.forgetResets()
+        server.forgetOpenResets()
         if let head, head.audience == .broker,
             server.outstanding.first(where: { $0.kind == .sync })?.audience == .broker
         {
@@ -449,6 +461,12 @@ package struct ServerTurn {
 }
 
 extension ServerStream {
+    /// A function of what is answered may have put something back.
+    func mayHideReset(_ head: Outstanding?) -> Bool {
+        if head?.kind == .sync { return head?.hidesReset == true }
+        return head?.hasResets == true && resets.first?.contains(.hidden) == true
+    }
+
     /// A row, or the description of a query's rows, that the client has asked for: nothing is to be noted of it.
     @inline(__always)
     func isPlainAnswer(_ kind: BackendKind) -> Bool {

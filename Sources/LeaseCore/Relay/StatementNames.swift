@@ -60,7 +60,12 @@ extension ClientTurn {
                     changes.append(NameChange(reference: reference, name: Self.takenName))
                     continue
                 }
-                if statements.namesOthers(statement.id) { continue }
+                if statements.namesOthers(statement.id) {
+                    if reference.kind == .deallocate {
+                        bring(reference.name, statement.id, &server, statements, &toServer)
+                    }
+                    continue
+                }
                 let (id, name) = reference.name.withUnsafeBytes {
                     prepare(statement, $0, &client, &server, &statements, &toServer)
                 }
