@@ -60,11 +60,16 @@ extension UnsafeRawBufferPointer {
         return true
     }
 
-    /// Whether these bytes stand somewhere in it.
-    package func holds(_ bytes: [UInt8]) -> Bool {
-        guard let first = bytes.first, count >= bytes.count else { return false }
-        for start in 0...(count - bytes.count) where self[start] == first {
-            if self[start...].starts(with: bytes) { return true }
+    /// Whether these bytes stand somewhere in it, and are not part of a longer name.
+    package func holds(_ name: [UInt8]) -> Bool {
+        guard let first = name.first, count >= name.count else { return false }
+        for start in 0...(count - name.count) where self[start] == first {
+            let end = start + name.count
+            guard self[start..<end].elementsEqual(name),
+                start == 0 || !isIdentifierByte(self[start - 1]),
+                end == count || !isIdentifierByte(self[end])
+            else { continue }
+            return true
         }
         return false
     }

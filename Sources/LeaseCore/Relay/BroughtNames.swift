@@ -24,9 +24,9 @@ extension ClientTurn {
         for (name, id) in found { bring(name, id, &server, statements, &toServer) }
     }
 
-    /// Tells the server this one.
+    /// Tells the server this one; with nil the name is all that matters.
     func bring(
-        _ name: [UInt8], _ id: StatementID, _ server: inout ServerStream,
+        _ name: [UInt8], _ id: StatementID?, _ server: inout ServerStream,
         _ statements: borrowing StatementTable, _ toServer: inout RelayOutput
     ) {
         let brought = server.brought ?? ServerStream.BroughtNames()
@@ -34,10 +34,12 @@ extension ClientTurn {
         brought.names.append(name)
         server.brought = brought
         server.taint.formUnion(.preparedStatements)
+        // What it sets shows in its own text.
+        if let id, let names = statements.settingNames(of: id) { server.note(names) }
         server.residue.formUnion(.preparedStatements)
         server.push(Outstanding(.close, .broker))
         server.push(Outstanding(.parse, .broker))
-        let body = statements.definition(of: id)
+        let body = id.map { statements.definition(of: $0) } ?? [0, 0, 0]
         toServer.inject(after: input) {
             $0.append(FrontendKind.close.rawValue)
             $0.appendInteger(UInt32(name.count + 6))

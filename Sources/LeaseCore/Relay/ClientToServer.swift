@@ -312,19 +312,21 @@ package struct ClientTurn {
                 }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
-                if resets?.isEmpty == true, SettingsReset.isDiscard(text) { resets = [.all] }
-                if isInDoubt || taint.has(.other) {
-                    bringNamesInFront(text, &client, &server, statements, &toServer)
-                    if resets?.isEmpty == true, MentionedWords.inText(text).contains(.reset) {
-                        resets = [.hidden]
-                    }
-                }
+                if resets?.isEmpty == true, SettingsReset.isDiscardAll(text) { resets = [.all] }
+                var mayHide = isInDoubt
                 if !noteSetting(text, taint, &entry, &server) {
                     server.taint.formUnion(taint)
                     entry.setScope = SetScope.of(text)
                     if Self.mayName(text, taint) {
                         entry.setScope.formUnion(.named)
                         server.note(SettingNames.inText(text), within: entry.setScope)
+                        mayHide = true
+                    }
+                }
+                if mayHide {
+                    bringNamesInFront(text, &client, &server, statements, &toServer)
+                    if resets?.isEmpty == true, MentionedWords.inText(text).contains(.reset) {
+                        resets = [.hidden]
                     }
                 }
                 if mode.tracksStatements, server.status != .failed,
@@ -377,10 +379,10 @@ package struct ClientTurn {
         _ text: UnsafeRawBufferPointer, _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: borrowing StatementTable, _ toServer: inout RelayOutput
     ) {
-        // Behind a batch without its Sync nothing can be put in front.
-        guard !server.isBatchOpen else { return }
+        // A batch of the client's own goes on to the end of its query.
+        let isWithin = server.isBatchOpen
         bringNames(in: text, client, &server, statements, &toServer)
-        if server.isBatchOpen {
+        if server.isBatchOpen, !isWithin {
             server.push(Outstanding(.sync, .broker))
             toServer.inject(after: input) { $0.appendSync() }
         }

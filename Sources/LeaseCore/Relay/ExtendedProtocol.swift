@@ -138,7 +138,6 @@ extension ClientTurn {
         if callsInDoubt(text, &server) {
             if awaitsSequences(&server) { return false }
             server.unnamedScope.formUnion(.named)
-            bringNames(in: text, client, &server, statements, &toServer)
         }
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
@@ -149,6 +148,9 @@ extension ClientTurn {
             }
         } else {
             server.taint.insert(.other)
+        }
+        if server.unnamedScope.isNamed {
+            bringNames(in: text, client, &server, statements, &toServer)
         }
         if mode.tracksStatements, let (name, statement) = client.deallocated(by: text) {
             deallocate(name, statement, &client, &server, &statements, &toServer)
@@ -237,12 +239,15 @@ extension ClientTurn {
             if !client.isUnnamedPlain { noteBound(body, portal, &client) }
             if portal.isEmpty {
                 server.boundScope = server.unnamedScope
-                server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
+                server.boundReset =
+                    client.isUnnamedPlain
+                    ? nil : Self.reset(by: client.unnamed, client, statements)
                 if server.boundReset == nil, server.unnamedScope.isNamed {
                     server.boundReset = Self.hiddenReset(client.unnamed, body)
                 }
             }
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
+            var mayHide = statements.prepares(statement.id)
             if statements.isLookedAtAgain(statement.id),
                 let names = statements.settingNames(of: statement.id)
             {
@@ -255,22 +260,22 @@ extension ClientTurn {
                 }
                 server.note(names, within: statements.setScope(of: statement.id))
                 server.noteParameters(body)
+                mayHide = true
             }
-            var hidden: SettingsReset?
             if statements.calls(statement.id),
                 callsInDoubt(of: statements.body(of: statement.id), &server)
             {
                 server.noteParameters(body)
                 if awaitsSequences(&server) { return .incomplete }
+                mayHide = true
+            }
+            var hidden: SettingsReset?
+            if mayHide {
                 statements.body(of: statement.id).withUnsafeBytes {
                     bringNames(in: $0, client, &server, statements, &toServer)
                 }
                 bringNames(in: body, client, &server, statements, &toServer)
                 hidden = Self.hiddenReset(statements.body(of: statement.id), body)
-            } else if statements.prepares(statement.id) {
-                statements.body(of: statement.id).withUnsafeBytes {
-                    bringNames(in: $0, client, &server, statements, &toServer)
-                }
             }
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
@@ -322,9 +327,21 @@ extension ClientTurn {
         return isMentioned ? .hidden : nil
     }
 
-    /// What the statement with this body of a Parse puts back.
-    private static func reset(by body: borrowing [UInt8]) -> SettingsReset? {
-        body.withUnsafeBytes { SettingsReset.statement(statementText($0)) }
+    /// What the statement with this body of a Parse puts back, perhaps by executing another.
+    private static func reset(
+        by body: borrowing [UInt8], _ client: borrowing ClientStream,
+        _ statements: borrowing StatementTable
+    ) -> SettingsReset? {
+        var reset: SettingsReset?
+        body.withUnsafeBytes {
+            let text = statementText($0)
+            reset = SettingsReset.statement(text)
+            if reset == nil, !client.statements.isEmpty, StatementReference.mayBegin(text) {
+                reset =
+                    resets(by: StatementReference.all(in: text), client, statements).first ?? nil
+            }
+        }
+        return reset
     }
 
     // MARK: Describe and Close

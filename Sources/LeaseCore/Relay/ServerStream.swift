@@ -524,6 +524,14 @@ package struct ServerStream: ~Copyable {
         case .named(let name, let id):
             prepared.missed(id, in: &statements)
             unname(name, id, client: &client, statements: &statements)
+            // A Close that was sent behind it closes nothing.
+            for index in undo.indices {
+                guard case .clientClosed(_, let closed) = undo[index], closed.id == id else {
+                    continue
+                }
+                statements.release(id)
+                undo[index] = .nothing
+            }
         case .clientClosed(let name, let statement):
             rename(name, statement, client: &client, statements: &statements)
         case .serverClosed(let id, let copy):

@@ -205,7 +205,7 @@ package struct ServerTurn {
         let behind = reported.lastIndex(of: .overridden).map { $0 + 1 } ?? reported.startIndex
         let resets = reported[behind...]
         guard isForClient, let own = client.startupValues?.value(of: parameter.name),
-            resets.contains(where: { $0.covers(name) })
+            SettingsReset.putsBack(name, in: resets)
                 || server.mayHideReset(head)
                     && client.startupValues?.isServersOwn(parameter.value, parameter.name) == true
         else {

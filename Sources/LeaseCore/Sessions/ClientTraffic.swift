@@ -105,7 +105,8 @@ extension Engine {
         let entries = profiles.entries(of: profile)
         let base = pools[pool].parameters.base?.values ?? []
         return pools[pool].parameters.startupValues(of: profile) {
-            let names = Set(entries.map { CanonicalParameter.canonicalName($0.name) })
+            var names = Set(entries.map { CanonicalParameter.canonicalName($0.name) })
+            if names.contains("role") { names.insert("is_superuser") }
             return StartupValues(
                 parameters.values.filter { names.contains($0.name) },
                 base: base.filter { names.contains($0.name) }, entries: entries)

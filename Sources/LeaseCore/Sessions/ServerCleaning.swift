@@ -190,7 +190,7 @@ extension Engine {
                 let name = CanonicalParameter.canonicalName(entry.name)
                 // What was set behind the reset is what it is.
                 let isSet = base.map { $0.value(of: name) != reported.value(of: name) } ?? false
-                return !isSet && resets.contains { $0.covers(entry.name) }
+                return !isSet && SettingsReset.putsBack(entry.name, in: resets)
             })
         if !statements.isEmpty {
             texts.append(

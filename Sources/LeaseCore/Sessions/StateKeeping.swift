@@ -227,6 +227,7 @@ extension Engine {
             let startup = profiles.entries(of: clients[client].settings.startup)
             for entry in startup
             where !ProfileSetup.withoutEffect.contains(entry.name) && entry.name != "seed"
+                && entry.name != "role"
                 && !entries.contains(where: { $0.name == entry.name })
             {
                 entries.append(entry)
