@@ -278,3 +278,24 @@ def test_the_next_client_sees_nothing_of_the_names(pool):
             each.query("BEGIN")
             assert each.rows(
                 "SELECT name FROM pg_prepared_statements WHERE name !~ '^pglease_'") == []
+
+
+# Notifications.
+
+def test_ones_own_notification_bears_ones_own_process_on_a_connection_that_is_kept(pool):
+    with pool.wire("postgres") as one:
+        one.query("CREATE TEMP TABLE alike_kept (a int)")
+        one.query("SELECT alike_run('LISTEN alike_channel')")
+        seen = one.query("NOTIFY alike_channel, 'x'") + one.query("SELECT 1")
+        (heard,) = [each for each in seen if each.kind == "A"]
+        assert int.from_bytes(heard.body[:4], "big") == one.key[0]
+
+
+def test_ones_own_notification_bears_ones_own_process_in_the_write_of_its_listen(pool):
+    for turn in range(10):
+        with pool.wire("postgres") as one:
+            one.send(wire.query("ROLLBACK"), wire.query(f"LISTEN alike_{turn}"),
+                     wire.query(f"NOTIFY alike_{turn}, 'x'"))
+            seen = one.until_ready(3) + one.query("SELECT 1")
+            (heard,) = [each for each in seen if each.kind == "A"]
+            assert int.from_bytes(heard.body[:4], "big") == one.key[0]

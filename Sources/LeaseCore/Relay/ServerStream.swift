@@ -41,6 +41,8 @@ package struct ServerStream: ~Copyable {
     var settingNames: NamesInLease?
     /// Of the pool; nil: functions are not looked at.
     package var functions: FunctionMemo?
+    /// Its client keeps it, and listens here perhaps: its own notifications bear the process that it was told of.
+    var ownProcess: OwnProcess?
     /// Called in this lease, and not known to be harmless.
     var doubtedCalls: DoubtedCalls?
     /// Statements that the server was told by their client's names; nil: none.
@@ -108,6 +110,11 @@ package struct ServerStream: ~Copyable {
     var pendingResets: [SettingsReset] = []
     var reportedResets = 0
     var committedResets = 0
+
+    struct OwnProcess {
+        var backend: Int32
+        var told: Int32
+    }
 
     final class DoubtedCalls {
         var names: [[UInt8]] = []
@@ -491,7 +498,8 @@ package struct ServerStream: ~Copyable {
         let undoBefore = outstanding[..<range.lowerBound].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
         let undoCount = outstanding[range].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
         for index in stride(from: undoBefore + undoCount - 1, through: undoBefore, by: -1) {
-            revert(undo[index], client: &client, statements: &statements)
+            let step = exchange(&undo[index], with: .nothing)
+            revert(step, client: &client, statements: &statements)
         }
         undo.removeSubrange(undoBefore..<undoBefore + undoCount)
         if !resets.isEmpty {

@@ -172,6 +172,8 @@ package struct ServerTurn {
             // Also behind a query of the broker's own.
             if server.isListened, !server.isDraining {
                 notification(range, client, &server, &toClient)
+            } else if let own = server.ownProcess, !server.isDraining {
+                passNotification(range, own, &server, &toClient)
             } else {
                 relay(range, if: isForClient, &server, &toClient)
             }
@@ -228,7 +230,7 @@ package struct ServerTurn {
         if passes { toClient.pass(range, of: input) }
     }
 
-    private func body(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+    func body(_ range: Range<Int>) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(
             rebasing: input[(range.lowerBound + MessageHeader.size)..<range.upperBound])
     }

@@ -205,7 +205,10 @@ package struct ServerSession: ~Copyable {
         isLeased = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
-        if pin != nil { pin = nil }
+        if pin != nil {
+            pin = nil
+            stream.ownProcess = nil
+        }
         return true
     }
 

@@ -340,6 +340,7 @@ extension Engine {
         guard !reasons.isEmpty else {
             if servers[server].pin != nil {
                 servers[server].pin = nil
+                servers[server].stream.ownProcess = nil
                 notices.append(.leaseUnpinned(report(on: server)))
             }
             placeEnds(on: server)
@@ -352,6 +353,8 @@ extension Engine {
         guard mayBePinned(server, client, reasons) else { return }
         let pin = ServerSession.Pin(reasons, since: now)
         servers[server].pin = pin
+        servers[server].stream.ownProcess = ServerStream.OwnProcess(
+            backend: servers[server].facts.backendProcessID, told: Self.processID(toldTo: client))
         notices.append(.leasePinned(report(on: server), reasons))
         guard settings.pinNotice, !clients[client].flags.wasToldOfPin else { return }
         clients[client].flags.wasToldOfPin = true
