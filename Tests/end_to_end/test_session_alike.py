@@ -197,6 +197,11 @@ RESETS = {
     "reset in a batch that fails": [[*ext("SET search_path = public"), wire.sync()],
                                     [*ext("RESET search_path"), *ext("SELECT 1/0"), wire.sync()],
                                     [wire.query(PLACE)]],
+    "to what it was before": [[wire.query("SELECT 1; COMMIT; SET DateStyle = 'ISO, MDY'")],
+                              [wire.query("RESET ALL")], [wire.query("SHOW DateStyle")]],
+    "reset, and set by a function in its batch": [
+        [*ext("RESET application_name"),
+         *ext("SELECT set_config('application_name', 'later', false)"), wire.sync()]],
     "plans discarded": [[*ext("SET NAMES 'UTF8'"), wire.sync()],
                         [*ext("DISCARD PLANS"), *ext("SELECT 1"), wire.sync()]],
 }

@@ -153,6 +153,14 @@ extension ClientTurn {
             bringNames(in: text, client, &server, statements, &toServer)
         }
         if mode.tracksStatements, let (name, statement) = client.deallocated(by: text) {
+            if !server.prepared.isSettled(statement.id) {
+                // What it is need not be prepared to be dropped.
+                bring(name, nil, &server, statements, &toServer)
+                forget(name, statement, &client, &server)
+                server.push(.parse, .client, undo: .clientClosed(name, statement))
+                pass(message, &client, &toServer)
+                return true
+            }
             deallocate(name, statement, &client, &server, &statements, &toServer)
             offset = message.bodyStart + message.available
             return true

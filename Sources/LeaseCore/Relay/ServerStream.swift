@@ -239,55 +239,6 @@ package struct ServerStream: ~Copyable {
     /// It listens until the hub does.
     mutating func stillListens() { taint.formUnion(.listen) }
 
-    /// A text of this lease calls functions that are not known to leave nothing.
-    @inline(never)
-    mutating func noteCalls(in text: UnsafeRawBufferPointer) {
-        guard let functions else { return }
-        let doubted = doubtedCalls ?? DoubtedCalls()
-        let names = functions.doubts(in: text)
-        // Those that only ask for what the session has drawn from sequences leave nothing.
-        if names.isEmpty { return }
-        for name in names where !doubted.names.contains(name) {
-            if name == Self.setseed { taint.formUnion(.seed) }
-            if doubted.names.count < 64 { doubted.names.append(name) }
-        }
-        doubtedCalls = doubted
-        taint.formUnion(.functions)
-        // What they set has no name here; what looks like one in the text may be it.
-        let noted = settingNames ?? NamesInLease()
-        noted.names.leaveOpen()
-        noted.names.addClassNames(in: text)
-        settingNames = noted
-    }
-
-    /// Nobody asks what they have left.
-    mutating func forgetCalls() { taint.subtractTaint(.functions) }
-
-    private static let setseed = Array("setseed".utf8)
-
-    /// A text of this lease may set these.
-    mutating func note(_ names: SettingNames, within scope: SetScope = .nothing) {
-        if names == .none { return }
-        if scope.isLocal { taint.formUnion(.localNames) }
-        let noted = settingNames ?? NamesInLease()
-        noted.names.formUnion(names)
-        settingNames = noted
-    }
-
-    /// The values of a Bind may be names of what it sets.
-    mutating func noteParameters(_ bind: UnsafeRawBufferPointer) {
-        functions?.noteValues(bind)
-        guard let settingNames, !settingNames.names.isComplete else { return }
-        settingNames.names.addClassNames(in: bind)
-    }
-
-    /// A setting was set that no text of this lease names.
-    mutating func leaveSettingsOpen() {
-        let noted = settingNames ?? NamesInLease()
-        noted.names.leaveOpen()
-        settingNames = noted
-    }
-
     /// The connection is back from a client that had it directly, or whose lease was taken away, in
     /// this state of its transaction. Nothing is owed any more.
     package mutating func regained(
@@ -380,47 +331,6 @@ package struct ServerStream: ~Copyable {
         if let statements, entry.hasResets { resets.append(statements) }
     }
 
-    /// A statement of the first entry has set something, or put it back; which is nil for a setting.
-    mutating func settingIsAnswered(_ head: Outstanding?, isReset: Bool) {
-        guard head?.hasResets == true, !resets.isEmpty, resets[0] != [.hidden] else {
-            if isReset { pendingResets.append(.unknown) } else { overrideResets() }
-            return
-        }
-        guard let reset = resets[0].isEmpty ? .unknown : resets[0].removeFirst() else {
-            overrideResets()
-            return
-        }
-        pendingResets.append(reset)
-    }
-
-    /// A setting is answered behind resets of the same batch, whose values are reported together.
-    private mutating func overrideResets() {
-        if pendingResets.count > reportedResets, pendingResets.last != .overridden {
-            pendingResets.append(.overridden)
-        }
-    }
-
-    /// Settings are being put back, and nobody was told of it yet.
-    @inline(__always)
-    var isResetting: Bool { !resets.isEmpty || pendingResets.count > reportedResets }
-
-    mutating func forgetResets() {
-        guard !pendingResets.isEmpty else { return }
-        pendingResets = []
-        reportedResets = 0
-        committedResets = 0
-    }
-
-    /// The transaction is rolled back.
-    mutating func forgetOpenResets() {
-        guard committedResets > 0 else {
-            forgetResets()
-            return
-        }
-        pendingResets.removeSubrange(committedResets...)
-        reportedResets = min(reportedResets, pendingResets.count)
-    }
-
     private mutating func count(_ entry: Outstanding) {
         switch entry.kind {
         case .parse:
@@ -478,16 +388,6 @@ package struct ServerStream: ~Copyable {
             assert(names.droppedByAll.isEmpty && names.dropped.allSatisfy { $0 == nil })
         case .described, .supersededClosed, .told, .nothing:
             break
-        }
-    }
-
-    /// What an Execute has changed is reported in front of the ReadyForQuery.
-    private mutating func endResets(of entry: Outstanding) {
-        let ended = resets.removeFirst()
-        if entry.isExtended, ended.contains(.hidden),
-            let sync = outstanding.firstIndex(where: { $0.kind == .sync })
-        {
-            outstanding[sync].hidesReset = true
         }
     }
 

@@ -183,44 +183,6 @@ package struct ServerTurn {
         }
     }
 
-    private mutating func parameterStatus(
-        _ range: Range<Int>, _ head: Outstanding?, _ isForClient: Bool,
-        _ client: borrowing ClientStream,
-        _ server: inout ServerStream, _ toClient: inout RelayOutput
-    ) {
-        let body = body(range)
-        let isWhole = body.count < Self.parameterLimit
-        let read = isWhole ? ParameterStatusBody(body: body) : ParameterStatusBody(prefix: body)
-        guard let parameter = read else {
-            relay(range, if: isForClient, &server, &toClient)
-            return
-        }
-        guard head?.audience != .broker else {
-            relay(range, if: isForClient, &server, &toClient)
-            step.brokerParameters.append((parameter.name, parameter.value))
-            return
-        }
-        step.changedParameters.append((parameter.name, parameter.value))
-        let name = parameter.name.lowercased()
-        // Of this message: what is set behind an earlier one is what it is.
-        let reported = server.pendingResets[server.reportedResets...]
-        let behind = reported.lastIndex(of: .overridden).map { $0 + 1 } ?? reported.startIndex
-        let resets = reported[behind...]
-        guard isForClient, let own = client.startupValues?.value(of: parameter.name),
-            SettingsReset.putsBack(name, in: resets)
-                || server.mayHideReset(head)
-                    && client.startupValues?.isServersOwn(parameter.value, parameter.name) == true
-        else {
-            relay(range, if: isForClient, &server, &toClient)
-            return
-        }
-        relay(range, if: false, &server, &toClient)
-        step.restoredParameters.append((parameter.name, own))
-        toClient.inject(after: input) {
-            $0.appendParameterStatus(name: parameter.name, value: own)
-        }
-    }
-
     @inline(__always)
     func relay(
         _ range: Range<Int>, if passes: Bool, _ server: inout ServerStream,
@@ -360,7 +322,10 @@ package struct ServerTurn {
             if !server.errorInFront.isEmpty { server.errorInFront = [] }
             if head.hasUndo { server.endQuery(client: &client, statements: &statements) }
             if status == .idle { step.transactions += 1 }
-            if !server.pendingResets.isEmpty { reportResets(&server) }
+            if !server.pendingResets.isEmpty {
+                tellUnchanged(client, server, &toClient)
+                reportResets(&server)
+            }
             // A transaction block in a statement pool: the shell answers this one, with an error.
             let isRefused =
                 mode.pooling == .statement && status != .idle && server.outstanding.count == 1
@@ -369,31 +334,6 @@ package struct ServerTurn {
             server.answeredByBroker = false
         }
         pop(&server, &statements, &toClient)
-    }
-
-    private mutating func confirmResets(_ server: inout ServerStream) {
-        step.resets += server.pendingResets
-        step.freshResets += server.pendingResets[server.reportedResets...]
-        server.forgetResets()
-    }
-
-    private mutating func reportResets(_ server: inout ServerStream) {
-        if server.status == .idle {
-            confirmResets(&server)
-        } else {
-            let committed = server.committedResets
-            if committed > 0 {
-                // A COMMIT, and the beginning of another transaction behind it.
-                step.resets += server.pendingResets[..<committed]
-                step.freshResets += server.pendingResets[..<committed].dropFirst(
-                    server.reportedResets)
-                server.pendingResets.removeSubrange(..<committed)
-                server.reportedResets = max(0, server.reportedResets - committed)
-                server.committedResets = 0
-            }
-            step.openResets += server.pendingResets[server.reportedResets...]
-            server.reportedResets = server.pendingResets.count
-        }
     }
 
     private mutating func failed(
@@ -463,12 +403,6 @@ package struct ServerTurn {
 }
 
 extension ServerStream {
-    /// A function of what is answered may have put something back.
-    func mayHideReset(_ head: Outstanding?) -> Bool {
-        if head?.kind == .sync { return head?.hidesReset == true }
-        return head?.hasResets == true && resets.first?.contains(.hidden) == true
-    }
-
     /// A row, or the description of a query's rows, that the client has asked for: nothing is to be noted of it.
     @inline(__always)
     func isPlainAnswer(_ kind: BackendKind) -> Bool {
