@@ -1,3 +1,4 @@
+import DequeModule
 import PostgresWire
 
 /// What statements of a client's put back (`SettingsReset`): to the server the default is its own, to the client it is
