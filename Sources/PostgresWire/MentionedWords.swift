@@ -20,12 +20,12 @@ package struct MentionedWords: OptionSet, Sendable {
         var hasDiscard = false
         var index = 0
         while index < text.count {
-            guard isIdentifierByte(text[index]) else {
+            guard isWordByte(text[index]) else {
                 index += 1
                 continue
             }
             var end = index + 1
-            while end < text.count, isIdentifierByte(text[end]) { end += 1 }
+            while end < text.count, isWordByte(text[end]) { end += 1 }
             switch end - index {
             case 3: if text.isWord("all", at: index) { hasAll = true }
             case 5:
@@ -66,11 +66,16 @@ extension UnsafeRawBufferPointer {
         for start in 0...(count - name.count) where self[start] == first {
             let end = start + name.count
             guard self[start..<end].elementsEqual(name),
-                start == 0 || !isIdentifierByte(self[start - 1]),
-                end == count || !isIdentifierByte(self[end])
+                start == 0 || !isWordByte(self[start - 1]),
+                end == count || !isWordByte(self[end])
             else { continue }
             return true
         }
         return false
     }
+}
+
+/// A dollar sign may end the tag of a body.
+private func isWordByte(_ byte: UInt8) -> Bool {
+    isIdentifierByte(byte) && byte != UInt8(ascii: "$")
 }

@@ -177,6 +177,8 @@ RESETS = {
     "in a function": [[wire.query("SET DateStyle = 'SQL'")],
                       [wire.query("SELECT alike_run('RESET ALL')")], [wire.query(PLACE)]],
     "in a block of PL/pgSQL": [[wire.query("DO $$ BEGIN RESET ALL; END $$")]],
+    "in a quoted block, extended": [
+        [*ext("DO $do$ BEGIN EXECUTE $q$RESET ALL$q$; END $do$"), wire.sync()]],
     "in a procedure": [[*ext("CALL alike_call('RESET application_name')"), wire.sync()]],
     "by a value": [[*ext("SELECT alike_run($1)", values=(b"RESET ALL",)), wire.sync()]],
     "by a named function": [[wire.parse("SELECT alike_run($1)", "by_name"), wire.sync()],
@@ -231,6 +233,10 @@ NAMES = {
     "prepared in a block": [
         [wire.parse("SELECT 1", "s1"), wire.sync()],
         [wire.query("DO $$ BEGIN EXECUTE 'PREPARE s1 AS SELECT 2'; END $$")]],
+    "dropped in a quoted block": [
+        [wire.parse("SELECT 1", "S 1"), wire.flush(),
+         wire.query('DO $do$ BEGIN EXECUTE $q$DEALLOCATE "S 1"$q$; END $do$')],
+        [wire.bind((), "S 1"), wire.execute(), wire.sync()]],
     "prepared in a procedure by a value": [
         [wire.parse("SELECT 1", "s1"), wire.sync()],
         [*ext("CALL alike_call($1)", values=(b"PREPARE s1 AS SELECT 2",)), wire.sync()]],

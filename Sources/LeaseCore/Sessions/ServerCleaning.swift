@@ -184,7 +184,7 @@ extension Engine {
         if isIdle, let query = pools[pool].terms.connectQuery { texts.append(query) }
         guard !pools[pool].isSession else { return texts }
         let reported = servers[server].profile.parameters
-        let base = resets.contains(.overridden) ? pools[pool].parameters.base : nil
+        let base = pools[pool].parameters.base
         let statements = ProfileSetup.statements(
             for: profiles.entries(of: clients[client].settings.startup).filter { entry in
                 let name = CanonicalParameter.canonicalName(entry.name)
