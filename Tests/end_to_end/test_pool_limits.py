@@ -149,7 +149,7 @@ def test_a_place_is_taken_again_only_when_postgresql_has_freed_it(make_broker, p
     postgres.sql("DROP ROLE IF EXISTS counted")
     postgres.sql("CREATE ROLE counted LOGIN CONNECTION LIMIT 1")
     broker = make_broker(
-        {"max_server_connections": 1, "reserve_pool_size": 0, "auth_type": "trust"})
+        {"max_server_connections": 1, "reserve_pool_size": 0}, userlist={"counted": "", "admin": ""})
     for turn in range(20):
         # Each evicts the other's connection.
         with broker.wire("counted", ("app", "second")[turn % 2]) as one:

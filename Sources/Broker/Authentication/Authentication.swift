@@ -3,7 +3,6 @@ import BrokerConfiguration
 import BrokerConsole
 import Glibc
 import LibPQ
-import LibSSL
 import LibUV
 import Logging
 import PostgresWire
@@ -26,7 +25,6 @@ extension Broker {
     private func method(for client: ClientConnection) -> AuthenticationMethod {
         if isConsoleOfOwner(client) { return .peer }
         return switch settings.authType {
-        case .cert: .cert
         case .hba: ruledMethod(for: client) ?? .noRule
         case .trust: .trust
         case .any: .any
@@ -34,6 +32,7 @@ extension Broker {
         case .scramSHA256: .scramSHA256
         case .md5: .md5
         case .plain: .plain
+        case .cert: .cert(map: nil)
         }
     }
 
@@ -45,8 +44,7 @@ extension Broker {
         case .any: letAnybodyIn(client)
         case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
         case .scramSHA256, .md5, .plain: askForPassword(client, method)
-        case .cert: askTheCertificate(client, map: nil)
-        case .certByRule(let map): askTheCertificate(client, map: map)
+        case .cert(let map): askTheCertificate(client, map: map)
         case .peerByRule(let map):
             if kernelAllows(client, map: map) {
                 authenticated(client)
@@ -165,11 +163,13 @@ extension Broker {
             hint: "Use the Unix socket, or set auth_type = scram-sha-256 with an auth_file.")
     }
 
+    /// The name in the certificate must be the role's, or be let in as it by the map.
     private func askTheCertificate(_ client: ClientConnection, map: String?) {
-        if let name = client.certificateName, isAllowed(name, as: client.user, by: map) {
+        let name = client.certificateName
+        if let name, isAllowed(name, as: client.user, by: map) {
             authenticated(client)
         } else {
-            fail(client, Self.certificateRefused(client.user, client.certificateName))
+            fail(client, Self.certificateRefused(client.user, name))
         }
     }
 
@@ -177,6 +177,6 @@ extension Broker {
         .fatal(
             .invalidAuthorization, "certificate authentication failed for user \"\(role)\"",
             detail: name.map { "The client's certificate is of \"\($0)\"." }
-                ?? "The client has shown no certificate.")
+                ?? "The client has shown no certificate with a name.")
     }
 }

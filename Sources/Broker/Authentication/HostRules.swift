@@ -164,7 +164,7 @@ extension HBARule {
         case .scramSHA256: .scramSHA256
         case .password: .plain
         case .peer: .peerByRule(map: map)
-        case .cert: map.map { .certByRule(map: $0) } ?? .cert
+        case .cert: .cert(map: map)
         case .reject: .reject
         case .ldap, .pam:
             preconditionFailure("a rule of a method that is not carried out was let in")

@@ -99,9 +99,9 @@ extension Broker {
             target = .nobody(shown, derives: form == .plain && derivesAnew)
         }
         let nonce = base64Encode(OpenSSLArithmetic().randomBytes(18))
-        return (
-            ScramServer(salt: shown.salt, iterations: shown.iterations, nonce: nonce), target
-        )
+        var server = ScramServer(salt: shown.salt, iterations: shown.iterations, nonce: nonce)
+        server.endPoint = client.encryption?.stream.serverEndPoint
+        return (server, target)
     }
 
     /// The secret of a password is derived at each proof: some listed one is not derived yet, or `auth_query`

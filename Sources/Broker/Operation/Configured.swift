@@ -39,8 +39,8 @@ struct Configured {
         clientTLS: TLSContext?
     ) {
         loaded = next
+        self.clientTLS = clientTLS
         self.users = KnownUsers(users, key: mockKey, before: self.users)
         self.hostRules = hostRules
-        self.clientTLS = clientTLS
     }
 }

@@ -137,13 +137,12 @@ extension Broker {
     ) throws(ConfigurationError) {
         loaded.userListText = nil
         guard let path = loaded.configuration.settings.authFile else { return }
-        switch readText(path) {
-        case .success(let text): loaded.userListText = Secret(text)
-        case .failure(let failure):
+        do throws(FileReadError) {
+            loaded.userListText = Secret(bytes: try FileSystem.readBytes(path))
+        } catch {
             throw ConfigurationError(
                 issues: [
-                    ConfigurationIssue(
-                        .file(path: path, line: 0), "auth_file", failure.reason)
+                    ConfigurationIssue(.file(path: path, line: 0), "auth_file", error.reason)
                 ], warnings: [])
         }
     }

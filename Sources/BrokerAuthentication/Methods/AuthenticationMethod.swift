@@ -16,10 +16,9 @@ package enum AuthenticationMethod: Equatable, Sendable {
     case md5
     /// The password itself.
     case plain
-    /// The name in the client's certificate.
-    case cert
-    /// The name in the client's certificate, let in as the role by a map of `auth_ident_file`.
-    case certByRule(map: String)
+    /// The name in the client's certificate must be the role's, or be let in as it by a map of
+    /// `auth_ident_file`.
+    case cert(map: String?)
     /// The user at the other end of the Unix socket must have the role's name, or be let in as it by a map of
     /// `auth_ident_file`.
     case peerByRule(map: String?)

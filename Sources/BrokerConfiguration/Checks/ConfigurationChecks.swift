@@ -190,11 +190,11 @@ extension ConfigurationLoader {
             warnings.append(
                 issue("auth_type", "with plain, passwords cross the network as they are typed"))
         case .any: checkAny()
-        case .cert where settings.clientTlsCaFile == nil:
-            warnings.append(
+        case .cert where !settings.clientTlsSslmode.verifies:
+            errors.append(
                 issue(
-                    "auth_type", "cert without client_tls_ca_file: no client can log in",
-                    advice: "name the certificates that may have signed those of clients"))
+                    "auth_type", "cert needs client_tls_sslmode verify-ca or verify-full",
+                    advice: "only there clients are asked for a certificate that is checked"))
         case .hba where settings.authHbaFile == nil:
             errors.append(
                 issue(

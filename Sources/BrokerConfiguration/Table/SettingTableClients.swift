@@ -36,9 +36,8 @@ extension Settings {
                 + "scram-sha-256: everybody is asked. md5: by MD5, or by SCRAM where the secret is one "
                 + "of SCRAM. plain: for the password itself, unencrypted. trust: nobody is asked, but "
                 + "the role must be known to auth_file or auth_query, if there is one. any: nobody is "
-                + "asked, and the role is that of the database's line. cert: the name in the "
-                + "client's certificate must be the role's. hba: as the lines of auth_hba_file say."
-        ),
+                + "asked, and the role is that of the database's line. cert: the client's certificate "
+                + "names the role. hba: as the lines of auth_hba_file say."),
         SettingDescription(
             "auth_file", \.authFile, .path,
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain, MD5 or SCRAM."),

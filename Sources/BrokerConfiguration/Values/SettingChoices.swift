@@ -17,7 +17,7 @@ package enum AuthType: String, SettingChoice {
     case scramSHA256 = "scram-sha-256"
     /// MD5, or SCRAM where the secret is one of SCRAM.
     case md5
-    /// The name in the client's certificate must be the role's.
+    /// The name in the client's certificate.
     case cert
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
