@@ -119,7 +119,10 @@ class Lane:
                 "crash", pooled.step, "", self.broker.log_tail(15)))
         found = compare.first_difference(program, direct.records, pooled.records, self.reasons,
                                          self.options.mode)
-        if not found and program.steps and program.steps[-1].label == MARKER.label:
+        # A backend that ended itself (reason `lost-connection`) has heard no more.
+        ended = any(one.kind == "EOF" for one in direct.records)
+        if not found and not ended and program.steps \
+                and program.steps[-1].label == MARKER.label:
             found = compare.notification_difference(direct.notifications, pooled.notifications)
         found = ([found] if found else []) + failures
         if not failures and self.options.clean and self.options.mode != "direct":
