@@ -117,9 +117,12 @@ class Lane:
         if self.broker and not self.broker.alive:
             failures.insert(0, compare.Difference(
                 "crash", pooled.step, "", self.broker.log_tail(15)))
+        ends = sum(one.used for one in self.reasons if one.what == "end")
         found = compare.first_difference(program, direct.records, pooled.records, self.reasons,
                                          self.options.mode)
-        if not found and program.steps and program.steps[-1].label == MARKER.label:
+        # From where the two went other ways (reasons that end it) they heard other things.
+        ends -= sum(one.used for one in self.reasons if one.what == "end")
+        if not found and not ends and program.steps and program.steps[-1].label == MARKER.label:
             found = compare.notification_difference(direct.notifications, pooled.notifications)
         found = ([found] if found else []) + failures
         if not failures and self.options.clean and self.options.mode != "direct":

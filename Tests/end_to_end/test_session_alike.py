@@ -258,6 +258,10 @@ NAMES = {
         [wire.parse("SELECT set_config('app.alike', 'executed', false)", "s1"), wire.sync()],
         [wire.query("SELECT alike_run('EXECUTE s1')")],
         [wire.query("SELECT current_setting('app.alike')")]],
+    "dropped and parsed in one write": [
+        [wire.parse("SELECT 1", "s1"), wire.sync()],
+        [wire.query("SELECT 1; DEALLOCATE s1"), wire.parse("SELECT 2", "s1"), wire.sync()],
+        [wire.bind((), "s1"), wire.execute(), wire.sync()]],
     "one that drops itself": [
         [wire.parse('DEALLOCATE "s1"', "s1"), wire.sync()],
         [wire.bind((), "s1"), wire.execute(), wire.sync()],

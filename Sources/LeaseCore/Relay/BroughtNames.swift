@@ -16,11 +16,16 @@ extension ClientTurn {
         else { return }
         let mentioned = MentionedWords.inText(text)
         guard !mentioned.isDisjoint(with: .ofStatements) else { return }
+        // What stands outside of bodies and literals has other names put in its place.
+        let changed = StatementReference.all(in: text).filter { $0.kind != .prepare }
+        let dropsAll =
+            mentioned.contains(.all) && !changed.contains { $0.kind == .deallocateAll }
         var found: [(name: [UInt8], id: StatementID)] = []
         client.statements.eachEntry { name, statement in
-            if mentioned.contains(.all) || text.holds(name) { found.append((name, statement.id)) }
+            guard dropsAll || text.holds(name), !changed.contains(where: { $0.name == name })
+            else { return }
+            found.append((name, statement.id))
         }
-        if mentioned.contains(.all), !found.isEmpty { server.prepared.doubtAll() }
         for (name, id) in found { bring(name, id, &server, statements, &toServer) }
     }
 
@@ -60,9 +65,15 @@ extension ClientTurn {
             server.taint.has(.preparedStatements) || server.taint.has(.functions)
                 || server.taint.has(.other)
         else { return }
-        server.push(Outstanding(.parse, .broker))
+        let spelled = Array(name)
+        if let brought = server.brought, brought.names.contains(spelled) {
+            // The client's own is gone by now, what was brought need not be.
+            brought.names.removeAll { $0 == spelled }
+        } else {
+            server.push(Outstanding(.parse, .broker))
+            injectParse(spelled, Array(definition), &toServer)
+        }
         server.push(Outstanding(.close, .broker))
-        injectParse(Array(name), Array(definition), &toServer)
         toServer.inject(after: input) {
             $0.append(FrontendKind.close.rawValue)
             $0.appendInteger(UInt32(name.count + 6))

@@ -265,6 +265,9 @@ extension Engine {
         let hub = hub(of: pool)
         listening.hub = hub
         listening.found = news
+        // What its own server tells until then is its own.
+        servers[server].stream.ownProcess = ServerStream.OwnProcess(
+            backend: servers[server].facts.backendProcessID, told: Self.processID(toldTo: client))
         for name in news { want(name, client, listening, hub) }
         wish(.found, client, hub)
         return !listening.found.isEmpty
@@ -289,7 +292,9 @@ extension Engine {
         } else {
             change(client, listening, hub, to: wanted)
         }
-        if let server = clients[client].server { endLeaseIfOver(server) }
+        guard let server = clients[client].server else { return }
+        if servers[server].pin == nil { servers[server].stream.ownProcess = nil }
+        endLeaseIfOver(server)
     }
 
     // MARK: To the client
@@ -426,6 +431,7 @@ extension Engine {
             listeners.own(
                 servers[server].facts.backendProcessID, at: serverKey(of: server), by: nil)
         }
+        if let server = clients[client].server { servers[server].stream.ownProcess = nil }
         clients[client].stream.listening = nil
         guard let hub = listening.hub else { return }
         if hub.founder == client { hub.founder = nil }
