@@ -47,6 +47,7 @@ let package = Package(
         .systemLibrary(name: "CLibUV", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CPAM", pkgConfig: "pam", providers: [.apt(["libpam0g-dev"])]),
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd",
             providers: [.apt(["libmicrohttpd-dev"])]),
@@ -54,6 +55,7 @@ let package = Package(
         .target(name: "LibPQ", dependencies: ["CLibPQ", "COpenSSL"], swiftSettings: wrapsC),
 
         // TLS for clients.
+        .target(name: "LibPAM", dependencies: ["CPAM"], swiftSettings: wrapsC),
         .target(name: "LibSSL", dependencies: ["COpenSSL", "LibUV"], swiftSettings: wrapsC),
 
         // HTTP for figures, and the texts that are served.
@@ -121,7 +123,7 @@ let package = Package(
             name: "Broker",
             dependencies: [
                 "BrokerAuthentication", "BrokerConfiguration", "BrokerConsole", "PostgresProbe",
-                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "LibSSL", "StatusHTTP",
+                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "LibPAM", "LibSSL", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house

@@ -92,7 +92,8 @@ struct PurityTests {
     @Test("C is imported only where it is wrapped")
     func wrappers() throws {
         let owners: [String: Set<String>] = [
-            "CLibUV": ["LibUV"], "CLibPQ": ["LibPQ"], "COpenSSL": ["LibPQ", "LibSSL"],
+            "CLibUV": ["LibUV"], "CLibPQ": ["LibPQ"], "CPAM": ["LibPAM"],
+            "COpenSSL": ["LibPQ", "LibSSL"],
             "CMicroHTTPD": ["StatusHTTP"],
         ]
         let folders = try FileManager.default.contentsOfDirectory(atPath: Self.sources.path)

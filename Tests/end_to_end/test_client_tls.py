@@ -117,6 +117,16 @@ def test_what_the_console_and_the_log_say(tls_broker, version):
     assert tls_broker.wait_logged("client logged in", expected)
 
 
+def test_the_text_log_has_the_words_of_pgbouncer(encrypted):
+    broker = encrypted(settings={"log_format": "text"})
+    with connect(broker).start("app") as one:
+        cipher = one.socket.cipher()[0]
+    assert broker.wait_logged(f"login attempt: db=app user=app tls=TLSv1.3/{cipher} replication=no")
+    with pytest.raises(ssl.SSLError):
+        connect(broker, context=trusting(alpn=["h2"]))
+    assert broker.wait_logged("TLS handshake error: handshake failed: ", "application protocol")
+
+
 def test_the_console_over_tls(tls_broker):
     with connect(tls_broker).start("admin", "pglease") as one:
         assert one.rows("SHOW VERSION")

@@ -33,6 +33,7 @@ extension Broker {
         case .md5: .md5
         case .plain: .plain
         case .cert: .cert(map: nil)
+        case .pam: .pam
         }
     }
 
@@ -44,6 +45,7 @@ extension Broker {
         case .any: letAnybodyIn(client)
         case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
         case .scramSHA256, .md5, .plain: askForPassword(client, method)
+        case .pam: askForPAM(client)
         case .cert(let map): askTheCertificate(client, map: map)
         case .peerByRule(let map):
             if kernelAllows(client, map: map) {

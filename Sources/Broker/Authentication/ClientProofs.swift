@@ -4,12 +4,18 @@ import LibPQ
 import LibUV
 import PostgresWire
 
-/// Arithmetic for logins that takes long, on worker threads: a few at a time, so that it never takes all of them.
+/// What takes long at logins, on worker threads: a few at a time, so that it never takes all of them.
 struct ClientProofs {
-    static let atOnce = 4
+    enum Lane: CaseIterable {
+        case arithmetic
+        /// One after the other: modules of PAM need not keep to threads.
+        case pam
 
-    var underWay = 0
-    var waiting: [(Broker) -> Bool] = []
+        var atOnce: Int { self == .pam ? 1 : 4 }
+    }
+
+    var underWay: [Lane: Int] = [:]
+    var waiting: [Lane: [(Broker) -> Bool]] = [:]
     /// Secrets of listed passwords are being derived.
     var isDeriving = false
 }
@@ -18,19 +24,20 @@ extension Broker {
     /// Works something out for a client that logs in, who is not heard meanwhile; `then` comes unless the client
     /// has gone.
     func workOut<Output: Sendable>(
-        for client: ClientConnection, _ work: @escaping @Sendable () -> Output,
+        for client: ClientConnection, in lane: ClientProofs.Lane = .arithmetic,
+        _ work: @escaping @Sendable () -> Output,
         then: @escaping (Broker, ClientConnection, Output) -> Void
     ) {
         setAside(client)
         let id = client.id
-        jobs.proofsOfClients.waiting.append { broker in
+        jobs.proofsOfClients.waiting[lane, default: []].append { broker in
             guard broker.isSetAside(id) else { return false }
             do throws(UVError) {
                 try broker.loop.submit(work) { [weak broker] output in
                     guard let broker else { return }
-                    broker.jobs.proofsOfClients.underWay -= 1
+                    broker.jobs.proofsOfClients.underWay[lane, default: 1] -= 1
                     broker.takeUp(id) { then($0, $1, output) }
-                    broker.beginClientProofs()
+                    broker.beginClientProofs(in: lane)
                 }
                 return true
             } catch {
@@ -38,7 +45,7 @@ extension Broker {
                 return false
             }
         }
-        beginClientProofs()
+        beginClientProofs(in: lane)
     }
 
     private static func noWorker(_ error: UVError) -> PgError {
@@ -47,12 +54,12 @@ extension Broker {
             hint: "Connect again.")
     }
 
-    private func beginClientProofs() {
-        while jobs.proofsOfClients.underWay < ClientProofs.atOnce,
-            !jobs.proofsOfClients.waiting.isEmpty
+    private func beginClientProofs(in lane: ClientProofs.Lane) {
+        while jobs.proofsOfClients.underWay[lane, default: 0] < lane.atOnce,
+            let begin = jobs.proofsOfClients.waiting[lane]?.first
         {
-            let begin = jobs.proofsOfClients.waiting.removeFirst()
-            if begin(self) { jobs.proofsOfClients.underWay += 1 }
+            jobs.proofsOfClients.waiting[lane]?.removeFirst()
+            if begin(self) { jobs.proofsOfClients.underWay[lane, default: 0] += 1 }
         }
     }
 

@@ -150,8 +150,8 @@ extension HBAMethod {
     /// Whether the broker can carry it out.
     var isCarriedOut: Bool {
         switch self {
-        case .trust, .reject, .md5, .scramSHA256, .password, .peer, .cert: true
-        case .ldap, .pam: false
+        case .trust, .reject, .md5, .scramSHA256, .password, .peer, .cert, .pam: true
+        case .ldap: false
         }
     }
 }
@@ -166,7 +166,8 @@ extension HBARule {
         case .peer: .peerByRule(map: map)
         case .cert: .cert(map: map)
         case .reject: .reject
-        case .ldap, .pam:
+        case .pam: .pam
+        case .ldap:
             preconditionFailure("a rule of a method that is not carried out was let in")
         }
     }

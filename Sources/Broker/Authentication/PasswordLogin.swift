@@ -215,6 +215,9 @@ extension Broker {
             case .awaitsMD5(let salt, let secret):
                 guard let answer = text(of: body, client) else { return }
                 check(md5: answer, salt, secret, client)
+            case .awaitsPasswordForPAM:
+                guard let password = text(of: body, client) else { return }
+                askPAM(password, client)
             case .awaitsPassword(let secret):
                 guard let password = text(of: body, client) else { return }
                 check(password, secret, client)
@@ -285,7 +288,7 @@ extension Broker {
         }
     }
 
-    private func judge(_ fits: Bool, _ password: [UInt8], _ client: ClientConnection) {
+    func judge(_ fits: Bool, _ password: [UInt8], _ client: ClientConnection) {
         guard fits else {
             fail(client, ScramError.wrongProof.pgError(user: client.user))
             return

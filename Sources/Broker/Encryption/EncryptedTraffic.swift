@@ -79,7 +79,11 @@ extension Broker {
             logger.warning(
                 "TLS handshake failed",
                 metadata: describe(
-                    client, with: ["address": "\(client.origin)", "reason": "\(reason)"]))
+                    client,
+                    with: [
+                        "address": "\(client.origin)", "reason": "\(reason)",
+                        LogLine.wordsKey: handshakeError(client, reason),
+                    ]))
         }
         close(client, because: error.message)
     }

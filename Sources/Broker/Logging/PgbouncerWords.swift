@@ -26,6 +26,10 @@ extension Broker {
         return "\(prefix(client)) closing because: \(words) (age=\(age.components.seconds)s)"
     }
 
+    func handshakeError(_ client: ClientConnection, _ reason: String) -> Logger.MetadataValue {
+        "\(prefix(client)) TLS handshake error: handshake failed: \(reason)"
+    }
+
     func poolerError(_ client: ClientConnection, _ error: PgError) -> Logger.MetadataValue {
         "\(prefix(client)) pooler error: \(error.message)"
     }

@@ -16,6 +16,8 @@ package enum AuthenticationMethod: Equatable, Sendable {
     case md5
     /// The password itself.
     case plain
+    /// The password itself, which PAM judges.
+    case pam
     /// The name in the client's certificate must be the role's, or be let in as it by a map of
     /// `auth_ident_file`.
     case cert(map: String?)

@@ -186,9 +186,13 @@ extension ConfigurationLoader {
                     origins["auth_type"] != nil ? "auth_type" : "auth_file",
                     "\(settings.authType.rawValue) without auth_file or auth_user: no client can log in"
                 ))
-        case .plain where settings.listenAddr.contains { !Self.isLoopback($0) }:
+        case .plain where settings.listenAddr.contains { !Self.isLoopback($0) },
+            .pam where settings.listenAddr.contains { !Self.isLoopback($0) }:
             warnings.append(
-                issue("auth_type", "with plain, passwords cross the network as they are typed"))
+                issue(
+                    "auth_type",
+                    "with \(settings.authType.rawValue), passwords cross the network as they are typed"
+                ))
         case .any: checkAny()
         case .cert where !settings.clientTlsSslmode.verifies:
             errors.append(
@@ -200,7 +204,7 @@ extension ConfigurationLoader {
                 issue(
                     "auth_type", "hba needs auth_hba_file",
                     advice: "name the file whose lines say who may log in"))
-        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .hba: break
+        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .pam, .hba: break
         }
         checkHostRules()
     }

@@ -37,7 +37,8 @@ extension Settings {
                 + "of SCRAM. plain: for the password itself, unencrypted. trust: nobody is asked, but "
                 + "the role must be known to auth_file or auth_query, if there is one. any: nobody is "
                 + "asked, and the role is that of the database's line. cert: the client's certificate "
-                + "names the role. hba: as the lines of auth_hba_file say."),
+                + "names the role. pam: as plain, and PAM judges, without auth_file; its service is "
+                + "called as the main section. hba: as the lines of auth_hba_file say."),
         SettingDescription(
             "auth_file", \.authFile, .path,
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain, MD5 or SCRAM."),
@@ -175,7 +176,7 @@ extension ValueSyntax where Value == AuthType {
             parse: { text throws(SettingValueError) in
                 if let value = AuthType(rawValue: text.asciiLowercased) { return value }
                 switch text.asciiLowercased {
-                case "ldap", "pam":
+                case "ldap":
                     throw SettingValueError(
                         "\(quoted(text)) is pgbouncer's, and not supported yet",
                         advice: "use peer, scram-sha-256 or trust")

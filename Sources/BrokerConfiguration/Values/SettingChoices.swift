@@ -19,6 +19,8 @@ package enum AuthType: String, SettingChoice {
     case md5
     /// The name in the client's certificate.
     case cert
+    /// The password itself, which PAM judges.
+    case pam
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
     /// The password itself.
