@@ -25,7 +25,6 @@ extension Broker {
     private func method(for client: ClientConnection) -> AuthenticationMethod {
         if isConsoleOfOwner(client) { return .peer }
         return switch settings.authType {
-        case .cert: .cert
         case .hba: ruledMethod(for: client) ?? .noRule
         case .trust: .trust
         case .any: .any
