@@ -47,8 +47,7 @@ extension Broker {
             login.exchange = .awaitsMD5(salt: salt, secret)
             bytes.appendAuthenticationMD5Password(salt: salt.reduce(0) { $0 << 8 | UInt32($1) })
         default:
-            var (server, target) = scram(client, secret, form)
-            server.endPoint = client.encryption?.stream.serverEndPoint
+            let (server, target) = scram(client, secret, form)
             login.exchange = .awaitsMechanism(server, target)
             bytes.appendAuthenticationSASL(mechanisms: server.mechanisms)
         }
