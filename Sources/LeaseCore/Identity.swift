@@ -33,6 +33,9 @@ extension GenerationalIdentity {
         self.slot = slot
         self.generation = generation
     }
+
+    /// Who is no client, and never was.
+    static var nobody: ClientID { ClientID(slot: .max, generation: .max) }
 }
 
 /// A pool: one (database, user) and its server connections. The shell gives these out, and never

@@ -1,5 +1,5 @@
 /// The two halves of the setting DateStyle, and PostgreSQL's rules for what sets which.
-struct DateStyle: Equatable {
+package struct DateStyle: Equatable {
     enum Style: String {
         case iso = "ISO"
         case sql = "SQL"
@@ -45,6 +45,19 @@ struct DateStyle: Equatable {
                 return nil
             }
         }
+    }
+
+    /// What is in force once `first` is set and then `second`; nil where one of them is refused, or leaves a half to what was
+    /// in force before.
+    package static func joined(_ first: String, _ second: String) -> String? {
+        var other = DateStyle()
+        other.style = .sql
+        other.order = .ymd
+        let results = [DateStyle(), other].map { base in
+            DateStyle(first, base: base).flatMap { DateStyle(second, base: $0) }
+        }
+        guard let result = results[0], result == results[1] else { return nil }
+        return result.text
     }
 
     private static func style(_ word: String) -> Style? {

@@ -59,6 +59,10 @@ package enum SessionSetting: Equatable, Sendable {
             guard cursor.skipSpace(), cursor.byte != UInt8(ascii: "."),
                 cursor.byte != UInt8(ascii: "=")
             else { return nil }
+            if cursor.take("authorization") {
+                return cursor.skipSpace() && cursor.take("default")
+                    ? .reset(name: "session_authorization") : nil
+            }
         }
         if cursor.take("time") {
             guard cursor.skipSpace(), cursor.take("zone"), cursor.skipSpace() else { return nil }

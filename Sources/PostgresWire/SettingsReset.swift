@@ -5,16 +5,36 @@ package enum SettingsReset: Equatable, Sendable {
     case all
     /// Not known: one, or all.
     case unknown
+    /// Sets the setting of this name: what put it back in front does not count.
+    case sets(String)
     /// Something was set behind those in front, it is not known what: a reported value may be that.
     case overridden
+    /// Something may be, in a function or a DO block: a value that is reported as the server's own may be that.
+    case hidden
 
     /// Whether the setting, its name in lower case, went back for certain.
     package func covers(_ name: String) -> Bool {
         switch self {
-        case .one(let one): one == name
+        case .one(let one): one == name || Self.comeAlong[one]?.contains(name) == true
         case .all: true
-        case .unknown, .overridden: false
+        case .unknown, .overridden, .hidden, .sets: false
         }
+    }
+
+    /// What else goes back with the session's user, and with its role.
+    private static let comeAlong = [
+        "session_authorization": ["role", "is_superuser"], "role": ["is_superuser"],
+    ]
+
+    /// Whether the last of these that are about the setting, its name in lower case, puts it back.
+    package static func putsBack(
+        _ name: String, in resets: some BidirectionalCollection<SettingsReset>
+    ) -> Bool {
+        for reset in resets.reversed() {
+            if reset == .sets(name) { return false }
+            if reset.covers(name) { return true }
+        }
+        return false
     }
 
     /// For each statement of the text that is answered with the tag SET or RESET, in their order, what it
@@ -28,7 +48,7 @@ package enum SettingsReset: Equatable, Sendable {
             guard cursor.skipSpace() else { return nil }
             switch lowercased(cursor.byte) {
             case 0:
-                return statements.contains { $0 != nil } ? statements : []
+                return statements.contains(where: isReset) ? statements : []
             case UInt8(ascii: ";"):
                 cursor.advance()
                 continue
@@ -51,15 +71,41 @@ package enum SettingsReset: Equatable, Sendable {
         }
     }
 
+    private static func isReset(_ statement: SettingsReset?) -> Bool {
+        switch statement {
+        case .one?, .all?, .unknown?: true
+        case .sets?, .overridden?, .hidden?, nil: false
+        }
+    }
+
     /// `SET x TO DEFAULT` is a reset with another tag.
     private static func afterSet(_ cursor: SQLCursor) -> SettingsReset? {
+        var ahead = cursor
+        switch SessionSetting.takeSet(&ahead) {
+        case .reset(let name)?: return .one(name)
+        case .set(let name, _)?: return .sets(name)
+        case .resetAll?, nil: return afterSetOfTransaction(cursor)
+        }
+    }
+
+    /// What is the transaction's is never reported.
+    private static func afterSetOfTransaction(_ cursor: SQLCursor) -> SettingsReset? {
         var cursor = cursor
-        guard case .reset(let name)? = SessionSetting.takeSet(&cursor) else { return nil }
-        return .one(name)
+        return cursor.skipSpace()
+            && cursor.takeIdentifier()?.starts(with: "transaction".utf8) == true
+            ? .sets("transaction") : nil
+    }
+
+    /// DISCARD ALL, which has a tag of its own, and is the only statement of its text.
+    package static func isDiscardAll(_ sql: UnsafeRawBufferPointer) -> Bool {
+        var cursor = SQLCursor(sql)
+        return cursor.skipSpace() && cursor.take("discard") && cursor.skipSpace()
+            && cursor.take("all")
     }
 
     /// What the text puts back that is one statement: more are none in the extended protocol.
     package static func statement(_ sql: UnsafeRawBufferPointer) -> SettingsReset? {
+        if isDiscardAll(sql) { return .all }
         guard mayBegin(sql, at: firstByte(of: sql)) else { return nil }
         return statements(of: sql)?.first ?? nil
     }

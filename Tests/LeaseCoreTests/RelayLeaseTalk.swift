@@ -54,6 +54,7 @@ struct RelayLeaseTalk {
                 relay.server.beginLease()
                 goesOn = true
             case .needsDatabase: ending = "it wants a database"
+            case .needsSequences: ending = "it asks what its session has drawn"
             case .needsPlace:
                 relay.server.pinWish = []
                 relay.server.mayPin = true

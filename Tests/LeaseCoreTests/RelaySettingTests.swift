@@ -106,7 +106,10 @@ import Testing
         arguments: [
             ("reset a", ["RESET"], [.one("a")]), ("reset all", ["RESET"], [.all]),
             ("select 1; reset all", ["SELECT 1", "RESET"], [.all]),
-            ("set b = 1; reset a; select 1", ["SET", "RESET", "SELECT 1"], [.one("a")]),
+            (
+                "set b = 1; reset a; select 1", ["SET", "RESET", "SELECT 1"],
+                [.sets("b"), .one("a")]
+            ),
             ("discard all", ["DISCARD ALL"], [.all]), ("set a to default", ["SET"], [.one("a")]),
             (#"select '\'; reset a"#, ["RESET"], [.unknown]), ("call p()", ["RESET"], [.unknown]),
             ("set a = 1", ["SET"], []),

@@ -383,6 +383,7 @@ import Testing
         #expect(relay.client.statements.isEmpty)
         #expect(relay.server.conditionOnReturn == .dirty)
         // Gone from the server or not: it is prepared anew.
+        relay.server.beginLease()
         relay.prepare("s2", "select 1")
         #expect(relay.send { $0.appendRun("s2") }.server.first == "Bind(,pglease_2)")
         #expect(balanced(relay))

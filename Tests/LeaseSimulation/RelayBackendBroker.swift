@@ -19,6 +19,8 @@ extension RelayBackend {
         case "RESET":
             if words[1] == "ALL" { resetAll() }
             output.appendCommandComplete("RESET")
+        case "DISCARD" where words[1] == "SEQUENCES":
+            output.appendCommandComplete("DISCARD SEQUENCES")
         case "DISCARD":
             if failuresOfCleaning > 0 {
                 failuresOfCleaning -= 1

@@ -182,7 +182,9 @@ struct SchedulerWorld: ~Copyable {
         var backingOff: Set<PoolID> = []
         for pool in livePools {
             guard let summary = scheduler.summary(of: pool) else { continue }
-            if summary.nextAttempt != nil || summary.isFenced { backingOff.insert(pool) }
+            if summary.nextAttempt != nil || summary.isFenced || summary.isUnproven {
+                backingOff.insert(pool)
+            }
         }
         try checkRefusals()
         for pool in oracle.pools where !pool.value.hasStarted { backingOff.insert(pool.key) }

@@ -12,7 +12,9 @@ struct SettingsResetTests {
             ("reset session authorization", [.one("session_authorization")]),
             ("set a to default", [.one("a")]), ("set session a = default", [.one("a")]),
             ("set local a to default; reset b", [nil, .one("b")]),
-            ("set a = 1; reset a; set b to default;", [nil, .one("a"), .one("b")]),
+            ("set a = 1; reset a; set b to default;", [.sets("a"), .one("a"), .one("b")]),
+            ("set session authorization default", [.one("session_authorization")]),
+            ("reset a; set session characteristics as transaction read only", [.one("a"), nil]),
             ("select 1;\nclose all; unlisten *;\nreset all;", [.all]),
             ("reset nothing here; select 1", [.one("nothing")]), ("reset", [.unknown]),
             (
@@ -23,7 +25,10 @@ struct SettingsResetTests {
             ("select 'it''s;reset a'; reset b", [.one("b")]),
             ("select $1 from a$b$c; reset d", [.one("d")]),
             ("select 1--;reset a\n;reset b", [.one("b")]), ("selected; settle; resets", []),
-            ("begin; set transaction read only; reset a; commit", [nil, .one("a")]),
+            (
+                "begin; set transaction read only; reset a; commit",
+                [.sets("transaction"), .one("a")]
+            ),
         ] as [(String, [SettingsReset?])])
     func statements(sql: String, expected: [SettingsReset?]) {
         #expect(withBytes(of: sql) { SettingsReset.statements(of: $0) } == expected)
@@ -73,6 +78,21 @@ struct SettingsResetTests {
     func covers() {
         #expect(SettingsReset.all.covers("a") && SettingsReset.one("a").covers("a"))
         #expect(!SettingsReset.one("a").covers("b") && !SettingsReset.unknown.covers("a"))
+        #expect(SettingsReset.one("session_authorization").covers("role"))
+        #expect(SettingsReset.putsBack("a", in: [.one("a"), .sets("b")]))
+        #expect(!SettingsReset.putsBack("a", in: [.all, .sets("a")]))
+        #expect(SettingsReset.putsBack("a", in: [.sets("a"), .all]))
+        #expect(!SettingsReset.putsBack("a", in: [.hidden, .unknown, .overridden]))
+    }
+
+    @Test("DISCARD ALL and nothing like it")
+    func discards() {
+        let texts = [
+            "discard all", " /* a */ DISCARD  All;", "discard plans", "discard", "discards all",
+        ]
+        #expect(
+            texts.map { sql in withBytes(of: sql) { SettingsReset.isDiscardAll($0) } }
+                == [true, true, false, false, false])
     }
 
     @Test("Literals of ASCII alone")

@@ -30,19 +30,15 @@ pytestmark = pytest.mark.pglease_only
 
 # Notifications have their own tests: whose PID one bears depends on who was first, on a connection of one's own, too.
 THEMES_HERE = ",".join(theme for theme in THEMES if theme != "listening")
-# Known to differ, each as "What differs from a connection of its own" of docs/sessions.md says.
-OPEN = {6: "lastval() of another transaction", 68: "is_superuser at a login with a role",
-        82: "RESET ALL with more behind it in the same string"}
 
 
-@pytest.mark.parametrize("mode", ["session", "transaction"])
-def test_a_program_is_answered_as_on_a_connection_of_its_own(mode):
-    given = ["--themes", THEMES_HERE]
+@pytest.mark.parametrize("mode, isolation", [
+    ("session", None), ("transaction", "strict"), ("transaction", "tracked")])
+def test_a_program_is_answered_as_on_a_connection_of_its_own(mode, isolation):
+    given = ["--themes", THEMES_HERE, "--set", "pin_notice=0"]
+    if isolation:
+        given += ["--set", f"isolation={isolation}"]
     programs = 150
-    if mode == "transaction":
-        given += ["--set", "isolation=strict", "--set", "pin_notice=0",
-                  "--except", ",".join(map(str, OPEN))]
-        programs -= len(OPEN)
     environment = os.environ | {
         "PYTHONPATH": f"{REPOSITORY}/Tests:{REPOSITORY}/Tests/end_to_end"}
     done = subprocess.run(

@@ -63,11 +63,11 @@ def test_a_certificate_is_of_the_role_or_a_map_says_of_whom(ruled, certificates)
 
 
 def test_the_type_of_all_clients_may_be_the_certificate(ruled, certificates):
-    broker = ruled([], auth_type="cert")
+    broker = ruled([], auth_type="cert", client_tls_sslmode="verify-full")
     own = certificates.make("app", "/CN=app")
     assert encrypted(broker, pair=own) == "app"
     assert "app" in refused(encrypted, broker, user="other", pair=own)["D"]
-    assert refused(plain, broker)["C"] == "28000"
+    assert refused(plain, broker)["M"] == "SSL required"
 
 
 def test_the_log_says_how_the_client_is_encrypted(ruled):

@@ -174,8 +174,13 @@ extension Broker {
             }
         }
         for parameter in message.parameters {
-            entries.append(
-                ProfileEntry(name: parameter.name.lowercased(), value: parameter.value))
+            let name = parameter.name.lowercased()
+            var value = parameter.value
+            // Each of the two may name one half of it.
+            if name == "datestyle", let before = entries.last(where: { $0.name == name }) {
+                value = DateStyle.joined(before.value, value) ?? value
+            }
+            entries.append(ProfileEntry(name: name, value: value))
         }
         if settings.applicationNameAddHost {
             let name = [client.applicationName, client.origin].filter { !$0.isEmpty }

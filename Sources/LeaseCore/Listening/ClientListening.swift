@@ -61,6 +61,12 @@ package final class ClientListening {
 
     var isListening: Bool { !channels.isEmpty }
 
+    /// It listens, or does once its LISTEN, which goes out next, is done: a NOTIFY may follow in the same write.
+    var willListen: Bool {
+        if case .passed = gate { return true }
+        return isListening
+    }
+
     /// Every text of its may change what it listens to.
     var isTouched: Bool { isInvolved || isListening }
 

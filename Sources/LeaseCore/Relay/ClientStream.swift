@@ -139,8 +139,29 @@ package struct RelayMode: Equatable, Sendable {
 /// Values of a client's startup settings as the server reports them. Shared by all with the same profile.
 package final class StartupValues: Sendable {
     private let values: [(name: String, value: String)]
+    /// What is reported where no client has set anything.
+    private let base: [(name: String, value: String)]
+    /// All of them.
+    let entries: [ProfileEntry]
+    /// Those that the server itself reports with another value.
+    let differing: [(name: String, value: String)]
 
-    package init(_ values: [(name: String, value: String)]) { self.values = values }
+    package init(
+        _ values: [(name: String, value: String)], base: [(name: String, value: String)] = [],
+        entries: [ProfileEntry] = []
+    ) {
+        self.values = values
+        self.base = base
+        self.entries = entries
+        differing = values.filter { own in
+            base.contains { $0.name == own.name && $0.value != own.value }
+        }
+    }
+
+    /// Whether this is what the server reports of the setting where no client has set it.
+    func mayBeServersOwn(_ value: String, _ name: String) -> Bool {
+        base.isEmpty || base.contains { $0.name == name && $0.value == value }
+    }
 
     func value(of name: String) -> String? { values.first { $0.name == name }?.value }
 }

@@ -13,6 +13,8 @@ package struct ClientStep {
         case needsPlace
         /// The message at `consumed` wants a database for itself (`ServerStream.databaseWish`).
         case needsDatabase
+        /// The message at `consumed` may ask what its session has drawn from sequences.
+        case needsSequences
         /// The message at `consumed` is the broker's to answer, once the server owes nothing.
         case awaitsQuiet
         /// The message at `consumed` may make a LISTEN effective: it waits for the hub (`ClientListening.gate`).
@@ -96,12 +98,16 @@ package struct ClientTurn {
                 pass(message, &client, &toServer)
                 continue
             }
-            if server.isResetting, client.startupValues != nil, !server.isBatchOpen,
-                message.kind != .sync, message.kind != .terminate
+            if server.isResetting, let startup = client.startupValues, message.kind != .sync,
+                message.kind != .terminate
             {
                 // Its startup values are put in force first.
-                verdict = .awaitsQuiet
-                break loop
+                if server.isBatchOpen {
+                    restoreInBatch(startup, &server, &toServer)
+                } else {
+                    verdict = .awaitsQuiet
+                    break loop
+                }
             }
             switch leaseMatch(message, &client) {
             case .unrelated: break
@@ -200,6 +206,7 @@ package struct ClientTurn {
     /// What the message is kept for that was not taken; most often nothing but its rest.
     private func wish(of server: borrowing ServerStream) -> ClientStep.Verdict {
         if !server.pinWish.isEmpty { return .needsPlace }
+        if server.sequences == .asked { return .needsSequences }
         return server.databaseWish == nil ? .more : .needsDatabase
     }
 
@@ -283,7 +290,10 @@ package struct ClientTurn {
                 var calls = false
                 let isPlain = PlainText.isOneStatement(text, calls: &calls)
                 if isPlain {
-                    if calls { _ = callsInDoubt(text, &server) }
+                    if calls, callsInDoubt(text, &server) {
+                        if awaitsSequences(&server) { return false }
+                        return queryInDoubt(message, &client, &server, statements, &toServer)
+                    }
                     server.push(entry)
                     pass(message, &client, &toServer)
                     return true
@@ -295,18 +305,28 @@ package struct ClientTurn {
                     refuseOnServer(message, with: error, &client, &server, &toServer)
                     return true
                 }
-                _ = callsInDoubt(text, &server)
+                let isInDoubt = callsInDoubt(text, &server)
+                if isInDoubt, awaitsSequences(&server) { return false }
                 if listens(by: text, message, &entry, &client, &server, &toServer) {
                     return !awaitsListening
                 }
                 let taint = SessionTaint.inText(text)
                 resets = SettingsReset.statements(of: text)
+                if resets?.isEmpty == true, SettingsReset.isDiscardAll(text) { resets = [.all] }
+                var mayHide = isInDoubt
                 if !noteSetting(text, taint, &entry, &server) {
                     server.taint.formUnion(taint)
                     entry.setScope = SetScope.of(text)
                     if Self.mayName(text, taint) {
                         entry.setScope.formUnion(.named)
                         server.note(SettingNames.inText(text), within: entry.setScope)
+                        mayHide = true
+                    }
+                }
+                if mayHide {
+                    bringNamesInFront(text, &client, &server, statements, &toServer)
+                    if resets?.isEmpty == true, MentionedWords.inText(text).contains(.reset) {
+                        resets = [.hidden]
                     }
                 }
                 if mode.tracksStatements, server.status != .failed,
@@ -339,6 +359,33 @@ package struct ClientTurn {
         server.push(entry, resets: resets)
         pass(message, &client, &toServer)
         return true
+    }
+
+    /// A plain text that calls functions which may do anything.
+    private mutating func queryInDoubt(
+        _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ statements: borrowing StatementTable, _ toServer: inout RelayOutput
+    ) -> Bool {
+        let text = queryText(body(message))
+        bringNamesInFront(text, &client, &server, statements, &toServer)
+        server.push(
+            Outstanding(.query, .client),
+            resets: MentionedWords.inText(text).contains(.reset) ? [.hidden] : [])
+        pass(message, &client, &toServer)
+        return true
+    }
+
+    private func bringNamesInFront(
+        _ text: UnsafeRawBufferPointer, _ client: inout ClientStream, _ server: inout ServerStream,
+        _ statements: borrowing StatementTable, _ toServer: inout RelayOutput
+    ) {
+        // A batch of the client's own goes on to the end of its query.
+        let isWithin = server.isBatchOpen
+        bringNames(in: text, client, &server, statements, &toServer)
+        if server.isBatchOpen, !isWithin {
+            server.push(Outstanding(.sync, .broker))
+            toServer.inject(after: input) { $0.appendSync() }
+        }
     }
 
     /// True if the text calls functions that may leave something, for all that is known.
@@ -433,6 +480,7 @@ package struct ClientTurn {
         }
         if let reset = server.boundReset, message.available > 0, input[message.bodyStart] == 0 {
             server.push(entry, resets: [reset])
+            server.resetInBatch = reset
         } else {
             server.push(entry)
         }

@@ -97,7 +97,7 @@ extension ClientTurn {
         return .done
     }
 
-    /// False if there is no place for its pin.
+    /// False if there is no place for its pin, or the engine is to look first.
     private mutating func parseUnnamed(
         _ message: Message, _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
@@ -118,7 +118,11 @@ extension ClientTurn {
         var calls = false
         client.isUnnamedPlain = PlainText.isOneStatement(text, calls: &calls)
         if client.isUnnamedPlain {
-            if calls, callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
+            if calls, callsInDoubt(text, &server) {
+                if awaitsSequences(&server) { return false }
+                server.unnamedScope.formUnion(.named)
+                bringNames(in: text, client, &server, statements, &toServer)
+            }
             server.push(Self.aboutUnnamed(.parse, .client))
             pass(message, &client, &toServer)
             return true
@@ -131,7 +135,10 @@ extension ClientTurn {
             refuseOnServer(message, with: error, &client, &server, &toServer)
             return true
         }
-        if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
+        if callsInDoubt(text, &server) {
+            if awaitsSequences(&server) { return false }
+            server.unnamedScope.formUnion(.named)
+        }
         if text.count <= Self.parseScanLimit {
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope.formUnion(SetScope.of(text))
@@ -142,7 +149,18 @@ extension ClientTurn {
         } else {
             server.taint.insert(.other)
         }
+        if server.unnamedScope.isNamed {
+            bringNames(in: text, client, &server, statements, &toServer)
+        }
         if mode.tracksStatements, let (name, statement) = client.deallocated(by: text) {
+            if !server.prepared.isSettled(statement.id) {
+                // What it is need not be prepared to be dropped.
+                bring(name, nil, &server, statements, &toServer)
+                forget(name, statement, &client, &server)
+                server.push(.parse, .client, undo: .clientClosed(name, statement))
+                pass(message, &client, &toServer)
+                return true
+            }
             deallocate(name, statement, &client, &server, &statements, &toServer)
             offset = message.bodyStart + message.available
             return true
@@ -217,14 +235,27 @@ extension ClientTurn {
         }
         let key = UnsafeRawBufferPointer(rebasing: body[name])
         if name.isEmpty {
-            parseUnnamedAgain(&client, &server, &statements, &toServer)
-            if !server.unnamedScope.isEmpty { server.noteParameters(body) }
+            guard parseUnnamedAgain(&client, &server, &statements, &toServer) else {
+                return .incomplete
+            }
+            if !server.unnamedScope.isEmpty {
+                server.noteParameters(body)
+                if server.unnamedScope.isNamed {
+                    bringNames(in: body, client, &server, statements, &toServer)
+                }
+            }
             if !client.isUnnamedPlain { noteBound(body, portal, &client) }
             if portal.isEmpty {
                 server.boundScope = server.unnamedScope
-                server.boundReset = client.isUnnamedPlain ? nil : Self.reset(by: client.unnamed)
+                server.boundReset =
+                    client.isUnnamedPlain
+                    ? nil : Self.reset(by: client.unnamed, client, statements)
+                if server.boundReset == nil, server.unnamedScope.isNamed {
+                    server.boundReset = Self.hiddenReset(client.unnamed, body)
+                }
             }
         } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
+            var mayHide = statements.prepares(statement.id)
             if statements.isLookedAtAgain(statement.id),
                 let names = statements.settingNames(of: statement.id)
             {
@@ -237,16 +268,29 @@ extension ClientTurn {
                 }
                 server.note(names, within: statements.setScope(of: statement.id))
                 server.noteParameters(body)
+                mayHide = true
+            }
+            if statements.calls(statement.id),
+                callsInDoubt(of: statements.body(of: statement.id), &server)
+            {
+                server.noteParameters(body)
+                if awaitsSequences(&server) { return .incomplete }
+                mayHide = true
+            }
+            var hidden: SettingsReset?
+            if mayHide {
+                statements.body(of: statement.id).withUnsafeBytes {
+                    bringNames(in: $0, client, &server, statements, &toServer)
+                }
+                bringNames(in: body, client, &server, statements, &toServer)
+                hidden = Self.hiddenReset(statements.body(of: statement.id), body)
             }
             let (id, newName) = prepare(statement, key, &client, &server, &statements, &toServer)
             server.taint.formUnion(statements.taint(of: id))
-            if statements.calls(id), callsInDoubt(of: statements.body(of: id), &server) {
-                server.noteParameters(body)
-            }
             if client.listening != nil { noteBound(body, portal, statements.body(of: id), &client) }
             if portal.isEmpty {
                 server.boundScope = statements.setScope(of: id)
-                server.boundReset = statements.reset(by: id)
+                server.boundReset = statements.reset(by: id) ?? hidden
             }
             if statements.namesOthers(id),
                 let (dropped, victim) = statements.body(of: id).withUnsafeBytes({
@@ -281,9 +325,31 @@ extension ClientTurn {
         body.withUnsafeBytes { callsInDoubt(statementText($0), &server) }
     }
 
-    /// What the statement with this body of a Parse puts back.
-    private static func reset(by body: borrowing [UInt8]) -> SettingsReset? {
-        body.withUnsafeBytes { SettingsReset.statement(statementText($0)) }
+    /// A function that it calls may put something back.
+    private static func hiddenReset(
+        _ statement: borrowing [UInt8], _ values: UnsafeRawBufferPointer
+    ) -> SettingsReset? {
+        let isMentioned =
+            MentionedWords.inText(values).contains(.reset)
+            || statement.withUnsafeBytes { MentionedWords.inText($0).contains(.reset) }
+        return isMentioned ? .hidden : nil
+    }
+
+    /// What the statement with this body of a Parse puts back, perhaps by executing another.
+    private static func reset(
+        by body: borrowing [UInt8], _ client: borrowing ClientStream,
+        _ statements: borrowing StatementTable
+    ) -> SettingsReset? {
+        var reset: SettingsReset?
+        body.withUnsafeBytes {
+            let text = statementText($0)
+            reset = SettingsReset.statement(text)
+            if reset == nil, !client.statements.isEmpty, StatementReference.mayBegin(text) {
+                reset =
+                    resets(by: StatementReference.all(in: text), client, statements).first ?? nil
+            }
+        }
+        return reset
     }
 
     // MARK: Describe and Close
@@ -299,7 +365,9 @@ extension ClientTurn {
         case .statement(let name):
             let key = UnsafeRawBufferPointer(rebasing: body(message)[name])
             if name.isEmpty {
-                parseUnnamedAgain(&client, &server, &statements, &toServer)
+                guard parseUnnamedAgain(&client, &server, &statements, &toServer) else {
+                    return .incomplete
+                }
             } else if mode.tracksStatements, let statement = client.statements.value(for: key) {
                 let (_, newName) = prepare(
                     statement, key, &client, &server, &statements, &toServer)

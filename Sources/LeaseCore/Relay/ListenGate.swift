@@ -335,14 +335,34 @@ extension ServerTurn {
     ) {
         let start = range.lowerBound + MessageHeader.size
         let body = UnsafeRawBufferPointer(rebasing: input[start..<range.upperBound])
-        guard let founding = client.listening?.founding, body.count >= 4,
-            Int32(bigEndian: body.loadUnaligned(as: Int32.self)) == founding.backend
+        guard let founding = client.listening?.founding else {
+            if isToldByHub(body, client) {
+                relay(range, if: false, &server, &toClient)
+            } else {
+                passNotification(range, server.ownProcess, &server, &toClient)
+            }
+            return
+        }
+        passNotification(
+            range, ServerStream.OwnProcess(backend: founding.backend, told: founding.told), &server,
+            &toClient)
+    }
+
+    /// One of the client's own bears the process that the client was told of.
+    mutating func passNotification(
+        _ range: Range<Int>, _ own: ServerStream.OwnProcess?, _ server: inout ServerStream,
+        _ toClient: inout RelayOutput
+    ) {
+        let start = range.lowerBound + MessageHeader.size
+        let body = UnsafeRawBufferPointer(rebasing: input[start..<range.upperBound])
+        guard let own, body.count >= 4,
+            Int32(bigEndian: body.loadUnaligned(as: Int32.self)) == own.backend
         else {
-            relay(range, if: !isToldByHub(body, client), &server, &toClient)
+            relay(range, if: true, &server, &toClient)
             return
         }
         toClient.pass(range.lowerBound..<start, of: input)
-        toClient.inject(after: input) { $0.appendInteger(founding.told) }
+        toClient.inject(after: input) { $0.appendInteger(own.told) }
         relay((start + 4)..<range.upperBound, if: true, &server, &toClient)
     }
 

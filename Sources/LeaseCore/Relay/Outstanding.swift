@@ -40,6 +40,12 @@ package struct Outstanding: Equatable, Sendable {
         set { rare = newValue ? rare | 1 : rare & ~1 }
     }
 
+    /// A function that was called in its batch may have put settings back.
+    var hidesReset: Bool {
+        get { rare & 4 != 0 }
+        set { rare = newValue ? rare | 4 : rare & ~4 }
+    }
+
     /// Front of `ClientListening.expected` belongs to this one.
     var isAboutListening: Bool {
         @inline(__always) get { rare & 2 != 0 }

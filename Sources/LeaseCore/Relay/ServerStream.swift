@@ -33,14 +33,20 @@ package struct ServerStream: ~Copyable {
     package internal(set) var databaseWish: String?
     /// That is done: the message may go out.
     var hasDatabase = false
+    /// A message of its client may ask what the session has drawn from sequences (`SequenceGate`).
+    var sequences = Sequences.unasked
     /// The client waited in vain: the message is answered with this.
     var pinRefusal: PgError?
     /// What the texts of this lease set by name; nil: no text sets anything.
     var settingNames: NamesInLease?
     /// Of the pool; nil: functions are not looked at.
     package var functions: FunctionMemo?
+    /// Its client keeps it, and listens here perhaps: its own notifications bear the process that it was told of.
+    var ownProcess: OwnProcess?
     /// Called in this lease, and not known to be harmless.
     var doubtedCalls: DoubtedCalls?
+    /// Statements that the server was told by their client's names; nil: none.
+    var brought: BroughtNames?
     /// More ReadyForQuery may come than are counted (see `copyInBegan`): the connection is closed on return.
     package internal(set) var isSuspect = false
     /// The last that a suspect connection answered with was a ReadyForQuery.
@@ -95,11 +101,20 @@ package struct ServerStream: ~Copyable {
     var brokerTexts = BrokerTexts()
     /// For each entry with `hasResets`, in the same order: what its statements put back (see `SettingsReset`).
     var resets = Deque<[SettingsReset?]>()
+    /// What the batch that goes on has put back, and its client's startup values are to follow.
+    var resetInBatch: SettingsReset?
     /// What was bound last puts this back.
     var boundReset: SettingsReset?
-    /// What the client has put back since its transaction began, and how many of that it knows of.
+    /// What the client has put back since its transaction began, how many of that it knows of, and how many a COMMIT in
+    /// the same string has made final.
     var pendingResets: [SettingsReset] = []
     var reportedResets = 0
+    var committedResets = 0
+
+    struct OwnProcess {
+        var backend: Int32
+        var told: Int32
+    }
 
     final class DoubtedCalls {
         var names: [[UInt8]] = []
@@ -115,6 +130,13 @@ package struct ServerStream: ~Copyable {
         /// A statement that failed, or was never executed, has set nothing: its name may be that of a setting which
         /// nobody can set.
         var areAllInForce: Bool { names.isComplete && names.sets == setsDone }
+    }
+
+    enum Sequences {
+        case unasked
+        /// The engine is to see to it.
+        case asked
+        case seenTo
     }
 
     struct BrokerTexts {
@@ -175,6 +197,7 @@ package struct ServerStream: ~Copyable {
         residue = .nothing
         if settingNames != nil { settingNames = nil }
         if doubtedCalls != nil { doubtedCalls = nil }
+        if brought != nil { brought = nil }
         isListened = false
         isSuspect = false
         isReadyAgain = false
@@ -215,51 +238,6 @@ package struct ServerStream: ~Copyable {
 
     /// It listens until the hub does.
     mutating func stillListens() { taint.formUnion(.listen) }
-
-    /// A text of this lease calls functions that are not known to leave nothing.
-    @inline(never)
-    mutating func noteCalls(in text: UnsafeRawBufferPointer) {
-        guard let functions else { return }
-        let doubted = doubtedCalls ?? DoubtedCalls()
-        for name in functions.doubts(in: text) where !doubted.names.contains(name) {
-            if name == Self.setseed { taint.formUnion(.seed) }
-            if doubted.names.count < 64 { doubted.names.append(name) }
-        }
-        doubtedCalls = doubted
-        taint.formUnion(.functions)
-        // What they set has no name here; what looks like one in the text may be it.
-        let noted = settingNames ?? NamesInLease()
-        noted.names.leaveOpen()
-        noted.names.addClassNames(in: text)
-        settingNames = noted
-    }
-
-    /// Nobody asks what they have left.
-    mutating func forgetCalls() { taint.subtractTaint(.functions) }
-
-    private static let setseed = Array("setseed".utf8)
-
-    /// A text of this lease may set these.
-    mutating func note(_ names: SettingNames, within scope: SetScope = .nothing) {
-        if names == .none { return }
-        if scope.isLocal { taint.formUnion(.localNames) }
-        let noted = settingNames ?? NamesInLease()
-        noted.names.formUnion(names)
-        settingNames = noted
-    }
-
-    /// The values of a Bind may be names of what it sets.
-    mutating func noteParameters(_ bind: UnsafeRawBufferPointer) {
-        guard let settingNames, !settingNames.names.isComplete else { return }
-        settingNames.names.addClassNames(in: bind)
-    }
-
-    /// A setting was set that no text of this lease names.
-    mutating func leaveSettingsOpen() {
-        let noted = settingNames ?? NamesInLease()
-        noted.names.leaveOpen()
-        settingNames = noted
-    }
 
     /// The connection is back from a client that had it directly, or whose lease was taken away, in
     /// this state of its transaction. Nothing is owed any more.
@@ -353,36 +331,6 @@ package struct ServerStream: ~Copyable {
         if let statements, entry.hasResets { resets.append(statements) }
     }
 
-    /// A statement of the first entry has set something, or put it back; which is nil for a setting.
-    mutating func settingIsAnswered(_ head: Outstanding?, isReset: Bool) {
-        guard head?.hasResets == true, !resets.isEmpty else {
-            if isReset { pendingResets.append(.unknown) } else { overrideResets() }
-            return
-        }
-        guard let reset = resets[0].isEmpty ? .unknown : resets[0].removeFirst() else {
-            overrideResets()
-            return
-        }
-        pendingResets.append(reset)
-    }
-
-    /// A setting is answered behind resets of the same batch, whose values are reported together.
-    private mutating func overrideResets() {
-        if pendingResets.count > reportedResets, pendingResets.last != .overridden {
-            pendingResets.append(.overridden)
-        }
-    }
-
-    /// Settings are being put back, and nobody was told of it yet.
-    @inline(__always)
-    var isResetting: Bool { !resets.isEmpty || pendingResets.count > reportedResets }
-
-    mutating func forgetResets() {
-        guard !pendingResets.isEmpty else { return }
-        pendingResets = []
-        reportedResets = 0
-    }
-
     private mutating func count(_ entry: Outstanding) {
         switch entry.kind {
         case .parse:
@@ -426,7 +374,7 @@ package struct ServerStream: ~Copyable {
     mutating func popFirst(statements: inout StatementTable) {
         let entry = outstanding.removeFirst()
         if entry.audience == .synthesized { synthesizedCount -= 1 }
-        if entry.hasResets { resets.removeFirst() }
+        if entry.hasResets { endResets(of: entry) }
         guard entry.hasUndo else { return }
         switch undo.removeFirst() {
         // The reference was kept for the undo.
@@ -450,7 +398,8 @@ package struct ServerStream: ~Copyable {
         let undoBefore = outstanding[..<range.lowerBound].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
         let undoCount = outstanding[range].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
         for index in stride(from: undoBefore + undoCount - 1, through: undoBefore, by: -1) {
-            revert(undo[index], client: &client, statements: &statements)
+            let step = exchange(&undo[index], with: .nothing)
+            revert(step, client: &client, statements: &statements)
         }
         undo.removeSubrange(undoBefore..<undoBefore + undoCount)
         if !resets.isEmpty {
@@ -483,6 +432,14 @@ package struct ServerStream: ~Copyable {
         case .named(let name, let id):
             prepared.missed(id, in: &statements)
             unname(name, id, client: &client, statements: &statements)
+            // A Close that was sent behind it closes nothing.
+            for index in undo.indices {
+                guard case .clientClosed(_, let closed) = undo[index], closed.id == id else {
+                    continue
+                }
+                statements.release(id)
+                undo[index] = .nothing
+            }
         case .clientClosed(let name, let statement):
             rename(name, statement, client: &client, statements: &statements)
         case .serverClosed(let id, let copy):

@@ -172,48 +172,14 @@ package struct ServerTurn {
             // Also behind a query of the broker's own.
             if server.isListened, !server.isDraining {
                 notification(range, client, &server, &toClient)
+            } else if let own = server.ownProcess, !server.isDraining {
+                passNotification(range, own, &server, &toClient)
             } else {
                 relay(range, if: isForClient, &server, &toClient)
             }
             step.hasNotified = true
         default:
             step.broken = "the server sent a message of unknown type \(kind.rawValue)"
-        }
-    }
-
-    private mutating func parameterStatus(
-        _ range: Range<Int>, _ head: Outstanding?, _ isForClient: Bool,
-        _ client: borrowing ClientStream,
-        _ server: inout ServerStream, _ toClient: inout RelayOutput
-    ) {
-        let body = body(range)
-        let isWhole = body.count < Self.parameterLimit
-        let read = isWhole ? ParameterStatusBody(body: body) : ParameterStatusBody(prefix: body)
-        guard let parameter = read else {
-            relay(range, if: isForClient, &server, &toClient)
-            return
-        }
-        guard head?.audience != .broker else {
-            relay(range, if: isForClient, &server, &toClient)
-            step.brokerParameters.append((parameter.name, parameter.value))
-            return
-        }
-        step.changedParameters.append((parameter.name, parameter.value))
-        let name = parameter.name.lowercased()
-        // Of this message: what is set behind an earlier one is what it is.
-        let reported = server.pendingResets[server.reportedResets...]
-        let behind = reported.lastIndex(of: .overridden).map { $0 + 1 } ?? reported.startIndex
-        let resets = reported[behind...]
-        guard isForClient, !resets.isEmpty, resets.contains(where: { $0.covers(name) }),
-            let own = client.startupValues?.value(of: parameter.name)
-        else {
-            relay(range, if: isForClient, &server, &toClient)
-            return
-        }
-        relay(range, if: false, &server, &toClient)
-        step.restoredParameters.append((parameter.name, own))
-        toClient.inject(after: input) {
-            $0.appendParameterStatus(name: parameter.name, value: own)
         }
     }
 
@@ -226,7 +192,7 @@ package struct ServerTurn {
         if passes { toClient.pass(range, of: input) }
     }
 
-    private func body(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+    func body(_ range: Range<Int>) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(
             rebasing: input[(range.lowerBound + MessageHeader.size)..<range.upperBound])
     }
@@ -302,9 +268,9 @@ package struct ServerTurn {
                 server.settingIsAnswered(head, isReset: false)
             }
         case .commit:
-            confirmResets(&server)
+            if !server.pendingResets.isEmpty { server.committedResets = server.pendingResets.count }
         case .rollback:
-            server.forgetResets()
+            server.forgetOpenResets()
         case .deallocate:
             server.deallocated(statements: &statements)
         case .other, .begin, .prepare, .listen:
@@ -356,7 +322,10 @@ package struct ServerTurn {
             if !server.errorInFront.isEmpty { server.errorInFront = [] }
             if head.hasUndo { server.endQuery(client: &client, statements: &statements) }
             if status == .idle { step.transactions += 1 }
-            if !server.pendingResets.isEmpty { reportResets(&server) }
+            if !server.pendingResets.isEmpty {
+                tellUnchanged(client, server, &toClient)
+                reportResets(&server)
+            }
             // A transaction block in a statement pool: the shell answers this one, with an error.
             let isRefused =
                 mode.pooling == .statement && status != .idle && server.outstanding.count == 1
@@ -365,21 +334,6 @@ package struct ServerTurn {
             server.answeredByBroker = false
         }
         pop(&server, &statements, &toClient)
-    }
-
-    private mutating func confirmResets(_ server: inout ServerStream) {
-        step.resets += server.pendingResets
-        step.freshResets += server.pendingResets[server.reportedResets...]
-        server.forgetResets()
-    }
-
-    private mutating func reportResets(_ server: inout ServerStream) {
-        if server.status == .idle {
-            confirmResets(&server)
-        } else {
-            step.openResets += server.pendingResets[server.reportedResets...]
-            server.reportedResets = server.pendingResets.count
-        }
     }
 
     private mutating func failed(
@@ -416,7 +370,7 @@ package struct ServerTurn {
             return
         }
         // What was put back in a transaction is back as it was.
-        server.forgetResets()
+        server.forgetOpenResets()
         if let head, head.audience == .broker,
             server.outstanding.first(where: { $0.kind == .sync })?.audience == .broker
         {

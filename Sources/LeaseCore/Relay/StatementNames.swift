@@ -56,11 +56,16 @@ extension ClientTurn {
             if let statement = reference.name.withUnsafeBytes({ client.statements.value(for: $0) })
             {
                 if reference.kind == .prepare {
-                    takeName(reference.name, &server, &toServer)
-                    changes.append(NameChange(reference: reference, name: Self.takenName))
+                    // It is refused in its turn and in the server's own words.
+                    bring(reference.name, nil, &server, statements, &toServer)
                     continue
                 }
-                if statements.namesOthers(statement.id) { continue }
+                if statements.namesOthers(statement.id) {
+                    if reference.kind == .deallocate {
+                        bring(reference.name, statement.id, &server, statements, &toServer)
+                    }
+                    continue
+                }
                 let (id, name) = reference.name.withUnsafeBytes {
                     prepare(statement, $0, &client, &server, &statements, &toServer)
                 }
@@ -102,6 +107,7 @@ extension ClientTurn {
         let body = body(message)
         let references = StatementReference.all(in: statementText(body))
         guard !references.isEmpty else { return false }
+        let executed = Self.resets(by: references, client, statements)
         let changes = serversNames(references, &client, &server, &statements, &toServer)
         if server.isBatchOpen {
             server.push(Outstanding(.sync, .broker))
@@ -119,7 +125,8 @@ extension ClientTurn {
             growth += more
         }
         drop(references, &names, &client, &server)
-        server.push(entry, undo: .query(names), resets: resets)
+        server.push(
+            entry, undo: .query(names), resets: resets?.isEmpty == true ? executed : resets)
         if changes.isEmpty {
             pass(message, &client, &toServer)
         } else {
@@ -130,6 +137,21 @@ extension ClientTurn {
             offset = message.bodyStart + message.available
         }
         return true
+    }
+
+    /// What is put back by those of the client's statements that are executed.
+    static func resets(
+        by references: [StatementReference], _ client: borrowing ClientStream,
+        _ statements: borrowing StatementTable
+    ) -> [SettingsReset?] {
+        var resets: [SettingsReset?] = []
+        for reference in references where reference.kind == .execute {
+            let statement = reference.name.withUnsafeBytes { client.statements.value(for: $0) }
+            if let statement, let reset = statements.reset(by: statement.id) {
+                resets.append(reset)
+            }
+        }
+        return resets
     }
 
     /// Takes away what the query drops, for what is sent behind it.

@@ -11,6 +11,7 @@ extension ClientTurn {
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
     ) {
         noteParsed(definition, &client)
+        probeName(key, definition, &server, &toServer)
         let environment = server.mayMeanOtherwise ? nil : environment
         // It will probably take the place of what is shared: nothing must go for it.
         let twin = environment.flatMap { statements.find(definition, in: $0) }
@@ -55,9 +56,15 @@ extension ClientTurn {
         let presence = server.prepared.use(
             statement.id, batch: server.batch, since: statement.since)
         if case .there(let name) = presence { return (statement.id, name) }
+        if let name = nameInFailed(statement.id, server) { return (statement.id, name) }
         let name = prepareAgain(
             statement.id, presence, &client, &server, &statements, &toServer)
         return (statement.id, name)
+    }
+
+    /// In a transaction that has failed nothing can be prepared, and nothing runs but what ends it: what is there does.
+    private func nameInFailed(_ id: StatementID, _ server: borrowing ServerStream) -> [UInt8]? {
+        server.status == .failed && !server.isOwing ? server.prepared.name(of: id) : nil
     }
 
     /// The settings are not those that it was parsed under: what others share is left alone.
@@ -67,6 +74,7 @@ extension ClientTurn {
         _ server: inout ServerStream, _ statements: inout StatementTable,
         _ toServer: inout RelayOutput
     ) -> (id: StatementID, name: [UInt8]) {
+        if let name = nameInFailed(statement.id, server) { return (statement.id, name) }
         let id = statements.fork(statement.id)
         statements.release(statement.id)
         client.statements.insert(
@@ -152,19 +160,22 @@ extension ClientTurn {
     }
 
     /// The unnamed statement lives until the next one, also on another server than it was parsed on.
-    /// Without one, what an earlier client left on this server must not take its place.
+    /// Without one, what an earlier client left on this server must not take its place. False if the engine is to
+    /// look first whose sequences are there.
     mutating func parseUnnamedAgain(
         _ client: inout ClientStream, _ server: inout ServerStream,
         _ statements: inout StatementTable, _ toServer: inout RelayOutput
-    ) {
-        guard !server.hasUnnamed || server.isUnnamedInDoubt else { return }
+    ) -> Bool {
+        guard !server.hasUnnamed || server.isUnnamedInDoubt else { return true }
+        let calls = client.unnamed.withUnsafeBytes { callsInDoubt(statementText($0), &server) }
+        if calls, awaitsSequences(&server) { return false }
         server.hasUnnamed = true
         server.batchOfUnnamed = server.batch
         server.unnamedScope = .nothing
         guard !client.unnamed.isEmpty else {
             server.push(Self.aboutUnnamed(.close, .broker))
             toServer.inject(after: input) { $0.appendCloseStatement(name: "") }
-            return
+            return true
         }
         var body = client.unnamed
         body.withUnsafeBytes {
@@ -175,7 +186,7 @@ extension ClientTurn {
             }
             server.taint.formUnion(SessionTaint.inText(text))
             server.unnamedScope = SetScope.of(text)
-            if callsInDoubt(text, &server) { server.unnamedScope.formUnion(.named) }
+            if calls { server.unnamedScope.formUnion(.named) }
             if Self.mayName(text, SessionTaint.inText(text)) {
                 server.unnamedScope.formUnion(.named)
                 server.note(SettingNames.inText(text), within: server.unnamedScope)
@@ -189,6 +200,7 @@ extension ClientTurn {
         }
         server.push(Self.aboutUnnamed(.parse, .broker))
         injectParse([], body, &toServer)
+        return true
     }
 }
 

@@ -182,7 +182,9 @@ extension Scheduler {
         switch condition {
         case .clean: servers.slots[index].needsReset = pools[pool].limits.policy.alwaysReset
         case .dirty: servers.slots[index].needsReset = true
-        case .broken: servers.slots[index].closeWhenFree = .broken
+        case .broken:
+            servers.slots[index].closeWhenFree = .broken
+            suspectServer(of: pool)
         }
         if pools[pool].lock.isWatched { noteReturn(lease, in: pool, now) }
         if pools[pool].lock.since != nil { leaseEnded(lease, in: pool, now) }

@@ -11,13 +11,18 @@ extension Scheduler {
             rejectAll(pool, .connectFailed(failure), requiring: profile, now, &effects)
             return
         }
+        if failure.kind == .transient {
+            bounds.outages[pools[pool].fences.server].fail(begunAt: begun)
+        }
         let fencePause =
             failure.kind == .saturated ? fenceIn(pool, failure, begunAt: begun, now) : nil
-        if pools[pool].startup != nil {
-            startupFailed(pool, failure, now, &effects)
-        } else if pools[pool].backoff.knowsAlready(attemptBegunAt: begun) {
+        if pools[pool].startup == nil, pools[pool].backoff.knowsAlready(attemptBegunAt: begun) {
             pools[pool].backoff.update(failure)
             reportFailure(pool, failure, now, &effects)
+        } else if failure.kind == .transient, isOutOfTurn(pool, begunAt: begun) {
+            pools[pool].backoff.update(failure)
+        } else if pools[pool].startup != nil {
+            startupFailed(pool, failure, now, &effects)
         } else {
             let pause = fencePause ?? usualPause(pool)
             pools[pool].backoff.fail(failure, now: now, pause: pause)
@@ -73,7 +78,7 @@ extension Scheduler {
         let isPermanent = failure.kind == .permanent && pools[pool].counts.connected == 0
         let isAwaited = pools[pool].queue.count > 0 && !isPermanent
         let willRetry = isAwaited || pools[pool].counts.staying < wantedMinimum(pool)
-        let pause = pools[pool].backoff.until.nanoseconds(since: now)
+        let pause = nextAttempt(pool).nanoseconds(since: now)
         effects.append(
             .connectFailed(
                 pools[pool].id, failure, attempt: pools[pool].backoff.attempts,

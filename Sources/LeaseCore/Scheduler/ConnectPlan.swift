@@ -48,7 +48,7 @@ extension Scheduler {
         _ waiter: Int, _ pool: Int, _ plan: inout ConnectPlan, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
-        if claimPending(waiter, pool, in: &plan) { return true }
+        if claimPending(waiter, pool, in: &plan, now) { return true }
         if let own = ownBeingCleaned(pool, for: waiters.slots[waiter].need, now) {
             servers.slots[own].claimedIn = plan.number
             note(waiter, in: &plan)
@@ -79,7 +79,8 @@ extension Scheduler {
     /// `insteadOf` an idle one that would have to be checked: only one that is being checked, and
     /// serves the same clients.
     mutating func claimPending(
-        _ waiter: Int, _ pool: Int, in plan: inout ConnectPlan, insteadOf idle: Int? = nil
+        _ waiter: Int, _ pool: Int, in plan: inout ConnectPlan, insteadOf idle: Int? = nil,
+        _ now: Instant
     ) -> Bool {
         let need = waiters.slots[waiter].need
         var claimed: Int?
@@ -94,6 +95,7 @@ extension Scheduler {
                 else { continue }
             }
             if servers.slots[server].closeWhenFree != nil || !fits(server, need) { continue }
+            if hangs(server, now) { continue }
             // One that serves nobody else leaves the others to those behind it.
             let isOwn = servers.slots[server].confinedTo != nil
             if claimed == nil || isOwn { claimed = server }
@@ -125,7 +127,15 @@ extension Scheduler {
     /// How many connects may be in progress at once: one while it is not known to work.
     func connectLimit(_ pool: Int, _ now: Instant) -> Int {
         guard pools[pool].givesOut, mayAttempt(pool, now) else { return 0 }
-        if pools[pool].startup != nil || !pools[pool].backoff.isQuiet || isFenced(pool) {
+        if outage(of: pool) != nil, pools[pool].queue.count > 0 {
+            // What hangs does not keep another attempt from being made.
+            return min(
+                pools[pool].counts.connecting + 1, Outage.mostAttempts,
+                pools[pool].limits.connectParallelism)
+        }
+        if pools[pool].startup != nil || !pools[pool].backoff.isQuiet || isFenced(pool)
+            || isUnproven(pool)
+        {
             return 1
         }
         return pools[pool].limits.connectParallelism
@@ -133,7 +143,7 @@ extension Scheduler {
 
     /// Whether the pool's own failures let it try again. When PostgreSQL was full, its fences say it.
     func mayAttempt(_ pool: Int, _ now: Instant) -> Bool {
-        if pools[pool].backoff.allowsAttempt(now) { return true }
+        if nextAttempt(pool) <= now { return true }
         return pools[pool].startup == nil && pools[pool].backoff.isSaturated
     }
 
@@ -189,6 +199,7 @@ extension Scheduler {
         servers.slots[index].openedProfile = profile
         servers.slots[index].profile = profile
         servers.slots[index].connectedAt = now
+        bounds.outages[pools[pool].fences.server].attempt(by: pool, now)
         move(index, to: .connecting, now)
         effects.append(.openServer(servers.id(index), pools[pool].id, profile))
         return index

@@ -78,7 +78,7 @@ extension Scheduler {
     private func pauseEnd(_ pool: Int, _ now: Instant) -> Instant? {
         var end = isFenced(pool) ? fencePause(pool, now) : nil
         if !mayAttempt(pool, now) {
-            let until = pools[pool].backoff.until
+            let until = nextAttempt(pool)
             end = max(end ?? until, until)
         }
         return end

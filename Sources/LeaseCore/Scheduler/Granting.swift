@@ -148,7 +148,7 @@ extension Scheduler {
                 guard mayLease(pool, queue, capacity: capacity, present) else { break }
                 if let server = idleServer(pool, for: need, now) {
                     if !needsCheck(server, now) { return (waiter, server) }
-                    if !claimPending(waiter, pool, in: &plan, insteadOf: server) {
+                    if !claimPending(waiter, pool, in: &plan, insteadOf: server, now) {
                         return (waiter, server)
                     }
                 } else {

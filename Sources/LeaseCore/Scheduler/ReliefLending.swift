@@ -169,7 +169,7 @@ extension Scheduler {
         if let server = idleServer(pool, for: waiters.slots[waiter].need, now) {
             if !needsCheck(server, now) {
                 grant(waiter, server, now, &effects)
-            } else if !claimPending(waiter, pool, in: &plan, insteadOf: server) {
+            } else if !claimPending(waiter, pool, in: &plan, insteadOf: server, now) {
                 check(server, for: waiter, in: &plan, now, &effects)
             }
         } else if !cover(waiter, pool, &plan, now, &effects) {

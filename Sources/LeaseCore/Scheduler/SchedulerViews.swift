@@ -15,6 +15,8 @@ package struct PoolSummary: Equatable, Sendable {
     package var isHeldBack: Bool
     /// PostgreSQL has refused a connection for want of room: no more than there are.
     package var isFenced: Bool
+    /// All it had broke, and one attempt at a time finds out why.
+    package var isUnproven = false
     /// Connections that serve only the process that they were handed to.
     package var confined: Int { counts.confined }
     /// Until when none is handed out, after one was closed because its process was another; nil: it
@@ -92,13 +94,13 @@ extension Scheduler {
     package func summary(of pool: PoolID) -> PoolSummary? {
         guard let index = pools.knownIndex(of: pool) else { return nil }
         let pool = pools[index]
-        let failed = !pool.backoff.isQuiet
+        let pauses = !pool.backoff.isQuiet || outage(of: index) != nil
         return PoolSummary(
             pool: pool.id, phase: pool.phase, counts: pool.counts, waiting: pool.queue.count,
             oldestWaiter: oldestWaiter(index), connectFailures: pool.backoff.attempts,
-            lastFailure: pool.backoff.failure, nextAttempt: failed ? pool.backoff.until : nil,
+            lastFailure: pool.backoff.failure, nextAttempt: pauses ? nextAttempt(index) : nil,
             size: pool.limits.size, reserveSize: pool.limits.policy.reserveSize,
-            isHeldBack: pool.isHeldBack, isFenced: isFenced(index),
+            isHeldBack: pool.isHeldBack, isFenced: isFenced(index), isUnproven: isUnproven(index),
             handsOutAgainAt: pool.contention.until)
     }
 

@@ -27,6 +27,7 @@ extension Scheduler {
         }
         becomeFree(index, now, &effects)
         settleWidely(pool, now, &effects)
+        serverReached(by: pool, now, &effects)
     }
 
     mutating func serverConnectFailed(
@@ -48,6 +49,7 @@ extension Scheduler {
         close(index, .connectFailed, now, &effects)
         connectFailed(pool, failure, begunAt: begun, profile: profile, now, &effects)
         settleWidely(pool, now, &effects)
+        if failure.kind != .transient { serverReached(by: pool, now, &effects) }
     }
 
     /// A check or a reset went well.
@@ -91,6 +93,7 @@ extension Scheduler {
         guard let index = live(server) else { return }
         switch state(of: index) {
         case .idle, .validating, .resetting, .cancelling:
+            suspectServer(of: servers.slots[index].pool)
             close(index, .lost, now, &effects)
             settleWidely(servers.slots[index].pool, now, &effects)
         case .leased:

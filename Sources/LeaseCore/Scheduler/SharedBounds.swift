@@ -48,4 +48,5 @@ struct SharedBounds {
     var databases = KeyedTallies()
     var users = KeyedTallies()
     var fences = FenceTable()
+    var outages = OutageTable()
 }

@@ -69,6 +69,8 @@ extension Engine {
             case .needsDatabase:
                 askForDatabase(client)
                 return offset
+            case .needsSequences:
+                seeToSequences(of: client, isFirst: step.consumed == 0)
             case .awaitsListening:
                 guard announce(client) else { return offset }
             case .awaitsQuiet:
@@ -126,17 +128,18 @@ extension Engine {
         let isFirst =
             !held.pointee.hasSent && !pools[pool].isSession && !held.pointee.isExplicit
         let position = isFirst ? session.pointee.stream.position : nil
-        if !held.pointee.prelude.isEmpty {
-            let prelude = exchange(&held.pointee.prelude, with: [])
-            outputs.toServer.inject(after: input) { $0.append(contentsOf: prelude) }
-        }
         var turn = ClientTurn(
             input, mode: held.pointee.isExplicit ? pools[pool].heldMode : pools[pool].mode,
             environment: ParseEnvironment(
                 pool: pools[pool].id, settings: session.pointee.settings.current.meaning))
-        let step = turn.run(
-            &session.pointee.stream, &held.pointee.stream, statements: &statements,
-            toServer: &outputs.toServer, toClient: &outputs.toClient)
+        let step: ClientStep
+        if held.pointee.prelude.isEmpty {
+            step = turn.run(
+                &session.pointee.stream, &held.pointee.stream, statements: &statements,
+                toServer: &outputs.toServer, toClient: &outputs.toClient)
+        } else {
+            step = runBehindPrelude(&turn, client, server)
+        }
         if !outputs.toServer.isEmpty {
             held.pointee.noteSending(now)
             session.pointee.request.lossesInSetup = 0
@@ -157,6 +160,26 @@ extension Engine {
             session.pointee.server == server
         {
             endLeaseIfOver(server)
+        }
+        return step
+    }
+
+    /// The same turn, in one write with what puts the client's settings in force.
+    @inline(never)
+    private mutating func runBehindPrelude(
+        _ turn: inout ClientTurn, _ client: ClientID, _ server: ServerID
+    ) -> ClientStep {
+        let session = clients.address(of: client)
+        let held = servers.address(of: server)
+        let prelude = exchange(&held.pointee.prelude, with: [])
+        outputs.toServer.inject(after: turn.input) { $0.append(contentsOf: prelude) }
+        let step = turn.run(
+            &session.pointee.stream, &held.pointee.stream, statements: &statements,
+            toServer: &outputs.toServer, toClient: &outputs.toClient)
+        if case .needsSequences = step.verdict, step.consumed == 0 {
+            // More may go with it.
+            outputs.toServer.reset()
+            held.pointee.prelude = prelude
         }
         return step
     }

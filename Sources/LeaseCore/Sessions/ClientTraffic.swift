@@ -42,7 +42,11 @@ extension Engine {
             peer: peer)
         clients[client].pending = pending
         pools[pool].statistics.logins += 1
-        if pools[pool].isSession || isUnusable {
+        // What is reported under a role nobody can foresee.
+        let isForeseen =
+            !settings.contains { $0.name == "role" }
+            || pools[pool].parameters.known(for: profile) != nil
+        if pools[pool].isSession || isUnusable || !isForeseen {
             clients[client].phase = .awaitingServer
             requestLease(client)
         } else if pools[pool].parameters.base == nil, !pools[pool].hasGivenUpLearning,
@@ -99,9 +103,13 @@ extension Engine {
         guard let pool = clients[client].pool, !pools[pool].isSession, profile != .serverDefault
         else { return nil }
         let entries = profiles.entries(of: profile)
+        let base = pools[pool].parameters.base?.values ?? []
         return pools[pool].parameters.startupValues(of: profile) {
-            let names = Set(entries.map { CanonicalParameter.canonicalName($0.name) })
-            return StartupValues(parameters.values.filter { names.contains($0.name) })
+            var names = Set(entries.map { CanonicalParameter.canonicalName($0.name) })
+            if names.contains("role") { names.insert("is_superuser") }
+            return StartupValues(
+                parameters.values.filter { names.contains($0.name) },
+                base: base.filter { names.contains($0.name) }, entries: entries)
         }
     }
 

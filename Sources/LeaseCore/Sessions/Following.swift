@@ -52,7 +52,7 @@ extension Engine {
             case .all:
                 entries = startup
             // Of those that are reported the server says whether they went back; the others stay.
-            case .unknown, .overridden:
+            case .unknown, .overridden, .hidden, .sets:
                 break
             }
         }

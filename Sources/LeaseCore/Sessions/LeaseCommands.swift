@@ -39,7 +39,7 @@ extension Engine {
         servers[server].stream.hold()
         guard
             servers[server].profile.current != clients[client].settings.current
-                || servers[server].profile.cleansFirst,
+                || servers[server].profile.first != .nothing,
             !pools[servers[server].pool].isSession
         else {
             answerLease(server, client, call)

@@ -126,20 +126,21 @@ extension Engine {
         membership.times._withUnsafeGuaranteedRef { $0.wait.record(waited) }
         look(at: server, by: now.advanced(by: pool.pointee.firstLook))
         if session.pointee.phase == .awaitingServer {
-            notices.append(.mayBeServed(client))
+            if pool.pointee.isSession {
+                notices.append(.mayBeServed(client))
+            } else {
+                putProfileInForce(server, client)
+            }
             return
         }
-        if (pool.pointee.terms.isolation ?? settings.isolation) == .strict,
-            held.pointee.lastClient != nil, held.pointee.lastClient != client
-        {
-            held.pointee.profile.cleansFirst = true
-        }
+        if pool.pointee.care.rawValue != 0 { careAtGrant(server, client) }
         if let call = session.pointee.call {
+            careAtGrant(server, client)
             beginExplicitLease(server, client, call)
             return
         }
         if held.pointee.profile.current != session.pointee.settings.current
-            || held.pointee.profile.cleansFirst
+            || held.pointee.profile.first != .nothing
         {
             preparePrelude(server, client)
         }
@@ -242,7 +243,7 @@ extension Engine {
         }
         if held.pointee.stream.tally != ServerStream.Tally() { countTally(server) }
         held.pointee.profile.holdsClientBytes = false
-        held.pointee.profile.cleansFirst = false
+        held.pointee.profile.first = .nothing
         held.pointee.stream.isDraining = false
         held.pointee.moments.lastUsed = now
         if !cancels.isEmpty { dropCancel(of: server, isClosing: condition == .broken) }

@@ -26,6 +26,8 @@ package struct LeasePool: ~Copyable {
     private(set) var functions = FunctionMemo()
     /// Settings of classes (`app.tenant`) that some client has set: no list of the server's has them.
     var classNames: [String] = []
+    /// What each grant looks at.
+    var care: Care
     /// Whose processes may have direct leases, as long as one of them has had some connection.
     var directUser: UInt32?
     /// The scheduler wants to know which of its leases rest.
@@ -39,6 +41,23 @@ package struct LeasePool: ~Copyable {
         heldMode = terms.mode.held
         firstLook = terms.limits.firstLook.wholeNanoseconds
         queryWait = terms.limits.queryWait?.wholeNanoseconds
+        switch terms.isolation {
+        case nil: care = .asSettingsSay
+        case .tracked?: care = []
+        case .strict?: care = .isolation
+        }
+    }
+
+    /// What must not be another client's when a lease begins.
+    struct Care: OptionSet {
+        let rawValue: UInt8
+
+        /// Anything.
+        static let isolation = Care(rawValue: 1)
+        /// The same, if the engine's settings say so.
+        static let asSettingsSay = Care(rawValue: 2)
+        /// Some client asks what its session has drawn from sequences.
+        static let sequences = Care(rawValue: 4)
     }
 
     /// As it is, under other terms.
@@ -53,6 +72,7 @@ package struct LeasePool: ~Copyable {
         next.hasProbed = hasProbed
         next.classNames = classNames
         next.functions = functions
+        next.care.formUnion(care.intersection(.sequences))
         next.directUser = directUser
         next.areLeasesWatched = areLeasesWatched
         next.hub = hub

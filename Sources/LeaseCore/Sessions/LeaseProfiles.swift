@@ -11,6 +11,11 @@ extension Engine {
             cleanFirst(server, client)
             return
         }
+        let dropsSequences = servers[server].profile.first == .dropsSequences
+        if dropsSequences, servers[server].profile.current == wanted {
+            sendAhead([Self.dropSequences], server, wanted)
+            return
+        }
         let setup = profiles.setup(from: servers[server].profile.current, to: wanted)
         let isAccepted = pools[pool].parameters.accepts(wanted) || wanted == .serverDefault
         let mustRunConnectQuery = setup.reset != nil && pools[pool].terms.connectQuery != nil
@@ -18,11 +23,18 @@ extension Engine {
             putProfileInForce(server, client)
             return
         }
+        sendAhead(
+            [setup.inOneText] + (dropsSequences ? [Self.dropSequences] : []), server, wanted)
+    }
+
+    private mutating func sendAhead(
+        _ texts: [String], probe: Int? = nil, _ server: ServerID, _ wanted: ProfileID
+    ) {
         profiles.retain(wanted)
         servers[server].profile.pending = wanted
         servers[server].profile.attempts = 0
         var bytes: [UInt8] = []
-        servers[server].stream.ask(.profile, setup.inOneText, into: &bytes)
+        servers[server].stream.ask(.profile, texts, probe: probe, into: &bytes)
         servers[server].prelude += bytes
     }
 
@@ -36,13 +48,8 @@ extension Engine {
             putProfileInForce(server, client)
             return
         }
-        profiles.retain(wanted)
-        servers[server].profile.pending = wanted
-        servers[server].profile.attempts = 0
         let (texts, probe) = cleaningTexts(server, wanted)
-        var bytes: [UInt8] = []
-        servers[server].stream.ask(.profile, texts, probe: probe, into: &bytes)
-        servers[server].prelude += bytes
+        sendAhead(texts, probe: probe, server, wanted)
         forgetStatements(on: server)
     }
 
@@ -85,6 +92,7 @@ extension Engine {
     private func textsOfProfile(_ server: ServerID, _ profile: ProfileID) -> [String] {
         profiles.setup(from: servers[server].profile.current, to: profile).texts(
             connectQuery: pools[servers[server].pool].terms.connectQuery)
+            + (servers[server].profile.first == .dropsSequences ? [Self.dropSequences] : [])
     }
 
     mutating func profileAnswered(_ server: ServerID, _ answer: BrokerAnswer) {
@@ -112,8 +120,8 @@ extension Engine {
                 putProfileInForce(server, client)
                 return
             }
-            servers[server].profile.cleansFirst = false
         }
+        servers[server].profile.first = .nothing
         // The reference is that of `pending`.
         profiles.release(servers[server].profile.current)
         servers[server].profile.current = profile
@@ -122,6 +130,10 @@ extension Engine {
         guard wasHeld, let client = servers[server].client else { return }
         // Nothing of the client's own is on its way: if the server dies now, another may have it.
         servers[server].hasSent = false
+        if clients[client].phase == .awaitingServer {
+            notices.append(.mayBeServed(client))
+            return
+        }
         guard let call = clients[client].call else {
             queueToResume(client)
             return

@@ -37,7 +37,7 @@ extension Engine {
     /// Whether a listening client's bytes may go to its server. Not before the hub has told everything that an earlier
     /// holder of that connection notified: what comes from it afterwards is the client's own.
     mutating func mayRelay(_ client: ClientID, _ server: ServerID) -> Bool {
-        guard let listening = clients[client].stream.listening, listening.isListening,
+        guard let listening = clients[client].stream.listening, listening.willListen,
             let hub = listening.hub, hub.isAnswering
         else { return true }
         let lease = servers[server].holding.id

@@ -184,13 +184,13 @@ extension Engine {
         if isIdle, let query = pools[pool].terms.connectQuery { texts.append(query) }
         guard !pools[pool].isSession else { return texts }
         let reported = servers[server].profile.parameters
-        let base = resets.contains(.overridden) ? pools[pool].parameters.base : nil
+        let base = pools[pool].parameters.base
         let statements = ProfileSetup.statements(
             for: profiles.entries(of: clients[client].settings.startup).filter { entry in
                 let name = CanonicalParameter.canonicalName(entry.name)
                 // What was set behind the reset is what it is.
                 let isSet = base.map { $0.value(of: name) != reported.value(of: name) } ?? false
-                return !isSet && resets.contains { $0.covers(entry.name) }
+                return !isSet && SettingsReset.putsBack(entry.name, in: resets)
             })
         if !statements.isEmpty {
             texts.append(

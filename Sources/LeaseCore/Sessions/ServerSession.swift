@@ -60,11 +60,22 @@ package struct ServerSession: ~Copyable {
         var holdsClientBytes = false
         /// What is to be in force again once it is clean: the process that it belongs to comes again.
         var toRestore: ProfileID?
-        /// `isolation = strict`: it is cleaned first, in the same write.
-        var cleansFirst = false
+        /// What is taken away first, in the same write.
+        var first = First.nothing
         /// How often the broker's own query was cut short and sent again.
         var attempts = 0
         package var parameters = ParameterSet([])
+
+        /// What goes in front of a lease.
+        enum First {
+            case nothing
+            /// What it has drawn from sequences is another lease's.
+            case dropsSequences
+            /// `isolation = strict`.
+            case cleans
+        }
+
+        var cleansFirst: Bool { first == .cleans }
     }
 
     /// A lease, from the grant to its end. A new one is made for each grant: nothing of the last is left.
@@ -194,7 +205,10 @@ package struct ServerSession: ~Copyable {
         isLeased = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
-        if pin != nil { pin = nil }
+        if pin != nil {
+            pin = nil
+            stream.ownProcess = nil
+        }
         return true
     }
 

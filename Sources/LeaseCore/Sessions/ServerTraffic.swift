@@ -371,6 +371,8 @@ extension Engine {
         case .state: stateAnswered(server, answer)
         case .check:
             servers[server].moments.lastUsed = now
+            // Since when it is whose is not known any more.
+            if servers[server].lastClient != nil { servers[server].lastClient = .nobody }
             let isGood = answer.error == nil && servers[server].stream.status == .idle
             post(isGood ? .validationSucceeded(server) : .validationFailed(server))
         case .reset: cleaningAnswered(server, answer)

@@ -90,6 +90,7 @@ extension Engine {
             classNames: classNames,
             functions: pools[servers[server].pool].functions.unknown(
                 among: servers[server].stream.doubtedCalls?.names ?? []),
+            brought: servers[server].stream.brought?.names ?? [],
             isPinned: servers[server].pin != nil)
     }
 
@@ -143,6 +144,8 @@ extension Engine {
         let names = question(server, client).names
         var pins = state.pins
         pins.formUnion(followSettings(state, names, server, client))
+        let brought = servers[server].stream.brought?.names ?? []
+        followBrought(state, server, client)
         pins.formUnion(followStatements(state.statements, client))
         pins.formUnion(unseenPins(server))
         noteClassNames(state, server)
@@ -154,7 +157,8 @@ extension Engine {
             return
         }
         if servers[server].pin != nil {
-            if dropOfSQL(state.statements, server) { return }
+            let kept = brought.filter { state.kept.contains($0) }
+            if dropOfSQL(state.statements.map(\.name) + kept, server) { return }
         } else if clients[client].stream.listening?.founding == nil,
             channelsFound(state.channels, on: server, of: client)
         {
@@ -171,11 +175,11 @@ extension Engine {
 
     /// On a connection that its client keeps, what follows it under another name must not take its own.
     private mutating func dropOfSQL(
-        _ prepared: [StateAnswer.Statement], _ server: ServerID
+        _ prepared: [[UInt8]], _ server: ServerID
     ) -> Bool {
         guard !prepared.isEmpty, servers[server].pin?.reasons.contains(.statements) == false
         else { return false }
-        let texts = prepared.compactMap { String(validating: $0.name, as: UTF8.self) }
+        let texts = prepared.compactMap { String(validating: $0, as: UTF8.self) }
             .map { "DEALLOCATE \(quotedIdentifier($0))" }
         guard texts.count == prepared.count else { return false }
         servers[server].profile.holdsClientBytes = true
@@ -223,6 +227,7 @@ extension Engine {
             let startup = profiles.entries(of: clients[client].settings.startup)
             for entry in startup
             where !ProfileSetup.withoutEffect.contains(entry.name) && entry.name != "seed"
+                && entry.name != "role"
                 && !entries.contains(where: { $0.name == entry.name })
             {
                 entries.append(entry)
@@ -277,6 +282,7 @@ extension Engine {
             memo.learn(name, isOpaque: isOpaque, calls: others, now: now)
         }
         memo.settle()
+        noteReaders(server)
         let hasNames = memo.learn(classNames: state.classNames)
         calls.rounds += 1
         // Functions that call others, which call others: more than a few levels are left to the next time.
@@ -334,6 +340,7 @@ extension Engine {
         guard !reasons.isEmpty else {
             if servers[server].pin != nil {
                 servers[server].pin = nil
+                servers[server].stream.ownProcess = nil
                 notices.append(.leaseUnpinned(report(on: server)))
             }
             placeEnds(on: server)
@@ -346,6 +353,8 @@ extension Engine {
         guard mayBePinned(server, client, reasons) else { return }
         let pin = ServerSession.Pin(reasons, since: now)
         servers[server].pin = pin
+        servers[server].stream.ownProcess = ServerStream.OwnProcess(
+            backend: servers[server].facts.backendProcessID, told: Self.processID(toldTo: client))
         notices.append(.leasePinned(report(on: server), reasons))
         guard settings.pinNotice, !clients[client].flags.wasToldOfPin else { return }
         clients[client].flags.wasToldOfPin = true

@@ -8,6 +8,8 @@ import PostgresWire
 package final class FunctionMemo {
     enum Verdict: Equatable {
         case harmless
+        /// As harmless, but what it answers is the session's own: what was drawn from sequences.
+        case reader
         /// It may leave anything: the server is asked each time.
         case opaque
         /// As harmless as what it calls itself.
@@ -20,6 +22,8 @@ package final class FunctionMemo {
     private var bornAt = Instant.zero
     /// Settings of classes that the sources of functions name: no list of the server's has them.
     private(set) var classNames: [String] = []
+    /// Some text or function asks what the session has drawn from sequences.
+    private(set) var hasReaders = false
 
     /// Anybody can make up names.
     private static let limit = 4096
@@ -53,9 +57,16 @@ package final class FunctionMemo {
         "txid_current", "unnest", "upper", "version",
     ]
 
+    private static let readers = ["currval", "lastval"]
+
     package init() { addKeywords() }
 
+    private var knowsNothing: Bool {
+        verdicts.count <= Self.keywords.count + Self.wellKnown.count + Self.readers.count
+    }
+
     private func addKeywords() {
+        for word in Self.readers { verdicts[Array(word.utf8)] = .reader }
         for word in Self.keywords + Self.wellKnown {
             verdicts[Array(word.utf8)] = .harmless
             harmless.insert(CalledNames.hash(of: Array(word.utf8)))
@@ -71,17 +82,26 @@ package final class FunctionMemo {
         return true
     }
 
-    /// The names that the text calls and that are not harmless, so far as is known.
+    /// The names that the text calls and that are not harmless, so far as is known, and whether something of it asks
+    /// for the session's sequences.
     package func doubts(in sql: UnsafeRawBufferPointer) -> [[UInt8]] {
         var names: [[UInt8]] = []
         for index in 0..<sql.count where sql[index] == UInt8(ascii: "(") {
             guard let name = CalledNames.name(before: index, in: sql) else { continue }
             let spelled = CalledNames.spelled(name, of: sql)
-            if !harmless.contains(CalledNames.hash(of: spelled)), !names.contains(spelled) {
+            if harmless.contains(CalledNames.hash(of: spelled)) { continue }
+            if verdicts[spelled] == .reader {
+                hasReaders = true
+            } else if !names.contains(spelled) {
                 names.append(spelled)
             }
         }
         return names
+    }
+
+    /// These are values of a statement's parameters: what they call is called by what it calls.
+    func noteValues(_ values: UnsafeRawBufferPointer) {
+        if !hasReaders { _ = doubts(in: values) }
     }
 
     /// Of these names those that a server must be asked about, with what they are known to depend on.
@@ -94,7 +114,7 @@ package final class FunctionMemo {
             switch verdicts[name] {
             case nil: unknown.append(name)
             case .depends(let others)?: open += others
-            case .harmless?, .opaque?: break
+            case .harmless?, .reader?, .opaque?: break
             }
         }
         return unknown
@@ -103,7 +123,8 @@ package final class FunctionMemo {
     /// What a server says of a name.
     func learn(_ name: [UInt8], isOpaque: Bool, calls: [[UInt8]], now: Instant) {
         if verdicts.count >= Self.limit { forget() }
-        if verdicts.count <= Self.keywords.count + Self.wellKnown.count { bornAt = now }
+        if knowsNothing { bornAt = now }
+        if calls.contains(where: { verdicts[$0] == .reader }) { hasReaders = true }
         verdicts[name] = isOpaque ? .opaque : calls.isEmpty ? .harmless : .depends(calls)
         if verdicts[name] == .harmless { harmless.insert(CalledNames.hash(of: name)) }
     }
@@ -133,6 +154,11 @@ package final class FunctionMemo {
                     verdicts[name] = .harmless
                     harmless.insert(CalledNames.hash(of: name))
                     hasChanged = true
+                } else if others.allSatisfy({
+                    verdicts[$0] == .harmless || verdicts[$0] == .reader
+                }) {
+                    verdicts[name] = .reader
+                    hasChanged = true
                 }
             }
         }
@@ -147,10 +173,6 @@ package final class FunctionMemo {
     }
 
     func forgetIfOld(_ now: Instant) {
-        if verdicts.count > Self.keywords.count + Self.wellKnown.count,
-            now - bornAt >= Self.lifetime
-        {
-            forget()
-        }
+        if !knowsNothing, now - bornAt >= Self.lifetime { forget() }
     }
 }

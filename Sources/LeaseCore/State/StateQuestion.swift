@@ -12,10 +12,11 @@ package struct StateQuestion: Equatable, Sendable {
 
     /// `taint` says what may be left, `names` which settings if that is known, `classNames` of which settings of
     /// classes something was ever heard.
-    /// `functions` are called, and nobody has looked at them yet.
+    /// `functions` are called, and nobody has looked at them yet. `brought` are names of statements that may have been
+    /// dropped.
     package init(
         about taint: SessionTaint, names: SettingNames?, classNames: [String],
-        functions: [[UInt8]] = [], isPinned: Bool
+        functions: [[UInt8]] = [], brought: [[UInt8]] = [], isPinned: Bool
     ) {
         var parts = [Self.identity]
         let isOpen = taint.has(.other) || taint.has(.functions)
@@ -42,6 +43,7 @@ package struct StateQuestion: Equatable, Sendable {
         if isPinned || isOpen || taint.has(.advisoryLocks) { parts.append(Self.locks) }
         if isPinned || isOpen || taint.has(.listen) { parts.append(Self.channels) }
         if isOpen || taint.has(.preparedStatements) { parts.append(Self.statements) }
+        if !brought.isEmpty { parts.append(Self.kept(of: brought)) }
         if !functions.isEmpty {
             parts.append(Self.verdicts(on: functions))
             parts.append(Self.namesInSources(of: functions))
@@ -99,6 +101,14 @@ package struct StateQuestion: Equatable, Sendable {
         "SELECT 'statement'," + hexadecimal("name") + "," + hexadecimal("statement")
         + ",pg_catalog.array_to_string(parameter_types::pg_catalog.oid[],' ')"
         + " FROM pg_catalog.pg_prepared_statements WHERE from_sql"
+
+    private static func kept(of names: [[UInt8]]) -> String {
+        let list = names.map { asciiLiteral(String(decoding: $0, as: UTF8.self)) }
+            .joined(separator: ",")
+        return "SELECT 'kept'," + hexadecimal("name")
+            + ",'','' FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql"
+            + " AND name OPERATOR(pg_catalog.=) ANY (ARRAY[\(list)]::pg_catalog.text[])"
+    }
 
     /// Whether a function of the name may leave something: one whose source hints at it, of a language that is not
     /// read here, or a system's own that runs a text. And what the others call.
@@ -168,6 +178,8 @@ package struct StateAnswer {
     package private(set) var channels: [[UInt8]] = []
     package private(set) var statements: [Statement] = []
     package private(set) var classNames: [String] = []
+    /// Of the names that were asked about: what a client has prepared and nothing has dropped.
+    package private(set) var kept: [[UInt8]] = []
     package private(set) var functions: [(name: [UInt8], isOpaque: Bool, calls: [[UInt8]])] = []
 
     /// nil: these are no such rows.
@@ -246,6 +258,9 @@ package struct StateAnswer {
                     name: name, text: text,
                     parameterTypes: types.split(separator: UInt8(ascii: " "))
                         .compactMap { UInt32(String(decoding: $0, as: UTF8.self)) }))
+        case "kept":
+            guard let name = Self.bytes(name) else { return false }
+            kept.append(name)
         case "class": classNames.append(String(decoding: name, as: UTF8.self))
         case "function":
             guard let name = Self.bytes(name), let verdict = columns[2], let calls = columns[3]

@@ -49,6 +49,8 @@ package struct StatementTable: ~Copyable {
         var calls = false
         /// It names other prepared statements: those of its client.
         var namesOthers = false
+        /// It gives a name to one.
+        var prepares = false
         /// Where it means what it means; nil: to its client only.
         var environment: ParseEnvironment?
         /// Once it is known.
@@ -99,11 +101,13 @@ package struct StatementTable: ~Copyable {
         }
         // One that is too long to be looked through is its client's own.
         guard text.count <= ClientTurn.parseScanLimit else { return insert(entry) }
-        entry.namesOthers =
-            StatementReference.mayOccur(in: text)
-            && StatementReference.all(in: text).contains {
+        if StatementReference.mayOccur(in: text) {
+            let references = StatementReference.all(in: text)
+            entry.namesOthers = references.contains {
                 $0.kind == .execute || $0.kind == .deallocate
             }
+            entry.prepares = references.contains { $0.kind == .prepare }
+        }
         if !entry.namesOthers, !ParseMeaning.dependsOnTime(text) { entry.environment = environment }
         return insert(entry)
     }
@@ -190,6 +194,7 @@ package struct StatementTable: ~Copyable {
     package func settingNames(of id: StatementID) -> SettingNames? {
         entries[Int(id.slot)].settingNames
     }
+    func prepares(_ id: StatementID) -> Bool { entries[Int(id.slot)].prepares }
     func isLookedAtAgain(_ id: StatementID) -> Bool { entries[Int(id.slot)].isLookedAtAgain }
     func calls(_ id: StatementID) -> Bool { entries[Int(id.slot)].calls }
     package func setScope(of id: StatementID) -> SetScope { entries[Int(id.slot)].setScope }

@@ -1,0 +1,81 @@
+/// Words that stand anywhere in a text, within literals and bodies, too.
+package struct MentionedWords: OptionSet, Sendable {
+    package let rawValue: UInt8
+
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    package static let prepare = MentionedWords(rawValue: 1)
+    package static let deallocate = MentionedWords(rawValue: 2)
+    package static let execute = MentionedWords(rawValue: 4)
+    /// RESET, DISCARD, DEFAULT or LOCAL: a setting may go back to its default.
+    package static let reset = MentionedWords(rawValue: 8)
+    /// DEALLOCATE or DISCARD, and ALL.
+    package static let all = MentionedWords(rawValue: 16)
+
+    package static let ofStatements: MentionedWords = [.prepare, .deallocate, .execute, .all]
+
+    package static func inText(_ text: UnsafeRawBufferPointer) -> MentionedWords {
+        var found: MentionedWords = []
+        var hasAll = false
+        var hasDiscard = false
+        var index = 0
+        while index < text.count {
+            guard isWordByte(text[index]) else {
+                index += 1
+                continue
+            }
+            var end = index + 1
+            while end < text.count, isWordByte(text[end]) { end += 1 }
+            switch end - index {
+            case 3: if text.isWord("all", at: index) { hasAll = true }
+            case 5:
+                if text.isWord("reset", at: index) || text.isWord("local", at: index) {
+                    found.formUnion(.reset)
+                }
+            case 7:
+                if text.isWord("prepare", at: index) { found.formUnion(.prepare) }
+                if text.isWord("execute", at: index) { found.formUnion(.execute) }
+                if text.isWord("default", at: index) { found.formUnion(.reset) }
+                if text.isWord("discard", at: index) {
+                    found.formUnion(.reset)
+                    hasDiscard = true
+                }
+            case 10: if text.isWord("deallocate", at: index) { found.formUnion(.deallocate) }
+            default: break
+            }
+            index = end
+        }
+        if hasAll, hasDiscard || found.contains(.deallocate) { found.formUnion(.all) }
+        return found
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// Whether the word, in lower case, stands there in any case.
+    fileprivate func isWord(_ word: StaticString, at start: Int) -> Bool {
+        for index in 0..<word.utf8CodeUnitCount
+        where lowercased(self[start + index]) != word.utf8Start[index] {
+            return false
+        }
+        return true
+    }
+
+    /// Whether these bytes stand somewhere in it, and are not part of a longer name.
+    package func holds(_ name: [UInt8]) -> Bool {
+        guard let first = name.first, count >= name.count else { return false }
+        for start in 0...(count - name.count) where self[start] == first {
+            let end = start + name.count
+            guard self[start..<end].elementsEqual(name),
+                start == 0 || !isWordByte(self[start - 1]),
+                end == count || !isWordByte(self[end])
+            else { continue }
+            return true
+        }
+        return false
+    }
+}
+
+/// A dollar sign may end the tag of a body.
+private func isWordByte(_ byte: UInt8) -> Bool {
+    isIdentifierByte(byte) && byte != UInt8(ascii: "$")
+}
