@@ -373,8 +373,10 @@ def test_a_map_lets_a_certificate_in_as_another_role(certified, certificates, tm
         connect_as(broker, certificates, "app", "app")
 
 
-def test_cert_without_verified_tls_is_a_mistake(certified):
-    broker = certified({"client_tls_sslmode": "require"}, start=False)
+@pytest.mark.parametrize("settings", [
+    {"client_tls_sslmode": "disable"}, {"client_tls_sslmode": "require", "client_tls_ca_file": ""}])
+def test_cert_without_certificates_that_are_checked_is_a_mistake(certified, settings):
+    broker = certified(settings, start=False)
     broker.launch()
     assert broker.wait() == 78
-    assert "cert needs client_tls_sslmode verify-ca or verify-full" in broker.log()
+    assert "cert needs TLS for clients, and client_tls_ca_file" in broker.log()

@@ -194,11 +194,13 @@ extension ConfigurationLoader {
                     "with \(settings.authType.rawValue), passwords cross the network as they are typed"
                 ))
         case .any: checkAny()
-        case .cert where !settings.clientTlsSslmode.verifies:
+        case .cert
+        where settings.clientTlsSslmode == .disable || settings.clientTlsCaFile == nil:
             errors.append(
                 issue(
-                    "auth_type", "cert needs client_tls_sslmode verify-ca or verify-full",
-                    advice: "only there clients are asked for a certificate that is checked"))
+                    "auth_type", "cert needs TLS for clients, and client_tls_ca_file",
+                    advice: "certificates are checked by it; verify-full lets nobody in without one"
+                ))
         case .hba where settings.authHbaFile == nil:
             errors.append(
                 issue(
