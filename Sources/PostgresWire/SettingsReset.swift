@@ -16,10 +16,13 @@ package enum SettingsReset: Equatable, Sendable {
     package func covers(_ name: String) -> Bool {
         switch self {
         case .one(let one): one == name || Self.comeAlong[one]?.contains(name) == true
-        case .all: true
+        case .all: !Self.identity.contains(name)
         case .unknown, .overridden, .hidden, .sets: false
         }
     }
+
+    /// RESET ALL leaves these alone; DISCARD ALL is a RESET SESSION AUTHORIZATION besides.
+    private static let identity = ["role", "session_authorization", "is_superuser"]
 
     /// What else goes back with the session's user, and with its role.
     private static let comeAlong = [

@@ -110,7 +110,8 @@ import Testing
                 "set b = 1; reset a; select 1", ["SET", "RESET", "SELECT 1"],
                 [.sets("b"), .one("a")]
             ),
-            ("discard all", ["DISCARD ALL"], [.all]), ("set a to default", ["SET"], [.one("a")]),
+            ("discard all", ["DISCARD ALL"], [.all, .one("session_authorization")]),
+            ("set a to default", ["SET"], [.one("a")]),
             (#"select '\'; reset a"#, ["RESET"], [.unknown]), ("call p()", ["RESET"], [.unknown]),
             ("set a = 1", ["SET"], []),
         ] as [(String, [String], [SettingsReset])])

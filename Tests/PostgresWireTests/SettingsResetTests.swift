@@ -79,6 +79,7 @@ struct SettingsResetTests {
         #expect(SettingsReset.all.covers("a") && SettingsReset.one("a").covers("a"))
         #expect(!SettingsReset.one("a").covers("b") && !SettingsReset.unknown.covers("a"))
         #expect(SettingsReset.one("session_authorization").covers("role"))
+        #expect(!SettingsReset.all.covers("role"))
         #expect(SettingsReset.putsBack("a", in: [.one("a"), .sets("b")]))
         #expect(!SettingsReset.putsBack("a", in: [.all, .sets("a")]))
         #expect(SettingsReset.putsBack("a", in: [.sets("a"), .all]))

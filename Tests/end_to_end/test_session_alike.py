@@ -214,6 +214,14 @@ def test_a_reset_goes_back_to_the_startup_packet(pool, postgres, scene):
     both(pool, postgres, RESETS[scene], **OWN)
 
 
+@pytest.mark.parametrize("text", ["RESET ALL", "DISCARD ALL", "RESET ROLE",
+                                  "SET SESSION AUTHORIZATION DEFAULT"])
+def test_a_role_of_the_startup_packet_is_put_back_by_what_puts_back_roles(pool, postgres, text):
+    both(pool, postgres, [
+        [wire.query("SET ROLE NONE")], [wire.query(text)], [wire.query("SELECT current_user")],
+        [wire.query("SELECT current_user")]], options="-c role=alike_plain")
+
+
 # Names of prepared statements.
 
 NAMES = {

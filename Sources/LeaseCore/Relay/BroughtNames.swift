@@ -11,10 +11,12 @@ extension ClientTurn {
         _ server: inout ServerStream, _ statements: borrowing StatementTable,
         _ toServer: inout RelayOutput
     ) {
-        guard mode.tracksStatements, !client.statements.isEmpty, server.status != .failed,
-            text.count <= Self.parseScanLimit
+        guard mode.tracksStatements, server.status != .failed, text.count <= Self.parseScanLimit
         else { return }
         let mentioned = MentionedWords.inText(text)
+        // What it prepares has taken a name, for what is parsed behind it.
+        if mentioned.contains(.prepare) { server.taint.formUnion(.preparedStatements) }
+        guard !client.statements.isEmpty else { return }
         guard !mentioned.isDisjoint(with: .ofStatements) else { return }
         // What stands outside of bodies and literals has other names put in its place.
         let changed = StatementReference.all(in: text).filter { $0.kind != .prepare }
@@ -61,10 +63,7 @@ extension ClientTurn {
         _ name: UnsafeRawBufferPointer, _ definition: UnsafeRawBufferPointer,
         _ server: inout ServerStream, _ toServer: inout RelayOutput
     ) {
-        guard
-            server.taint.has(.preparedStatements) || server.taint.has(.functions)
-                || server.taint.has(.other)
-        else { return }
+        guard server.taint.has(.preparedStatements) else { return }
         let spelled = Array(name)
         if let brought = server.brought, brought.names.contains(spelled) {
             // The client's own is gone by now, what was brought need not be.

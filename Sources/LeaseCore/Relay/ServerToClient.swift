@@ -259,7 +259,7 @@ package struct ServerTurn {
             // What was sent behind it has left its mark already, and may still have its effect.
             if !server.isFollowedByMore { server.taint = .removal }
             server.hasDiscarded = true
-            server.pendingResets.append(.all)
+            server.pendingResets += [.all, .one("session_authorization")]
         case .reset:
             server.taint.insert(.settings)
             server.settingIsAnswered(head, isReset: true)

@@ -47,10 +47,12 @@ extension Engine {
         for reset in step.resets {
             switch reset {
             case .one(let name):
-                entries.removeAll { $0.name == name }
-                entries += startup.filter { $0.name == name }
+                entries.removeAll { $0.name == name || reset.covers($0.name) }
+                entries += startup.filter { $0.name == name || reset.covers($0.name) }
             case .all:
-                entries = startup
+                entries =
+                    startup.filter { reset.covers($0.name) }
+                    + entries.filter { !reset.covers($0.name) }
             // Of those that are reported the server says whether they went back; the others stay.
             case .unknown, .overridden, .hidden, .sets:
                 break
