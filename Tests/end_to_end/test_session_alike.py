@@ -222,6 +222,16 @@ def test_a_role_of_the_startup_packet_is_put_back_by_what_puts_back_roles(pool, 
         [wire.query("SELECT current_user")]], options="-c role=alike_plain")
 
 
+@pytest.mark.parametrize("text", [
+    "SELECT 'default'; COPY alike_numbered (word) FROM STDIN; SELECT 1",
+    "RESET DateStyle; COPY alike_numbered (word) FROM STDIN",
+    "COPY alike_numbered (word) FROM STDIN; RESET ALL"])
+def test_a_copy_goes_on_beside_a_reset(pool, postgres, text):
+    both(pool, postgres, [
+        [wire.query(text), wire.copy_data(b"copied\n"), wire.copy_done()], [wire.query("SELECT 1")]],
+        DateStyle="German")
+
+
 # Names of prepared statements.
 
 NAMES = {

@@ -98,8 +98,7 @@ package struct ClientTurn {
                 pass(message, &client, &toServer)
                 continue
             }
-            if server.isResetting, let startup = client.startupValues, message.kind != .sync,
-                message.kind != .terminate
+            if server.isResetting, let startup = client.startupValues, message.kind.beginsSomething
             {
                 // Its startup values are put in force first.
                 if server.isBatchOpen {
@@ -530,6 +529,16 @@ package struct ClientTurn {
             severity: .fatal, sqlState: .protocolViolation,
             message: "invalid \(what) message",
             hint: "The driver sent a message with a missing terminator; the session is closed.")
+    }
+}
+
+extension FrontendKind {
+    /// Not the end of something, nor the rows that a copy waits for.
+    fileprivate var beginsSomething: Bool {
+        switch self {
+        case .sync, .terminate, .flush, .copyData, .copyDone, .copyFail: false
+        default: true
+        }
     }
 }
 
