@@ -245,6 +245,10 @@ NAMES = {
         [wire.query("BEGIN")], [wire.query("PREPARE s1 AS SELECT 1")],
         [wire.parse("SELECT 2", "s1"), wire.sync()], [wire.query("ROLLBACK")],
         [wire.query("EXECUTE s1")]],
+    "taken by a statement of its own, and skipped behind an error": [
+        [*ext("PREPARE p1 AS SELECT 1", "s1"), wire.sync()],
+        [wire.execute(), wire.bind((), "s1"), wire.sync()],
+        [wire.bind((), "s1"), wire.execute(), wire.sync()]],
     "prepared in a function": [
         [wire.parse("SELECT 1", "s1"), wire.sync()],
         [wire.query("SELECT alike_run('PREPARE s1 AS SELECT 2')")], [wire.query("EXECUTE s1")]],

@@ -45,7 +45,7 @@ extension ClientTurn {
         if let id, let names = statements.settingNames(of: id) { server.note(names) }
         server.residue.formUnion(.preparedStatements)
         server.push(Outstanding(.close, .broker))
-        server.push(Outstanding(.parse, .broker))
+        server.push(.parse, .broker, undo: .brought(name))
         let body = id.map { statements.definition(of: $0) } ?? [0, 0, 0]
         toServer.inject(after: input) {
             $0.append(FrontendKind.close.rawValue)

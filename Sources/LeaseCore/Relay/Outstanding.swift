@@ -96,6 +96,8 @@ package enum Undo: Sendable {
     case serverDropped(StatementID)
     /// Nothing any more.
     case nothing
+    /// The server was told it by the client's own name (`ServerStream.BroughtNames`).
+    case brought([UInt8])
     /// Nothing; the client's name, for the error that the server will answer with.
     case told([UInt8])
 }

@@ -386,7 +386,7 @@ package struct ServerStream: ~Copyable {
             prepared.dropped(id)
         case .query(let names):
             assert(names.droppedByAll.isEmpty && names.dropped.allSatisfy { $0 == nil })
-        case .described, .supersededClosed, .told, .nothing:
+        case .described, .supersededClosed, .brought, .told, .nothing:
             break
         }
     }
@@ -445,6 +445,9 @@ package struct ServerStream: ~Copyable {
         case .serverClosed(let id, let copy):
             prepared.add(id, copy, in: &statements)
             statements.release(id)
+        case .brought(let name):
+            // It never came there: what a function would have dropped is not missing.
+            brought?.names.removeAll { $0 == name }
         case .supersededClosed(let name):
             prepared.supersede(name)
         case .described:
@@ -548,7 +551,8 @@ package struct ServerStream: ~Copyable {
             case .clientClosed(_, let statement): table.release(statement.id)
             case .serverClosed(let id, _): table.release(id)
             case .query(let names): names.release(in: &table)
-            case .serverPrepared, .serverDropped, .supersededClosed, .named, .described, .told,
+            case .serverPrepared, .serverDropped, .supersededClosed, .named, .described, .brought,
+                .told,
                 .nothing:
                 break
             }
