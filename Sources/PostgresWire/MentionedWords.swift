@@ -7,7 +7,7 @@ package struct MentionedWords: OptionSet, Sendable {
     package static let prepare = MentionedWords(rawValue: 1)
     package static let deallocate = MentionedWords(rawValue: 2)
     package static let execute = MentionedWords(rawValue: 4)
-    /// RESET, DISCARD, DEFAULT or LOCAL: a setting may go back to its default.
+    /// RESET, DISCARD, DEFAULT, LOCAL, or SET NAMES without a name: a setting may go back to its default.
     package static let reset = MentionedWords(rawValue: 8)
     /// DEALLOCATE or DISCARD, and ALL.
     package static let all = MentionedWords(rawValue: 16)
@@ -29,7 +29,9 @@ package struct MentionedWords: OptionSet, Sendable {
             switch end - index {
             case 3: if text.isWord("all", at: index) { hasAll = true }
             case 5:
-                if text.isWord("reset", at: index) || text.isWord("local", at: index) {
+                if text.isWord("reset", at: index) || text.isWord("local", at: index)
+                    || (text.isWord("names", at: index) && text.endsStatement(at: end))
+                {
                     found.formUnion(.reset)
                 }
             case 7:
@@ -51,6 +53,15 @@ package struct MentionedWords: OptionSet, Sendable {
 }
 
 extension UnsafeRawBufferPointer {
+    /// The text ends there, or its statement, or the literal that it stands in.
+    fileprivate func endsStatement(at place: Int) -> Bool {
+        guard place < count else { return true }
+        return switch self[place] {
+        case 0, UInt8(ascii: ";"), UInt8(ascii: "'"), UInt8(ascii: "$"): true
+        default: false
+        }
+    }
+
     /// Whether the word, in lower case, stands there in any case.
     fileprivate func isWord(_ word: StaticString, at start: Int) -> Bool {
         for index in 0..<word.utf8CodeUnitCount
