@@ -7,7 +7,7 @@ package struct MentionedWords: OptionSet, Sendable {
     package static let prepare = MentionedWords(rawValue: 1)
     package static let deallocate = MentionedWords(rawValue: 2)
     package static let execute = MentionedWords(rawValue: 4)
-    /// RESET, DISCARD, DEFAULT, LOCAL, or SET NAMES without a name: a setting may go back to its default.
+    /// RESET, DISCARD, DEFAULT, TIME ZONE LOCAL, or SET NAMES without a name: a setting may go back to its default.
     package static let reset = MentionedWords(rawValue: 8)
     /// DEALLOCATE or DISCARD, and ALL.
     package static let all = MentionedWords(rawValue: 16)
@@ -18,6 +18,7 @@ package struct MentionedWords: OptionSet, Sendable {
         var found: MentionedWords = []
         var hasAll = false
         var hasDiscard = false
+        var isBehindZone = false
         var index = 0
         while index < text.count {
             guard isWordByte(text[index]) else {
@@ -26,10 +27,14 @@ package struct MentionedWords: OptionSet, Sendable {
             }
             var end = index + 1
             while end < text.count, isWordByte(text[end]) { end += 1 }
+            let isBehind = isBehindZone
+            isBehindZone = false
             switch end - index {
             case 3: if text.isWord("all", at: index) { hasAll = true }
+            case 4: isBehindZone = text.isWord("zone", at: index)
             case 5:
-                if text.isWord("reset", at: index) || text.isWord("local", at: index)
+                if text.isWord("reset", at: index)
+                    || (isBehind && text.isWord("local", at: index))
                     || (text.isWord("names", at: index) && text.endsStatement(at: end))
                 {
                     found.formUnion(.reset)
@@ -50,9 +55,75 @@ package struct MentionedWords: OptionSet, Sendable {
         if hasAll, hasDiscard || found.contains(.deallocate) { found.formUnion(.all) }
         return found
     }
+
+    /// Whether something that the text calls may put a setting back: it calls something, or is a DO, and says so in a
+    /// literal or a body. What it does by itself is known without guessing (`SettingsReset`).
+    package static func mayResetWithin(_ text: UnsafeRawBufferPointer) -> Bool {
+        var mayCall = false
+        var says = false
+        var index = 0
+        while index < text.count {
+            switch text[index] {
+            case UInt8(ascii: "("):
+                mayCall = true
+                index += 1
+            case UInt8(ascii: "'"):
+                let end = text.end(ofQuoted: index)
+                says = says || text.part(index..<end).isReset
+                index = end
+            case UInt8(ascii: "\""):
+                index = text.end(ofQuoted: index)
+            case UInt8(ascii: "$"):
+                let end = text.end(ofDollarQuoted: index)
+                says = says || text.part(index..<end).isReset
+                index = end
+            case let byte where isWordByte(byte):
+                let start = index
+                while index < text.count, isWordByte(text[index]) { index += 1 }
+                if index - start == 2, text.isWord("do", at: start) { mayCall = true }
+            default: index += 1
+            }
+            if mayCall, says { return true }
+        }
+        return false
+    }
 }
 
 extension UnsafeRawBufferPointer {
+    fileprivate func part(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: self[range])
+    }
+
+    fileprivate var isReset: Bool { MentionedWords.inText(self).contains(.reset) }
+
+    /// Behind the quote that ends what begins with one at `start`, or the text's end. One that is doubled ends
+    /// it and begins the next.
+    fileprivate func end(ofQuoted start: Int) -> Int {
+        var index = start + 1
+        while index < count {
+            if self[index] == self[start] { return index + 1 }
+            index += 1
+        }
+        return count
+    }
+
+    /// Behind the body that begins with a dollar at `start`, or behind the dollar if it begins none ($1).
+    fileprivate func end(ofDollarQuoted start: Int) -> Int {
+        var tagEnd = start + 1
+        while tagEnd < count, isWordByte(self[tagEnd]) { tagEnd += 1 }
+        guard tagEnd < count, self[tagEnd] == UInt8(ascii: "$") else { return start + 1 }
+        let tag = part(start..<tagEnd + 1)
+        var index = tagEnd + 1
+        while index + tag.count <= count {
+            if self[index] == UInt8(ascii: "$"), part(index..<index + tag.count).elementsEqual(tag)
+            {
+                return index + tag.count
+            }
+            index += 1
+        }
+        return count
+    }
+
     /// The text ends there, or its statement, or the literal that it stands in.
     fileprivate func endsStatement(at place: Int) -> Bool {
         guard place < count else { return true }

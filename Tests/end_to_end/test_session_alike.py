@@ -232,6 +232,19 @@ def test_a_copy_goes_on_beside_a_reset(pool, postgres, text):
         DateStyle="German")
 
 
+@pytest.mark.parametrize("way", ["simple", "extended", "several", "beside a literal"])
+@pytest.mark.parametrize("setting", ["SET LOCAL TimeZone =", "SET TimeZone =", "SET LOCAL TIME ZONE"])
+def test_what_is_set_to_the_servers_own_value_is_no_reset(pool, postgres, setting, way):
+    value = postgres.sql("SHOW TimeZone")[0][0]
+    text = f"{setting} '{value}'"
+    send = {"simple": [wire.query(text)], "extended": [*ext(text), wire.sync()],
+            "several": [wire.query(f"SELECT 1; {text}; SELECT 2")],
+            "beside a literal": [wire.query(f"SELECT 'local, default'; {text}")]}[way]
+    both(pool, postgres, [
+        [wire.query("BEGIN")], send, [wire.query("SHOW TimeZone")], [wire.query("COMMIT")],
+        [wire.query("SHOW TimeZone")]], TimeZone="Asia/Tokyo")
+
+
 # Names of prepared statements.
 
 NAMES = {

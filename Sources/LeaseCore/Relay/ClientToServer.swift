@@ -324,7 +324,7 @@ package struct ClientTurn {
                 }
                 if mayHide {
                     bringNamesInFront(text, &client, &server, statements, &toServer)
-                    if resets?.isEmpty == true, MentionedWords.inText(text).contains(.reset) {
+                    if resets?.isEmpty == true, MentionedWords.mayResetWithin(text) {
                         resets = [.hidden]
                     }
                 }
@@ -369,7 +369,7 @@ package struct ClientTurn {
         bringNamesInFront(text, &client, &server, statements, &toServer)
         server.push(
             Outstanding(.query, .client),
-            resets: MentionedWords.inText(text).contains(.reset) ? [.hidden] : [])
+            resets: MentionedWords.mayResetWithin(text) ? [.hidden] : [])
         pass(message, &client, &toServer)
         return true
     }

@@ -331,7 +331,7 @@ extension ClientTurn {
     ) -> SettingsReset? {
         let isMentioned =
             MentionedWords.inText(values).contains(.reset)
-            || statement.withUnsafeBytes { MentionedWords.inText($0).contains(.reset) }
+            || statement.withUnsafeBytes { MentionedWords.mayResetWithin(statementText($0)) }
         return isMentioned ? .hidden : nil
     }
 
