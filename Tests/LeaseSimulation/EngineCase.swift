@@ -39,6 +39,8 @@ struct EngineCase {
     let directLeases: Bool
     /// Operators reload, pause, resume, reconnect.
     let hasOperators: Bool
+    /// At some time everyone is sent away, and nobody comes any more.
+    let drains: Bool
     var settings = EngineSettings()
     var policy = BrokerPolicy()
     let groups: [GroupPolicy]
@@ -61,6 +63,7 @@ struct EngineCase {
         takesLess = chance(70)
         directLeases = chance(80)
         hasOperators = chance(50)
+        drains = seed % 7 == 6
         settings.serverResetQuery = "DISCARD ALL"
         settings.sessionState = seed % 5 == 4 ? .drop : .keep
         settings.serverCheckQuery = "select pglease.check"

@@ -46,6 +46,10 @@ final class EngineClient {
     /// The TimeZone that it was told last.
     var toldZone: String
 
+    /// It was sent away, and had had its incidents before.
+    var wasSentAway = false
+    var sawFaultBefore = false
+
     /// It vanished: what its bytes may have committed.
     var mayHaveCommitted: Set<String>?
 

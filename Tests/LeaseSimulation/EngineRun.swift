@@ -17,6 +17,7 @@ struct EngineRun: ~Copyable {
         case operatorActs
         case troubleComes
         case schemaChanges
+        case everyoneIsSentAway
     }
 
     let seed: UInt64
@@ -43,6 +44,8 @@ struct EngineRun: ~Copyable {
     var pools: [EngineCase.Pool]
     var policy: BrokerPolicy
     var endedPeers: Set<PeerID> = []
+    /// When the last is to have been sent away; nil: nobody is.
+    var emptyBy: Instant?
 
     init(seed: UInt64, trace: ((String) -> Void)? = nil) {
         self.seed = seed
@@ -99,6 +102,7 @@ struct EngineRun: ~Copyable {
         if plan.hasOperators { plan(.operatorActs, within: 20_000) }
         if !plan.trouble.isEmpty { plan(.troubleComes, within: 5_000) }
         if chance(30) { plan(.schemaChanges, within: 20_000) }
+        if plan.drains { plan(.everyoneIsSentAway, within: 60_000) }
     }
 
     private mutating func open(_ pool: EngineCase.Pool) {
@@ -179,6 +183,7 @@ struct EngineRun: ~Copyable {
         case .serverEnds(let socket): farewellEnds(socket)
         case .operatorActs: operatorActs()
         case .troubleComes: troubleComes()
+        case .everyoneIsSentAway: sendEveryoneAway()
         case .schemaChanges:
             alter()
             if !isWinding { plan(.schemaChanges, within: 40_000) }

@@ -115,6 +115,7 @@ extension EngineRun {
             }
         }
         checkLimits()
+        checkNobodyStays()
         for client in clients { settleSilently(client) }
         var left: [ServerSocket] = []
         for socket in servers where isThere(socket) { left.append(socket) }

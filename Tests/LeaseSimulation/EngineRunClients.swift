@@ -213,6 +213,7 @@ extension EngineRun {
                 "client \(client.index) said goodbye, and was told \(transcript(client)) only; it sent"
                 + " \(RelayTranscript.ofClient(client.sent)), expected \(client.group!.expected)"
         }
+        if client.wasSentAway { checkDeparture(of: client) }
         if client.group != nil { allowCommits(of: client) }
         client.group = nil
         if !isWinding { plan(.clientComes, within: 3_000) }

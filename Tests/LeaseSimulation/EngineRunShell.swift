@@ -44,6 +44,7 @@ extension EngineRun {
             if let client = client(id) {
                 note("client \(client.index) is refused: \(error.message)")
                 client.expect([error.sqlState.rawValue])
+                if error.message == Self.goAway.message { sentAway(client) }
                 checkRefusal(of: client, error)
             }
         case .clientStalled(let id, _, _):
@@ -110,7 +111,7 @@ extension EngineRun {
     // MARK: Clients
 
     mutating func clientComes() {
-        guard !isWinding else { return }
+        guard !isWinding, emptyBy == nil else { return }
         let index = clients.count
         let pool = Int.random(in: 0..<pools.count, using: &random)
         let number = Int.random(in: 0..<plan.zones, using: &random)

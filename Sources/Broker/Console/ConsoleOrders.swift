@@ -145,7 +145,17 @@ extension Broker {
     func reconnect(_ database: String?) throws(ConsoleRefusal) {
         try requireDatabase(database, to: "reconnect")
         for pool in pools(of: database) { post(.poolReconnectRequested(pool.id)) }
+        guard let time = settings.drainIdleClients else { return }
+        for pool in pools(of: database) {
+            engine.sendHoldersAway(from: pool.id, within: time, Self.reconnecting, now: now)
+        }
+        dealWithNotices()
     }
+
+    private static let reconnecting = PgError.fatal(
+        .adminShutdown, "terminating connection due to administrator command",
+        detail: "An administrator has ordered RECONNECT, and this session kept its server connection.",
+        hint: "Connect again.")
 
     func connectionsToClose(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {
         try requireDatabase(database, to: "wait in")

@@ -29,10 +29,18 @@ extension Broker {
             .draining, .notice,
             "shutting down: waiting for \(mode == .waitForClients ? "clients to leave" : "leases to come back")"
         )
+        if mode == .waitForClients { sendClientsAway() }
         if mode == .waitForServers {
             for id in Array(directory.pools.byID.keys) { post(.poolPauseRequested(id)) }
         }
         lookAtShutdown(now)
+    }
+
+    /// Each in a turn of its own, between two transactions.
+    private func sendClientsAway() {
+        guard let time = settings.drainIdleClients else { return }
+        engine.sendClientsAway(within: time, Self.shuttingDown, now: now)
+        dealWithNotices()
     }
 
     /// A client left; the last one may be what a shutdown waits for.

@@ -93,6 +93,11 @@ extension Settings {
             "How long SIGTERM waits for clients to leave, serving them; a second SIGTERM ends at "
                 + "once. 25 s fit in the 30 s of Kubernetes. 0 waits for ever."),
         SettingDescription(
+            "drain_idle_clients", \.drainIdleClients, .optionalDuration, pgbouncer: "0",
+            "Within this time SIGTERM, SHUTDOWN WAIT_FOR_CLIENTS and a replacement send clients away, one "
+                + "after the other, each between two transactions, so that they connect again "
+                + "elsewhere; RECONNECT those that keep a connection to be closed. 0 sends nobody away."),
+        SettingDescription(
             "suspend_timeout", \.suspendTimeout, .duration,
             "How long SUSPEND waits for buffers to empty; accepted for pgbouncer's sake."),
         SettingDescription(

@@ -123,6 +123,8 @@ package struct Settings: Equatable, Sendable {
     package var startupMaxDelay: Duration = .seconds(10)
     /// nil: until the last client has left.
     package var shutdownGrace: Duration? = .seconds(25)
+    /// nil: nobody is sent away.
+    package var drainIdleClients: Duration? = .seconds(5)
     package var suspendTimeout: Duration = .seconds(10)
     /// nil: the XDG state folder.
     package var stateDir: String?

@@ -102,6 +102,7 @@ package struct ClientSession: ~Copyable {
         var isUnix = true
         /// It knows that its lease may be pinned.
         var wasToldOfPin = false
+        var departure = Departure.stays
         var interest = ClientInterest(rawValue: 0)
     }
 

@@ -93,6 +93,7 @@ extension Engine {
             queueToResume(client)
         }
         if let server = clients[client].server { endLeaseIfOver(server) }
+        callAwayIfAllGo(client)
     }
 
     /// What is reported of the settings in its startup packet: a RESET of its own goes back to them.
@@ -163,6 +164,7 @@ extension Engine {
             return !servers[server].outbound.isEmpty
                 || (servers[server].profile.holdsClientBytes
                     && clients[client].pending.count >= pendingLimit)
+                || isHeldForDeparture(client, server)
         }
         return
             (clients[client].isWaiting || clients[client].phase == .learning

@@ -32,6 +32,8 @@ package struct Engine: ~Copyable {
     /// Who may pin how many leases, and who waits for that.
     package internal(set) var pins = PinLedger()
     var listeners = Listeners()
+    /// Those who are sent away; nil: nobody has been.
+    var departures: Departures?
 
     /// What a turn of the relay writes, reused from turn to turn.
     struct Outputs: ~Copyable {

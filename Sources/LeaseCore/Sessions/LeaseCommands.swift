@@ -132,6 +132,7 @@ extension Engine {
             takeBack(server, from: client)
         } else if isSession {
             servers[server].explicit = nil
+            if clients[client].flags.departure == .due { mayDepart(client) }
         } else {
             giveBackRelayed(server, client)
         }

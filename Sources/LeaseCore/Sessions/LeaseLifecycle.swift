@@ -163,7 +163,10 @@ extension Engine {
                 held.pointee.stream.isLeaseOver(
                     passing: session.pointee.stream.passing, mode(of: server)),
                 session.pointee.phase != .awaitingServer
-            else { return }
+            else {
+                if session.pointee.flags.departure == .due { mayDepart(client) }
+                return
+            }
             if held.pointee.stream.status != .idle {
                 // Statement pooling, and the client began a transaction.
                 refuse(client, LeaseErrors.transactionInStatementPool)
@@ -172,6 +175,7 @@ extension Engine {
             if held.pointee.stream.taint != .nothing || held.pointee.pin != nil,
                 keepsLease(server, client)
             {
+                if session.pointee.flags.departure == .due { mayDepart(client) }
                 return
             }
             if session.pointee.stream.listening != nil {
@@ -208,6 +212,7 @@ extension Engine {
         session.pointee.request.isUseOver =
             held.pointee.holding.clock.hadTransaction || held.pointee.isExplicit
         if held.pointee.interest.isEmpty { watch(server, for: .bytes) }
+        if session.pointee.flags.departure == .due { mayDepart(client) }
     }
 
     /// The server goes back to its pool, in the state in which its stream is.

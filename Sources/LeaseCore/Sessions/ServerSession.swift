@@ -57,7 +57,7 @@ package struct ServerSession: ~Copyable {
         package var current: ProfileID
         /// The one that is being put in force, and whether the client's bytes wait for it.
         var pending: ProfileID?
-        var holdsClientBytes = false
+        package internal(set) var holdsClientBytes = false
         /// What is to be in force again once it is clean: the process that it belongs to comes again.
         var toRestore: ProfileID?
         /// What is taken away first, in the same write.

@@ -229,6 +229,7 @@ extension Engine {
         case .awaitingServer, .console, .closing, .closed:
             break
         }
+        if clients[client].flags.departure != .stays { lookAtDeparture(client) }
         guard clients[client].phase != .closed else { return }
         if let stalled = clients[client].moments.stalledSince,
             let timeout = settings.clientWriteTimeout, isDue(stalled + timeout, client)

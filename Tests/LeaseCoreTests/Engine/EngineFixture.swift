@@ -8,6 +8,7 @@ final class EngineFixture {
         var toServers: [ServerID: [UInt8]] = [:]
         var toClients: [ClientID: [UInt8]] = [:]
         var serverInterest: [ServerID: ServerInterest] = [:]
+        var clientInterest: [ClientID: ClientInterest] = [:]
 
         func write(_ bytes: UnsafeRawBufferPointer, to client: ClientID) -> WriteOutcome {
             toClients[client, default: []] += bytes
@@ -17,7 +18,9 @@ final class EngineFixture {
             toServers[server, default: []] += bytes
             return .taken(bytes.count)
         }
-        func watch(_ client: ClientID, for interest: ClientInterest) {}
+        func watch(_ client: ClientID, for interest: ClientInterest) {
+            clientInterest[client] = interest
+        }
         func watch(_ server: ServerID, for interest: ServerInterest) {
             serverInterest[server] = interest
         }
@@ -77,10 +80,10 @@ final class EngineFixture {
     /// A pool of the one PostgreSQL.
     func openPool(
         _ number: UInt32, size: Int = 4, maxPins: Int? = nil, limits: LeaseLimits = LeaseLimits(),
-        sessionState: SessionStatePolicy? = nil
+        sessionState: SessionStatePolicy? = nil, pooling: RelayMode.Pooling = .transaction
     ) -> PoolID {
         let mode = RelayMode(
-            pooling: .transaction, maxPreparedStatements: 0, maxMessageSize: 1 << 20)
+            pooling: pooling, maxPreparedStatements: 0, maxMessageSize: 1 << 20)
         var terms = PoolTerms(
             database: "database \(number)", mode: mode, limits: limits, connectQuery: nil,
             serverKey: 1, maxPins: maxPins)

@@ -26,7 +26,7 @@ UNKNOWN_TO_PGBOUNCER = {
     "lease_warn_after", "log_level", "shutdown_grace", "max_user_client_connections",
     "max_db_client_connections", "direct_lease", "track_extra_parameters", "startup_factor",
     "startup_max_delay", "client_gone", "max_statement_memory", "session_state",
-    "isolation", "pin_notice", "pin_timeout", "pin_reserve",
+    "isolation", "pin_notice", "drain_idle_clients", "pin_timeout", "pin_reserve",
 }
 USERS = ("app", "other", "postgres", "admin", "secretive", "watcher")
 
@@ -88,7 +88,7 @@ class Pooler:
             "admin_users": "admin", "stats_users": "watcher", "log_format": "json",
             "default_pool_size": "10", "max_client_conn": "500", "server_tls_sslmode": "disable",
             # All clients of a test are one process: the reserve would be lent to them as to a locked one.
-            "shutdown_grace": "5", "reserve_pool_size": "0",
+            "shutdown_grace": "5", "drain_idle_clients": "0", "reserve_pool_size": "0",
         }
 
     def server(self, **more):
