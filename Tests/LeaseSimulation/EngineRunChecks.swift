@@ -208,7 +208,7 @@ extension EngineRun {
         return contains(client.sent, Array(token.utf8))
     }
 
-    private func contains(_ bytes: [UInt8], _ part: [UInt8]) -> Bool {
+    func contains(_ bytes: [UInt8], _ part: [UInt8]) -> Bool {
         guard bytes.count >= part.count else { return false }
         return (0...bytes.count - part.count).contains {
             bytes[$0..<$0 + part.count].elementsEqual(part)

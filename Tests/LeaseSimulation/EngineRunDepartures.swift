@@ -24,6 +24,8 @@ extension EngineRun {
         if emptyBy == nil {
             violation = "client \(client.index) is sent away, and nobody is to go"
         }
+        // What a lease that was returned left open is being rolled back.
+        guard !contains(client.sent, Array("LEASE RETURN".utf8)) else { return }
         for socket in servers where socket.holder == client.index && !socket.isFaulty {
             guard socket.lease != nil, !socket.isEnded, !socket.isTorn else { continue }
             if socket.backend.status != .idle || socket.backend.isInTransaction {
