@@ -57,6 +57,58 @@ static inline ssize_t pglease_send_descriptor(int socket, const void *bytes, siz
     return sendmsg(socket, &message, MSG_NOSIGNAL);
 }
 
+/* Several descriptors with the first byte; at most PGLEASE_MAX_DESCRIPTORS. */
+#define PGLEASE_MAX_DESCRIPTORS 64
+
+static inline ssize_t pglease_send_descriptors(int socket, const void *bytes, size_t count,
+                                               const int *descriptors, size_t number) {
+    char control[CMSG_SPACE(sizeof(int) * PGLEASE_MAX_DESCRIPTORS)];
+    struct iovec vector = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+    if (number > PGLEASE_MAX_DESCRIPTORS) number = PGLEASE_MAX_DESCRIPTORS;
+    if (number > 0) {
+        struct cmsghdr *header;
+        memset(control, 0, sizeof control);
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * number);
+        header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int) * number);
+        memcpy(CMSG_DATA(header), descriptors, sizeof(int) * number);
+    }
+    return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+/* What came along is closed on exec from the first moment. `number` is how many there is room for, and how many came. */
+static inline ssize_t pglease_receive_descriptors(int socket, void *bytes, size_t count,
+                                                  int *descriptors, size_t *number) {
+    char control[CMSG_SPACE(sizeof(int) * PGLEASE_MAX_DESCRIPTORS)];
+    struct iovec vector = {.iov_base = bytes, .iov_len = count};
+    struct msghdr message = {.msg_iov = &vector,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof control};
+    size_t room = *number, seen = 0;
+    struct cmsghdr *header;
+    ssize_t result = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    *number = 0;
+    if (result < 0) return result;
+    for (header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+        size_t here, index;
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (index = 0; index < here; index++) {
+            int one;
+            memcpy(&one, CMSG_DATA(header) + index * sizeof(int), sizeof(int));
+            if (seen < room) descriptors[seen++] = one;
+            else close(one);
+        }
+    }
+    *number = seen;
+    return result;
+}
+
 /* Swift keeps fork(2) from its programs: between it and exec(3) a runtime with threads is half a runtime. A daemon
    forks before there are threads. */
 static inline pid_t pglease_fork(void) {

@@ -32,10 +32,12 @@ package final class Listener: FileWatcherDelegate {
     private var spare: Int32
 
     /// Binds and listens before it returns. The name of a TCP host is looked up on this thread.
-    /// - Parameters: `mode` and `group` of the socket file are set before anyone can connect.
+    /// - Parameters: `mode` and `group` of the socket file are set before anyone can connect. What another process
+    ///   hands over at this address is used instead of a socket of its own. `sharesPort`: SO_REUSEPORT.
     package init(
         loop: EventLoop, address: Address, backlog: Int32 = 1024, mode: UInt16? = nil,
-        group: UInt32? = nil, onAccept: @escaping (Int32) -> Void,
+        group: UInt32? = nil, handed: HandedSockets? = nil, sharesPort: Bool = false,
+        onAccept: @escaping (Int32) -> Void,
         onError: @escaping (UVError) -> Void
     ) throws(UVError) {
         self.loop = loop
@@ -45,11 +47,19 @@ package final class Listener: FileWatcherDelegate {
         do throws(UVError) {
             switch address {
             case .unix(let path):
-                let socket = try ListeningSocket(
-                    unix: path, backlog: backlog, mode: mode, group: group)
-                entries = [try Entry(loop: loop, socket: socket)]
+                if let known = handed?.take(unix: path) {
+                    let socket = try ListeningSocket(
+                        taking: known, unix: path, backlog: backlog, mode: mode, group: group)
+                    entries = [try Entry(loop: loop, socket: socket)]
+                } else {
+                    let socket = try ListeningSocket(
+                        unix: path, backlog: backlog, mode: mode, group: group)
+                    entries = [try Entry(loop: loop, socket: socket)]
+                }
             case .tcp(let host, let port):
-                entries = try Listener.listen(loop, host: host, port: port, backlog: backlog)
+                let place = Place(
+                    host: host, port: port, backlog: backlog, sharesPort: sharesPort)
+                entries = try Listener.listen(loop, at: place, handed)
             }
         } catch {
             closeSpare()
@@ -80,6 +90,20 @@ package final class Listener: FileWatcherDelegate {
     /// The numeric addresses it listens on; none for a Unix socket.
     package var tcpAddresses: [SocketAddress] {
         entries.compactMap { SocketAddress(localOf: $0.descriptor) }
+    }
+
+    /// What another process needs to listen at the same addresses. The descriptors stay this one's.
+    package var handedOut: [HandedSockets.Socket] { entries.map(\.handedOut) }
+
+    /// Another process listens at its addresses from here on: closes without taking the file away.
+    package func surrender() {
+        for entry in entries { entry.surrender() }
+        close()
+    }
+
+    /// What was taken over from another process is this one's from here on.
+    package func claim() throws(UVError) {
+        for entry in entries { try entry.claim() }
     }
 
     /// Leaves new connections in the kernel's queue.
@@ -183,17 +207,33 @@ package final class Listener: FileWatcherDelegate {
 
     private static func openSpare() -> Int32 { unsafe open("/dev/null", O_RDONLY | O_CLOEXEC) }
 
+    private struct Place {
+        let host: String
+        let port: UInt16
+        let backlog: Int32
+        let sharesPort: Bool
+    }
+
     private static func listen(
-        _ loop: EventLoop, host: String, port: UInt16, backlog: Int32
+        _ loop: EventLoop, at place: Place, _ handed: HandedSockets?
     ) throws(UVError) -> [Entry] {
+        let host = place.host
         let isWildcard = host.isEmpty || host == "*"
         var entries: [Entry] = []
         var missing: UVError?
-        var port = port
+        var port = place.port
         for address in try loop.resolveNow(host: isWildcard ? nil : host, port: port) {
             do throws(UVError) {
-                let socket = try ListeningSocket(tcp: address, port: port, backlog: backlog)
-                entries.append(try Entry(loop: loop, socket: socket))
+                if let known = handed?.take(address, port: port) {
+                    let socket = try ListeningSocket(
+                        taking: known, unix: nil, backlog: place.backlog, mode: nil, group: nil)
+                    entries.append(try Entry(loop: loop, socket: socket))
+                } else {
+                    let socket = try ListeningSocket(
+                        tcp: address, port: port, backlog: place.backlog,
+                        sharesPort: place.sharesPort)
+                    entries.append(try Entry(loop: loop, socket: socket))
+                }
             } catch {
                 guard error.isFamilyMissing else { throw error }
                 missing = error
@@ -216,10 +256,11 @@ package final class Listener: FileWatcherDelegate {
     /// One listening socket and its watcher. Closes the socket when the last reference goes, which
     /// is after `watcher.close()`.
     private final class Entry {
-        private let socket: ListeningSocket
+        private var socket: ListeningSocket
         let watcher: FileWatcher
 
         var descriptor: Int32 { socket.descriptor }
+        var handedOut: HandedSockets.Socket { socket.handedOut }
 
         init(loop: EventLoop, socket: consuming ListeningSocket) throws(UVError) {
             watcher = try FileWatcher(loop: loop, descriptor: socket.descriptor)
@@ -227,6 +268,10 @@ package final class Listener: FileWatcherDelegate {
         }
 
         deinit { watcher.close() }
+
+        func surrender() { socket.surrender() }
+
+        func claim() throws(UVError) { try socket.claim() }
     }
 }
 

@@ -4,7 +4,7 @@ import Glibc
 /// A bound and listening descriptor, and the socket file that goes with it. Closes both.
 struct ListeningSocket: ~Copyable {
     let descriptor: Int32
-    private let file: UnixSocketFile?
+    private var file: UnixSocketFile?
 
     deinit { Descriptor.close(descriptor) }
 
@@ -21,6 +21,45 @@ struct ListeningSocket: ~Copyable {
         try Descriptor.prepare(descriptor)
         self.descriptor = descriptor
         file = nil
+    }
+
+    /// One that another process has bound, and goes on listening on until it is told that this one does.
+    init(
+        taking socket: HandedSockets.Socket, unix path: String?, backlog: Int32, mode: UInt16?,
+        group: UInt32?
+    ) throws(UVError) {
+        var file: UnixSocketFile? = nil
+        do throws(UVError) {
+            if let path, let lock = socket.lock {
+                file = try UnixSocketFile(taking: lock, of: path)
+                try file?.settle(mode: mode, group: group)
+            }
+            try Descriptor.prepare(socket.descriptor)
+            try ListeningSocket.startListening(socket.descriptor, backlog)
+        } catch {
+            Descriptor.close(socket.descriptor)
+            throw error
+        }
+        descriptor = socket.descriptor
+        self.file = file
+    }
+
+    /// The file, taken over from another process, is this one's from here on.
+    mutating func claim() throws(UVError) { try file?.claim() }
+
+    /// Another process listens from here on: the file stays.
+    mutating func surrender() { file?.surrender() }
+
+    /// What another process needs to listen here.
+    var handedOut: HandedSockets.Socket {
+        HandedSockets.Socket(descriptor: descriptor, lock: lock)
+    }
+
+    private var lock: Int32? {
+        switch file {
+        case .some(let file): file.lock
+        case nil: nil
+        }
     }
 
     init(unix path: String, backlog: Int32, mode: UInt16?, group: UInt32?) throws(UVError) {
@@ -42,11 +81,14 @@ struct ListeningSocket: ~Copyable {
         self.file = file
     }
 
-    init(tcp address: SocketAddress, port: UInt16, backlog: Int32) throws(UVError) {
+    init(
+        tcp address: SocketAddress, port: UInt16, backlog: Int32, sharesPort: Bool = false
+    ) throws(UVError) {
         let family = Int32(address.storage.ss_family)
         let descriptor = try ListeningSocket.makeSocket(family: family)
         do throws(UVError) {
             try Descriptor.setOption(descriptor, SOL_SOCKET, SO_REUSEADDR, 1)
+            if sharesPort { try Descriptor.setOption(descriptor, SOL_SOCKET, SO_REUSEPORT, 1) }
             if address.isIPv6 {
                 try Descriptor.setOption(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, 1)
             }

@@ -6,8 +6,9 @@ import Glibc
 /// Invariant: while the value lives, the lock is held, and the file at `path` is ours to remove.
 struct UnixSocketFile: ~Copyable {
     private let path: String
-    private let lock: Int32
+    let lock: Int32
     private var identity: FileIdentity?
+    private var isSurrendered = false
 
     /// Takes the lock and removes a socket file that nobody listens on. Throws when somebody does.
     init(claiming path: String) throws(UVError) {
@@ -23,7 +24,37 @@ struct UnixSocketFile: ~Copyable {
         self.lock = lock
     }
 
+    /// The lock as another process handed it out: it is held by both as long as both live. The file is the other's
+    /// until `claim`.
+    init(taking lock: Int32, of path: String) throws(UVError) {
+        guard flock(lock, LOCK_EX | LOCK_NB) == 0,
+            FileIdentity(descriptor: lock) == FileIdentity(path: path + ".lock")
+        else {
+            Descriptor.close(lock)
+            throw UVError(
+                code: -EADDRINUSE, call: "flock",
+                message: "what was handed over is not the lock of \(path)")
+        }
+        self.path = path
+        self.lock = lock
+        isSurrendered = true
+    }
+
+    /// The file and the lock, taken over, are this process's from here on.
+    mutating func claim() throws(UVError) {
+        guard isSurrendered else { return }
+        isSurrendered = false
+        try UnixSocketFile.recordOwner(in: lock)
+    }
+
+    /// The file and the lock are another process's from here on.
+    mutating func surrender() { isSurrendered = true }
+
     deinit {
+        if isSurrendered {
+            Descriptor.close(lock)
+            return
+        }
         // Somebody may have put another file there: it is not ours to remove.
         if let identity, FileIdentity(path: path) == identity { _ = unsafe unlink(path) }
         _ = unsafe unlink(path + ".lock")
@@ -153,6 +184,30 @@ struct UnixAddress {
         unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: bytes) }
         let offset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
         length = socklen_t(offset + bytes.count)
+    }
+
+    /// Where a socket is bound, in the same words; nil for one that is not a Unix socket, or has no name.
+    static func path(of descriptor: Int32) -> String? {
+        var address = sockaddr_un()
+        var length = socklen_t(MemoryLayout<sockaddr_un>.size)
+        // SAFETY: the kernel writes at most `length` bytes.
+        let status = unsafe withUnsafeMutablePointer(to: &address) { pointer in
+            unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                unsafe getsockname(descriptor, $0, &length)
+            }
+        }
+        let offset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path)!
+        guard status == 0, address.sun_family == sa_family_t(AF_UNIX), Int(length) > offset else {
+            return nil
+        }
+        let count = min(Int(length) - offset, MemoryLayout.size(ofValue: address.sun_path))
+        var bytes = unsafe withUnsafeBytes(of: &address.sun_path) { unsafe Array($0.prefix(count)) }
+        if bytes[0] == 0 {
+            bytes[0] = UInt8(ascii: "@")
+        } else {
+            bytes = Array(bytes.prefix { $0 != 0 })
+        }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     func withPointer<Result>(

@@ -44,7 +44,7 @@ package final class HTTPServer: FileWatcherDelegate {
     /// Listens before it returns. `mode` and `group` are those of a Unix socket's file.
     package init(
         loop: EventLoop, address: Listener.Address, mode: UInt16? = nil, group: UInt32? = nil,
-        limits: Limits = Limits(),
+        limits: Limits = Limits(), handed: HandedSockets? = nil,
         onError: @escaping (UVError) -> Void, handler: @escaping (HTTPRequest) -> HTTPResponse
     ) throws(UVError) {
         self.loop = loop
@@ -54,7 +54,7 @@ package final class HTTPServer: FileWatcherDelegate {
             try startDaemon()
             timer = try LoopTimer(loop: loop) { [unowned self] in self.proceed() }
             listener = try Listener(
-                loop: loop, address: address, backlog: 64, mode: mode, group: group,
+                loop: loop, address: address, backlog: 64, mode: mode, group: group, handed: handed,
                 onAccept: { [unowned self] in self.accepted($0) }, onError: onError)
         } catch {
             close()
@@ -66,6 +66,15 @@ package final class HTTPServer: FileWatcherDelegate {
 
     /// The numeric addresses it listens on; none for a Unix socket.
     package var tcpAddresses: [SocketAddress] { listener?.tcpAddresses ?? [] }
+
+    /// What another process needs to listen in its place.
+    package var handedOut: [HandedSockets.Socket] { listener?.handedOut ?? [] }
+
+    /// What was taken over from another process is this one's from here on.
+    package func claim() throws(UVError) { try listener?.claim() }
+
+    /// Another process listens in its place from here on. To be followed by `close()`.
+    package func surrender() { listener?.surrender() }
 
     package var connectionCount: Int { deadlines.count }
 

@@ -16,6 +16,10 @@ struct BrokerProcess {
     var isQuiet = false
     /// It goes on in the background once the configuration is read.
     var isDaemon = false
+    /// The same, and its log goes where it went.
+    var isDetached = false
+    /// It takes the place of the broker that listens where it is to listen, if there is one.
+    var replaces = false
 
     /// Runs to the end. Throws the exit status where that is not 0.
     mutating func run() throws {
@@ -25,8 +29,10 @@ struct BrokerProcess {
         sources.databasesComeLater = isEmbedded
         var loaded = try load()
         try ProcessUser.become(loaded.configuration.settings.user)
-        let pidFile = try PidFile(loaded.configuration.settings.pidfile)
-        let daemon = isDaemon ? try Daemon.begin(loaded.configuration.settings) : nil
+        let predecessor = replaces ? try findPredecessor(loaded.configuration.settings) : nil
+        let pidFile = try PidFile(
+            loaded.configuration.settings.pidfile, isReplaced: predecessor != nil)
+        let daemon = try begin(loaded.configuration.settings)
         let sink = try openLog(loaded.configuration.settings)
         try pidFile.write()
         defer { pidFile.remove() }
@@ -44,7 +50,7 @@ struct BrokerProcess {
         for warning in loaded.warnings {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
-        let status = try serve(loaded, sink, embedded, pidFile, daemon)
+        let status = try serve(loaded, sink, embedded, pidFile, daemon, predecessor)
         if let embedded, let end = embedded.unexpectedEnd {
             Output.error(
                 "pglease: the private PostgreSQL ended with \(end): see \(embedded.logPath)")
@@ -58,6 +64,31 @@ struct BrokerProcess {
             return try Configuration.load(sources)
         } catch {
             throw ConfigurationReport.refuse(error)
+        }
+    }
+
+    private func begin(_ settings: Settings) throws -> Daemon? {
+        if isDetached { return try Daemon.detach() }
+        return isDaemon ? try Daemon.begin(settings) : nil
+    }
+
+    private func findPredecessor(_ settings: Settings) throws -> Predecessor? {
+        guard !isEmbedded else {
+            Output.error(
+                "pglease: --replace: a private PostgreSQL (--embedded) ends with its broker")
+            throw ExitCode(ExitStatus.configuration)
+        }
+        guard let folder = settings.unixSocketDir else {
+            Output.error(
+                "pglease: --replace needs unix_socket_dir: over its Unix socket a broker gives its place up"
+            )
+            throw ExitCode(ExitStatus.configuration)
+        }
+        do throws(BrokerStartError) {
+            return try Predecessor.find(at: "\(folder)/.s.PGSQL.\(settings.listenPort)")
+        } catch {
+            Output.error("pglease: \(error)")
+            throw ExitCode(error.exitStatus)
         }
     }
 
@@ -88,7 +119,7 @@ struct BrokerProcess {
 
     private func serve(
         _ loaded: LoadedConfiguration, _ sink: LogSink, _ embedded: EmbeddedServer?,
-        _ pidFile: PidFile, _ daemon: Daemon?
+        _ pidFile: PidFile, _ daemon: Daemon?, _ predecessor: Predecessor?
     ) throws -> Int32 {
         let logger = sink.makeLogger()
         let sources = sources
@@ -103,7 +134,12 @@ struct BrokerProcess {
             Output.error("pglease: \(error)")
             throw ExitCode(ExitStatus.operatingSystem)
         }
+        options.predecessor = predecessor
+        options.isEmbedded = embedded != nil
         options.onReady = { address in
+            do { try pidFile.replace() } catch {
+                logger.error("the pid file still names the former broker")
+            }
             daemon?.isReady()
             guard let embedded else { return }
             Self.endWith(embedded, logger)

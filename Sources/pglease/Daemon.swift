@@ -9,6 +9,8 @@ import LibUV
 struct Daemon {
     /// What the waiting process reads: a byte, or the end.
     private let descriptor: Int32
+    /// Standard output and error stay.
+    private let keepsErrors: Bool
 
     /// Goes on in a process of its own, in a session of its own, without a terminal. To be called before there are
     /// threads.
@@ -22,6 +24,13 @@ struct Daemon {
                 "pglease: daemon needs logfile or syslog configured: nobody would read its log")
             throw ExitCode(ExitStatus.configuration)
         }
+        return try fork(keepsErrors: false)
+    }
+
+    /// The same for a process whose log is read from where it goes, as that of a service manager.
+    static func detach() throws -> Daemon { try fork(keepsErrors: true) }
+
+    private static func fork(keepsErrors: Bool) throws -> Daemon {
         var ends: [Int32] = [0, 0]
         guard pipe(&ends) == 0 else { throw refuse("pipe") }
         _ = fcntl(ends[1], F_SETFD, FD_CLOEXEC)
@@ -35,15 +44,16 @@ struct Daemon {
         guard setsid() >= 0 else { throw refuse("setsid") }
         let null = open("/dev/null", O_RDWR)
         guard null >= 0 else { throw refuse("/dev/null") }
-        for standard in [STDIN_FILENO, STDOUT_FILENO] { dup2(null, standard) }
+        dup2(null, STDIN_FILENO)
+        if !keepsErrors { dup2(null, STDOUT_FILENO) }
         // Standard error stays until it is ready: what goes wrong at the start is told.
         if null > 2 { close(null) }
-        return Daemon(descriptor: ends[1])
+        return Daemon(descriptor: ends[1], keepsErrors: keepsErrors)
     }
 
     /// The one who waits may go.
     func isReady() {
-        let null = open("/dev/null", O_RDWR | O_CLOEXEC)
+        let null = keepsErrors ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC)
         if null >= 0 {
             dup2(null, STDERR_FILENO)
             if null > 2 { close(null) }

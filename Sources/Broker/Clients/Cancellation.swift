@@ -7,7 +7,8 @@ import PostgresWire
 extension Broker {
     /// The canceller's connection closes once it is done, whatever came of it: PostgreSQL does not say either.
     func cancelRequested(_ processID: Int32, _ key: [UInt8], by canceller: ClientConnection) {
-        guard key.count == 4, let target = cancelTarget(processID, key) else {
+        guard let target = cancelTarget(processID, key) else {
+            if forwardCancelBack(processID, key, for: canceller) { return }
             logger.debug("cancel request with an unknown key")
             close(canceller, because: "cancel request")
             return
@@ -22,6 +23,7 @@ extension Broker {
     }
 
     private func cancelTarget(_ processID: Int32, _ key: [UInt8]) -> ClientConnection? {
+        guard key.count == 4 else { return nil }
         let secret = key.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self).bigEndian }
         let known = CancelKey(processID: processID, secret: Int32(bitPattern: secret))
         return directory.cancelKeys[known].flatMap { clients[$0] }

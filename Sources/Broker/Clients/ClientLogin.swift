@@ -138,6 +138,10 @@ extension Broker {
             answerPing(client)
             return
         }
+        if message.protocolExtensions.contains(HandoverWords.question) {
+            replacementRequested(by: client)
+            return
+        }
         guard isEncryptedEnough(client) else {
             refuse(client, Self.encryptionRequired)
             return
@@ -147,7 +151,8 @@ extension Broker {
             refuse(client, Self.replicationRefused)
             return
         }
-        if life.shutdown != nil {
+        // Who came before another broker took the place is served.
+        if life.shutdown != nil, !handover.isReplaced {
             refuse(client, Self.shuttingDown)
             return
         }

@@ -13,6 +13,10 @@ package struct BrokerOptions {
     package var reload: () throws(ConfigurationError) -> LoadedConfiguration
     /// Listening sockets from systemd.
     package var adoptedSockets: [Int32] = []
+    /// The broker whose place this one takes.
+    package var predecessor: Predecessor?
+    /// Its PostgreSQL ends with it.
+    package var isEmbedded = false
     package var notify: ServiceNotifier?
     package var logger: Logger
     /// Has the log follow settings that are about to be in force.
@@ -73,6 +77,7 @@ package final class Broker {
     var turn = LoopTurn()
     let readBuffer: UnsafeMutableRawPointer
     var listening = Listening()
+    var handover = Handover()
     var life = BrokerLife()
 
     var counters = BrokerCounters()
@@ -97,7 +102,8 @@ package final class Broker {
         logger = options.logger
         surroundings = Surroundings(
             notify: options.notify, adoptedSockets: options.adoptedSockets,
-            followLog: options.followLog, onReady: options.onReady)
+            followLog: options.followLog, onReady: options.onReady,
+            isEmbedded: options.isEmbedded, predecessor: options.predecessor)
         configured = Configured(options.configuration, reload: options.reload)
         let startedAt = Instant(nanoseconds: loop.now)
         telemetry = Telemetry(startedAt: startedAt)

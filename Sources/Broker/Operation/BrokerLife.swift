@@ -21,6 +21,8 @@ final class Startup {
     var started = 0
     var failed = 0
     var pending: Set<PoolKey> = []
+    /// It begins with a connection that the former broker gives up.
+    var awaitsLoan = false
     /// Clients are let in, or never will be.
     var isOver = false
 
@@ -32,6 +34,8 @@ final class Shutdown {
     var mode: ShutdownMode
     /// `shutdown_grace`: then it ends all the same. nil: never.
     var deadline: Instant?
+    /// Another broker is in its place, and nobody is in a hurry.
+    var isReplacement = false
 
     init(mode: ShutdownMode, deadline: Instant?) {
         self.mode = mode

@@ -8,6 +8,8 @@ extension Broker {
         lookAtVacated(now)
         lookAtIdlePools(now)
         lookAtConsoleWaits(now)
+        lookAtLoan()
+        lookAtReplacement(now)
         lookAtShutdown(now)
     }
 }

@@ -37,7 +37,12 @@ extension Broker {
             throw BrokerStartError(error.description, exitStatus: 78)
         }
         do throws(UVError) {
-            try serveMonitoring(at: settings.metricsListen)
+            // In a broker's place its figures are served once it has given way.
+            if surroundings.predecessor == nil {
+                try serveMonitoring(at: settings.metricsListen)
+            } else {
+                try meetPredecessor()
+            }
         } catch {
             closeHandles()
             throw BrokerStartError(
@@ -107,24 +112,35 @@ extension Broker {
     private func beginStartup() {
         let startup = Startup(began: now)
         life.startup = startup
-        let known = settings.prewarm ? forcedUserPools : []
+        startup.awaitsLoan = awaitsLoan()
+        if !startup.awaitsLoan { openFirstPools() }
+    }
+
+    func openFirstPools() {
+        guard let startup = life.startup else { return }
+        // What the former broker has no connection to spare for is not tried.
+        let known = settings.prewarm ? forcedUserPools.filter { !isWithoutPlace($0.key) } : []
         guard !known.isEmpty else {
             becomeReady()
             openKeptPools()
             return
         }
+        // Counted before the first is opened: it may fail on the spot.
+        startup.expected = known.count
+        startup.pending = Set(known.map(\.key))
+        for (key, entry) in known where directory.pools[key] == nil {
+            openPool(key, entry, startup: startupSchedule)
+        }
+        openKeptPools()
+    }
+
+    private var startupSchedule: StartupSchedule {
         var schedule = StartupSchedule()
         schedule.attempts = settings.startupAttempts
         schedule.delay = settings.startupDelay
         schedule.factor = settings.startupFactor
         schedule.maximumDelay = settings.startupMaxDelay
-        // Counted before the first is opened: it may fail on the spot.
-        startup.expected = known.count
-        startup.pending = Set(known.map(\.key))
-        for (key, entry) in known where directory.pools[key] == nil {
-            openPool(key, entry, startup: schedule)
-        }
-        openKeptPools()
+        return schedule
     }
 
     func poolStarted(_ id: PoolID) {
@@ -185,6 +201,7 @@ extension Broker {
         life.startup?.isOver = true
         do throws(BrokerStartError) {
             try listen()
+            try moveIn()
         } catch {
             logger.critical("cannot listen", metadata: ["reason": "\(error.description)"])
             life.exitStatus = error.exitStatus
@@ -212,16 +229,40 @@ extension Broker {
         surroundings.onReady(address)
     }
 
-    private func listen() throws(BrokerStartError) {
+    /// The place of the former broker, if there is one, is this one's.
+    private func moveIn() throws(BrokerStartError) {
+        guard handover.before != nil || monitoring.address != settings.metricsListen else { return }
         do throws(UVError) {
-            for descriptor in surroundings.adoptedSockets {
+            try serveMonitoring(at: settings.metricsListen)
+            try takePlace()
+        } catch {
+            throw BrokerStartError(
+                "the former broker's place could not be taken: \(error)", exitStatus: 73)
+        }
+    }
+
+    /// Those of the manager, also where the former broker had them.
+    private func adoptedSockets() -> [Int32] {
+        guard surroundings.adoptedSockets.isEmpty, let sockets = handover.before?.sockets,
+            sockets.areAdopted
+        else { return surroundings.adoptedSockets }
+        surroundings.hasAdopted = true
+        var descriptors: [Int32] = []
+        while let socket = sockets.takeAny() { descriptors.append(socket.descriptor) }
+        return descriptors
+    }
+
+    private func listen() throws(BrokerStartError) {
+        let adopted = adoptedSockets()
+        do throws(UVError) {
+            for descriptor in adopted {
                 listening.listeners.append(
                     try Listener(
                         loop: loop, adopting: descriptor,
                         onAccept: { [unowned self] in self.accepted($0) },
                         onError: { [unowned self] in self.acceptFailed($0) }))
             }
-            if surroundings.adoptedSockets.isEmpty { try listenWhereConfigured() }
+            if adopted.isEmpty { try listenWhereConfigured() }
         } catch {
             throw BrokerStartError(listenFailure(error), exitStatus: 73)
         }
@@ -261,6 +302,7 @@ extension Broker {
                     address: .unix(path: "\(folder)/.s.PGSQL.\(settings.listenPort)"),
                     backlog: backlog, mode: UInt16(settings.unixSocketMode),
                     group: settings.unixSocketGroup.flatMap(Self.groupID),
+                    handed: handover.before?.sockets,
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
@@ -268,7 +310,8 @@ extension Broker {
             listening.listeners.append(
                 try Listener(
                     loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
-                    backlog: backlog, onAccept: { [unowned self] in self.accepted($0) },
+                    backlog: backlog, handed: handover.before?.sockets,
+                    onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
     }
@@ -296,6 +339,7 @@ extension Broker {
     private func closeHandles() {
         monitoring.close()
         listening.closeListeners()
+        handover.close()
         for client in Array(clients.values) { close(client, because: "the broker ends") }
         for server in Array(servers.values) {
             closeSocket(of: server, isClean: false)

@@ -10,6 +10,12 @@ extension Broker {
     /// Begins to shut down, or does so with less patience. Any second request ends at once.
     func shutDown(_ mode: ShutdownMode) {
         guard !life.isStopped else { return }
+        if mode != .immediate, let shutdown = life.shutdown, shutdown.isReplacement {
+            shutdown.isReplacement = false
+            shutdown.deadline = settings.shutdownGrace.map { now + $0 }
+            lookAtShutdown(now)
+            return
+        }
         if life.shutdown != nil || mode == .immediate || life.startup?.isOver != true {
             finishShutdown()
             return
@@ -37,7 +43,7 @@ extension Broker {
     }
 
     /// Each in a turn of its own, between two transactions.
-    private func sendClientsAway() {
+    func sendClientsAway() {
         guard let time = settings.drainIdleClients else { return }
         engine.sendClientsAway(within: time, Self.shuttingDown, now: now)
         dealWithNotices()
@@ -49,7 +55,7 @@ extension Broker {
     }
 
     func lookAtShutdown(_ now: Instant) {
-        if let interval = surroundings.watchdogInterval {
+        if let interval = surroundings.watchdogInterval, !handover.isReplaced {
             _ = surroundings.notify?.watchdog()
             housekeeping(by: now + .nanoseconds(interval.wholeNanoseconds / 2))
         }
@@ -67,6 +73,8 @@ extension Broker {
         case .immediate: finishShutdown()
         case .waitForClients:
             // An administrator who watches does not keep it up.
+            // One before it may still ask for cancels, and tell what it has.
+            if handover.isReplaced, handover.before != nil { return }
             if clients.values.allSatisfy({ $0.phase == .console || !$0.isOpen }) {
                 finishShutdown()
             }
@@ -84,7 +92,8 @@ extension Broker {
     func finishShutdown() {
         guard !life.isStopped else { return }
         life.isStopped = true
-        _ = surroundings.notify?.stopping(status: "closing")
+        // The manager's process is the one in its place.
+        if !handover.isReplaced { _ = surroundings.notify?.stopping(status: "closing") }
         for client in Array(clients.values) { refuse(client, Self.shuttingDown) }
         logger.notice("stopped")
         loop.stop()

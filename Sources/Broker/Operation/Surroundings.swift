@@ -9,6 +9,12 @@ struct Surroundings {
     let followLog: (Settings) throws(LogTargetError) -> Void
     /// Called on the loop once clients are accepted, with where.
     let onReady: (BrokerAddress) -> Void
+    /// Its PostgreSQL ends with it.
+    let isEmbedded: Bool
+    /// Whose place it takes; nil once the two speak with each other.
+    var predecessor: Predecessor?
+    /// The broker before it had its sockets from systemd.
+    var hasAdopted = false
     /// How often systemd wants to hear of it; nil: not at all, or not yet.
     var watchdogInterval: Duration?
 }

@@ -41,10 +41,11 @@ extension Broker {
             terms: terms(key, entry, limits, policy), broker: self)
         directory.pools.insert(pool)
         poolIsUnused(pool)
-        let isPaused = operators.stops.isPaused(key.database)
+        let isPaused = operators.stops.isPaused(key.database) || isWithoutPlace(key)
         engine.openPool(
             pool.id, pool.terms, policy, startup: isPaused ? nil : startup, now: now)
         if isPaused { engine.order(.poolPauseRequested(pool.id), now: now) }
+        if isWithoutPlace(key) { handover.before?.stopped.insert(pool.id) }
         dealWithNotices()
         return pool
     }
@@ -150,6 +151,7 @@ extension Broker {
         policy.userKey = directory.policyNumbers.user(key.user)
         policy.maxUserConnections = limits.maxUserConnections
         policy.fenceKeys = fenceKeys(key)
+        share(&policy, of: key)
         return policy
     }
 
@@ -182,8 +184,9 @@ extension Broker {
     /// Brings all pools to what the configuration says now. Connections that were made with other settings of
     /// TLS are replaced: they may be less secure than what is asked for now.
     func reconfigurePools(reconnecting: Bool = false) {
-        engine.change(
-            Self.engineSettings(settings), Self.brokerPolicy(settings), now: now)
+        var policy = Self.brokerPolicy(settings)
+        share(&policy)
+        engine.change(Self.engineSettings(settings), policy, now: now)
         dealWithNotices()
         for (key, pool) in directory.pools.open {
             guard let entry = configuration.database(named: key.database),

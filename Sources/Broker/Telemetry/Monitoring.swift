@@ -34,7 +34,7 @@ final class Monitoring {
 extension Broker {
     /// Opens, moves or closes the HTTP server. When it throws, the old one goes on.
     func serveMonitoring(at address: MetricsAddress?) throws(UVError) {
-        guard address != monitoring.address else { return }
+        guard address != monitoring.address, !handover.isReplaced else { return }
         guard let address else {
             monitoring.close()
             logger.notice("metrics are no longer served")
@@ -70,6 +70,7 @@ extension Broker {
         return try HTTPServer(
             loop: loop, address: address.listenerAddress, mode: UInt16(settings.unixSocketMode),
             group: settings.unixSocketGroup.flatMap(Self.groupID),
+            handed: handover.before?.metrics,
             onError: { [unowned self] error in
                 self.logger.error(
                     "accepting a connection of metrics_listen failed",

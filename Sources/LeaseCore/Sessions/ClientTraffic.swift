@@ -385,9 +385,10 @@ extension Engine {
         var bytes: [UInt8] = []
         bytes.appendErrorResponse(error)
         let server = clients[client].server
+        // Behind half a message of the server's an error would be read as its rest: then the end says it all.
+        let isTorn = server.map({ servers[$0].stream.passing.isHalfPassed }) == true
         // libpq keeps the reason for itself unless the answer that is due ends behind it.
-        if clients[client].phase == .ready,
-            server.map({ servers[$0].stream.passing.isHalfPassed }) != true,
+        if clients[client].phase == .ready, !isTorn,
             clients[client].isWaiting || clients[client].request.awaitsWords
                 || server.map({ servers[$0].stream.isOwing }) == true
                 || !clients[client].pending.isEmpty
@@ -396,7 +397,7 @@ extension Engine {
         }
         withdraw(client)
         abandonLease(of: client)
-        bytes.withUnsafeBytes { send($0, to: client) }
+        if !isTorn { bytes.withUnsafeBytes { send($0, to: client) } }
         end(client, because: error.message)
     }
 

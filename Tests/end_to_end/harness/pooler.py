@@ -164,6 +164,16 @@ class Pooler:
         self.wait_told("READY=1", within)
         return self
 
+    def replace(self, within=30):
+        """Starts another process in the place of this one, and waits until it is ready. Returns the former one."""
+        former = self.process
+        kept, self.arguments = self.arguments, [*self.arguments, "--replace"]
+        try:
+            self.start(within)
+        finally:
+            self.arguments = kept
+        return former
+
     def hear(self, seconds=0.02):
         """Reads what the program told the service manager."""
         while select.select([self.notify], [], [], seconds)[0]:

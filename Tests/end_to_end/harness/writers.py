@@ -69,7 +69,9 @@ class Writers:
 
     def __init__(self, broker, count, table, **named):
         self.table = table
-        self.all = [Writer(broker.socket_path, number, table, **named) for number in range(count)]
+        address = named.pop("address", broker.socket_path)
+        first = named.pop("first", 0)
+        self.all = [Writer(address, first + number, table, **named) for number in range(count)]
 
     def start(self):
         for one in self.all:
@@ -88,10 +90,19 @@ class Writers:
             one.join(within)
             assert not one.is_alive(), "a writer hangs"
 
+    def join_all(self, *others):
+        """One book of several."""
+        for other in others:
+            self.all += other.all
+        return self
+
+    @property
+    def failures(self):
+        return [(one.number, error) for one in self.all for error in one.failures]
+
     def check(self, postgres, dbname="app"):
         """Nobody was told anything but to go, and what was committed is what they were told."""
-        failures = [(one.number, error) for one in self.all for error in one.failures]
-        assert not failures, failures[:5]
+        assert not self.failures, self.failures[:5]
         rows = postgres.sql(
             f"SELECT writer, count(*), max(number) FROM {self.table} GROUP BY 1", dbname=dbname)
         found = {int(row[0]): (int(row[1]), int(row[2])) for row in rows}

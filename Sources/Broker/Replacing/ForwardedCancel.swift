@@ -1,0 +1,98 @@
+import LeaseCore
+import LibUV
+import PostgresWire
+
+/// A CancelRequest on its way to another broker. Its client's connection closes when the other has closed this one, as
+/// if the other had been asked itself. Owns its descriptor.
+final class ForwardedCancel: FileWatcherDelegate {
+    private let descriptor: Int32
+    private let watcher: FileWatcher
+    private var unsent: [UInt8]
+    private let onEnd: (ForwardedCancel) -> Void
+    private var isClosed = false
+
+    /// Takes the descriptor over, also where it throws; it may still be connecting.
+    init(
+        loop: EventLoop, descriptor: Int32, packet: [UInt8],
+        onEnd: @escaping (ForwardedCancel) -> Void
+    ) throws(UVError) {
+        self.descriptor = descriptor
+        self.onEnd = onEnd
+        unsent = packet
+        do throws(UVError) {
+            watcher = try FileWatcher(loop: loop, descriptor: descriptor)
+        } catch {
+            Descriptor.close(descriptor)
+            throw error
+        }
+        watcher.delegate = self
+        watcher.watch([.readable, .writable])
+    }
+
+    /// Idempotent.
+    func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        watcher.close()
+        Descriptor.close(descriptor)
+    }
+
+    func fileReady(_ events: FileEvents, error: UVError?) {
+        if events.mayWrite, !unsent.isEmpty, !send() { return end() }
+        if error != nil { return end() }
+        guard !isClosed, events.mayRead || events.isHungUp else { return }
+        var buffer = [UInt8](repeating: 0, count: 64)
+        switch buffer.withUnsafeMutableBytes({ Descriptor.read(descriptor, into: $0) }) {
+        case .bytes, .wouldBlock: break
+        case .closed, .failed: end()
+        }
+    }
+
+    private func send() -> Bool {
+        switch unsent.withUnsafeBytes({ Descriptor.write(descriptor, from: $0) }) {
+        case .bytes(let count): unsent.removeFirst(count)
+        case .wouldBlock: return true
+        case .closed, .failed: return false
+        }
+        if unsent.isEmpty { watcher.watch(.readable) }
+        return true
+    }
+
+    private func end() {
+        guard !isClosed else { return }
+        close()
+        onEnd(self)
+    }
+}
+
+extension Broker {
+    /// Has another broker carry it out; `descriptor` leads to that one. The canceller's connection closes with it.
+    func forwardCancel(_ packet: [UInt8], over descriptor: Int32, for canceller: ClientConnection) {
+        let client = canceller.id
+        do throws(UVError) {
+            let cancel = try ForwardedCancel(loop: loop, descriptor: descriptor, packet: packet) {
+                [unowned self] in
+                self.handover.cancels[ObjectIdentifier($0)] = nil
+                guard let canceller = self.clients[client] else { return }
+                self.close(canceller, because: "cancel request")
+            }
+            handover.cancels[ObjectIdentifier(cancel)] = cancel
+        } catch {
+            close(canceller, because: "cancel request")
+        }
+    }
+
+    /// Asks the broker whose place this one has taken. False if there is none.
+    func forwardCancelBack(
+        _ processID: Int32, _ key: [UInt8], for canceller: ClientConnection
+    ) -> Bool {
+        guard let former = handover.before, former.isTold,
+            let ends = try? Descriptor.makeSocketPair()
+        else { return false }
+        former.channel.send("connection", [ends.1])
+        var packet: [UInt8] = []
+        packet.appendCancelRequest(processID: processID, secretKey: key)
+        forwardCancel(packet, over: ends.0, for: canceller)
+        return true
+    }
+}
