@@ -55,7 +55,7 @@ def test_five_times_under_load(make_broker, postgres, written, mode):
     """Whoever stays is sent away between transactions, whoever comes is served; all connections together are never more
     than one broker may have."""
     postgres.gone(dbname="second")
-    broker = make_broker({"pool_mode": mode, "drain_idle_clients": 1, "default_pool_size": 6}, tcp=True)
+    broker = make_broker({"pool_mode": mode, "drain_idle_clients": 0.5, "default_pool_size": 6}, tcp=True)
     most = Most(postgres)
     count = 8 if mode == "transaction" else 4
     named = {"database": "second"}
@@ -75,11 +75,11 @@ def test_five_times_under_load(make_broker, postgres, written, mode):
 
 
 def test_pgbench_that_reconnects_has_no_failed_transaction(make_broker, written, tool):
-    broker = make_broker({"drain_idle_clients": 1, "default_pool_size": 4})
+    broker = make_broker({"drain_idle_clients": 0.5, "default_pool_size": 4})
     script = broker.folder / "script.sql"
     script.write_text(f"BEGIN;\nINSERT INTO {written} VALUES (:client_id, 1);\nCOMMIT;\n")
     bench = subprocess.Popen(
-        [tool("pgbench"), "-n", "-C", "-c", "6", "-j", "2", "-T", "5", "-f", str(script),
+        [tool("pgbench"), "-n", "-C", "-c", "6", "-j", "2", "-T", "4", "-f", str(script),
          "-h", str(broker.dsn_host), "-p", str(broker.dsn_port), "-U", "app", "second"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     formers = []
@@ -348,7 +348,7 @@ def test_others_are_not_asked_to_go(make_broker, postgres, run_program):
     with wire.Wire(tcp.tcp_address) as one:
         one.send(wire.startup({"user": "x", "_pq_.pglease_replace": "1"}))
         assert one.until("E")[-1].code == "28000"
-    broker.set(unix_socket_dir="", listen_addr="127.0.0.1", listen_port=free_port())
+    broker.set(unix_socket_dir="none", listen_addr="127.0.0.1", listen_port=free_port())
     broker.launch()
     assert broker.wait(20) == 78
 

@@ -141,8 +141,8 @@ extension Broker {
         housekeeping(by: now + Self.handoverStep)
     }
 
-    /// Whether somebody may still join a pool that has nobody.
-    func clientsLoggingIn() -> Bool {
-        clients.values.contains { $0.isOpen && $0.pool == nil && $0.console == nil }
+    /// Those who may still join a pool, perhaps one that has nobody.
+    var clientsLoggingIn: Int {
+        clients.values.count { $0.isOpen && $0.pool == nil && $0.console == nil }
     }
 }

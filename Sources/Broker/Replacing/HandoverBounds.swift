@@ -7,7 +7,7 @@ import LeaseCore
 /// | | the old one uses | the new one uses |
 /// |---|---|---|
 /// | before it serves | one less of each bound that allows two or more; it says so (`lent`) once that is so | that one, to see whether the server lets it in; pools of one connection are not tried |
-/// | when it serves | what it has now (`held`), in each pool; never more, and less as its clients leave | the rest of each bound, as it is told |
+/// | when it serves | in each pool what it has now, or half of the pool for the clients that it has (`held`); never more, and less as they leave | the rest of each bound, as it is told |
 /// | when the old one has ended | | all of it |
 extension Broker {
     // MARK: Both
@@ -131,8 +131,9 @@ extension Broker {
     /// From here on no pool has more connections here than it has now, or than the one that its clients need.
     func freezeBounds(for next: NextBroker) {
         next.clientsBefore = clientCounts()
+        let coming = clientsLoggingIn
         for (key, count) in connections() {
-            let needed = next.clientsBefore[key, default: 0] > 0 ? 1 : 0
+            let needed = needed(key, clients: next.clientsBefore[key, default: 0] + coming)
             next.frozen[key] = max(count, needed)
             next.limits[key] = max(count, needed)
         }
@@ -141,19 +142,29 @@ extension Broker {
         next.channel.send("frozen")
     }
 
+    /// How many connections the clients of a pool may go on to ask for: of a bound that pools share, each has one.
+    private func needed(_ key: PoolKey, clients: Int) -> Int {
+        guard clients > 0, let entry = configuration.database(named: key.database) else { return 0 }
+        let limits = configuration.poolSettings(database: entry, user: key.user)
+        guard settings.maxServerConnections == nil, limits.maxDbConnections == nil,
+            limits.maxUserConnections == nil
+        else { return 1 }
+        return max(1, min(clients, limits.size > 0 ? limits.size / 2 : clients))
+    }
+
     /// Gives up what those who are left do not need, and says what is kept.
     func tellHeld(_ next: NextBroker) {
         let clients = clientCounts()
         let counts = connections()
         // Who has just come may make a pool, or use one that has nobody: it needs one connection.
-        let isSettled = !clientsLoggingIn()
+        let isSettled = clientsLoggingIn == 0
         var hasChanged = false
         for key in Set(counts.keys).union(next.limits.keys) {
             let before = next.clientsBefore[key, default: 0]
             let left = clients[key, default: 0]
             let known = next.limits[key] ?? (left > 0 || !isSettled ? 1 : 0)
             var limit = known
-            if before > 0, let frozen = next.frozen[key] {
+            if before > 0, isSettled, let frozen = next.frozen[key] {
                 limit = min(known, (frozen * left + before - 1) / before)
             }
             if left > 0 || !isSettled { limit = max(limit, min(1, known)) }
