@@ -95,6 +95,18 @@ package final class Listener: FileWatcherDelegate {
     /// What another process needs to listen at the same addresses. The descriptors stay this one's.
     package var handedOut: [HandedSockets.Socket] { entries.map(\.handedOut) }
 
+    /// Takes those who wait to be accepted, before it is closed. More than the queue holds do not come.
+    package func acceptWaiting() {
+        for entry in entries {
+            for _ in 0..<Listener.turnsOfLastAccept where onAccept != nil {
+                acceptSome(entry.descriptor)
+            }
+        }
+    }
+
+    /// A queue of 65,535, as long as the longest.
+    private static let turnsOfLastAccept = 1024
+
     /// Another process listens at its addresses from here on: closes without taking the file away.
     package func surrender() {
         for entry in entries { entry.surrender() }

@@ -8,7 +8,7 @@ struct PgbouncerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "pgbouncer",
         abstract: "Run in the place of pgbouncer, with its options.",
-        usage: "pglease pgbouncer [-d] [-R] [-q] [-v] [-u <username>] <config file>",
+        usage: "pglease pgbouncer [-d] [-q] [-v] [-u <username>] [--replace] <config file>",
         discussion: """
             A link to pglease that is called pgbouncer is this command. The file is an existing \
             pgbouncer.ini; a section [pgbouncer] starts from pgbouncer's defaults. Signals are \
@@ -33,9 +33,7 @@ struct PgbouncerCommand: ParsableCommand {
         help: ArgumentHelp("Assume the identity of this user.", valueName: "username"))
     var user: String?
 
-    @Flag(
-        name: [.customShort("R"), .customLong("reboot"), .customLong("replace")],
-        help: "Take the place of the broker that listens there.")
+    @Flag(name: .long, help: "Take the place of the broker that listens there.")
     var replace = false
 
     @Flag(name: [.customShort("V"), .customLong("version")], help: "Show the version, then exit.")

@@ -89,9 +89,8 @@ private typealias Fixture = ConfigurationFixture
         #expect(loaded.configuration.settings.adminUsers == ["user2", "someadmin", "otheradmin"])
         #expect(loaded.configuration.settings.serverLoginRetryMin == .milliseconds(100))
         #expect(
-            loaded.warnings.compactMap(\.setting) == [
-                "peers", "min_pool_size",
-            ])
+            loaded.warnings.compactMap(\.setting) == ["min_pool_size"])
+        #expect(loaded.configuration.peer(1)?.host == "/tmp/one")
         #expect(loaded.configuration.database(named: "foodb")?.authUser == "bar")
         #expect(
             loaded.configuration.settings.logfile == "/var/log/postgresql/pgbouncer.log")

@@ -170,3 +170,45 @@ def test_a_reload_changes_it_and_without_it_clients_stay(make_broker):
         holds_for(lambda: one.value("SELECT 1") == "1", 1.3)
         one.send(wire.message("X", b""))
         assert broker.wait(15) == 0
+
+
+# As pgbouncer 1.26 does, with drain_idle_clients off.
+
+
+@pytest.fixture
+def as_pgbouncer(make_broker):
+    return make_broker({"shutdown_grace": 0, "drain_idle_clients": 0}, section="pgbouncer", tcp=True)
+
+
+def refused(broker, address=None):
+    """The SQLSTATE and the words that a new client is refused with; the error of the network, if there is one."""
+    try:
+        wire.Wire(address or broker.socket_path).start("app", "app")
+    except wire.Refused as refusal:
+        return refusal.code, refusal.fields["M"]
+    except OSError as error:
+        return type(error)
+    return None
+
+
+@pytest.mark.parametrize("how", ["CLIENTS", "SERVERS"])
+def test_shutdown_leaves_the_port_to_others(as_pgbouncer, how):
+    broker = as_pgbouncer
+    busy = broker.wire()
+    busy.query("BEGIN")
+    begun = wire.Wire(broker.tcp_address)
+    broker.settle()
+    broker.console(f"SHUTDOWN WAIT_FOR_{how}")
+    assert refused(broker) == ("57P01", "pooler is shutting down")
+    assert refused(broker, broker.tcp_address) == ConnectionRefusedError
+    begun.start("app", "app")
+    if how == "CLIENTS":
+        assert begun.value("SELECT 1") == "1"
+    else:
+        begun.send(wire.query("SELECT 1"))
+        assert code_of(begun) == "57P01", "who asks now gets no connection any more"
+    assert busy.value("SELECT 1") == "1"
+    busy.query("COMMIT")
+    begun.close()
+    busy.close()
+    assert broker.wait(15) == 0

@@ -1,14 +1,23 @@
+import BrokerConfiguration
 import BrokerConsole
 import LeaseCore
 import Logging
 import PostgresWire
 
-/// CancelRequests: found by the broker's own keys, passed on with PostgreSQL's.
+/// CancelRequests: found by the broker's own keys, passed on with PostgreSQL's. Those of clients that another broker
+/// has are passed on to that one: a peer on the same port, or the one whose place this one has taken.
 extension Broker {
     /// The canceller's connection closes once it is done, whatever came of it: PostgreSQL does not say either.
     func cancelRequested(_ processID: Int32, _ key: [UInt8], by canceller: ClientConnection) {
-        guard let target = cancelTarget(processID, key) else {
-            if forwardCancelBack(processID, key, for: canceller) { return }
+        guard key.count == 4 else {
+            logger.debug("cancel request with an unknown key")
+            close(canceller, because: "cancel request")
+            return
+        }
+        let secret = key.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self).bigEndian }
+        let asked = CancelKey(processID: processID, secret: Int32(bitPattern: secret))
+        guard let target = cancelTarget(asked) else {
+            if passOn(asked, for: canceller) { return }
             logger.debug("cancel request with an unknown key")
             close(canceller, because: "cancel request")
             return
@@ -22,11 +31,30 @@ extension Broker {
         dealWithNotices()
     }
 
-    private func cancelTarget(_ processID: Int32, _ key: [UInt8]) -> ClientConnection? {
-        guard key.count == 4 else { return nil }
-        let secret = key.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self).bigEndian }
-        let known = CancelKey(processID: processID, secret: Int32(bitPattern: secret))
-        return directory.cancelKeys[known].flatMap { clients[$0] }
+    private func cancelTarget(_ asked: CancelKey) -> ClientConnection? {
+        if let client = directory.cancelKeys[asked] { return clients[client] }
+        guard settings.peerId != 0 else { return nil }
+        var original = asked
+        original.hopsLeft = CancelKey.mostHops
+        return directory.cancelKeys[original].flatMap { clients[$0] }
+    }
+
+    /// False where nobody else can have that client.
+    private func passOn(_ asked: CancelKey, for canceller: ClientConnection) -> Bool {
+        guard settings.peerId != 0, asked.peerID != settings.peerId else {
+            return forwardCancelBack(asked, for: canceller)
+        }
+        guard let peer = configuration.peer(asked.peerID) else { return false }
+        guard asked.hopsLeft > 0 else {
+            logger.warning(
+                "cancel request was passed on too often",
+                metadata: ["peer_id": "\(asked.peerID)"])
+            return false
+        }
+        var next = asked
+        next.hopsLeft -= 1
+        peers.forward(next, to: peer, for: canceller.id, by: self)
+        return true
     }
 
     private static let waitCancelled = PgError.error(

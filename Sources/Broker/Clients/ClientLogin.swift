@@ -151,9 +151,8 @@ extension Broker {
             refuse(client, Self.replicationRefused)
             return
         }
-        // Who came before another broker took the place is served.
-        if life.shutdown != nil, !handover.isReplaced {
-            refuse(client, Self.shuttingDown)
+        if let shutdown = life.shutdown, client.number >= shutdown.comers {
+            refuse(client, Self.poolerShuttingDown)
             return
         }
         do throws(WireError) {
@@ -304,11 +303,14 @@ extension Broker {
         let parameters: ParameterSet
         if let server = client.server, pool.mode.pooling == .session {
             parameters = server.parameters
-            client.keyProcessID = server.backendProcessID
+            // Among peers it says whose client it is.
+            client.keyProcessID =
+                settings.peerId == 0
+                ? server.backendProcessID : engine.processID(toldTo: client.id)
         } else {
             parameters = engine.expectedParameters(
                 of: client.id, in: slot, assumed: Self.assumedParameters(pool.user))
-            client.keyProcessID = Engine.processID(toldTo: client.id)
+            client.keyProcessID = engine.processID(toldTo: client.id)
         }
         registerCancelKey(client)
         var bytes: [UInt8] = []
@@ -337,7 +339,9 @@ extension Broker {
 
     func registerCancelKey(_ client: ClientConnection) {
         client.keySecret =
-            directory.cancelKeys.register(client.id, processID: client.keyProcessID).secret
+            directory.cancelKeys.register(
+                client.id, processID: client.keyProcessID, isPeer: settings.peerId != 0
+            ).secret
     }
 
     /// Told to clients that log in while no server of their pool has ever been reached.
@@ -362,6 +366,11 @@ extension Broker {
     private static let dataBehindRequest = PgError.fatal(
         .protocolViolation, "received unencrypted data after SSL or GSSAPI encryption request",
         hint: "The driver, or somebody between, sent bytes before it had the answer.")
+
+    private static let poolerShuttingDown = PgError.fatal(
+        .adminShutdown, "pooler is shutting down",
+        detail: "The broker is shutting down, and lets nobody in.",
+        hint: "Connect again once it is back.")
 
     static let shuttingDown = PgError.fatal(
         .adminShutdown, "server shutting down", detail: "The broker is shutting down.",

@@ -13,7 +13,7 @@ extension Broker {
             refuse(client, Self.consoleRefused(client.user))
             return
         }
-        client.keyProcessID = Int32(bitPattern: client.id.slot &+ 1)
+        client.keyProcessID = engine.processID(toldTo: client.id)
         registerCancelKey(client)
         let session = ConsoleSession(
             privilege: privilege, user: client.user, database: client.database,

@@ -154,7 +154,8 @@ extension Broker {
 
     private static let reconnecting = PgError.fatal(
         .adminShutdown, "terminating connection due to administrator command",
-        detail: "An administrator has ordered RECONNECT, and this session kept its server connection.",
+        detail:
+            "An administrator has ordered RECONNECT, and this session kept its server connection.",
         hint: "Connect again.")
 
     func connectionsToClose(_ database: String?) throws(ConsoleRefusal) -> ConsoleWait {

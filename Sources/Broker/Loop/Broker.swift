@@ -78,6 +78,7 @@ package final class Broker {
     let readBuffer: UnsafeMutableRawPointer
     var listening = Listening()
     var handover = Handover()
+    let peers = PeerCancels()
     var life = BrokerLife()
 
     var counters = BrokerCounters()
@@ -189,6 +190,7 @@ package final class Broker {
         known.sessionState = settings.sessionState.policy
         known.isolation = settings.isolation.policy
         known.pinNotice = settings.pinNotice
+        known.peerID = UInt16(settings.peerId)
         return known
     }
 }

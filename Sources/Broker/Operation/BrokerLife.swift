@@ -34,6 +34,8 @@ final class Shutdown {
     var mode: ShutdownMode
     /// `shutdown_grace`: then it ends all the same. nil: never.
     var deadline: Instant?
+    /// Who came before it began is let in: so many had come.
+    var comers = Int.max
     /// Another broker is in its place, and nobody is in a hurry.
     var isReplacement = false
 

@@ -311,6 +311,7 @@ extension Broker {
                 try Listener(
                     loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
                     backlog: backlog, handed: handover.before?.sockets,
+                    sharesPort: settings.soReuseport,
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
@@ -340,6 +341,7 @@ extension Broker {
         monitoring.close()
         listening.closeListeners()
         handover.close()
+        peers.close()
         for client in Array(clients.values) { close(client, because: "the broker ends") }
         for server in Array(servers.values) {
             closeSocket(of: server, isClean: false)

@@ -35,11 +35,31 @@ extension Broker {
             .draining, .notice,
             "shutting down: waiting for \(mode == .waitForClients ? "clients to leave" : "leases to come back")"
         )
+        leaveNetwork()
+        life.shutdown?.comers = counters.accepted
         if mode == .waitForClients { sendClientsAway() }
         if mode == .waitForServers {
             for id in Array(directory.pools.byID.keys) { post(.poolPauseRequested(id)) }
         }
         lookAtShutdown(now)
+    }
+
+    /// Others that listen on the same port, or the service manager, have those who come from now on; who has come already
+    /// is served. On a Unix socket of its own they are told that the broker ends.
+    private func leaveNetwork() {
+        let isManaged = !surroundings.adoptedSockets.isEmpty || surroundings.hasAdopted
+        var left: [Listener] = []
+        for listener in listening.listeners {
+            if isManaged {
+                listener.close()
+            } else if listener.tcpAddresses.isEmpty {
+                left.append(listener)
+            } else {
+                listener.acceptWaiting()
+                listener.close()
+            }
+        }
+        listening.listeners = left
     }
 
     /// Each in a turn of its own, between two transactions.
@@ -79,12 +99,20 @@ extension Broker {
                 finishShutdown()
             }
         case .waitForServers:
+            refuseWaiters()
             if !servers.values.contains(where: { $0.isLeased }) {
                 finishShutdown()
             } else {
                 // Returns of leases are not announced here.
                 housekeeping(by: now + .milliseconds(20))
             }
+        }
+    }
+
+    /// Who asks for a connection gets none any more, and may ask another broker.
+    private func refuseWaiters() {
+        for client in Array(clients.values) where client.isWaiting && !client.isOurs {
+            refuse(client, Self.shuttingDown)
         }
     }
 

@@ -34,6 +34,7 @@ enum NameAdvice {
         ("databases", DatabaseKeyword.allNames),
         ("users", EntryKey<UserEntry>.all.map(\.name)),
         ("groups", EntryKey<GroupEntry>.all.map(\.name)),
+        ("peers", EntryKey<PeerEntry>.all.map(\.name)),
     ]
 
     /// The name is a key of a line, or lacks only the first word of exactly one setting's name.

@@ -60,6 +60,35 @@ extension ConfigurationLoader {
         groupOrigins[entry.name] = line.origin
     }
 
+    mutating func takePeer(_ line: ConfigurationReader.Line) {
+        guard let id = Int(line.key), (1...Self.greatestPeer).contains(id) else {
+            errors.append(
+                ConfigurationIssue(
+                    line.origin, "peers.\(line.key)", "is no peer_id",
+                    advice: "a line is N = host=… port=…, with the other's peer_id as N"
+                ))
+            return
+        }
+        var entry = PeerEntry(name: "\(id)", peerID: id)
+        fill(&entry, from: line, section: "peers", keys: EntryKey<PeerEntry>.all)
+        guard entry.host?.isEmpty == false else {
+            errors.append(
+                ConfigurationIssue(
+                    line.origin, "peers.\(line.key)", "has no host",
+                    advice: "give host=, a name or the folder of its Unix socket"))
+            return
+        }
+        if let index = configuration.peers.firstIndex(where: { $0.peerID == id }) {
+            configuration.peers[index] = entry
+            warnRepeated("peers.\(id)", line.origin, nil)
+        } else {
+            configuration.peers.append(entry)
+        }
+    }
+
+    /// Fourteen bits of each cancel key.
+    static let greatestPeer = 16383
+
     private mutating func warnRepeated(
         _ setting: String, _ origin: SettingOrigin, _ earlier: SettingOrigin?
     ) {

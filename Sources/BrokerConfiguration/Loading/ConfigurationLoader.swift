@@ -69,13 +69,7 @@ struct ConfigurationLoader {
     ]
 
     private mutating func checkSection(_ name: String, origin: SettingOrigin) {
-        if name == "peers" {
-            warnings.append(
-                ConfigurationIssue(
-                    origin, "peers",
-                    "has no effect here: one process serves all clients, so a cancel request "
-                        + "always arrives"))
-        } else if !Self.sections.contains(name) {
+        if !Self.sections.contains(name) {
             let nearest = NearestName.of(name, among: Self.sections)
             errors.append(
                 ConfigurationIssue(
@@ -92,6 +86,7 @@ struct ConfigurationLoader {
         case "databases": takeDatabase(line)
         case "users": takeUser(line)
         case "groups": takeGroup(line)
+        case "peers": takePeer(line)
         default: break
         }
     }

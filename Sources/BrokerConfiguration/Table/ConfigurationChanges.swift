@@ -41,6 +41,7 @@ extension Configuration {
         changes += Self.changes(from: databases, to: new.databases, section: "databases")
         changes += Self.changes(from: users, to: new.users, section: "users")
         changes += Self.changes(from: groups, to: new.groups, section: "groups")
+        changes += Self.changes(from: peers, to: new.peers, section: "peers")
         let order = groups.map(\.name)
         let newOrder = new.groups.map(\.name)
         if order != newOrder, order.sorted() == newOrder.sorted() {
@@ -134,6 +135,10 @@ extension UserEntry: ConfigurationEntry {
 
 extension GroupEntry: ConfigurationEntry {
     var keyTexts: [KeyText] { EntryKey<GroupEntry>.all.compactMap { $0.keyText(of: self) } }
+}
+
+extension PeerEntry: ConfigurationEntry {
+    var keyTexts: [KeyText] { EntryKey<PeerEntry>.all.compactMap { $0.keyText(of: self) } }
 }
 
 extension EntryKey {

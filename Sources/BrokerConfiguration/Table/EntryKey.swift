@@ -94,6 +94,14 @@ extension EntryKey where Entry == UserEntry {
     ]
 }
 
+extension EntryKey where Entry == PeerEntry {
+    static let all: [EntryKey] = [
+        EntryKey(plain: "host", \.host, .optionalText),
+        EntryKey(plain: "port", \.port, .integer(1...65535)),
+        EntryKey("pool_size", \.poolSize, .integer(1...100_000)),
+    ]
+}
+
 extension EntryKey where Entry == GroupEntry {
     static let all: [EntryKey] = [
         EntryKey(plain: "match", \.match, .glob),

@@ -45,11 +45,6 @@ struct ReplacedSetting: Sendable {
             "job_name", silent: ["pgbouncer"], needsRestart: true,
             .warn("there is no Windows service")),
         ReplacedSetting(
-            "peer_id", silent: ["0"], .warn("one process serves all clients; there are no peers")),
-        ReplacedSetting(
-            "so_reuseport", silent: ["0"], needsRestart: true,
-            .warn("one process serves all clients; the port is not shared")),
-        ReplacedSetting(
             "disable_pqexec", silent: ["0"], needsRestart: true,
             .refuse(unless: ["0", "no", "off", "false"], "simple queries cannot be switched off")),
         ReplacedSetting(

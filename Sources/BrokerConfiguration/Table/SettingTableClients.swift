@@ -26,6 +26,15 @@ extension Settings {
             "listen_backlog", \.listenBacklog, .integer(1...65535), pgbouncer: "128",
             needsRestart: true,
             "Connections that may wait to be accepted; a fork storm of workers fills a short one."),
+        SettingDescription(
+            "so_reuseport", \.soReuseport, .boolean, needsRestart: true,
+            "Several processes listen at the same address and port, and the kernel spreads clients over "
+                + "them; each has a unix_socket_dir of its own. One process uses one core."),
+        SettingDescription(
+            "peer_id", \.peerId, .integer(0...16383),
+            "Number of this process among those that share a port (so_reuseport, a load balancer): the "
+                + "cancel keys of its clients have it, and [peers] says where the others are. 0 is none."
+        ),
     ]
 
     static let authenticationSettings: [SettingDescription] = [

@@ -96,7 +96,8 @@ extension Settings {
             "drain_idle_clients", \.drainIdleClients, .optionalDuration, pgbouncer: "0",
             "Within this time SIGTERM, SHUTDOWN WAIT_FOR_CLIENTS and a replacement send clients away, one "
                 + "after the other, each between two transactions, so that they connect again "
-                + "elsewhere; RECONNECT those that keep a connection to be closed. 0 sends nobody away."),
+                + "elsewhere; RECONNECT those that keep a connection to be closed. 0 sends nobody away."
+        ),
         SettingDescription(
             "suspend_timeout", \.suspendTimeout, .duration,
             "How long SUSPEND waits for buffers to empty; accepted for pgbouncer's sake."),

@@ -11,6 +11,7 @@ package struct Configuration: Equatable, Sendable {
     package var users: [UserEntry] = []
     /// In the order of the file, which is the order in which they are tried.
     package var groups: [GroupEntry] = []
+    package var peers: [PeerEntry] = []
 
     package init() {}
 
@@ -19,6 +20,8 @@ package struct Configuration: Equatable, Sendable {
         databases.first { $0.name == name && !$0.isFallback }
             ?? databases.first(where: \.isFallback)
     }
+
+    package func peer(_ id: Int) -> PeerEntry? { peers.first { $0.peerID == id } }
 
     package func user(named name: String) -> UserEntry? {
         users.first { $0.name == name }

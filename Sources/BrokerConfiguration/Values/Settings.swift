@@ -13,6 +13,9 @@ package struct Settings: Equatable, Sendable {
     package var unixSocketMode = 0o777
     /// nil: the group of the process.
     package var unixSocketGroup: String?
+    package var soReuseport = false
+    /// 0: it has no peers.
+    package var peerId = 0
     package var listenBacklog = 1024
 
     // Who may come in.

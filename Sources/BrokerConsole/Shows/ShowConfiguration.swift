@@ -47,7 +47,7 @@ extension BrokerSnapshot {
         let items = [
             // The console is one of them.
             ("databases", whole.configuredDatabases + 1), ("users", whole.knownUsers),
-            ("peers", 0), ("pools", whole.pools + 1), ("peer_pools", 0),
+            ("peers", whole.peers), ("pools", whole.pools + 1), ("peer_pools", whole.peers),
             // Memory of connections that are gone is given back, not kept in a list.
             ("free_clients", 0), ("used_clients", whole.clients - whole.clientsLoggingIn),
             ("login_clients", whole.clientsLoggingIn), ("free_servers", 0),

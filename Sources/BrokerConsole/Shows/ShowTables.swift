@@ -28,8 +28,8 @@ extension BrokerSnapshot {
         case .lists: showLists(into: &rows)
         case .locks: showLocks(into: &rows)
         case .mem: showMemory(into: &rows)
-        // There are no peers to pass cancel requests to.
-        case .peers, .peerPools: break
+        case .peers: showPeers(into: &rows)
+        case .peerPools: showPeerPools(into: &rows)
         case .pools: showPools(into: &rows)
         case .servers: showServers(into: &rows)
         case .sockets: showSockets(activeOnly: false, into: &rows)
@@ -51,7 +51,8 @@ extension ShowCommand {
         case .clients: .clients
         case .config: .settings
         case .databases: [.databases, .counts]
-        case .dnsHosts, .dnsZones, .peers, .peerPools, .state, .version: []
+        case .dnsHosts, .dnsZones, .state, .version: []
+        case .peers, .peerPools: .peers
         case .events: .events
         case .groups: .groups
         case .leases: .leases

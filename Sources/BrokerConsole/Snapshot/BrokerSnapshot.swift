@@ -27,6 +27,7 @@ package struct BrokerSnapshot {
         package static let counts = Parts(rawValue: 1 << 13)
         /// Histograms of pools and groups.
         package static let times = Parts(rawValue: 1 << 14)
+        package static let peers = Parts(rawValue: 1 << 15)
     }
 
     package let now: Instant
@@ -51,6 +52,8 @@ package struct BrokerSnapshot {
     /// Oldest first.
     package var events: [EventFacts] = []
     package var settings: [SettingFacts] = []
+    /// By their number.
+    package var peers: [PeerFacts] = []
     package var statistics = StatisticsFacts()
     package var memory = MemoryFacts()
 
@@ -92,6 +95,21 @@ package struct WholeFacts {
     package var configuredDatabases = 0
     package var knownUsers = 0
     package var pools = 0
+    package var peers = 0
 
     package init() {}
+}
+
+/// Another broker on the same port.
+package struct PeerFacts {
+    package let id: Int
+    package var host = ""
+    package var port = 0
+    package var poolSize = 0
+    /// CancelRequests that it was sent, that are on their way to it, and that wait for others.
+    package var sent = 0
+    package var connecting = 0
+    package var waiting = 0
+
+    package init(id: Int) { self.id = id }
 }

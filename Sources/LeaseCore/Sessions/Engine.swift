@@ -199,6 +199,8 @@ package struct EngineSettings: Equatable, Sendable {
     package var isolation = LeaseIsolation.tracked
     /// A client is told, once, that its lease is pinned.
     package var pinNotice = true
+    /// What the process numbers that clients are told have in them; 0: nothing.
+    package var peerID: UInt16 = 0
 
     package init() {}
 }

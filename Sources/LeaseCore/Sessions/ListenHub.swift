@@ -87,7 +87,7 @@ extension Engine {
             // What has waited comes before what its server tells itself from now on.
             if !servers[server].stream.passing.isHalfPassed { flush(waiting.client, listening) }
             listening.founding = (
-                Self.processID(toldTo: waiting.client), servers[server].facts.backendProcessID
+                processID(toldTo: waiting.client), servers[server].facts.backendProcessID
             )
             fulfil(.message, of: waiting.client, refusedBy: nil)
             return
@@ -364,11 +364,11 @@ extension Engine {
         guard let number = hub.table.number(of: message.channel) else { return }
         let owner = listeners.owner(
             ofProcess: message.processID, at: pools[hub.pool].terms.serverKey)
-        let process = owner.map { Self.processID(toldTo: $0) } ?? message.processID
+        let process = owner.map { processID(toldTo: $0) } ?? message.processID
         var bytes: [UInt8] = []
         bytes.appendNotification(processID: process, words: message.words)
         for client in hub.table.clients(of: number) {
-            if owner == nil, process == Self.processID(toldTo: client) {
+            if owner == nil, process == processID(toldTo: client) {
                 // A backend that has the client's number by chance: it is not the client itself.
                 var others: [UInt8] = []
                 others.appendNotification(processID: 0, words: message.words)
@@ -380,8 +380,20 @@ extension Engine {
     }
 
     /// What a client of a transaction pool is told as its backend's process.
-    package static func processID(toldTo client: ClientID) -> Int32 {
-        Int32(bitPattern: client.slot &+ 1)
+    ///
+    /// Among peers it has the peer's number where pgbouncer's cancel keys have it: in the second byte its lower
+    /// half, in the third its upper one.
+    package func processID(toldTo client: ClientID) -> Int32 {
+        Self.processID(toldTo: client, of: settings.peerID)
+    }
+
+    package static func processID(toldTo client: ClientID, of peer: UInt16 = 0) -> Int32 {
+        let number = client.slot &+ 1
+        let peer = UInt32(peer)
+        if peer == 0 { return Int32(bitPattern: number) }
+        return Int32(
+            bitPattern: (number >> 8 & 0x7f) << 24 | (peer & 0xff) << 16 | (peer >> 8) << 8
+                | (number & 0xff))
     }
 
     private mutating func tellMissed(_ hub: PoolHub, _ since: Instant) {

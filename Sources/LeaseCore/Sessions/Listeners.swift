@@ -267,7 +267,7 @@ extension Engine {
         listening.found = news
         // What its own server tells until then is its own.
         servers[server].stream.ownProcess = ServerStream.OwnProcess(
-            backend: servers[server].facts.backendProcessID, told: Self.processID(toldTo: client))
+            backend: servers[server].facts.backendProcessID, told: processID(toldTo: client))
         for name in news { want(name, client, listening, hub) }
         wish(.found, client, hub)
         return !listening.found.isEmpty

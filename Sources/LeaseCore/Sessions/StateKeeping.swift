@@ -354,7 +354,7 @@ extension Engine {
         let pin = ServerSession.Pin(reasons, since: now)
         servers[server].pin = pin
         servers[server].stream.ownProcess = ServerStream.OwnProcess(
-            backend: servers[server].facts.backendProcessID, told: Self.processID(toldTo: client))
+            backend: servers[server].facts.backendProcessID, told: processID(toldTo: client))
         notices.append(.leasePinned(report(on: server), reasons))
         guard settings.pinNotice, !clients[client].flags.wasToldOfPin else { return }
         clients[client].flags.wasToldOfPin = true

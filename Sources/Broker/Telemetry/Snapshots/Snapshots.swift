@@ -16,6 +16,7 @@ extension Broker {
         if parts.contains(.clients) { snapshot.clients = clientFacts }
         if parts.contains(.servers) { snapshot.servers = serverFacts }
         if parts.contains(.pools) { snapshot.pools = poolFacts(withTimes: parts.contains(.times)) }
+        if parts.contains(.peers) { snapshot.peers = peerFacts }
         if parts.contains(.databases) { snapshot.databases = databaseFacts }
         if parts.contains(.users) { snapshot.users = userFacts }
         if parts.contains(.groups) { snapshot.groups = groupFacts }
@@ -58,6 +59,7 @@ extension Broker {
             if client.phase == .console { whole.consoleClients += 1 }
             if client.consoleState == .login { whole.clientsLoggingIn += 1 }
         }
+        whole.peers = configuration.peers.count
         whole.configuredDatabases = configuration.databases.filter { !$0.isFallback }.count
         whole.knownUsers = knownUsers.count
         whole.pools = directory.pools.byID.count

@@ -10,6 +10,8 @@ final class ForwardedCancel: FileWatcherDelegate {
     private var unsent: [UInt8]
     private let onEnd: (ForwardedCancel) -> Void
     private var isClosed = false
+    /// The other broker has it.
+    var isSent: Bool { unsent.isEmpty }
 
     /// Takes the descriptor over, also where it throws; it may still be connecting.
     init(
@@ -66,33 +68,39 @@ final class ForwardedCancel: FileWatcherDelegate {
 }
 
 extension Broker {
-    /// Has another broker carry it out; `descriptor` leads to that one. The canceller's connection closes with it.
-    func forwardCancel(_ packet: [UInt8], over descriptor: Int32, for canceller: ClientConnection) {
+    /// Asks the broker whose place this one has taken. False if there is none.
+    func forwardCancelBack(_ asked: CancelKey, for canceller: ClientConnection) -> Bool {
+        guard let former = handover.before, former.isTold,
+            let ends = try? Descriptor.makeSocketPair()
+        else { return false }
+        former.channel.send("connection", [ends.1])
         let client = canceller.id
         do throws(UVError) {
-            let cancel = try ForwardedCancel(loop: loop, descriptor: descriptor, packet: packet) {
-                [unowned self] in
+            let cancel = try ForwardedCancel(
+                loop: loop, descriptor: ends.0, packet: asked.request
+            ) { [unowned self] in
                 self.handover.cancels[ObjectIdentifier($0)] = nil
-                guard let canceller = self.clients[client] else { return }
-                self.close(canceller, because: "cancel request")
+                self.cancelIsDone(client)
             }
             handover.cancels[ObjectIdentifier(cancel)] = cancel
         } catch {
             close(canceller, because: "cancel request")
         }
+        return true
     }
 
-    /// Asks the broker whose place this one has taken. False if there is none.
-    func forwardCancelBack(
-        _ processID: Int32, _ key: [UInt8], for canceller: ClientConnection
-    ) -> Bool {
-        guard let former = handover.before, former.isTold,
-            let ends = try? Descriptor.makeSocketPair()
-        else { return false }
-        former.channel.send("connection", [ends.1])
+    /// Whoever wanted it may go.
+    func cancelIsDone(_ canceller: ClientID) {
+        guard let client = clients[canceller], !client.isClosed else { return }
+        close(client, because: "cancel request")
+    }
+}
+
+extension CancelKey {
+    /// The packet that asks for it.
+    var request: [UInt8] {
         var packet: [UInt8] = []
-        packet.appendCancelRequest(processID: processID, secretKey: key)
-        forwardCancel(packet, over: ends.0, for: canceller)
-        return true
+        packet.appendCancelRequest(processID: processID, secretKey: secret)
+        return packet
     }
 }
