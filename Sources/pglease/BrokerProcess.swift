@@ -18,6 +18,8 @@ struct BrokerProcess {
     var isDaemon = false
     /// The same, and its log goes where it went.
     var isDetached = false
+    /// The one that was started: a manager that watches knows it, and hears of the one that goes on.
+    private let firstProcess = getpid()
     /// It takes the place of the broker that listens where it is to listen, if there is one.
     var replaces = false
 
@@ -128,8 +130,12 @@ struct BrokerProcess {
         }
         options.followLog = { settings throws(LogTargetError) in try sink.follow(settings) }
         do {
-            options.notify = try ServiceNotifier(environment: environment)
-            options.adoptedSockets = try SocketActivation.adopt(environment: environment)
+            options.notify = try ServiceNotifier(
+                environment: environment, processID: isDetached ? firstProcess : getpid())
+            let sockets = try SocketActivation.adopt(environment: environment)
+            options.adoptedMetrics = SocketActivation.named(
+                SocketActivation.metricsName, among: sockets, environment: environment)
+            options.adoptedSockets = sockets.filter { !options.adoptedMetrics.contains($0) }
         } catch {
             Output.error("pglease: \(error)")
             throw ExitCode(ExitStatus.operatingSystem)

@@ -358,7 +358,6 @@ def test_sockets_of_the_service_manager(make_broker, postgres):
     one = socket.socket(socket.AF_UNIX)
     one.bind(broker.socket_path)
     one.listen(100)
-    os.dup2(one.fileno(), 3) if one.fileno() != 3 else None
     broker.inherit = (one.fileno(),)
     program = broker.folder / "launch"
     program.write_text(
@@ -380,3 +379,64 @@ def test_sockets_of_the_service_manager(make_broker, postgres):
     broker.send_signal(signal.SIGTERM)
     assert broker.wait(15) == 0
     assert os.path.exists(broker.socket_path), "the file is the manager's"
+
+
+def test_as_systemd_reloads(make_broker):
+    """ExecReload=pglease serve --replace --detach: it ends when the new one is ready, which is the main process and feeds
+    the watchdog; the old one says nothing any more."""
+    broker = make_broker({"drain_idle_clients": 0},
+                         environment={"WATCHDOG_USEC": "300000", "SOME": "thing"})
+    client = broker.wire()
+    client.query("BEGIN")
+    first = broker.process
+    program = ("import os, sys; os.environ.update(WATCHDOG_PID=str(os.getpid()));"
+               "os.execv(sys.argv[1], sys.argv[1:])")
+    path = f"{broker.folder}/notify"
+    broker.hear()
+    broker.told = []
+    with broker.log_path.open("ab") as log:
+        done = subprocess.run(
+            ["python3", "-c", program, *broker.command(), "--replace", "--detach"], timeout=30,
+            stdout=log, stderr=log, env=os.environ | {"NOTIFY_SOCKET": path} | broker.environment)
+    assert done.returncode == 0, broker.log_tail()
+    broker.wait_told("MAINPID=")
+    told = [line for line in broker.hear() if line.startswith("MAINPID=")]
+    main = int(told[-1].partition("=")[2])
+    try:
+        assert main != first.pid
+        client.query("COMMIT")
+        client.send(wire.message("X", b""))
+        assert first.wait(10) == 0
+        broker.told = []
+        eventually(lambda: broker.hear().count("WATCHDOG=1") >= 3)
+        assert not [line for line in broker.told if line.startswith("STOPPING")]
+        assert "broker.pid" not in os.listdir(broker.folder)
+        assert answers(broker)
+    finally:
+        os.kill(main, signal.SIGQUIT)
+        eventually(lambda: not os.path.exists(broker.socket_path))
+    broker.process = None
+
+
+def test_sockets_of_figures_are_the_managers_too(make_broker, http_get):
+    with socket.socket() as figures:
+        figures.bind(("127.0.0.1", 0))
+        figures.listen(10)
+        port = figures.getsockname()[1]
+        broker = make_broker({"metrics_listen": f"127.0.0.1:{port}"}, start=False)
+        program = ("import os, sys\n"
+                   f"os.dup2({figures.fileno()}, 103); os.dup2(103, 3)\n"
+                   "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1',"
+                   " LISTEN_FDNAMES='metrics')\n"
+                   "os.execv(sys.argv[1], sys.argv[1:])\n")
+        command = broker.command()
+        broker.command = lambda: ["python3", "-c", program, *command]
+        broker.inherit = (figures.fileno(),)
+        broker.start()
+    assert http_get(port, "/readyz") == "ready"
+    assert answers(broker), "no socket for clients was handed over: it listens where it is told to"
+    broker.inherit = ()
+    del broker.command
+    former = broker.replace()
+    assert former.wait(15) == 0
+    assert http_get(port, "/readyz") == "ready"

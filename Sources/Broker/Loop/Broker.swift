@@ -13,6 +13,8 @@ package struct BrokerOptions {
     package var reload: () throws(ConfigurationError) -> LoadedConfiguration
     /// Listening sockets from systemd.
     package var adoptedSockets: [Int32] = []
+    /// The same, at which figures are served.
+    package var adoptedMetrics: [Int32] = []
     /// The broker whose place this one takes.
     package var predecessor: Predecessor?
     /// Its PostgreSQL ends with it.
@@ -104,7 +106,9 @@ package final class Broker {
         surroundings = Surroundings(
             notify: options.notify, adoptedSockets: options.adoptedSockets,
             followLog: options.followLog, onReady: options.onReady,
-            isEmbedded: options.isEmbedded, predecessor: options.predecessor)
+            isEmbedded: options.isEmbedded, predecessor: options.predecessor,
+            adoptedMetrics: HandedSockets(
+                options.adoptedMetrics.map { HandedSockets.Socket(descriptor: $0) }))
         configured = Configured(options.configuration, reload: options.reload)
         let startedAt = Instant(nanoseconds: loop.now)
         telemetry = Telemetry(startedAt: startedAt)

@@ -1,4 +1,5 @@
 import BrokerConfiguration
+import LibUV
 
 /// Who started the broker, and what it was given.
 struct Surroundings {
@@ -13,6 +14,8 @@ struct Surroundings {
     let isEmbedded: Bool
     /// Whose place it takes; nil once the two speak with each other.
     var predecessor: Predecessor?
+    /// Listening sockets from systemd at which figures are served; used where `metrics_listen` says so.
+    let adoptedMetrics: HandedSockets
     /// The broker before it had its sockets from systemd.
     var hasAdopted = false
     /// How often systemd wants to hear of it; nil: not at all, or not yet.

@@ -29,6 +29,22 @@ package enum SocketActivation {
         return descriptors
     }
 
+    /// The name of the sockets at which figures are served (`metrics_listen`), in the unit's FileDescriptorName=.
+    package static let metricsName = "metrics"
+
+    /// Those of `sockets` that are called so, by LISTEN_FDNAMES.
+    package static func named(
+        _ name: String, among sockets: [Int32], environment: [String: String],
+        firstDescriptor: Int32 = firstDescriptor
+    ) -> [Int32] {
+        let names = (environment["LISTEN_FDNAMES"] ?? "").split(
+            separator: ":", omittingEmptySubsequences: false)
+        return sockets.filter {
+            let index = Int($0 - firstDescriptor)
+            return names.indices.contains(index) && names[index] == name
+        }
+    }
+
     private static func check(_ number: Int32) throws(SupervisionError) {
         guard let type = option(SO_TYPE, of: number) else {
             throw .adoptedDescriptor(number: number, reason: "not an open socket")
