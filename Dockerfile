@@ -1,10 +1,10 @@
 # pglease and its workers in a container: built with Swift's image, run on Debian's smallest with the
-# five libraries that they are linked to. The broker is what runs unless the entry point is
+# six libraries that they are linked to. The broker is what runs unless the entry point is
 # pglease-workers, as in config/compose.yaml. scripts/check-dockerfile checks this file without an engine.
 
 FROM swift:6.3-bookworm AS build
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libmicrohttpd-dev libpam0g-dev libpq-dev libssl-dev libuv1-dev pkg-config \
+    && apt-get install -y --no-install-recommends libldap-dev libmicrohttpd-dev libpam0g-dev libpq-dev libssl-dev libuv1-dev pkg-config \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Package.swift ./
@@ -18,7 +18,7 @@ RUN swift build -c release --static-swift-stdlib --product pglease \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libmicrohttpd12 libpam0g libpq5 libssl3 libuv1 \
+    && apt-get install -y --no-install-recommends ca-certificates libldap-2.5-0 libmicrohttpd12 libpam0g libpq5 libssl3 libuv1 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin pglease \
     && install -d -o pglease -g pglease -m 0755 /run/pglease /etc/pglease

@@ -77,8 +77,8 @@ private typealias Fixture = ConfigurationFixture
         ),
         (
             "auth_type = ldap",
-            "auth_type: \"ldap\" is pgbouncer's, and not supported yet "
-                + "(use peer, scram-sha-256 or trust)"
+            "auth_type: ldap needs auth_ldap_options "
+                + "(auth_ldap_options = ldapurl=\"ldaps://server/base?uid?sub\" is one)"
         ),
         ("auth_file = gone", "auth_file: gone: No such file or directory"),
         ("pool_mode", "a line without \"=\" (write name = value; a comment begins with ;)"),

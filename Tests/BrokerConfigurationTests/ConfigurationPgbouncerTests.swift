@@ -101,7 +101,7 @@ private typealias Fixture = ConfigurationFixture
 
     @Test(arguments: [
         "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
-        "auth_type = cert", "auth_type = ldap", "auth_ldap_options = x",
+        "auth_type = cert", "auth_type = ldap",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
     func guardsAreNotLostInSilence(line: String) {

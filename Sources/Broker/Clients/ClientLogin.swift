@@ -23,7 +23,8 @@ final class ClientLogin {
         /// nil: there is no such user.
         case awaitsMD5(salt: [UInt8], StoredSecret?)
         case awaitsPassword(StoredSecret)
-        case awaitsPasswordForPAM
+        case awaitsPasswordForPAM(service: String?)
+        case awaitsPasswordForLDAP(LDAPDirectory)
     }
 
     /// Something of it has been read.

@@ -187,7 +187,10 @@ extension ConfigurationLoader {
                     "\(settings.authType.rawValue) without auth_file or auth_user: no client can log in"
                 ))
         case .plain where settings.listenAddr.contains { !Self.isLoopback($0) },
-            .pam where settings.listenAddr.contains { !Self.isLoopback($0) }:
+            .pam where settings.listenAddr.contains { !Self.isLoopback($0) },
+            .ldap
+        where settings.authLdapOptions != nil
+            && settings.listenAddr.contains { !Self.isLoopback($0) }:
             warnings.append(
                 issue(
                     "auth_type",
@@ -206,7 +209,12 @@ extension ConfigurationLoader {
                 issue(
                     "auth_type", "hba needs auth_hba_file",
                     advice: "name the file whose lines say who may log in"))
-        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .pam, .hba: break
+        case .ldap where settings.authLdapOptions == nil:
+            errors.append(
+                issue(
+                    "auth_type", "ldap needs auth_ldap_options",
+                    advice: "auth_ldap_options = ldapurl=\"ldaps://server/base?uid?sub\" is one"))
+        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .pam, .ldap, .hba: break
         }
         checkHostRules()
     }

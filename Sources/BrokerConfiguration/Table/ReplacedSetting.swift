@@ -32,7 +32,7 @@ struct ReplacedSetting: Sendable {
     }
 
     static let byName: [String: ReplacedSetting] = Dictionary(
-        uniqueKeysWithValues: (process + network + authentication).map {
+        uniqueKeysWithValues: (process + network).map {
             ($0.name, $0)
         })
 
@@ -82,12 +82,6 @@ struct ReplacedSetting: Sendable {
         ReplacedSetting(
             "server_tls13_ciphers", silent: [""],
             .warn("OpenSSL's own configuration chooses the ciphers")),
-    ]
-
-    private static let authentication: [ReplacedSetting] = [
-        ReplacedSetting(
-            "auth_ldap_options", silent: [""],
-            .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256"))
     ]
 
     /// Adds what there is to say about `value` to one of the lists.

@@ -27,6 +27,8 @@ package struct Settings: Equatable, Sendable {
     package var authDbname: String?
     package var authHbaFile: String?
     package var authIdentFile: String?
+    /// They may hold a password.
+    package var authLdapOptions: Secret?
     package var peerMap: [PeerMapping] = []
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
