@@ -162,6 +162,15 @@ extension ConfigurationLoader {
                     "unix_socket_dir", "there is no Unix socket and no listen_addr",
                     advice: "nobody could connect: set one of them"))
         }
+        // pgbouncer takes a folder from where it is started.
+        if let folder = settings.unixSocketDir, configuration.flavour == .pglease,
+            !folder.isEmpty, !folder.hasPrefix("/"), !folder.hasPrefix("@")
+        {
+            errors.append(
+                issue(
+                    "unix_socket_dir", "\(quoted(folder)) is not an absolute path",
+                    advice: "a folder, @name for an abstract socket, or none"))
+        }
         let origin = origins["auth_type"] != nil ? "auth_type" : "listen_addr"
         let isLookedUp = checkAuthenticationQuery()
         switch settings.authType {

@@ -8,11 +8,6 @@ extension ValueSyntax where Value == String? {
             kind: .path,
             parse: { text throws(SettingValueError) in
                 if text == "none" { return nil }
-                guard text.isEmpty || text.hasPrefix("/") || text.hasPrefix("@") else {
-                    throw SettingValueError(
-                        "\(quoted(text)) is not an absolute path",
-                        advice: "a folder, @name for an abstract socket, or none")
-                }
                 guard text.utf8.count + SocketFolder.longestFileName <= SocketFolder.longestPath
                 else {
                     throw SettingValueError(
