@@ -123,6 +123,11 @@ def test_it_serves_in_the_foreground_with_pgbouncers_defaults(face):
     assert settings["pool_mode"]["default"] == "session"
 
 
+def test_the_applications_database_url_is_not_its_own(face):
+    broker = face(environment={"DATABASE_URL": "postgres://user@[", "PGLEASE_LOG_LEVEL": "debug"})
+    assert {row["key"]: row["value"] for row in broker.console("SHOW CONFIG")}["log_level"] == "debug"
+
+
 def test_quiet_says_nothing_and_verbose_says_more(face):
     quiet = face({"logfile": "own.log"}, options=("-q",))
     assert quiet.log() == ""
