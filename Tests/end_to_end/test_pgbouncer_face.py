@@ -124,7 +124,7 @@ def test_it_serves_in_the_foreground_with_pgbouncers_defaults(face):
 
 
 def test_the_applications_database_url_is_not_its_own(face):
-    broker = face(environment={"DATABASE_URL": "postgres://user@[", "PGLEASE_LOG_LEVEL": "debug"})
+    broker = face(databases={}, environment={"DATABASE_URL": "postgres://user@[", "PGLEASE_LOG_LEVEL": "debug"})
     assert {row["key"]: row["value"] for row in broker.console("SHOW CONFIG")}["log_level"] == "debug"
 
 
