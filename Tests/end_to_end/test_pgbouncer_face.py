@@ -93,6 +93,25 @@ def gone(process):
     return False
 
 
+# Sizes and times of 0.
+
+def test_a_lifetime_of_0_is_one_use_and_a_size_of_0_no_limit(face):
+    broker = face({"server_lifetime": 0, "default_pool_size": 0, "pool_mode": "transaction",
+                   "tcp_socket_buffer": 4096, "min_pool_size": 1, "max_client_conn": 200})
+    with broker.wire() as one:
+        pids = [one.value("SELECT pg_backend_pid()") for _ in range(4)]
+    assert len(set(pids)) == 4
+    held = [broker.wire() for _ in range(30)]
+    for one in held:
+        one.query("BEGIN")
+    assert len({one.value("SELECT pg_backend_pid()") for one in held}) == 30
+    for one in held:
+        one.close()
+    row = next(row for row in broker.console("SHOW DATABASES") if row["name"] == "app")
+    assert (row["pool_size"], row["server_lifetime"]) == ("0", "0")
+    assert not broker.logged("server_lifetime") and not broker.logged("tcp_socket_buffer")
+
+
 # Options.
 
 def test_versions_help_and_wrong_options(face):

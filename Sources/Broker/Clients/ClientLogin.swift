@@ -57,6 +57,7 @@ extension Broker {
             options.keepAliveIdleSeconds = Int32(settings.tcpKeepidle ?? 0)
             options.keepAliveIntervalSeconds = Int32(settings.tcpKeepintvl ?? 0)
             options.keepAliveCount = Int32(settings.tcpKeepcnt ?? 0)
+            options.bufferBytes = Int32(settings.tcpSocketBuffer ?? 0)
             // A client that is gone already says so at the first read.
             try? Descriptor.setTCPOptions(descriptor, options)
         }

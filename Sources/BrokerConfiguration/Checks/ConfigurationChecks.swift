@@ -34,7 +34,7 @@ extension ConfigurationLoader {
 
     private mutating func checkSizes() {
         let settings = configuration.settings
-        if settings.minPoolSize > settings.defaultPoolSize {
+        if settings.minPoolSize > PoolSettings.bound(settings.defaultPoolSize) {
             reportStrictly(
                 issue(
                     "min_pool_size",
@@ -43,7 +43,7 @@ extension ConfigurationLoader {
         }
         for entry in configuration.databases {
             let minimum = entry.minPoolSize.over(settings.minPoolSize)
-            let size = entry.poolSize.over(settings.defaultPoolSize)
+            let size = PoolSettings.bound(entry.poolSize.over(settings.defaultPoolSize))
             let isOwn = entry.minPoolSize != .inherited || entry.poolSize != .inherited
             if isOwn, minimum > size {
                 reportStrictly(
@@ -55,7 +55,7 @@ extension ConfigurationLoader {
         }
         let isPinning =
             settings.sessionState == .keep && settings.poolMode != .session
-            && settings.pinReserve >= settings.defaultPoolSize
+            && settings.pinReserve >= PoolSettings.bound(settings.defaultPoolSize)
         if isPinning, origins["pin_reserve"] != nil {
             warnings.append(
                 issue(
@@ -71,7 +71,7 @@ extension ConfigurationLoader {
 
     private mutating func warnIfBelowPoolSize(_ setting: String, _ limit: Int?) {
         let size = configuration.settings.defaultPoolSize
-        guard let limit, limit < size else { return }
+        guard let limit, limit < size, size > 0 else { return }
         warnings.append(
             issue(setting, "\(limit) is less than default_pool_size \(size): no pool gets full"))
     }
@@ -96,7 +96,9 @@ extension ConfigurationLoader {
         }
         for entry in configuration.databases {
             checkGuarantees(
-                of: entry.name, size: entry.poolSize.over(configuration.settings.defaultPoolSize))
+                of: entry.name,
+                size: PoolSettings.bound(
+                    entry.poolSize.over(configuration.settings.defaultPoolSize)))
         }
     }
 
@@ -141,15 +143,6 @@ extension ConfigurationLoader {
         {
             warnings.append(
                 issue("lease_warn_after", "is not shorter than lease_timeout: no lease is warned"))
-        }
-        if configuration.flavour == .pgbouncer, origins["server_lifetime"] != nil,
-            settings.serverLifetime == nil
-        {
-            warnings.append(
-                issue(
-                    "server_lifetime",
-                    "0 means no limit here; pgbouncer closes a connection after one use",
-                    advice: "write 1ms for that"))
         }
     }
 

@@ -66,8 +66,6 @@ struct ReplacedSetting: Sendable {
         ReplacedSetting(
             "tcp_defer_accept", silent: ["1", "0"], .warn("the kernel's default is used")),
         ReplacedSetting(
-            "tcp_socket_buffer", silent: ["0"], .warn("the kernel sizes socket buffers")),
-        ReplacedSetting(
             "dns_max_ttl", silent: ["15"], .warn("names are looked up at each connect")),
         ReplacedSetting(
             "dns_nxdomain_ttl", silent: ["15"], .warn("names are looked up at each connect")),

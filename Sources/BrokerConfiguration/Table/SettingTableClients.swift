@@ -88,8 +88,8 @@ extension Settings {
             "When a server connection comes back: at the end of the transaction, of the session, "
                 + "or of each statement."),
         SettingDescription(
-            "default_pool_size", \.defaultPoolSize, .integer(1...100_000), pgbouncer: "20",
-            "Server connections of one pool, that is of one database and user."),
+            "default_pool_size", \.defaultPoolSize, .integer(0...100_000), pgbouncer: "20",
+            "Server connections of one pool, that is of one database and user; 0 is no limit."),
         SettingDescription(
             "min_pool_size", \.minPoolSize, .integer(0...100_000),
             "Server connections that are kept open in each pool, with or without clients. From the "

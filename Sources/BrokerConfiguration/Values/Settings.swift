@@ -178,6 +178,7 @@ package struct Settings: Equatable, Sendable {
     package var tcpKeepidle: Int? = 30
     package var tcpKeepintvl: Int? = 10
     package var tcpKeepcnt: Int? = 3
+    package var tcpSocketBuffer: Int?
     package var tcpUserTimeout: Duration? = .seconds(30)
 
     /// pgbouncer's, with every name in its schema.
