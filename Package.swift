@@ -48,14 +48,18 @@ let package = Package(
         .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CPAM", pkgConfig: "pam", providers: [.apt(["libpam0g-dev"])]),
+        .systemLibrary(name: "CLDAP", pkgConfig: "ldap", providers: [.apt(["libldap-dev"])]),
         .systemLibrary(
             name: "CMicroHTTPD", pkgConfig: "libmicrohttpd",
             providers: [.apt(["libmicrohttpd-dev"])]),
         .target(name: "LibUV", dependencies: ["CLibUV"], swiftSettings: wrapsC),
         .target(name: "LibPQ", dependencies: ["CLibPQ", "COpenSSL"], swiftSettings: wrapsC),
 
-        // TLS for clients.
+        // Who else knows users and their passwords.
         .target(name: "LibPAM", dependencies: ["CPAM"], swiftSettings: wrapsC),
+        .target(name: "LibLDAP", dependencies: ["CLDAP"], swiftSettings: wrapsC),
+
+        // TLS for clients.
         .target(name: "LibSSL", dependencies: ["COpenSSL", "LibUV"], swiftSettings: wrapsC),
 
         // HTTP for figures, and the texts that are served.
@@ -123,7 +127,8 @@ let package = Package(
             name: "Broker",
             dependencies: [
                 "BrokerAuthentication", "BrokerConfiguration", "BrokerConsole", "PostgresProbe",
-                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "LibPAM", "LibSSL", "StatusHTTP",
+                "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "LibLDAP", "LibPAM", "LibSSL",
+                "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
             swiftSettings: house

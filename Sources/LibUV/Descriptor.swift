@@ -166,6 +166,7 @@ extension Descriptor {
         package var keepAliveIntervalSeconds: Int32 = 0
         package var keepAliveCount: Int32 = 0
         package var userTimeoutMilliseconds: Int32 = 0
+        package var bufferBytes: Int32 = 0
 
         package init() {}
     }
@@ -188,6 +189,14 @@ extension Descriptor {
         if options.userTimeoutMilliseconds > 0 {
             try setOption(descriptor, tcp, TCP_USER_TIMEOUT, options.userTimeoutMilliseconds)
         }
+        try setBuffers(descriptor, options.bufferBytes)
+    }
+
+    /// Fixes the size of the kernel's buffers (SO_RCVBUF, SO_SNDBUF); 0 leaves them alone.
+    package static func setBuffers(_ descriptor: Int32, _ bytes: Int32) throws(UVError) {
+        guard bytes > 0 else { return }
+        try setOption(descriptor, SOL_SOCKET, SO_RCVBUF, bytes)
+        try setOption(descriptor, SOL_SOCKET, SO_SNDBUF, bytes)
     }
 
     /// How many descriptors the process may have (RLIMIT_NOFILE).

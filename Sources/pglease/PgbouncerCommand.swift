@@ -53,7 +53,9 @@ struct PgbouncerCommand: ParsableCommand {
             Output.line("PgBouncer \(Broker.pgbouncerVersion) (pglease \(ProductVersion.text))")
             return
         }
-        let environment = try ProcessEnvironment.read()
+        var environment = try ProcessEnvironment.read()
+        // The application's, which pgbouncer knows nothing of.
+        for name in ["DATABASE_URL", "DATABASE_URL_FILE"] { environment[name] = nil }
         var sources = ConfigurationSources(
             file: file, environment: environment, readFile: FileSystem.readBytes,
             canUseFolder: FileSystem.canUseFolder)

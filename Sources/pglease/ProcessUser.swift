@@ -11,6 +11,7 @@ enum ProcessUser {
             throw ExitCode(ExitStatus.configuration)
         }
         let (user, group) = (entry.pointee.pw_uid, entry.pointee.pw_gid)
+        let home = String(cString: entry.pointee.pw_dir)
         if geteuid() == user, getuid() == user { return }
         guard geteuid() == 0 else {
             Output.error(
@@ -25,5 +26,7 @@ enum ProcessUser {
             )
             throw ExitCode(ExitStatus.noPermission)
         }
+        // libpq looks there, and may not look into root's.
+        guard setenv("HOME", home, 1) == 0 else { throw ExitCode(ExitStatus.noPermission) }
     }
 }

@@ -4,10 +4,10 @@ import Testing
 /// Reads rules; other files are those of `files`.
 private func read(
     _ text: String, ident: String? = nil, files: [String: String] = [:],
-    supported: Set<HBAMethod> = Set(HBAMethod.allCases)
+    directory: LDAPDirectory? = nil
 ) -> HBAReader {
     let maps = ident.map { IdentMapReader(file: "/etc/ident.conf", text: $0).maps }
-    return HBAReader(file: "/etc/hba.conf", text: text, maps: maps, supported: supported) { path in
+    return HBAReader(file: "/etc/hba.conf", text: text, maps: maps, directory: directory) { path in
         files[path].map { .success($0) } ?? .failure(HBAFileFailure("No such file or directory"))
     }
 }
@@ -239,6 +239,13 @@ struct HBATests {
             ("local all all trust, md5", "one method"),
             ("include other.conf", "not supported"),
             ("host all all all ldap ldapserver=a ldapprefix=\"cn=, #\"", nil),
+            ("host all all all ldap ldapserver=a", "ldapbasedn, ldapprefix and ldapsuffix"),
+            ("host all all all ldap", "ldap needs options"),
+            ("host all all all ldap, md5", "one method"),
+            ("host all all all pam pamservice=", "is unknown"),
+            ("host all all all pam map=m", "is unknown"),
+            ("host all all all pam pamservice=../x", "not a path"),
+            ("local all all peer pamservice=m", "is unknown"),
             ("local all all peer map=m", nil),
             ("local all all \"peer\"", "is unknown"),
         ] as [(String, String?)])
@@ -258,13 +265,6 @@ struct HBATests {
     func allMistakes() {
         let reader = read("local all\nlocal all all trust\nhost x\n")
         #expect(reader.issues.map(\.line) == [1, 3])
-    }
-
-    @Test("a method that the broker cannot carry out is refused by its line")
-    func unsupported() {
-        let reader = read("local all all trust\nlocal all all pam", supported: [.trust, .reject])
-        #expect(reader.issues.map(\.line) == [2])
-        #expect(reader.issues.first?.advice == "methods are trust, reject")
     }
 
     @Test("what lets nobody in, or more than it says, is warned of")
@@ -294,12 +294,20 @@ struct HBATests {
         #expect(method(rules, "a", "b", "10.200.7.2") == "none")
     }
 
-    @Test("the options of ldap and pam are kept as they are written")
-    func options() {
-        let rules = read(
-            "host all all all ldap  ldapserver=x ldapprefix=\"cn=, #\" # end\nhost a a all pam pamservice=y"
-        ).result.rules
-        #expect(rules.map(\.options) == ["ldapserver=x ldapprefix=\"cn=, #\"", "pamservice=y"])
+    @Test("ldap has a directory of its own, or the usual one; pam a service")
+    func options() throws {
+        let usual = try LDAPDirectory(options: "ldapserver=y ldapsuffix=@z")
+        let reader = read(
+            "host all all all ldap  ldapserver=x ldaptls=1 ldapprefix=\"cn=, #\" # end\n"
+                + "host all all all ldap # end\nhost a a all pam pamservice=y\nlocal a a pam",
+            directory: usual)
+        #expect(reader.issues == [])
+        let rules = reader.result.rules
+        #expect(rules[0].directory?.lookup == .name(prefix: "cn=, #", suffix: ""))
+        #expect(rules[0].directory?.servers == ["ldap://x:389"])
+        #expect(rules[1].directory == usual)
+        #expect(rules.map(\.service) == [nil, nil, "y", nil])
+        #expect(reader.result.warnings.map(\.line) == [2])
     }
 }
 

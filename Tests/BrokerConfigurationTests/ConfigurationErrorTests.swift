@@ -10,9 +10,9 @@ private typealias Fixture = ConfigurationFixture
     @Test(arguments: [
         ("pool_mode = foo", "pool_mode: \"foo\" is not one of session, transaction, statement"),
         ("pool_mode =", "pool_mode: \"\" is not one of session, transaction, statement"),
-        ("default_pool_size = ten", "default_pool_size: \"ten\" is not a number, 1 to 100000"),
-        ("default_pool_size =", "default_pool_size: \"\" is not a number, 1 to 100000"),
-        ("default_pool_size = 0", "default_pool_size: 0 is out of range, 1 to 100000"),
+        ("default_pool_size = ten", "default_pool_size: \"ten\" is not a number, 0 to 100000"),
+        ("default_pool_size =", "default_pool_size: \"\" is not a number, 0 to 100000"),
+        ("default_pool_size = -1", "default_pool_size: -1 is out of range, 0 to 100000"),
         ("listen_port = 65536", "listen_port: 65536 is out of range, 1 to 65535"),
         ("max_db_connections = -1", "max_db_connections: -1 is out of range, 0 to 100000"),
         (
@@ -72,13 +72,13 @@ private typealias Fixture = ConfigurationFixture
         ("wait_timeout = 9", "unknown setting \"wait_timeout\" (did you mean query_wait_timeout?)"),
         (
             "default_pool_size = 20 ; of each",
-            "default_pool_size: \"20 ; of each\" is not a number, 1 to 100000 "
+            "default_pool_size: \"20 ; of each\" is not a number, 0 to 100000 "
                 + "(a comment needs a line of its own: behind a value it is part of the value)"
         ),
         (
             "auth_type = ldap",
-            "auth_type: \"ldap\" is pgbouncer's, and not supported yet "
-                + "(use peer, scram-sha-256 or trust)"
+            "auth_type: ldap needs auth_ldap_options "
+                + "(auth_ldap_options = ldapurl=\"ldaps://server/base?uid?sub\" is one)"
         ),
         ("auth_file = gone", "auth_file: gone: No such file or directory"),
         ("pool_mode", "a line without \"=\" (write name = value; a comment begins with ;)"),
@@ -152,7 +152,7 @@ private typealias Fixture = ConfigurationFixture
         ("a = hst=x", "databases.a: unknown key \"hst\" (did you mean host?)"),
         ("a = port=0", "databases.a.port: \"0\" is not a port, 1 to 65535"),
         ("a = port=1,99999", "databases.a.port: \"1,99999\" is not a port, 1 to 65535"),
-        ("a = pool_size=0", "databases.a.pool_size: 0 is out of range, 1 to 100000"),
+        ("a = pool_size=-1", "databases.a.pool_size: -1 is out of range, 0 to 100000"),
         (
             "a = pool_mode=x",
             "databases.a.pool_mode: \"x\" is not one of session, transaction, statement"

@@ -100,7 +100,7 @@ private typealias Fixture = ConfigurationFixture
 
     @Test(arguments: [
         "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
-        "auth_type = cert", "auth_type = ldap", "auth_ldap_options = x",
+        "auth_type = cert", "auth_type = ldap",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
     func guardsAreNotLostInSilence(line: String) {
@@ -180,6 +180,45 @@ private typealias Fixture = ConfigurationFixture
             loaded.warnings.map(\.origin) == [
                 .environment("PGLEASE_PKT_BUF"), .commandLine("--set"),
             ])
+    }
+
+    @Test func whateverHasNoEffectIsSaidAtTheStart() throws {
+        for setting in ReplacedSetting.byName.values {
+            for value in ["77", "other"] {
+                let text = "[databases]\n* =\n[pgbouncer]\n\(setting.name) = \(value)\n"
+                let said =
+                    (try? Fixture.load(text))?.warnings.map { "\($0)" } ?? Fixture.errors(text)
+                #expect(said.contains { $0.contains(":4: \(setting.name): ") }, "\(setting.name)")
+            }
+        }
+    }
+
+    @Test func aSizeOfNoneIsNoLimit() throws {
+        let configuration = try Fixture.load(
+            """
+            [databases]
+            a = min_pool_size=5
+            b = pool_size=0 min_pool_size=500
+            c = pool_size=7
+            [pgbouncer]
+            default_pool_size = 0
+            pool_mode = transaction
+            max_db_connections = 50
+            """
+        ).configuration
+        func settings(_ name: String) throws -> PoolSettings {
+            configuration.poolSettings(
+                database: try #require(configuration.database(named: name)), user: "u")
+        }
+        #expect(try settings("a").size == 0)
+        #expect(try settings("b").size == 0)
+        #expect(try settings("c").size == 7)
+        #expect(try settings("a").maxPins == 50 - configuration.settings.pinReserve)
+        #expect(
+            Fixture.errors(
+                "[databases]\na =\n[groups]\ng = min_leases=9\n[pglease]\ndefault_pool_size = 0\n"
+                    + "min_pool_size = 20\n"
+            ).isEmpty)
     }
 
     @Test func noNameIsBothASettingAndReplaced() {

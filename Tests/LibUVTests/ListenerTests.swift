@@ -207,11 +207,15 @@ struct ListenerTests {
             options.keepAliveIntervalSeconds = 5
             options.keepAliveCount = 4
             options.userTimeoutMilliseconds = 20_000
+            options.bufferBytes = 20_000
             try Descriptor.setTCPOptions(host.accepted[0], options)
             var value: Int32 = 0
             var size = socklen_t(4)
             getsockopt(host.accepted[0], Int32(IPPROTO_TCP), TCP_USER_TIMEOUT, &value, &size)
             #expect(value == 20_000)
+            // The kernel doubles what it is told.
+            getsockopt(host.accepted[0], SOL_SOCKET, SO_RCVBUF, &value, &size)
+            #expect(value == 40_000)
             close(client)
 
             let taken = #expect(throws: UVError.self) {

@@ -93,6 +93,7 @@ struct PurityTests {
     func wrappers() throws {
         let owners: [String: Set<String>] = [
             "CLibUV": ["LibUV"], "CLibPQ": ["LibPQ"], "CPAM": ["LibPAM"],
+            "CLDAP": ["LibLDAP"],
             "COpenSSL": ["LibPQ", "LibSSL"],
             "CMicroHTTPD": ["StatusHTTP"],
         ]

@@ -1,11 +1,13 @@
-"""Programs of other languages' drivers see through a transaction pool what they see on a connection of their own.
+"""Programs of other languages' drivers, and of Python's object mappers, see through a transaction pool what they see on a connection of their own.
 
 A driver that is not installed is skipped; `scripts/drivers` installs them all.
 """
 
+import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -54,6 +56,11 @@ DRIVERS = {
     "jdbc-prepared": ([*JAVA, "prepareThreshold=1"], {}, HAS_JAVA),
     "jdbc-simple": ([*JAVA, "preferQueryMode=simple"], {}, HAS_JAVA),
     "lib-pq": (["go", "run", "go/libpq.go"], GO_FLAGS, has_go("github.com/lib/pq")),
+    "sqlalchemy-psycopg2": ([sys.executable, "session_sqlalchemy.py", "psycopg2"], {},
+                            importlib.util.find_spec("sqlalchemy")),
+    "sqlalchemy-psycopg": ([sys.executable, "session_sqlalchemy.py", "psycopg"], {},
+                           importlib.util.find_spec("sqlalchemy")),
+    "django": ([sys.executable, "session_django.py"], {}, importlib.util.find_spec("django")),
     "pgx": (["go", "run", "go/pgx.go"], GO_FLAGS, has_go("github.com/jackc/pgx/v4")),
 }
 
@@ -100,7 +107,7 @@ def test_a_program_sees_what_it_sees_directly(postgres, busy, driver):
         assert os.environ.get("PGLEASE_DRIVERS") != "required", f"{driver} is not installed"
         pytest.skip(f"{driver} is not installed: see scripts/drivers")
     direct, status = transcript(command, environment, "127.0.0.1", postgres.port)
-    assert status == 0 and len(direct) > 10, direct
+    assert status == 0 and len(direct) > 10, "\n".join(direct[-20:])
     pooled, status = transcript(command, environment, "127.0.0.1", busy.port)
     assert pooled == direct
     assert status == 0

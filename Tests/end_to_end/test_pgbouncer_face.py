@@ -93,6 +93,25 @@ def gone(process):
     return False
 
 
+# Sizes and times of 0.
+
+def test_a_lifetime_of_0_is_one_use_and_a_size_of_0_no_limit(face):
+    broker = face({"server_lifetime": 0, "default_pool_size": 0, "pool_mode": "transaction",
+                   "tcp_socket_buffer": 4096, "min_pool_size": 1, "max_client_conn": 200})
+    with broker.wire() as one:
+        pids = [one.value("SELECT pg_backend_pid()") for _ in range(4)]
+    assert len(set(pids)) == 4
+    held = [broker.wire() for _ in range(30)]
+    for one in held:
+        one.query("BEGIN")
+    assert len({one.value("SELECT pg_backend_pid()") for one in held}) == 30
+    for one in held:
+        one.close()
+    row = next(row for row in broker.console("SHOW DATABASES") if row["name"] == "app")
+    assert (row["pool_size"], row["server_lifetime"]) == ("0", "0")
+    assert not broker.logged("server_lifetime") and not broker.logged("tcp_socket_buffer")
+
+
 # Options.
 
 def test_versions_help_and_wrong_options(face):
@@ -121,6 +140,11 @@ def test_it_serves_in_the_foreground_with_pgbouncers_defaults(face):
     assert settings["default_pool_size"]["default"] == "20"
     assert settings["conffile"]["value"] == str(broker.config_path)
     assert settings["pool_mode"]["default"] == "session"
+
+
+def test_the_applications_database_url_is_not_its_own(face):
+    broker = face(databases={}, environment={"DATABASE_URL": "postgres://user@[", "PGLEASE_LOG_LEVEL": "debug"})
+    assert {row["key"]: row["value"] for row in broker.console("SHOW CONFIG")}["log_level"] == "debug"
 
 
 def test_quiet_says_nothing_and_verbose_says_more(face):

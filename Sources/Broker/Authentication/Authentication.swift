@@ -33,7 +33,8 @@ extension Broker {
         case .md5: .md5
         case .plain: .plain
         case .cert: .cert(map: nil)
-        case .pam: .pam
+        case .pam: .pam(service: nil)
+        case .ldap: usualDirectory.map { .ldap($0) } ?? .noRule
         }
     }
 
@@ -45,7 +46,8 @@ extension Broker {
         case .any: letAnybodyIn(client)
         case .peer, .peerOrPassword: askTheKernel(client, orPassword: method == .peerOrPassword)
         case .scramSHA256, .md5, .plain: askForPassword(client, method)
-        case .pam: askForPAM(client)
+        case .pam(let service): askForPAM(client, service)
+        case .ldap(let directory): askForLDAP(client, directory)
         case .cert(let map): askTheCertificate(client, map: map)
         case .peerByRule(let map):
             if kernelAllows(client, map: map) {

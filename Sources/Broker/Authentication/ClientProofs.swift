@@ -6,18 +6,48 @@ import PostgresWire
 
 /// What takes long at logins, on worker threads: a few at a time, so that it never takes all of them.
 struct ClientProofs {
-    enum Lane: CaseIterable {
+    enum Lane: Hashable {
         case arithmetic
         /// One after the other: modules of PAM need not keep to threads.
         case pam
+        /// Each directory of LDAP has its own, by its servers: a silent one holds up no other.
+        case directory(String)
 
         var atOnce: Int { self == .pam ? 1 : 4 }
+
+        var isDirectory: Bool {
+            switch self {
+            case .directory: true
+            case .arithmetic, .pam: false
+            }
+        }
     }
+
+    /// Of all directories together: half of the worker threads.
+    static let directoriesAtOnce = 16
 
     var underWay: [Lane: Int] = [:]
     var waiting: [Lane: [(Broker) -> Bool]] = [:]
     /// Secrets of listed passwords are being derived.
     var isDeriving = false
+
+    /// The next one of a lane that may begin.
+    fileprivate mutating func next(in lane: Lane) -> ((Broker) -> Bool)? {
+        guard underWay[lane, default: 0] < lane.atOnce, let first = waiting[lane]?.first else {
+            return nil
+        }
+        if lane.isDirectory {
+            let all = underWay.reduce(0) { $0 + ($1.key.isDirectory ? $1.value : 0) }
+            guard all < Self.directoriesAtOnce else { return nil }
+        }
+        waiting[lane]?.removeFirst()
+        if waiting[lane]?.isEmpty == true { waiting[lane] = nil }
+        return first
+    }
+
+    fileprivate mutating func ended(in lane: Lane) {
+        underWay[lane] = underWay[lane].flatMap { $0 > 1 ? $0 - 1 : nil }
+    }
 }
 
 extension Broker {
@@ -35,9 +65,13 @@ extension Broker {
             do throws(UVError) {
                 try broker.loop.submit(work) { [weak broker] output in
                     guard let broker else { return }
-                    broker.jobs.proofsOfClients.underWay[lane, default: 1] -= 1
+                    broker.jobs.proofsOfClients.ended(in: lane)
                     broker.takeUp(id) { then($0, $1, output) }
                     broker.beginClientProofs(in: lane)
+                    guard lane.isDirectory else { return }
+                    for other in broker.jobs.proofsOfClients.waiting.keys where other != lane {
+                        broker.beginClientProofs(in: other)
+                    }
                 }
                 return true
             } catch {
@@ -55,10 +89,7 @@ extension Broker {
     }
 
     private func beginClientProofs(in lane: ClientProofs.Lane) {
-        while jobs.proofsOfClients.underWay[lane, default: 0] < lane.atOnce,
-            let begin = jobs.proofsOfClients.waiting[lane]?.first
-        {
-            jobs.proofsOfClients.waiting[lane]?.removeFirst()
+        while let begin = jobs.proofsOfClients.next(in: lane) {
             if begin(self) { jobs.proofsOfClients.underWay[lane, default: 0] += 1 }
         }
     }

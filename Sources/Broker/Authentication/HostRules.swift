@@ -83,7 +83,7 @@ extension Broker {
         of loaded: LoadedConfiguration
     ) throws(ConfigurationError) -> [ConfigurationIssue] {
         _ = try userList(of: loaded)
-        return warnings(of: try hostRules(of: loaded))
+        return warnings(of: try hostRules(of: loaded), loaded)
     }
 
     /// The rules of `auth_hba_file`; nil where auth_type is not hba. Every mistake in them is named.
@@ -91,6 +91,7 @@ extension Broker {
         of loaded: LoadedConfiguration
     ) throws(ConfigurationError) -> HBARules? {
         let settings = loaded.configuration.settings
+        let directory = try directory(of: loaded)
         guard settings.authType == .hba, let path = settings.authHbaFile else { return nil }
         var issues: [ConfigurationIssue] = []
         let maps = settings.authIdentFile.map { path in
@@ -101,7 +102,7 @@ extension Broker {
         }
         let reader = HBAReader(
             file: path, text: text(path, "auth_hba_file", loaded, &issues), maps: maps,
-            supported: Set(HBAMethod.allCases.filter { $0.isCarriedOut }), readFile: readText)
+            directory: directory, readFile: readText)
         issues += reader.issues.map { ConfigurationIssue($0, "auth_hba_file") }
         guard issues.isEmpty else {
             throw ConfigurationError(issues: issues, warnings: loaded.warnings)
@@ -109,8 +110,18 @@ extension Broker {
         return reader.result
     }
 
-    static func warnings(of rules: HBARules?) -> [ConfigurationIssue] {
-        rules?.warnings.map { ConfigurationIssue($0, "auth_hba_file") } ?? []
+    static func warnings(
+        of rules: HBARules?, _ loaded: LoadedConfiguration
+    ) -> [ConfigurationIssue] {
+        if let rules { return rules.warnings.map { ConfigurationIssue($0, "auth_hba_file") } }
+        guard loaded.configuration.settings.authType == .ldap,
+            (try? directory(of: loaded))??.isInTheClear == true
+        else { return [] }
+        return [
+            ConfigurationIssue(
+                loaded.origin(of: "auth_ldap_options"), "auth_ldap_options",
+                LDAPDirectory.clearTextWarning)
+        ]
     }
 
     private static func text(
@@ -146,16 +157,6 @@ extension ConfigurationIssue {
     }
 }
 
-extension HBAMethod {
-    /// Whether the broker can carry it out.
-    var isCarriedOut: Bool {
-        switch self {
-        case .trust, .reject, .md5, .scramSHA256, .password, .peer, .cert, .pam: true
-        case .ldap: false
-        }
-    }
-}
-
 extension HBARule {
     var authenticationMethod: AuthenticationMethod {
         switch method {
@@ -166,9 +167,9 @@ extension HBARule {
         case .peer: .peerByRule(map: map)
         case .cert: .cert(map: map)
         case .reject: .reject
-        case .pam: .pam
-        case .ldap:
-            preconditionFailure("a rule of a method that is not carried out was let in")
+        case .pam: .pam(service: service)
+        // The reader lets none in without.
+        case .ldap: directory.map { .ldap($0) } ?? .noRule
         }
     }
 }

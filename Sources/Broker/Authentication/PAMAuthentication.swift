@@ -7,18 +7,16 @@ import PostgresWire
 
 /// `auth_type = pam`, and rules of that method: PAM knows the users, and `auth_file` is not asked.
 extension Broker {
-    func askForPAM(_ client: ClientConnection) {
-        client.login?.exchange = .awaitsPasswordForPAM
+    func askForPAM(_ client: ClientConnection, _ service: String?) {
+        client.login?.exchange = .awaitsPasswordForPAM(service: service)
         var bytes: [UInt8] = []
         bytes.appendAuthenticationCleartextPassword()
         send(bytes, to: client)
     }
 
-    /// pgbouncer's name of its service, for who comes from there.
-    private var pamService: String { configuration.flavour.rawValue }
-
-    func askPAM(_ password: [UInt8], _ client: ClientConnection) {
-        let (service, user) = (pamService, client.user)
+    /// Without a service of the rule's it is pgbouncer's, for who comes from there.
+    func askPAM(_ password: [UInt8], _ client: ClientConnection, _ service: String?) {
+        let (service, user) = (service ?? configuration.flavour.rawValue, client.user)
         let host = client.networkAddress.map { "\($0)" } ?? ""
         workOut(for: client, in: .pam) {
             PAMLogin.check(service: service, user: user, password: password, host: host)

@@ -214,9 +214,12 @@ extension Broker {
             case .awaitsMD5(let salt, let secret):
                 guard let answer = text(of: body, client) else { return }
                 check(md5: answer, salt, secret, client)
-            case .awaitsPasswordForPAM:
+            case .awaitsPasswordForPAM(let service):
                 guard let password = text(of: body, client) else { return }
-                askPAM(password, client)
+                askPAM(password, client, service)
+            case .awaitsPasswordForLDAP(let directory):
+                guard let password = text(of: body, client) else { return }
+                askDirectory(directory, password, client)
             case .awaitsPassword(let secret):
                 guard let password = text(of: body, client) else { return }
                 check(password, secret, client)

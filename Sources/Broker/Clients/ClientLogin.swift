@@ -23,7 +23,8 @@ final class ClientLogin {
         /// nil: there is no such user.
         case awaitsMD5(salt: [UInt8], StoredSecret?)
         case awaitsPassword(StoredSecret)
-        case awaitsPasswordForPAM
+        case awaitsPasswordForPAM(service: String?)
+        case awaitsPasswordForLDAP(LDAPDirectory)
     }
 
     /// Something of it has been read.
@@ -56,6 +57,7 @@ extension Broker {
             options.keepAliveIdleSeconds = Int32(settings.tcpKeepidle ?? 0)
             options.keepAliveIntervalSeconds = Int32(settings.tcpKeepintvl ?? 0)
             options.keepAliveCount = Int32(settings.tcpKeepcnt ?? 0)
+            options.bufferBytes = Int32(settings.tcpSocketBuffer ?? 0)
             // A client that is gone already says so at the first read.
             try? Descriptor.setTCPOptions(descriptor, options)
         }

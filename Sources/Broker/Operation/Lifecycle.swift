@@ -48,7 +48,7 @@ extension Broker {
             throw BrokerStartError(
                 "metrics_listen: \(error): \(monitoringAdvice(error))", exitStatus: 73)
         }
-        for warning in Self.warnings(of: configured.hostRules) {
+        for warning in Self.warnings(of: configured.hostRules, configured.loaded) {
             logger.warning("configuration", metadata: ["issue": "\(warning)"])
         }
         deriveSecrets()

@@ -15,7 +15,7 @@ extension Broker {
         var next = try configured.reload()
         let users = try Self.userList(of: next)
         let hostRules = try Self.hostRules(of: next)
-        next.warnings += Self.warnings(of: hostRules)
+        next.warnings += Self.warnings(of: hostRules, next)
         let encryption = try EncryptionSetup(next, replacing: configured.clientTLS)
         let changes = configuration.changes(to: next.configuration)
         for change in changes where change.needsRestart {
@@ -112,7 +112,7 @@ extension Broker {
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
         }
-        return Self.warnings(of: name.hasPrefix("auth_") ? rules.hosts : nil)
+        return name.hasPrefix("auth_") ? Self.warnings(of: rules.hosts, configured.loaded) : []
     }
 
     /// The files that say who may log in, read again where the setting is about them.

@@ -141,6 +141,7 @@ extension Broker {
         policy.checkDelay = settings.serverCheckQuery == nil ? nil : settings.serverCheckDelay
         policy.idleTimeout = settings.serverIdleTimeout
         policy.lifetime = limits.serverLifetime
+        policy.closesAfterUse = limits.serverLifetime == nil && configuration.flavour == .pgbouncer
         policy.notifyAfter = settings.queryWaitNotify
         policy.roundRobin = settings.serverRoundRobin
         policy.alwaysReset =

@@ -91,6 +91,10 @@ extension Broker {
     private func connected(_ server: ServerConnection, _ connection: PostgresConnection) {
         server.watcher = try? FileWatcher(loop: loop, descriptor: connection.descriptor)
         server.watcher?.delegate = server
+        if let bytes = settings.tcpSocketBuffer, !Descriptor.isUnixSocket(connection.descriptor) {
+            // A connection that is lost already says so at the first read.
+            try? Descriptor.setBuffers(connection.descriptor, Int32(bytes))
+        }
         counters.serverConnects += 1
         server.isConnected = true
         engine.serverConnected(

@@ -7,6 +7,7 @@ struct WorkerJobs {
     var processLooks = ProcessLooks()
     var proofs = ServerProofs()
     var proofsOfClients = ClientProofs()
+    var absentDirectories = AbsentDirectories()
     var queries = AuthenticationQueries()
     var userNames = UserNames()
     /// Of servers that are gone, and whose cancel request still waits for its turn.

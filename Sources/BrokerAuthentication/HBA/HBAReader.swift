@@ -11,21 +11,21 @@ package struct HBAReader {
     private let file: String
     private let maps: IdentMaps
     private let hasMapFile: Bool
-    private let supported: Set<HBAMethod>
+    private let directory: LDAPDirectory?
     private let readFile: ReadFile
     private var rules: [HBARule] = []
     private var warnings: [HBAIssue] = []
     package private(set) var issues: [HBAIssue] = []
 
-    /// `maps` is nil without an `auth_ident_file`.
+    /// `maps` is nil without an `auth_ident_file`, `directory` the one of `ldap` without options.
     package init(
         file: String, text: String, maps: IdentMaps?,
-        supported: Set<HBAMethod> = Set(HBAMethod.allCases), readFile: @escaping ReadFile
+        directory: LDAPDirectory? = nil, readFile: @escaping ReadFile
     ) {
         self.file = file
         self.maps = maps ?? IdentMaps()
         hasMapFile = maps != nil
-        self.supported = supported
+        self.directory = directory
         self.readFile = readFile
         for line in HBALine.lines(of: text) {
             do throws(HBAMistake) {
@@ -166,15 +166,43 @@ package struct HBAReader {
             throw HBAMistake("the method is missing", advice: Self.columns)
         }
         let method = try knownMethod(word, connection)
-        let hasFreeOptions = method == .ldap || method == .pam
-        let options =
-            hasFreeOptions
-            ? Self.text(of: line, from: word.end, to: words.last?.end ?? word.end) : ""
-        let map = hasFreeOptions ? nil : try map(words.dropFirst(), method, word)
+        guard !word.isFollowedByComma else {
+            throw HBAMistake("a rule has one method, and options stand between blanks")
+        }
+        let directory = method == .ldap ? try directory(words, of: line) : nil
+        let options = method == .ldap ? [] : words.dropFirst()
+        let named = try option(options, method)
         warn(of: method, connection, line.number)
         return HBARule(
             line: line.number, connection: connection, databases: databases, users: users,
-            addresses: addresses, method: method, map: map, options: options)
+            addresses: addresses, method: method, map: method == .pam ? nil : named,
+            service: method == .pam ? named : nil, directory: directory)
+    }
+
+    private mutating func directory(
+        _ words: ArraySlice<HBAWord>, of line: HBALine
+    ) throws(HBAMistake) -> LDAPDirectory {
+        let found: LDAPDirectory
+        if words.count == 1 {
+            guard let directory else {
+                throw HBAMistake(
+                    "ldap needs options, of its own or in auth_ldap_options",
+                    advice: "ldapurl=\"ldap://server/base?uid?sub\" is one")
+            }
+            found = directory
+        } else {
+            let text = Self.text(
+                of: line, from: words.first?.end ?? 0, to: words.last?.end ?? 0)
+            do throws(LDAPOptionsError) {
+                found = try LDAPDirectory(options: text)
+            } catch {
+                throw HBAMistake(error.reason, advice: error.advice)
+            }
+        }
+        if found.isInTheClear {
+            warnings.append(HBAIssue(file, line.number, LDAPDirectory.clearTextWarning))
+        }
+        return found
     }
 
     private func knownMethod(
@@ -182,49 +210,51 @@ package struct HBAReader {
     ) throws(HBAMistake) -> HBAMethod {
         // PostgreSQL's ident is peer on the Unix socket.
         let name = word.text == "ident" && connection == .local ? "peer" : word.text
-        let known = HBAMethod.allCases.filter(supported.contains).map(\.rawValue)
-        guard !word.isQuoted, let method = HBAMethod(rawValue: name), supported.contains(method)
-        else {
-            let isPostgres = ["ident", "gss", "sspi", "radius", "bsd", "oauth", "ldap", "pam"]
-                .contains(word.text)
+        guard !word.isQuoted, let method = HBAMethod(rawValue: name) else {
+            let isPostgres = ["ident", "gss", "sspi", "radius", "bsd", "oauth"].contains(word.text)
             throw HBAMistake(
                 "the method \(quoted(word.text.prefix(80))) is \(isPostgres ? "not supported" : "unknown")",
-                advice: "methods are \(known.joined(separator: ", "))")
+                advice: "methods are "
+                    + HBAMethod.allCases.map(\.rawValue).joined(separator: ", "))
         }
         return method
     }
 
-    private func map(
-        _ words: ArraySlice<HBAWord>, _ method: HBAMethod, _ word: HBAWord
+    /// The value of `map=` or `pamservice=`.
+    private func option(
+        _ words: ArraySlice<HBAWord>, _ method: HBAMethod
     ) throws(HBAMistake) -> String? {
-        guard !word.isFollowedByComma, !words.contains(where: \.isFollowedByComma) else {
+        guard !words.contains(where: \.isFollowedByComma) else {
             throw HBAMistake("a rule has one method, and options stand between blanks")
         }
-        var map: String?
+        let known = method == .pam ? "pamservice" : "map"
+        var value: String?
         for option in words {
             let parts = option.text.split(
                 separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard parts.count == 2, parts[0] == "map", !parts[1].isEmpty else {
+            guard parts.count == 2, parts[0] == known, !parts[1].isEmpty else {
                 throw HBAMistake(
                     "the option \(quoted(option.text.prefix(80))) is unknown",
-                    advice: "the option of peer and cert is map=name")
+                    advice: "the option of peer and cert is map=name, that of pam pamservice=name")
             }
-            guard method == .peer || method == .cert else {
+            guard method == .peer || method == .cert || method == .pam else {
                 throw HBAMistake(
                     "map= is of no use with \(method.rawValue)",
                     advice: "it belongs to peer and cert")
             }
-            guard map == nil else { throw HBAMistake("map= is given twice") }
-            let name = String(parts[1])
-            guard maps.names.contains(name) else {
-                throw HBAMistake(
-                    "there is no ident map \(quoted(name))",
-                    advice: hasMapFile
-                        ? "auth_ident_file has no line of it" : "auth_ident_file is not set")
-            }
-            map = name
+            guard value == nil else { throw HBAMistake("\(known)= is given twice") }
+            value = String(parts[1])
         }
-        return map
+        if let value, method != .pam, !maps.names.contains(value) {
+            throw HBAMistake(
+                "there is no ident map \(quoted(value))",
+                advice: hasMapFile
+                    ? "auth_ident_file has no line of it" : "auth_ident_file is not set")
+        }
+        guard value?.contains("/") != true || method != .pam else {
+            throw HBAMistake("pamservice= is a name, not a path")
+        }
+        return value
     }
 
     /// Rules that let nobody in.

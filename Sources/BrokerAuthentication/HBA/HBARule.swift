@@ -51,8 +51,10 @@ package struct HBARule: Equatable, Sendable {
     package let method: HBAMethod
     /// The name of an ident map (`map=`): whom a certificate's or the system's name may log in as.
     package let map: String?
-    /// What stands behind the method `ldap` or `pam`, as it is written.
-    package let options: String
+    /// The service that `pam` asks (`pamservice=`); nil: the usual one.
+    package let service: String?
+    /// The directory that `ldap` asks.
+    package let directory: LDAPDirectory?
 
     func matches(_ client: HBAClient) -> Bool {
         matchesConnection(client) && databases.containsDatabase(client)

@@ -16,8 +16,10 @@ package enum AuthenticationMethod: Equatable, Sendable {
     case md5
     /// The password itself.
     case plain
-    /// The password itself, which PAM judges.
-    case pam
+    /// The password itself, which PAM judges; nil is the usual service.
+    case pam(service: String?)
+    /// The password itself, which a directory judges.
+    case ldap(LDAPDirectory)
     /// The name in the client's certificate must be the role's, or be let in as it by a map of
     /// `auth_ident_file`.
     case cert(map: String?)

@@ -34,7 +34,7 @@ extension ConfigurationLoader {
 
     private mutating func checkSizes() {
         let settings = configuration.settings
-        if settings.minPoolSize > settings.defaultPoolSize {
+        if settings.minPoolSize > PoolSettings.bound(settings.defaultPoolSize) {
             reportStrictly(
                 issue(
                     "min_pool_size",
@@ -43,7 +43,7 @@ extension ConfigurationLoader {
         }
         for entry in configuration.databases {
             let minimum = entry.minPoolSize.over(settings.minPoolSize)
-            let size = entry.poolSize.over(settings.defaultPoolSize)
+            let size = PoolSettings.bound(entry.poolSize.over(settings.defaultPoolSize))
             let isOwn = entry.minPoolSize != .inherited || entry.poolSize != .inherited
             if isOwn, minimum > size {
                 reportStrictly(
@@ -55,7 +55,7 @@ extension ConfigurationLoader {
         }
         let isPinning =
             settings.sessionState == .keep && settings.poolMode != .session
-            && settings.pinReserve >= settings.defaultPoolSize
+            && settings.pinReserve >= PoolSettings.bound(settings.defaultPoolSize)
         if isPinning, origins["pin_reserve"] != nil {
             warnings.append(
                 issue(
@@ -71,7 +71,7 @@ extension ConfigurationLoader {
 
     private mutating func warnIfBelowPoolSize(_ setting: String, _ limit: Int?) {
         let size = configuration.settings.defaultPoolSize
-        guard let limit, limit < size else { return }
+        guard let limit, limit < size, size > 0 else { return }
         warnings.append(
             issue(setting, "\(limit) is less than default_pool_size \(size): no pool gets full"))
     }
@@ -96,7 +96,9 @@ extension ConfigurationLoader {
         }
         for entry in configuration.databases {
             checkGuarantees(
-                of: entry.name, size: entry.poolSize.over(configuration.settings.defaultPoolSize))
+                of: entry.name,
+                size: PoolSettings.bound(
+                    entry.poolSize.over(configuration.settings.defaultPoolSize)))
         }
     }
 
@@ -142,15 +144,6 @@ extension ConfigurationLoader {
             warnings.append(
                 issue("lease_warn_after", "is not shorter than lease_timeout: no lease is warned"))
         }
-        if configuration.flavour == .pgbouncer, origins["server_lifetime"] != nil,
-            settings.serverLifetime == nil
-        {
-            warnings.append(
-                issue(
-                    "server_lifetime",
-                    "0 means no limit here; pgbouncer closes a connection after one use",
-                    advice: "write 1ms for that"))
-        }
     }
 
     private mutating func checkAccess() {
@@ -161,6 +154,15 @@ extension ConfigurationLoader {
                 issue(
                     "unix_socket_dir", "there is no Unix socket and no listen_addr",
                     advice: "nobody could connect: set one of them"))
+        }
+        // pgbouncer takes a folder from where it is started.
+        if let folder = settings.unixSocketDir, configuration.flavour == .pglease,
+            !folder.isEmpty, !folder.hasPrefix("/"), !folder.hasPrefix("@")
+        {
+            errors.append(
+                issue(
+                    "unix_socket_dir", "\(quoted(folder)) is not an absolute path",
+                    advice: "a folder, @name for an abstract socket, or none"))
         }
         let origin = origins["auth_type"] != nil ? "auth_type" : "listen_addr"
         let isLookedUp = checkAuthenticationQuery()
@@ -187,7 +189,10 @@ extension ConfigurationLoader {
                     "\(settings.authType.rawValue) without auth_file or auth_user: no client can log in"
                 ))
         case .plain where settings.listenAddr.contains { !Self.isLoopback($0) },
-            .pam where settings.listenAddr.contains { !Self.isLoopback($0) }:
+            .pam where settings.listenAddr.contains { !Self.isLoopback($0) },
+            .ldap
+        where settings.authLdapOptions != nil
+            && settings.listenAddr.contains { !Self.isLoopback($0) }:
             warnings.append(
                 issue(
                     "auth_type",
@@ -206,7 +211,12 @@ extension ConfigurationLoader {
                 issue(
                     "auth_type", "hba needs auth_hba_file",
                     advice: "name the file whose lines say who may log in"))
-        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .pam, .hba: break
+        case .ldap where settings.authLdapOptions == nil:
+            errors.append(
+                issue(
+                    "auth_type", "ldap needs auth_ldap_options",
+                    advice: "auth_ldap_options = ldapurl=\"ldaps://server/base?uid?sub\" is one"))
+        case .peer, .trust, .scramSHA256, .md5, .plain, .cert, .pam, .ldap, .hba: break
         }
         checkHostRules()
     }

@@ -8,11 +8,6 @@ extension ValueSyntax where Value == String? {
             kind: .path,
             parse: { text throws(SettingValueError) in
                 if text == "none" { return nil }
-                guard text.isEmpty || text.hasPrefix("/") || text.hasPrefix("@") else {
-                    throw SettingValueError(
-                        "\(quoted(text)) is not an absolute path",
-                        advice: "a folder, @name for an abstract socket, or none")
-                }
                 guard text.utf8.count + SocketFolder.longestFileName <= SocketFolder.longestPath
                 else {
                     throw SettingValueError(
@@ -73,6 +68,28 @@ extension ValueSyntax where Value == Secret? {
         Self(
             kind: .text, parse: { $0.isEmpty ? nil : Secret($0) },
             render: { $0 == nil ? "" : "***" })
+    }
+}
+
+extension ValueSyntax where Value == Secret? {
+    /// `auth_ldap_options`: its password is not shown.
+    static var ldapOptions: Self {
+        Self(
+            kind: .text, parse: { $0.isEmpty ? nil : Secret($0) },
+            render: { $0.map { masked($0.value) } ?? "" })
+    }
+
+    /// From the password's name to its end, also where the quotes are wrong.
+    private static func masked(_ options: String) -> String {
+        guard let name = options.firstRange(of: "ldapbindpasswd") else { return options }
+        var isInside = options[..<name.lowerBound].count { $0 == "\"" } % 2 == 1
+        let rest = options[name.upperBound...]
+        let end =
+            rest.firstIndex { character in
+                if character == "\"" { isInside.toggle() }
+                return !isInside && (character.isWhitespace || character == ",")
+            } ?? rest.endIndex
+        return options[..<name.upperBound] + "=***" + masked(String(rest[end...]))
     }
 }
 

@@ -57,7 +57,7 @@ extension EntryKey where Entry == DatabaseEntry {
         EntryKey(plain: "auth_user", \.authUser, .optionalText),
         EntryKey(plain: "auth_dbname", \.authDbname, .optionalText),
         EntryKey(plain: "auth_query", \.authQuery, .optionalText),
-        EntryKey("pool_size", \.poolSize, .integer(1...100_000)),
+        EntryKey("pool_size", \.poolSize, .integer(0...100_000)),
         EntryKey("min_pool_size", \.minPoolSize, .integer(0...100_000)),
         EntryKey(
             "reserve_pool_size", \.reservePoolSize, .integer(0...100_000),
@@ -76,7 +76,7 @@ extension EntryKey where Entry == DatabaseEntry {
 
 extension EntryKey where Entry == UserEntry {
     static let all: [EntryKey] = [
-        EntryKey("pool_size", \.poolSize, .integer(1...100_000)),
+        EntryKey("pool_size", \.poolSize, .integer(0...100_000)),
         EntryKey("reserve_pool_size", \.reservePoolSize, .integer(0...100_000)),
         EntryKey("pool_mode", \.poolMode, .choice),
         EntryKey("max_user_connections", \.maxUserConnections, .limit(upTo: 100_000)),

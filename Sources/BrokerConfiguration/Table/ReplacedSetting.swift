@@ -32,7 +32,7 @@ struct ReplacedSetting: Sendable {
     }
 
     static let byName: [String: ReplacedSetting] = Dictionary(
-        uniqueKeysWithValues: (process + network + authentication).map {
+        uniqueKeysWithValues: (process + network).map {
             ($0.name, $0)
         })
 
@@ -61,8 +61,6 @@ struct ReplacedSetting: Sendable {
         ReplacedSetting(
             "tcp_defer_accept", silent: ["1", "0"], .warn("the kernel's default is used")),
         ReplacedSetting(
-            "tcp_socket_buffer", silent: ["0"], .warn("the kernel sizes socket buffers")),
-        ReplacedSetting(
             "dns_max_ttl", silent: ["15"], .warn("names are looked up at each connect")),
         ReplacedSetting(
             "dns_nxdomain_ttl", silent: ["15"], .warn("names are looked up at each connect")),
@@ -77,12 +75,6 @@ struct ReplacedSetting: Sendable {
         ReplacedSetting(
             "server_tls13_ciphers", silent: [""],
             .warn("OpenSSL's own configuration chooses the ciphers")),
-    ]
-
-    private static let authentication: [ReplacedSetting] = [
-        ReplacedSetting(
-            "auth_ldap_options", silent: [""],
-            .refuse(unless: [""], "LDAP is not supported; use peer or scram-sha-256"))
     ]
 
     /// Adds what there is to say about `value` to one of the lists.

@@ -39,7 +39,7 @@ extension Settings {
 
     static let authenticationSettings: [SettingDescription] = [
         SettingDescription(
-            "auth_type", \.authType, .authType, pgbouncer: "md5",
+            "auth_type", \.authType, .choice, pgbouncer: "md5",
             "peer: the Unix socket's user must be the role, root, the broker's own user, or be "
                 + "mapped by peer_map; who is not, or comes by TCP, is asked for its password. "
                 + "scram-sha-256: everybody is asked. md5: by MD5, or by SCRAM where the secret is one "
@@ -47,7 +47,8 @@ extension Settings {
                 + "the role must be known to auth_file or auth_query, if there is one. any: nobody is "
                 + "asked, and the role is that of the database's line. cert: the client's certificate "
                 + "names the role. pam: as plain, and PAM judges, without auth_file; its service is "
-                + "called as the main section. hba: as the lines of auth_hba_file say."),
+                + "called as the main section. ldap: as plain, and the directory of auth_ldap_options "
+                + "judges, without auth_file. hba: as the lines of auth_hba_file say."),
         SettingDescription(
             "auth_file", \.authFile, .path,
             "pgbouncer's userlist.txt: lines of \"user\" \"secret\", plain, MD5 or SCRAM."),
@@ -74,6 +75,11 @@ extension Settings {
             "With auth_type hba: the maps that map= names, in the form of PostgreSQL's pg_ident.conf."
         ),
         SettingDescription(
+            "auth_ldap_options", \.authLdapOptions, .ldapOptions,
+            "With auth_type ldap, and for lines of auth_hba_file that say ldap and no more: where the "
+                + "directory is, and by which name it knows a user, in the words of PostgreSQL's "
+                + "pg_hba.conf, as ldapurl=\"ldaps://server/base?uid?sub\"."),
+        SettingDescription(
             "peer_map", \.peerMap, .peerMap,
             "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
                 + "peer lets in as a role of another name. Either may be *."),
@@ -91,8 +97,8 @@ extension Settings {
             "When a server connection comes back: at the end of the transaction, of the session, "
                 + "or of each statement."),
         SettingDescription(
-            "default_pool_size", \.defaultPoolSize, .integer(1...100_000), pgbouncer: "20",
-            "Server connections of one pool, that is of one database and user."),
+            "default_pool_size", \.defaultPoolSize, .integer(0...100_000), pgbouncer: "20",
+            "Server connections of one pool, that is of one database and user; 0 is no limit."),
         SettingDescription(
             "min_pool_size", \.minPoolSize, .integer(0...100_000),
             "Server connections that are kept open in each pool, with or without clients. From the "
@@ -174,25 +180,4 @@ extension Settings {
             "direct_lease", \.directLease, .choice,
             DirectLease.rule),
     ]
-}
-
-extension ValueSyntax where Value == AuthType {
-    /// `auth_type`: pgbouncer's other words are known and refused, because to accept them with
-    /// another meaning would let somebody in.
-    static var authType: Self {
-        Self(
-            kind: .choice(AuthType.allCases.map(\.rawValue)),
-            parse: { text throws(SettingValueError) in
-                if let value = AuthType(rawValue: text.asciiLowercased) { return value }
-                switch text.asciiLowercased {
-                case "ldap":
-                    throw SettingValueError(
-                        "\(quoted(text)) is pgbouncer's, and not supported yet",
-                        advice: "use peer, scram-sha-256 or trust")
-                default:
-                    throw SettingValueError.notOneOf(AuthType.allCases.map(\.rawValue), text)
-                }
-            },
-            render: { $0.rawValue })
-    }
 }

@@ -19,7 +19,8 @@ extension Settings {
             "Longest pause between failed connections."),
         SettingDescription(
             "server_lifetime", \.serverLifetime, .optionalDuration,
-            "An unused connection older than this is replaced. 0 is never."),
+            "An unused connection older than this is replaced. 0 is never; in [pgbouncer] it closes each "
+                + "connection after one use."),
         SettingDescription(
             "server_idle_timeout", \.serverIdleTimeout, .optionalDuration,
             "A connection that nobody used for so long is closed. 0 is never."),
@@ -199,6 +200,10 @@ extension Settings {
         SettingDescription(
             "tcp_keepcnt", \.tcpKeepcnt, .limit(upTo: 127), pgbouncer: "0",
             "Unanswered probes that end a connection; 0 is the system's setting."),
+        SettingDescription(
+            "tcp_socket_buffer", \.tcpSocketBuffer, .limit(upTo: 1 << 30),
+            "Bytes of the kernel's buffers of TCP connections, of clients and of servers; 0 is the system's "
+                + "setting, which grows with the connection."),
         SettingDescription(
             "tcp_user_timeout", \.tcpUserTimeout, .milliseconds, pgbouncer: "0",
             "Milliseconds that sent bytes may stay unacknowledged; 0 is the system's setting."),

@@ -20,6 +20,9 @@ package struct PoolSettings: Equatable, Sendable {
     package let pinTimeout: Duration?
     /// How many leases may be pinned at a time; nil: there are no pins.
     package let maxPins: Int?
+
+    /// How many connections a pool of that size may have; 0 is no limit.
+    static func bound(_ size: Int) -> Int { size > 0 ? size : Int(Int32.max) }
 }
 
 extension Configuration {
@@ -32,7 +35,7 @@ extension Configuration {
         let maxDbConnections = database.maxDbConnections.over(settings.maxDbConnections)
         let maxUserConnections = user.maxUserConnections.over(settings.maxUserConnections)
         let most = [maxDbConnections, maxUserConnections, settings.maxServerConnections]
-            .compactMap { $0 }.reduce(size, min)
+            .compactMap { $0 }.reduce(PoolSettings.bound(size), min)
         let pinReserve = user.pinReserve.or(database.pinReserve).over(settings.pinReserve)
         return PoolSettings(
             mode: mode,

@@ -21,6 +21,8 @@ package enum AuthType: String, SettingChoice {
     case cert
     /// The password itself, which PAM judges.
     case pam
+    /// The password itself, which a directory judges.
+    case ldap
     /// As the first line of `auth_hba_file` says that is for the client.
     case hba
     /// The password itself.

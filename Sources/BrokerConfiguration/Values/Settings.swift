@@ -30,6 +30,8 @@ package struct Settings: Equatable, Sendable {
     package var authDbname: String?
     package var authHbaFile: String?
     package var authIdentFile: String?
+    /// They may hold a password.
+    package var authLdapOptions: Secret?
     package var peerMap: [PeerMapping] = []
     package var adminUsers: [String] = []
     package var statsUsers: [String] = []
@@ -181,6 +183,7 @@ package struct Settings: Equatable, Sendable {
     package var tcpKeepidle: Int? = 30
     package var tcpKeepintvl: Int? = 10
     package var tcpKeepcnt: Int? = 3
+    package var tcpSocketBuffer: Int?
     package var tcpUserTimeout: Duration? = .seconds(30)
 
     /// pgbouncer's, with every name in its schema.

@@ -35,6 +35,8 @@ package struct PoolPolicy: Equatable, Sendable {
     package var idleTimeout: Duration? = .seconds(600)
     /// `server_lifetime`.
     package var lifetime: Duration? = .seconds(3600)
+    /// pgbouncer's `server_lifetime = 0`: a connection serves one lease.
+    package var closesAfterUse = false
     /// `query_wait_notify`.
     package var notifyAfter: Duration? = .seconds(5)
     /// `server_round_robin`: longest idle first, instead of last used first.

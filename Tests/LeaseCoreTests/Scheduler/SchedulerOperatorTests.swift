@@ -73,6 +73,18 @@ struct SchedulerOperatorTests {
         #expect(closed(harness.giveBack(server)) == [server: .lifetime])
     }
 
+    @Test func aConnectionForOneUseClosesOnReturnAndNoSooner() {
+        var harness = SchedulerHarness()
+        harness.open(size: 2) { policy in
+            policy.lifetime = nil
+            policy.idleTimeout = nil
+            policy.closesAfterUse = true
+        }
+        let server = harness.lease(1)
+        #expect(closed(harness.advance(.seconds(9000))).isEmpty)
+        #expect(closed(harness.giveBack(server)) == [server: .lifetime])
+    }
+
     @Test func closesWhatIsIdleTooLong() {
         var harness = SchedulerHarness()
         harness.open(size: 2) { $0.idleTimeout = .seconds(10) }
