@@ -11,6 +11,8 @@ package enum WireError: Error, Equatable, Sendable {
     /// A name or value that is not UTF-8.
     case startupParameterEncoding(String)
     case missingUser
+    /// A `replication` that is neither a boolean nor `database`.
+    case replicationValue(String)
     /// A switch of the `options` parameter that PostgreSQL does not know.
     case unknownOption(String)
     /// `-c name` or `--name` without `=value`.
@@ -31,6 +33,8 @@ package enum WireError: Error, Equatable, Sendable {
             return "startup parameter \(quotedIdentifier(name)) is not valid UTF-8"
         case .missingUser:
             return "no PostgreSQL user name specified in startup packet"
+        case .replicationValue(let value):
+            return "invalid value for parameter \"replication\": \"\(value)\""
         case .unknownOption(let argument):
             return "invalid command-line argument for server process: \(argument)"
         case .optionWithoutValue(let argument):
@@ -48,6 +52,10 @@ package enum WireError: Error, Equatable, Sendable {
             return .fatal(.featureNotSupported, message)
         case .missingUser:
             return .fatal(.invalidAuthorization, message)
+        case .replicationValue:
+            return .fatal(
+                .invalidParameterValue, message,
+                hint: "Valid values are: \"false\", 0, \"true\", 1, \"database\".")
         case .unknownOption, .optionWithoutValue:
             return .fatal(
                 .syntaxError, message,

@@ -152,7 +152,7 @@ extension EngineRun {
         guard engine.clients.contains(client.id) else { return }
         switch engine.clients[client.id].phase {
         case .learning, .awaitingServer: break
-        case .login, .console, .ready, .closing, .closed: return
+        case .login, .console, .ready, .replicating, .closing, .closed: return
         }
         guard let slot = engine.clients[client.id].pool else { return }
         let isSession = pools[client.pool].terms.mode.pooling == .session

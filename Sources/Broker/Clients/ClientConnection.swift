@@ -43,6 +43,8 @@ final class ClientConnection: FileWatcherDelegate {
     var user = ""
     var database = ""
     var applicationName = ""
+    /// What it replicates; nil: it is a session.
+    var replication: ReplicationKind?
 
     // The key that a CancelRequest names.
     var keyProcessID: Int32 = 0

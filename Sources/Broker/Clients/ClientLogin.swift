@@ -134,6 +134,7 @@ extension Broker {
         client.user = message.user
         client.database = message.databaseOrUser
         client.applicationName = message.applicationName ?? ""
+        client.replication = message.replicationKind
         if message.protocolExtensions.contains(BrokerPing.question) {
             answerPing(client)
             return
@@ -143,10 +144,6 @@ extension Broker {
             return
         }
         guard isAdmitted(client) else { return }
-        if message.wantsReplication {
-            refuse(client, Self.replicationRefused)
-            return
-        }
         if life.shutdown != nil {
             refuse(client, Self.shuttingDown)
             return
@@ -196,6 +193,10 @@ extension Broker {
     func authenticated(_ client: ClientConnection) {
         client.login?.isAuthenticated = true
         if ConsoleSession.databases.contains(client.database) {
+            if client.replication != nil {
+                refuse(client, Self.replicationRefused)
+                return
+            }
             openConsole(client)
             return
         }
@@ -206,7 +207,8 @@ extension Broker {
         learnKeys(of: client)
         guard
             let pool = pool(
-                database: client.database, user: client.user, learned: client.login?.learned)
+                database: client.database, user: client.user, replication: client.replication,
+                learned: client.login?.learned)
         else {
             refuse(client, noSuchDatabase(client.database))
             return
@@ -287,7 +289,7 @@ extension Broker {
     func finishLogin(_ client: ClientConnection) {
         switch client.phase {
         case .learning, .awaitingServer: break
-        case .login, .console, .ready, .closing, .closed: return
+        case .login, .console, .ready, .replicating, .closing, .closed: return
         }
         guard let pool = client.pool, let slot = engine.clients[client.id].pool,
             let login = client.login
@@ -344,15 +346,22 @@ extension Broker {
     // MARK: Refusals
 
     func noSuchDatabase(_ name: String) -> PgError {
-        .fatal(
+        if name == Self.noDatabase {
+            return .fatal(
+                .invalidCatalogName, "no such database: \(name)",
+                detail: "Physical replication names no database, and the lines of [databases] differ.",
+                hint:
+                    "Add a line \"\(name)\" to [databases] that says which server it is, and RELOAD.")
+        }
+        return .fatal(
             .invalidCatalogName, "no such database: \(Self.oneLine(name))",
             detail: "[databases] has no line for it, and no \"*\" line.",
             hint: "Add a line for it to [databases] and RELOAD.")
     }
 
     private static let replicationRefused = PgError.fatal(
-        .featureNotSupported, "replication connections are not pooled",
-        hint: "Connect to PostgreSQL directly for replication.")
+        .featureNotSupported, "the console cannot be replicated",
+        hint: "Name a database of [databases].")
 
     private static let dataBehindRequest = PgError.fatal(
         .protocolViolation, "received unencrypted data after SSL or GSSAPI encryption request",

@@ -132,6 +132,7 @@ extension Broker {
         if pool.mode.pooling != .session {
             parameters.append(("fallback_application_name", "pglease"))
         }
+        if let kind = pool.replication { makeWalsender(kind, &parameters) }
         addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
         addSettings(
             engine.profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)

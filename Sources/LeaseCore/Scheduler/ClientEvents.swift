@@ -186,6 +186,9 @@ extension Scheduler {
             servers.slots[index].closeWhenFree = .broken
             suspectServer(of: pool)
         }
+        if pools[pool].limits.policy.servesOnce, servers.slots[index].closeWhenFree == nil {
+            servers.slots[index].closeWhenFree = .served
+        }
         if pools[pool].lock.isWatched { noteReturn(lease, in: pool, now) }
         if pools[pool].lock.since != nil { leaseEnded(lease, in: pool, now) }
         let wasAtCap = groups[group].isAtCap()
