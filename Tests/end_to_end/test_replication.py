@@ -118,7 +118,8 @@ def test_pg_recvlogical(broker, source, tmp_path, keeper):
                "-P", "test_decoding")
     assert made.returncode == 0, made.stderr
     source.sql("INSERT INTO items VALUES (1, 'one') ON CONFLICT DO NOTHING", dbname="app")
-    (end,) = source.sql("SELECT pg_current_wal_lsn()")[0]
+    (end,) = source.sql("SELECT pg_current_wal_insert_lsn()")[0]
+    source.sql("SELECT pg_logical_emit_message(true, 't', 'x')")
     done = run(broker, source, "pg_recvlogical", "-d", "app", "-S", "decoded", "--start",
                "-f", str(tmp_path / "changes"), "--endpos", end)
     assert done.returncode == 0, done.stderr
@@ -169,7 +170,7 @@ def test_a_physical_stream(broker, source, keeper):
     one = psycopg2.connect(broker.dsn(dbname="replication"),
                            connection_factory=PhysicalReplicationConnection)
     cursor = one.cursor()
-    (start,) = source.sql("SELECT pg_current_wal_lsn()")[0]
+    (start,) = source.sql("SELECT pg_current_wal_flush_lsn()")[0]
     cursor.start_replication(start_lsn=start)
     emit(source, 55)
     received = 0
@@ -277,7 +278,7 @@ def attempt(broker):
 
 def streaming(broker, source):
     one = physical(broker)
-    (start,) = source.sql("SELECT pg_current_wal_lsn()")[0]
+    (start,) = source.sql("SELECT pg_current_wal_flush_lsn()")[0]
     one.send(wire.query(f"START_REPLICATION {start}"))
     assert one.until("W")
     eventually(lambda: (one.key[0],) in source.sql(
@@ -290,10 +291,10 @@ def test_a_killed_client_frees_its_walsender(broker, source):
               "from psycopg2.extras import PhysicalReplicationConnection as P\n"
               "one = psycopg2.connect(sys.argv[1], connection_factory=P)\n"
               "cursor = one.cursor()\n"
-              "cursor.start_replication()\n"
+              "cursor.start_replication(start_lsn=sys.argv[2])\n"
               "select.select([], [], [])\n")
-    child = subprocess.Popen([sys.executable, "-c", script, broker.dsn(dbname="replication")])
-    eventually(lambda: [1 for _, state in walsenders(source)])
+    (start,) = source.sql("SELECT pg_current_wal_flush_lsn()")[0]
+    child = subprocess.Popen([sys.executable, "-c", script, broker.dsn(dbname="replication"), start])
     eventually(lambda: source.sql("SELECT 1 FROM pg_stat_replication WHERE state = 'streaming'"))
     child.kill()
     child.wait()
@@ -343,7 +344,7 @@ def test_operators(broker, source):
     one, other = streaming(broker, source), logical(broker)
     (lease,) = [row["lease_id"] for row in broker.console("SHOW LEASES")
                 if int(row["server_pid"]) == other.key[0]]
-    broker.console(f"KILL_LEASE {lease}")
+    broker.console(f"KILL LEASE {lease}")
     assert other.next().code == "57P01"
     assert other.closed_by_peer()
     (client,) = [row["id"] for row in shown(broker, "CLIENTS")]
@@ -372,13 +373,13 @@ def test_a_restart_of_the_server(make_broker, source):
     broker = make_broker(on=source)
     broker.errors_expected = True
     one = streaming(broker, source)
-    # The fast shutdown lets a stream go to its end: CopyDone is not sent, COPY 0 is.
-    source.process.send_signal(signal.SIGINT)
-    last = []
+    seen = []
+    source.stop(signal.SIGQUIT)
     with pytest.raises(wire.Closed):
         while True:
-            last.append(one.read())
-    source.process.wait(30)
+            seen.append(one.read())
+    # A walsender ends without a word then, and none is added.
+    assert {each.kind for each in seen} <= {"d"}
     source.start()
     again = eventually(lambda: attempt(broker), 20)
     again.close()
@@ -413,7 +414,7 @@ def test_tls_and_a_password(make_broker, source, certificates):
     # The one line is where a client of no database goes.
     other = EncryptedWire(broker.tcp_address)
     other.start("secretive", "replication", password="right horse", replication="yes")
-    (start,) = source.sql("SELECT pg_current_wal_lsn()")[0]
+    (start,) = source.sql("SELECT pg_current_wal_flush_lsn()")[0]
     other.send(wire.query(f"START_REPLICATION {start}"))
     other.until("W")
     emit(source, 20)
@@ -455,8 +456,7 @@ def test_half_a_message_and_nonsense(broker, source):
     one.close()
     two = logical(broker)
     two.send(b"Q\0\0\0\x01nonsense")
-    assert two.until("E")[-1].code == "08P01"
-    two.close()
+    assert two.closed_by_peer()
     three = logical(broker)
     three.send(b"Q")
     three.send(struct.pack("!i", 4 + 9), b"SELECT 1\0")
