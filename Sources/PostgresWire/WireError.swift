@@ -59,7 +59,7 @@ package enum WireError: Error, Equatable, Sendable {
         case .unknownOption, .optionWithoutValue:
             return .fatal(
                 .syntaxError, message,
-                hint: "The startup parameter \"options\" takes -c name=value and --name=value.")
+                hint: "Try \"postgres --help\" for more information.")
         }
     }
 }

@@ -43,6 +43,8 @@ struct EngineRun: ~Copyable {
     var pools: [EngineCase.Pool]
     var policy: BrokerPolicy
     var endedPeers: Set<PeerID> = []
+    /// Servers that have had their one client.
+    var servedOnce: Set<ServerID> = []
 
     init(seed: UInt64, trace: ((String) -> Void)? = nil) {
         self.seed = seed

@@ -299,8 +299,10 @@ extension Broker {
             return
         }
         let parameters: ParameterSet
+        var notices: [UInt8] = []
         if let server = client.server, pool.mode.pooling == .session {
             parameters = server.parameters
+            notices = server.loginNotices
             client.keyProcessID = server.backendProcessID
         } else {
             parameters = engine.expectedParameters(
@@ -315,6 +317,7 @@ extension Broker {
             bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
         }
         bytes.appendAuthenticationOk()
+        bytes += notices
         appendPgbouncerParameters(pool, to: &bytes)
         for parameter in parameters.values {
             bytes.appendParameterStatus(name: parameter.name, value: parameter.value)

@@ -93,6 +93,7 @@ extension Broker {
         server.watcher?.delegate = server
         counters.serverConnects += 1
         server.isConnected = true
+        server.loginNotices = connection.loginNotices
         engine.serverConnected(
             server.id, process: connection.backendProcessID,
             parameters: reportedParameters(connection), now: now)
