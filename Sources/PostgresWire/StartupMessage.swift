@@ -50,6 +50,20 @@ package struct StartupMessage: Sendable {
         }?.value
     }
 
+    /// The newest minor version that is spoken here, PostgreSQL 18's.
+    package static let newestMinorVersion = 2
+
+    /// What is spoken with the client.
+    package var spokenMinorVersion: Int { min(minorVersion, Self.newestMinorVersion) }
+
+    /// It asks for more than there is, and is told so.
+    package var asksForMore: Bool {
+        minorVersion > Self.newestMinorVersion || !protocolExtensions.isEmpty
+    }
+
+    /// From 3.2 on the key of cancel requests is longer than four bytes.
+    package var hasLongCancelKey: Bool { minorVersion >= 2 }
+
     /// The kind of walsender that the session is to be: `replication` is `database` or a true boolean. nil: none.
     package var replicationKind: ReplicationKind? {
         guard let replication else { return nil }

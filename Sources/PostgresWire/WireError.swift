@@ -28,7 +28,7 @@ package enum WireError: Error, Equatable, Sendable {
         case .startupPacketLayout:
             return "invalid startup packet layout: expected terminator as last byte"
         case .unsupportedProtocol(let major, let minor):
-            return "unsupported frontend protocol \(major).\(minor): server supports 3.0 to 3.0"
+            return "unsupported frontend protocol \(major).\(minor): server supports 3.0 to 3.2"
         case .startupParameterEncoding(let name):
             return "startup parameter \(quotedIdentifier(name)) is not valid UTF-8"
         case .missingUser:

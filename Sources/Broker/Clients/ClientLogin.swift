@@ -156,6 +156,12 @@ extension Broker {
         }
         login.stage = .authenticating
         logAttempt(client)
+        if message.asksForMore {
+            var bytes: [UInt8] = []
+            bytes.appendNegotiateProtocolVersion(
+                minor: Int32(message.spokenMinorVersion), unrecognized: message.protocolExtensions)
+            send(bytes, to: client)
+        }
         authenticate(client)
     }
 
@@ -292,7 +298,7 @@ extension Broker {
         case .login, .console, .ready, .replicating, .closing, .closed: return
         }
         guard let pool = client.pool, let slot = engine.clients[client.id].pool,
-            let login = client.login
+            client.login != nil
         else { return }
         if client.server == nil, pool.isKnownToBeUnusable(slot), let failure = pool.lastFailure {
             refuse(client, failure.error, as: .noServer)
@@ -311,18 +317,15 @@ extension Broker {
         }
         registerCancelKey(client)
         var bytes: [UInt8] = []
-        if let message = login.message,
-            message.minorVersion > 0 || !message.protocolExtensions.isEmpty
-        {
-            bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
-        }
         bytes.appendAuthenticationOk()
         bytes += notices
         appendPgbouncerParameters(pool, to: &bytes)
         for parameter in parameters.values {
             bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
         }
-        bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        bytes.appendBackendKeyData(
+            processID: client.keyProcessID, secretKey: client.keySecret,
+            rest: client.keyRest)
         appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.login = nil
@@ -338,6 +341,9 @@ extension Broker {
     func registerCancelKey(_ client: ClientConnection) {
         client.keySecret =
             directory.cancelKeys.register(client.id, processID: client.keyProcessID).secret
+        if client.login?.message?.hasLongCancelKey == true {
+            client.keyRest = CancelKeys.makeRest()
+        }
     }
 
     /// Told to clients that log in while no server of their pool has ever been reached.

@@ -72,8 +72,9 @@ extension Engine {
                     !servers[server].stream.willAnswer(without: clients[client].stream.passing)
                 else { return }
             }
-        case .console: break
-        case .login, .learning, .awaitingServer, .replicating, .closing, .closed: return
+        // It went while it waited for its walsender.
+        case .console, .replicating: break
+        case .login, .learning, .awaitingServer, .closing, .closed: return
         }
         end(
             client,
