@@ -28,6 +28,7 @@ package final class PostgresConnection: @unchecked Sendable {
     private(set) var tls: OpaquePointer?
     private(set) var relayDescriptor: Int32 = -1
     private let startFailure: String?
+    private let notices = LoginNotices()
     /// What TLS said to `peek`, which it does not say twice.
     var peekFailure: String?
 
@@ -57,10 +58,10 @@ package final class PostgresConnection: @unchecked Sendable {
         if let handle = unsafe handle {
             // With it the SQLSTATE is part of a failure's message, the only place that keeps it.
             _ = unsafe PQsetErrorVerbosity(handle, PQERRORS_VERBOSE)
-            // libpq would print them. The previous processor is libpq's own.
-            _ = unsafe PQsetNoticeProcessor(handle, { _, _ in }, nil)
         }
-        return unsafe PostgresConnection(handle: handle)
+        let connection = unsafe PostgresConnection(handle: handle)
+        unsafe connection.notices.receive(from: handle)
+        return connection
     }
 
     /// PQconnectPoll. Before the first call, wait until `descriptor` is writable; before every call,
@@ -120,6 +121,9 @@ package final class PostgresConnection: @unchecked Sendable {
 
     /// The numeric address, empty for a Unix socket.
     package var hostAddress: String? { unsafe text(PQhostaddr(open)) }
+
+    /// What the server has said during the login besides its parameters: NoticeResponse messages, whole.
+    package var loginNotices: [UInt8] { notices.messages }
 
     package func parameterStatus(_ name: String) -> String? {
         unsafe text(PQparameterStatus(open, name))

@@ -106,10 +106,15 @@ extension [UInt8] {
     }
 
     /// BackendKeyData ('K').
-    package mutating func appendBackendKeyData(processID: Int32, secretKey: Int32) {
+    ///
+    /// `rest`: what the secret has beyond four bytes, from protocol 3.2 on.
+    package mutating func appendBackendKeyData(
+        processID: Int32, secretKey: Int32, rest: [UInt8] = []
+    ) {
         appendMessage(.backendKeyData) {
             $0.appendInteger(processID)
             $0.appendInteger(secretKey)
+            $0 += rest
         }
     }
 

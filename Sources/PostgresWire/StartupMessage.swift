@@ -1,3 +1,11 @@
+/// What a walsender is asked for.
+package enum ReplicationKind: String, CaseIterable, Sendable {
+    /// Of the whole cluster.
+    case physical
+    /// Of one database.
+    case logical
+}
+
 /// Who a client says it is and the settings it starts with. The user is never empty.
 package struct StartupMessage: Sendable {
     package var majorVersion: Int
@@ -42,14 +50,29 @@ package struct StartupMessage: Sendable {
         }?.value
     }
 
-    /// Whether the session is to be a walsender: `replication` is `database` or a true boolean.
-    package var wantsReplication: Bool {
-        guard let replication else { return false }
-        return replication == "database" || CanonicalParameter.boolean(replication) == true
+    /// The newest minor version that is spoken here, PostgreSQL 18's.
+    package static let newestMinorVersion = 2
+
+    /// What is spoken with the client.
+    package var spokenMinorVersion: Int { min(minorVersion, Self.newestMinorVersion) }
+
+    /// It asks for more than there is, and is told so.
+    package var asksForMore: Bool {
+        minorVersion > Self.newestMinorVersion || !protocolExtensions.isEmpty
+    }
+
+    /// From 3.2 on the key of cancel requests is longer than four bytes.
+    package var hasLongCancelKey: Bool { minorVersion >= 2 }
+
+    /// The kind of walsender that the session is to be: `replication` is `database` or a true boolean. nil: none.
+    package var replicationKind: ReplicationKind? {
+        guard let replication else { return nil }
+        if replication == "database" { return .logical }
+        return CanonicalParameter.boolean(replication) == true ? .physical : nil
     }
 
     /// A walsender of no database, for physical replication.
-    package var wantsPhysicalReplication: Bool { wantsReplication && replication != "database" }
+    package var wantsPhysicalReplication: Bool { replicationKind == .physical }
 
     /// Reads a whole packet whose length has been checked and whose code is `version`.
     init(version: UInt32, packet: UnsafeRawBufferPointer) throws(WireError) {
@@ -79,6 +102,11 @@ package struct StartupMessage: Sendable {
             offset = valueRange.upperBound + 1
         }
         guard offset == packet.count - 1 else { throw .startupPacketLayout }
+        if let replication, replication != "database",
+            CanonicalParameter.boolean(replication) == nil
+        {
+            throw .replicationValue(replication)
+        }
         guard !user.isEmpty else { throw .missingUser }
     }
 

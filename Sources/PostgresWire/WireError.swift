@@ -11,6 +11,8 @@ package enum WireError: Error, Equatable, Sendable {
     /// A name or value that is not UTF-8.
     case startupParameterEncoding(String)
     case missingUser
+    /// A `replication` that is neither a boolean nor `database`.
+    case replicationValue(String)
     /// A switch of the `options` parameter that PostgreSQL does not know.
     case unknownOption(String)
     /// `-c name` or `--name` without `=value`.
@@ -26,11 +28,13 @@ package enum WireError: Error, Equatable, Sendable {
         case .startupPacketLayout:
             return "invalid startup packet layout: expected terminator as last byte"
         case .unsupportedProtocol(let major, let minor):
-            return "unsupported frontend protocol \(major).\(minor): server supports 3.0 to 3.0"
+            return "unsupported frontend protocol \(major).\(minor): server supports 3.0 to 3.2"
         case .startupParameterEncoding(let name):
             return "startup parameter \(quotedIdentifier(name)) is not valid UTF-8"
         case .missingUser:
             return "no PostgreSQL user name specified in startup packet"
+        case .replicationValue(let value):
+            return "invalid value for parameter \"replication\": \"\(value)\""
         case .unknownOption(let argument):
             return "invalid command-line argument for server process: \(argument)"
         case .optionWithoutValue(let argument):
@@ -48,10 +52,14 @@ package enum WireError: Error, Equatable, Sendable {
             return .fatal(.featureNotSupported, message)
         case .missingUser:
             return .fatal(.invalidAuthorization, message)
+        case .replicationValue:
+            return .fatal(
+                .invalidParameterValue, message,
+                hint: "Valid values are: \"false\", 0, \"true\", 1, \"database\".")
         case .unknownOption, .optionWithoutValue:
             return .fatal(
                 .syntaxError, message,
-                hint: "The startup parameter \"options\" takes -c name=value and --name=value.")
+                hint: "Try \"postgres --help\" for more information.")
         }
     }
 }

@@ -27,6 +27,20 @@ struct EngineCase {
         var policy: PoolPolicy
         /// Its clients are handed connections.
         var isPaused = false
+
+        /// As the shell has it for replication.
+        mutating func replicates() {
+            terms.isReplication = true
+            terms.connectQuery = nil
+            let wait = terms.limits.queryWait
+            terms.limits = LeaseLimits()
+            terms.limits.queryWait = wait
+            policy.size = 100
+            policy.minimumSize = 0
+            policy.reserveSize = 0
+            policy.alwaysReset = false
+            policy.servesOnce = true
+        }
     }
 
     let seed: UInt64
@@ -123,12 +137,19 @@ struct EngineCase {
         policy.lifetime = chance(30) ? .milliseconds(200) : nil
         policy.roundRobin = chance(30)
         policy.alwaysReset = pooling == .session || chance(20)
-        return Pool(
+        var pool = Pool(
             id: PoolID(UInt32(number + 1)),
             terms: PoolTerms(
                 database: "d\(number)", mode: mode, limits: limits,
                 connectQuery: chance(25) ? "SET mark TO 'connect'" : nil,
                 serverKey: UInt32(number % 2)),
             policy: policy)
+        // What a server says passes unread, lies too.
+        if pooling == .session, !trouble.contains(.serversLie),
+            (seed / 12 + UInt64(number)).isMultiple(of: 3)
+        {
+            pool.replicates()
+        }
+        return pool
     }
 }

@@ -46,6 +46,8 @@ struct EngineRun: ~Copyable {
     var endedPeers: Set<PeerID> = []
     /// When the last is to have been sent away; nil: nobody is.
     var emptyBy: Instant?
+    /// Servers that have had their one client.
+    var servedOnce: Set<ServerID> = []
 
     init(seed: UInt64, trace: ((String) -> Void)? = nil) {
         self.seed = seed

@@ -85,6 +85,17 @@ extension EngineRun {
         return true
     }
 
+    /// The last message is all there.
+    static func endsWhole(_ bytes: [UInt8]) -> Bool {
+        var rest = bytes[...]
+        while rest.count >= MessageHeader.size {
+            let header = rest.withUnsafeBytes { MessageHeader($0, at: 0) }
+            guard rest.count >= MessageHeader.size + header.bodyLength else { return false }
+            rest = rest.dropFirst(MessageHeader.size + header.bodyLength)
+        }
+        return rest.isEmpty
+    }
+
     // MARK: After each step
 
     mutating func check() {

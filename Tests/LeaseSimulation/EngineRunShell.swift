@@ -119,7 +119,8 @@ extension EngineRun {
         let program = RelayProgram(
             client: index, mode: pools[pool].terms.mode, zone: zone,
             seed: seed &+ UInt64(index / max(1, plan.clientCount)) &* 15,
-            hasShortLeases: plan.trouble.contains(.limits))
+            hasShortLeases: plan.trouble.contains(.limits),
+            usesLeases: !pools[pool].terms.isReplication)
         let socket = ClientSocket(
             capacity: [60, 500, 100_000].randomElement(using: &random)!)
         // A few share a process.
@@ -153,13 +154,16 @@ extension EngineRun {
         guard engine.clients.contains(client.id) else { return }
         switch engine.clients[client.id].phase {
         case .learning, .awaitingServer: break
-        case .login, .console, .ready, .closing, .closed: return
+        case .login, .console, .ready, .replicating, .closing, .closed: return
         }
         guard let slot = engine.clients[client.id].pool else { return }
         let isSession = pools[client.pool].terms.mode.pooling == .session
         let parameters: ParameterSet
         if isSession, let server = engine.clients[client.id].server {
             parameters = engine.servers[server].profile.parameters
+            if pools[client.pool].terms.isReplication, !servedOnce.insert(server).inserted {
+                violation = "server \(server) has replicated before"
+            }
         } else {
             parameters = engine.expectedParameters(
                 of: client.id, in: slot, assumed: Self.parameters(zone: "0"))
@@ -271,7 +275,11 @@ extension EngineRun {
         socket.hangsUntil = .zero
         socket.backend.output = []
         if !socket.isConnected { socket.backend.isDead = true }
-        if isClean, !socket.isEnded, !Self.asksNothing(socket.backend.input + socket.wire) {
+        let underWay = socket.backend.input + socket.wire
+        // What a replication client sent runs to its end, as on its own connection.
+        let isQuiet =
+            servedOnce.contains(id) ? Self.endsWhole(underWay) : Self.asksNothing(underWay)
+        if isClean, !socket.isEnded, !isQuiet {
             violation = "server \(id) is closed as quiet, and has messages to read"
         }
     }

@@ -104,6 +104,8 @@ package struct RelayBackend {
             } catch {
                 fail(error, isExtended: true)
             }
+        case .terminate:
+            isDead = true
         default:
             die("unexpected message \(kind.rawValue)")
         }

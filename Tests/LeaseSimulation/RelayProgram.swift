@@ -56,7 +56,8 @@ struct RelayProgram {
 
     /// `zone` is the TimeZone of its startup packet.
     init(
-        client: Int, mode: RelayMode, zone: String, seed: UInt64, hasShortLeases: Bool = false
+        client: Int, mode: RelayMode, zone: String, seed: UInt64, hasShortLeases: Bool = false,
+        usesLeases: Bool = true
     ) {
         self.hasShortLeases = hasShortLeases
         self.client = client
@@ -64,7 +65,7 @@ struct RelayProgram {
         direct = RelayBackend(zone: zone)
         direct.leases = RelayBackendLeases(mode.pooling)
         meaningPercent = Self.sharesStatements(seed) ? 80 : 0
-        leasePercent = (seed / 8).isMultiple(of: 3) ? 2 : 20
+        leasePercent = !usesLeases ? 0 : (seed / 8).isMultiple(of: 3) ? 2 : 20
         random = SeededGenerator(seed: seed &* 0x9E37_79B9 &+ UInt64(client))
     }
 

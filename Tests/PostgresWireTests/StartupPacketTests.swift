@@ -98,12 +98,20 @@ struct StartupPacketTests {
     @Test(
         "Walsender or not",
         arguments: [
-            ("database", true), ("true", true), ("1", true), ("on", true), ("false", false),
-            ("off", false), ("0", false), ("x", false),
+            ("database", ReplicationKind.logical), ("true", .physical), ("1", .physical),
+            ("on", .physical), ("YES", .physical), ("false", nil), ("off", nil), ("0", nil),
         ])
-    func replication(value: String, wanted: Bool) throws {
-        #expect(try startup([("user", "u"), ("replication", value)]).wantsReplication == wanted)
-        #expect(try startup([("user", "u")]).wantsReplication == false)
+    func replication(value: String, wanted: ReplicationKind?) throws {
+        #expect(try startup([("user", "u"), ("replication", value)]).replicationKind == wanted)
+        #expect(try startup([("user", "u")]).replicationKind == nil)
+    }
+
+    @Test("Any other value of replication is PostgreSQL's error", arguments: ["x", "", "Database"])
+    func replicationValues(value: String) throws {
+        #expect(throws: WireError.replicationValue(value)) {
+            try startup([("user", "u"), ("replication", value)])
+        }
+        #expect(WireError.replicationValue(value).pgError.sqlState == .invalidParameterValue)
     }
 
     @Test("A newer minor version is told, another major one refused")

@@ -131,7 +131,8 @@ REFUSALS = {
     "no_such_database": ({}, lambda broker: refused(broker, database="nowhere")),
     "disabled": ({}, lambda broker: (broker.console("DISABLE app"), refused(broker))),
     "authentication": ({"auth_type": "scram-sha-256"}, lambda broker: wrong_password(broker)),
-    "unsupported": ({}, lambda broker: refused(broker, replication="true")),
+    "unsupported": ({}, lambda broker: refused(
+        broker, database="pglease", replication="true")),
     "protocol_error": ({}, lambda broker: nonsense(broker)),
     "login_timeout": ({"client_login_timeout": 1}, lambda broker: silent(broker)),
     "shutting_down": ({"shutdown_grace": 60}, lambda broker: late(broker)),

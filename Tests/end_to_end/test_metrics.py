@@ -237,7 +237,7 @@ COMPARED = (
     | {"pglease_clients", "pglease_clients_max", "pglease_servers", "pglease_servers_max"})
 # Of these the console has no column; other tests here drive them.
 DRIVEN = {
-    "pgbouncer_up", "pglease_ready", "pglease_phase", "pglease_event_loop_lag_seconds",
+    "pgbouncer_up", "pglease_replication_connections", "pglease_ready", "pglease_phase", "pglease_event_loop_lag_seconds",
     "pglease_lease_wait_seconds", "pglease_lease_hold_seconds", "pglease_server_connect_seconds",
     "pglease_query_seconds", "pglease_transaction_seconds", "pglease_group_wait_seconds",
     "pglease_group_hold_seconds", "pglease_revocations", "pglease_rejections", "pglease_refusals",

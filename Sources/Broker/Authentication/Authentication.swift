@@ -101,7 +101,7 @@ extension Broker {
     }
 
     private func letAnybodyIn(_ client: ClientConnection) {
-        guard isConsole(client) || configuration.database(named: client.database)?.forcedUser != nil
+        guard isConsole(client) || databaseEntry(for: client)?.forcedUser != nil
         else {
             fail(client, Self.noForcedUser(client.database))
             return

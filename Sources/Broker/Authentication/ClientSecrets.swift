@@ -44,7 +44,7 @@ extension Broker {
         for client: ClientConnection
     ) -> (place: AuthenticationQueries.Place, text: String)? {
         let isConsole = ConsoleSession.databases.contains(client.database)
-        let entry = isConsole ? nil : configuration.database(named: client.database)
+        let entry = isConsole ? nil : databaseEntry(for: client)
         guard let user = entry?.authUser ?? settings.authUser,
             let text = entry?.authQuery ?? settings.authQuery,
             let database = entry?.authDbname ?? settings.authDbname

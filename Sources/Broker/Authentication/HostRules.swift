@@ -12,7 +12,7 @@ extension Broker {
             database: client.database, user: client.user,
             address: client.isUnix ? nil : client.networkAddress,
             isEncrypted: client.isEncrypted,
-            wantsReplication: client.login?.message?.wantsPhysicalReplication == true)
+            wantsReplication: client.replication == .physical)
     }
 
     /// The method of the first rule that is for the client; nil without one.

@@ -9,15 +9,16 @@ import PostgresWire
 extension Broker {
     /// The canceller's connection closes once it is done, whatever came of it: PostgreSQL does not say either.
     func cancelRequested(_ processID: Int32, _ key: [UInt8], by canceller: ClientConnection) {
-        guard key.count == 4 else {
+        guard key.count >= 4 else {
             logger.debug("cancel request with an unknown key")
             close(canceller, because: "cancel request")
             return
         }
         let secret = key.withUnsafeBytes { $0.loadUnaligned(as: UInt32.self).bigEndian }
         let asked = CancelKey(processID: processID, secret: Int32(bitPattern: secret))
-        guard let target = cancelTarget(asked) else {
-            if passOn(asked, for: canceller) { return }
+        let rest = key.dropFirst(4)
+        guard let target = cancelTarget(asked, rest) else {
+            if passOn(asked, rest, for: canceller) { return }
             logger.debug("cancel request with an unknown key")
             close(canceller, because: "cancel request")
             return
@@ -31,18 +32,27 @@ extension Broker {
         dealWithNotices()
     }
 
-    private func cancelTarget(_ asked: CancelKey) -> ClientConnection? {
-        if let client = directory.cancelKeys[asked] { return clients[client] }
-        guard settings.peerId != 0 else { return nil }
-        var original = asked
-        original.hopsLeft = CancelKey.mostHops
-        return directory.cancelKeys[original].flatMap { clients[$0] }
+    private func cancelTarget(_ asked: CancelKey, _ rest: ArraySlice<UInt8>) -> ClientConnection? {
+        var known = asked
+        if directory.cancelKeys[known] == nil {
+            guard settings.peerId != 0 else { return nil }
+            known.hopsLeft = CancelKey.mostHops
+        }
+        guard let client = directory.cancelKeys[known].flatMap({ clients[$0] }),
+            client.keyRest.count == rest.count
+        else { return nil }
+        // In the same time, wherever they differ.
+        var difference: UInt8 = 0
+        for (own, given) in zip(client.keyRest, rest) { difference |= own ^ given }
+        return difference == 0 ? client : nil
     }
 
     /// False where nobody else can have that client.
-    private func passOn(_ asked: CancelKey, for canceller: ClientConnection) -> Bool {
+    private func passOn(
+        _ asked: CancelKey, _ rest: ArraySlice<UInt8>, for canceller: ClientConnection
+    ) -> Bool {
         guard settings.peerId != 0, asked.peerID != settings.peerId else {
-            return forwardCancelBack(asked, for: canceller)
+            return forwardCancelBack(asked.request(rest), for: canceller)
         }
         guard let peer = configuration.peer(asked.peerID) else { return false }
         guard asked.hopsLeft > 0 else {
@@ -53,7 +63,7 @@ extension Broker {
         }
         var next = asked
         next.hopsLeft -= 1
-        peers.forward(next, to: peer, for: canceller.id, by: self)
+        peers.forward(next.request(rest), to: peer, for: canceller.id, by: self)
         return true
     }
 

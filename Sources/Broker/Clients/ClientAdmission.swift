@@ -43,7 +43,7 @@ extension Broker {
     }
 
     func admissionError(_ client: ClientConnection) -> PgError? {
-        guard let entry = configuration.database(named: client.database) else {
+        guard let entry = databaseEntry(for: client) else {
             return noSuchDatabase(client.database)
         }
         let limits = configuration.poolSettings(database: entry, user: client.user)

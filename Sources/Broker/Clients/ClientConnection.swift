@@ -43,10 +43,14 @@ final class ClientConnection: FileWatcherDelegate {
     var user = ""
     var database = ""
     var applicationName = ""
+    /// What it replicates; nil: it is a session.
+    var replication: ReplicationKind?
 
     // The key that a CancelRequest names.
     var keyProcessID: Int32 = 0
     var keySecret: Int32 = 0
+    /// The secret beyond its first four bytes; none before protocol 3.2.
+    var keyRest: [UInt8] = []
 
     init(
         id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, number: Int,

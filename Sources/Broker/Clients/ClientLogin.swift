@@ -136,6 +136,7 @@ extension Broker {
         client.user = message.user
         client.database = message.databaseOrUser
         client.applicationName = message.applicationName ?? ""
+        client.replication = message.replicationKind
         if message.protocolExtensions.contains(BrokerPing.question) {
             answerPing(client)
             return
@@ -149,10 +150,6 @@ extension Broker {
             return
         }
         guard isAdmitted(client) else { return }
-        if message.wantsReplication {
-            refuse(client, Self.replicationRefused)
-            return
-        }
         if let shutdown = life.shutdown, client.number >= shutdown.comers {
             refuse(client, Self.poolerShuttingDown)
             return
@@ -165,6 +162,12 @@ extension Broker {
         }
         login.stage = .authenticating
         logAttempt(client)
+        if message.asksForMore {
+            var bytes: [UInt8] = []
+            bytes.appendNegotiateProtocolVersion(
+                minor: Int32(message.spokenMinorVersion), unrecognized: message.protocolExtensions)
+            send(bytes, to: client)
+        }
         authenticate(client)
     }
 
@@ -202,6 +205,10 @@ extension Broker {
     func authenticated(_ client: ClientConnection) {
         client.login?.isAuthenticated = true
         if ConsoleSession.databases.contains(client.database) {
+            if client.replication != nil {
+                refuse(client, Self.replicationRefused)
+                return
+            }
             openConsole(client)
             return
         }
@@ -212,7 +219,8 @@ extension Broker {
         learnKeys(of: client)
         guard
             let pool = pool(
-                database: client.database, user: client.user, learned: client.login?.learned)
+                database: client.database, user: client.user, replication: client.replication,
+                learned: client.login?.learned)
         else {
             refuse(client, noSuchDatabase(client.database))
             return
@@ -293,18 +301,20 @@ extension Broker {
     func finishLogin(_ client: ClientConnection) {
         switch client.phase {
         case .learning, .awaitingServer: break
-        case .login, .console, .ready, .closing, .closed: return
+        case .login, .console, .ready, .replicating, .closing, .closed: return
         }
         guard let pool = client.pool, let slot = engine.clients[client.id].pool,
-            let login = client.login
+            client.login != nil
         else { return }
         if client.server == nil, pool.isKnownToBeUnusable(slot), let failure = pool.lastFailure {
             refuse(client, failure.error, as: .noServer)
             return
         }
         let parameters: ParameterSet
+        var notices: [UInt8] = []
         if let server = client.server, pool.mode.pooling == .session {
             parameters = server.parameters
+            notices = server.loginNotices
             // Among peers it says whose client it is.
             client.keyProcessID =
                 settings.peerId == 0
@@ -316,17 +326,15 @@ extension Broker {
         }
         registerCancelKey(client)
         var bytes: [UInt8] = []
-        if let message = login.message,
-            message.minorVersion > 0 || !message.protocolExtensions.isEmpty
-        {
-            bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
-        }
         bytes.appendAuthenticationOk()
+        bytes += notices
         appendPgbouncerParameters(pool, to: &bytes)
         for parameter in parameters.values {
             bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
         }
-        bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        bytes.appendBackendKeyData(
+            processID: client.keyProcessID, secretKey: client.keySecret,
+            rest: client.keyRest)
         appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.login = nil
@@ -344,6 +352,9 @@ extension Broker {
             directory.cancelKeys.register(
                 client.id, processID: client.keyProcessID, isPeer: settings.peerId != 0
             ).secret
+        if client.login?.message?.hasLongCancelKey == true {
+            client.keyRest = CancelKeys.makeRest()
+        }
     }
 
     /// Told to clients that log in while no server of their pool has ever been reached.
@@ -355,15 +366,22 @@ extension Broker {
     // MARK: Refusals
 
     func noSuchDatabase(_ name: String) -> PgError {
-        .fatal(
+        if name == Self.noDatabase {
+            return .fatal(
+                .invalidCatalogName, "no such database: \(name)",
+                detail: "Physical replication names no database, and the lines of [databases] differ.",
+                hint:
+                    "Add a line \"\(name)\" to [databases] that says which server it is, and RELOAD.")
+        }
+        return .fatal(
             .invalidCatalogName, "no such database: \(Self.oneLine(name))",
             detail: "[databases] has no line for it, and no \"*\" line.",
             hint: "Add a line for it to [databases] and RELOAD.")
     }
 
     private static let replicationRefused = PgError.fatal(
-        .featureNotSupported, "replication connections are not pooled",
-        hint: "Connect to PostgreSQL directly for replication.")
+        .featureNotSupported, "the console cannot be replicated",
+        hint: "Name a database of [databases].")
 
     private static let dataBehindRequest = PgError.fatal(
         .protocolViolation, "received unencrypted data after SSL or GSSAPI encryption request",

@@ -20,11 +20,6 @@ extension Broker {
             applicationName: client.applicationName, processID: client.keyProcessID,
             terms: Self.consoleTerms)
         var bytes: [UInt8] = []
-        if let message = client.login?.message,
-            message.minorVersion > 0 || !message.protocolExtensions.isEmpty
-        {
-            bytes.appendNegotiateProtocolVersion(minor: 0, unrecognized: message.protocolExtensions)
-        }
         bytes.appendAuthenticationOk()
         appendPgbouncerParameters(nil, to: &bytes)
         let parameters = BaseParameters.set(
@@ -34,7 +29,8 @@ extension Broker {
             bytes.appendParameterStatus(
                 name: name, value: name == "application_name" ? client.applicationName : value)
         }
-        bytes.appendBackendKeyData(processID: client.keyProcessID, secretKey: client.keySecret)
+        bytes.appendBackendKeyData(
+            processID: client.keyProcessID, secretKey: client.keySecret, rest: client.keyRest)
         appendLoginNotice(to: &bytes)
         bytes.appendReadyForQuery(.idle)
         client.console = session

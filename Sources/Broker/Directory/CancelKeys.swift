@@ -38,6 +38,11 @@ struct CancelKeys {
         return key
     }
 
+    /// What makes a secret one of 32 bytes, as PostgreSQL 18's.
+    static func makeRest() -> [UInt8] {
+        (0..<28).map { _ in UInt8.random(in: .min ... .max) }
+    }
+
     mutating func forget(_ key: CancelKey, of client: ClientID) {
         if owners[key] == client { owners[key] = nil }
     }

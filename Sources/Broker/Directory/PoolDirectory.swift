@@ -1,9 +1,12 @@
 import LeaseCore
+import PostgresWire
 
 /// A pool as the configuration names it.
 struct PoolKey: Hashable {
     var database: String
     var user: String
+    /// What its clients replicate; nil: they are sessions.
+    var replication: ReplicationKind? = nil
 }
 
 /// Which pools there are.

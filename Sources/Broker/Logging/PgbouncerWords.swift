@@ -15,8 +15,16 @@ extension Broker {
                 client,
                 with: [
                     LogLine.wordsKey:
-                        "\(prefix(client)) login attempt: db=\(client.database) user=\(client.user) tls=\(tls) replication=no"
+                        "\(prefix(client)) login attempt: db=\(client.database) user=\(client.user) tls=\(tls) replication=\(Self.word(for: client.replication))"
                 ]))
+    }
+
+    private static func word(for replication: ReplicationKind?) -> String {
+        switch replication {
+        case nil: "no"
+        case .logical: "database"
+        case .physical: "yes"
+        }
     }
 
     func closing(

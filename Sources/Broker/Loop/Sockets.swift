@@ -60,7 +60,7 @@ extension Broker {
                 switch client.phase {
                 case .login: count = handshake(rest, from: client)
                 case .console: count = console(rest, from: client)
-                case .learning, .awaitingServer, .ready:
+                case .learning, .awaitingServer, .ready, .replicating:
                     // It did not wait for the answer; what comes next is for the relay.
                     engine.clientBytes(client.id, rest, now: now)
                     count = rest.count

@@ -115,6 +115,8 @@ extension Broker {
             )
         case .connectFailed(let failure):
             var error = failure.error
+            // A session's client is told what its own connection would have told it.
+            if pool.mode.pooling == .session, failure.kind == .permanent { return error }
             error.severity = .error
             let waiting = failure.kind == .permanent ? "" : " after \(waited)"
             error.message = "cannot connect to the server of \(name)\(waiting): \(error.message)"

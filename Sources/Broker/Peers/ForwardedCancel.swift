@@ -69,7 +69,7 @@ final class ForwardedCancel: FileWatcherDelegate {
 
 extension Broker {
     /// Asks the broker whose place this one has taken. False if there is none.
-    func forwardCancelBack(_ asked: CancelKey, for canceller: ClientConnection) -> Bool {
+    func forwardCancelBack(_ packet: [UInt8], for canceller: ClientConnection) -> Bool {
         guard let former = handover.before, former.isTold,
             let ends = try? Descriptor.makeSocketPair()
         else { return false }
@@ -77,7 +77,7 @@ extension Broker {
         let client = canceller.id
         do throws(UVError) {
             let cancel = try ForwardedCancel(
-                loop: loop, descriptor: ends.0, packet: asked.request
+                loop: loop, descriptor: ends.0, packet: packet
             ) { [unowned self] in
                 self.handover.cancels[ObjectIdentifier($0)] = nil
                 self.cancelIsDone(client)
@@ -97,10 +97,13 @@ extension Broker {
 }
 
 extension CancelKey {
-    /// The packet that asks for it.
-    var request: [UInt8] {
+    /// The packet that asks for it. `rest`: what follows the first four bytes of a long secret.
+    func request(_ rest: ArraySlice<UInt8>) -> [UInt8] {
+        var key: [UInt8] = []
+        key.appendInteger(secret)
+        key += rest
         var packet: [UInt8] = []
-        packet.appendCancelRequest(processID: processID, secretKey: secret)
+        packet.appendCancelRequest(processID: processID, secretKey: key)
         return packet
     }
 }

@@ -9,7 +9,7 @@ final class PeerCancels {
 
     /// To one peer.
     struct Queue {
-        var waiting: [(key: CancelKey, client: ClientID, since: Instant)] = []
+        var waiting: [(packet: [UInt8], client: ClientID, since: Instant)] = []
         /// Connecting, or sent.
         var underWay: [ObjectIdentifier: Sent] = [:]
         /// Whose name is being looked up.
@@ -23,8 +23,8 @@ final class PeerCancels {
     /// As pgbouncer's cancel_wait_timeout: a request is worth nothing later.
     static let patience = Duration.seconds(10)
 
-    func forward(_ key: CancelKey, to peer: PeerEntry, for client: ClientID, by broker: Broker) {
-        queues[peer.peerID, default: Queue()].waiting.append((key, client, broker.now))
+    func forward(_ packet: [UInt8], to peer: PeerEntry, for client: ClientID, by broker: Broker) {
+        queues[peer.peerID, default: Queue()].waiting.append((packet, client, broker.now))
         broker.housekeeping(by: broker.now + Self.patience)
         sendNext(to: peer, broker)
     }
@@ -36,7 +36,7 @@ final class PeerCancels {
             let next = queues[peer.peerID]!.waiting.removeFirst()
             guard let host = peer.host, !host.hasPrefix("/"), !host.hasPrefix("@") else {
                 let path = "\(peer.host ?? "")/.s.PGSQL.\(peer.port)"
-                send(next.key, to: peer, for: next.client, broker) { () throws(UVError) in
+                send(next.packet, to: peer, for: next.client, broker) { () throws(UVError) in
                     try Descriptor.connect(unix: path)
                 }
                 continue
@@ -45,7 +45,7 @@ final class PeerCancels {
             broker.lookUp(NameLookups.Name(host: host, port: "\(peer.port)")) {
                 [unowned self, unowned broker] addresses in
                 self.queues[peer.peerID]!.lookingUp -= 1
-                self.send(next.key, to: peer, for: next.client, broker) { () throws(UVError) in
+                self.send(next.packet, to: peer, for: next.client, broker) { () throws(UVError) in
                     try Descriptor.connect(
                         tcp: addresses.first ?? "", port: UInt16(clamping: peer.port))
                 }
@@ -58,12 +58,12 @@ final class PeerCancels {
     }
 
     private func send(
-        _ key: CancelKey, to peer: PeerEntry, for client: ClientID, _ broker: Broker,
+        _ packet: [UInt8], to peer: PeerEntry, for client: ClientID, _ broker: Broker,
         _ connect: () throws(UVError) -> Int32
     ) {
         do throws(UVError) {
             let cancel = try ForwardedCancel(
-                loop: broker.loop, descriptor: try connect(), packet: key.request
+                loop: broker.loop, descriptor: try connect(), packet: packet
             ) { [unowned self, unowned broker] in
                 self.ended($0, to: peer, broker)
             }

@@ -10,13 +10,15 @@ final class DatabasePool {
     let database: String
     /// The role on the server.
     let user: String
+    /// What its clients replicate; nil: they are sessions.
+    let replication: ReplicationKind?
     var entry: DatabaseEntry
     /// Of its line in [databases], or of `auth_file`.
     var password: Secret?
     /// What logins of its user have taught; for as long as there is no password.
     var learned: ServerSecret?
     var terms: PoolTerms
-    var key: PoolKey { PoolKey(database: database, user: user) }
+    var key: PoolKey { PoolKey(database: database, user: user, replication: replication) }
     /// Why the last attempt to connect failed; nil once one has succeeded.
     private(set) var lastFailure: ConnectFailure?
     /// When the first of the failures came that no success has followed.
@@ -33,12 +35,13 @@ final class DatabasePool {
     unowned(unsafe) let broker: Broker
 
     init(
-        id: PoolID, database: String, user: String, entry: DatabaseEntry, password: Secret?,
+        id: PoolID, key: PoolKey, entry: DatabaseEntry, password: Secret?,
         learned: ServerSecret?, terms: PoolTerms, broker: Broker
     ) {
         self.id = id
-        self.database = database
-        self.user = user
+        database = key.database
+        user = key.user
+        replication = key.replication
         self.entry = entry
         self.password = password
         self.learned = learned

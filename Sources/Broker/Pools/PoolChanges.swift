@@ -8,16 +8,19 @@ import PostgresWire
 extension Broker {
     /// The pool of this database as clients call it, for this client's user; nil if there is no such database.
     /// `learned`: what the user's login has taught.
-    func pool(database: String, user: String, learned: ServerSecret?) -> DatabasePool? {
-        guard let entry = configuration.database(named: database) else { return nil }
+    func pool(
+        database: String, user: String, replication: ReplicationKind?, learned: ServerSecret?
+    ) -> DatabasePool? {
+        guard let entry = databaseEntry(database, replication) else { return nil }
         let serverUser = entry.forcedUser ?? user
-        let key = PoolKey(database: database, user: serverUser)
+        let key = PoolKey(database: database, user: serverUser, replication: replication)
         let learned = serverUser == user ? learned : nil
         if let pool = directory.pools[key] {
             if let learned { learn(learned, for: pool) }
             return pool
         }
-        return openPool(key, entry, startup: Self.firstLook, learned: learned)
+        return openPool(
+            key, entry, startup: replication == nil ? Self.firstLook : nil, learned: learned)
     }
 
     /// One connection at once, so that the pool's parameters are known soon.
@@ -33,10 +36,10 @@ extension Broker {
         learned: ServerSecret? = nil
     ) -> DatabasePool {
         if directory.pools.open.count >= Self.poolsKept { closeUselessPools() }
-        let limits = configuration.poolSettings(database: entry, user: key.user)
+        let limits = poolSettings(key, entry)
         let policy = poolPolicy(key, limits)
         let pool = DatabasePool(
-            id: directory.pools.takeNumber(), database: key.database, user: key.user, entry: entry,
+            id: directory.pools.takeNumber(), key: key, entry: entry,
             password: password(for: key.user, entry), learned: learned,
             terms: terms(key, entry, limits, policy), broker: self)
         directory.pools.insert(pool)
@@ -94,10 +97,13 @@ extension Broker {
     private func terms(
         _ key: PoolKey, _ entry: DatabaseEntry, _ limits: PoolSettings, _ policy: PoolPolicy
     ) -> PoolTerms {
+        let isReplication = key.replication != nil
         var terms = PoolTerms(
             database: key.database, mode: relayMode(limits), limits: leaseLimits(limits),
-            connectQuery: entry.connectQuery, serverKey: policy.fenceKeys?.server ?? 0,
-            maxPins: limits.maxPins)
+            connectQuery: isReplication ? nil : entry.connectQuery,
+            serverKey: policy.fenceKeys?.server ?? 0, maxPins: limits.maxPins)
+        terms.isReplication = isReplication
+        if isReplication { terms.limits.lease = nil }
         terms.sessionState = limits.sessionState.policy
         terms.isolation = limits.isolation.policy
         return terms
@@ -144,8 +150,9 @@ extension Broker {
         policy.closesAfterUse = limits.serverLifetime == nil && configuration.flavour == .pgbouncer
         policy.notifyAfter = settings.queryWaitNotify
         policy.roundRobin = settings.serverRoundRobin
+        policy.servesOnce = key.replication != nil
         policy.alwaysReset =
-            settings.serverResetQuery != nil
+            settings.serverResetQuery != nil && !policy.servesOnce
             && (limits.mode == .session || settings.serverResetQueryAlways)
         policy.databaseKey = directory.policyNumbers.database(key.database)
         policy.maxDatabaseConnections = limits.maxDbConnections
@@ -158,19 +165,20 @@ extension Broker {
 
     /// What the configuration says now; nil: it has no such pool any more.
     func poolPolicy(_ pool: DatabasePool) -> PoolPolicy? {
-        configuration.database(named: pool.database).map {
-            poolPolicy(pool.key, configuration.poolSettings(database: $0, user: pool.user))
-        }
+        databaseEntry(of: pool.key).map { poolPolicy(pool.key, poolSettings(pool.key, $0)) }
     }
 
     /// Which limits of PostgreSQL a pool shares with others.
     private func fenceKeys(_ key: PoolKey) -> FenceKeys? {
-        guard let entry = configuration.database(named: key.database) else { return nil }
+        guard let entry = databaseEntry(of: key) else { return nil }
         let place = ["host", "hostaddr", "port", "service"].map {
             entry.serverParameter($0) ?? ""
         }
-        let server = place.joined(separator: "\n")
-        let database = entry.serverDatabase(requested: key.database) ?? ""
+        // Walsenders have places of their own there (max_wal_senders).
+        let server = (place + (key.replication == nil ? [] : ["walsenders"])).joined(
+            separator: "\n")
+        let database =
+            key.replication == .physical ? "" : entry.serverDatabase(requested: key.database) ?? ""
         return FenceKeys(
             server: directory.policyNumbers.place(server),
             database: directory.policyNumbers.place("\(server)\ndatabase \(database)"),
@@ -190,14 +198,14 @@ extension Broker {
         engine.change(Self.engineSettings(settings), policy, now: now)
         dealWithNotices()
         for (key, pool) in directory.pools.open {
-            guard let entry = configuration.database(named: key.database),
+            guard let entry = databaseEntry(of: key),
                 entry.forcedUser == nil || entry.forcedUser == key.user
                     || asksQueries(key)
             else {
                 closePool(pool)
                 continue
             }
-            let limits = configuration.poolSettings(database: entry, user: key.user)
+            let limits = poolSettings(key, entry)
             let mode = relayMode(limits)
             let password = password(for: key.user, entry)
             let isElsewhere = entry.isServerDifferent(from: pool.entry) || password != pool.password
@@ -217,7 +225,7 @@ extension Broker {
             if isElsewhere || reconnecting { post(.poolReconnectRequested(pool.id)) }
         }
         for pool in directory.pools.inOrder
-        where pool.isRetired && configuration.database(named: pool.database) == nil {
+        where pool.isRetired && databaseEntry(of: pool.key) == nil {
             closePool(pool)
         }
         openKeptPools()

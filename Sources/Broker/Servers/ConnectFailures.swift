@@ -50,6 +50,8 @@ extension Broker {
     ) -> ConnectFailure.Kind {
         guard let state = failure.sqlState else { return .transient }
         if state == SQLState.tooManyConnections.rawValue { return .saturated }
+        // The database takes nobody in (ALLOW_CONNECTIONS false).
+        if state == SQLState.objectNotInPrerequisite.rawValue { return .permanent }
         let stateClass = String(state.prefix(2))
         // A startup parameter of the client's own that the server does not take.
         if hasOwnProfile, stateClass == "25" || stateClass == "55" { return .permanent }

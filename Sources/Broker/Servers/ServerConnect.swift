@@ -97,6 +97,7 @@ extension Broker {
         }
         counters.serverConnects += 1
         server.isConnected = true
+        server.loginNotices = connection.loginNotices
         engine.serverConnected(
             server.id, process: connection.backendProcessID,
             parameters: reportedParameters(connection), now: now)
@@ -136,6 +137,7 @@ extension Broker {
         if pool.mode.pooling != .session {
             parameters.append(("fallback_application_name", "pglease"))
         }
+        if let kind = pool.replication { makeWalsender(kind, &parameters) }
         addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
         addSettings(
             engine.profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)

@@ -24,6 +24,8 @@ final class ServerConnection: FileWatcherDelegate {
     var loginSocket: UInt64 = 0
     /// What logs in in libpq's place, where there is no password.
     var keyLogin: KeyLogin?
+    /// What the server said when it let us in: a session's client is told so, too.
+    var loginNotices: [UInt8] = []
     /// How often the rest of a message of its login had not come.
     var loginLooks = 0
     let openedAt: Instant

@@ -1,28 +1,46 @@
 /// What is in force for the pool of one database and user: the user's word before the database's,
 /// the database's before the general one, as in pgbouncer.
 package struct PoolSettings: Equatable, Sendable {
-    package let mode: PoolMode
-    package let size: Int
-    package let minimumSize: Int
-    package let reserveSize: Int
-    package let maxDbConnections: Int?
-    package let maxUserConnections: Int?
-    package let maxDbClientConnections: Int?
-    package let maxUserClientConnections: Int?
-    package let serverLifetime: Duration?
-    package let queryWaitTimeout: Duration?
-    package let queryTimeout: Duration?
-    package let idleTransactionTimeout: Duration?
-    package let transactionTimeout: Duration?
-    package let clientIdleTimeout: Duration?
-    package let sessionState: SessionState
-    package let isolation: PoolIsolation
-    package let pinTimeout: Duration?
+    package internal(set) var mode: PoolMode
+    package internal(set) var size: Int
+    package internal(set) var minimumSize: Int
+    package internal(set) var reserveSize: Int
+    package internal(set) var maxDbConnections: Int?
+    package internal(set) var maxUserConnections: Int?
+    package internal(set) var maxDbClientConnections: Int?
+    package internal(set) var maxUserClientConnections: Int?
+    package internal(set) var serverLifetime: Duration?
+    package internal(set) var queryWaitTimeout: Duration?
+    package internal(set) var queryTimeout: Duration?
+    package internal(set) var idleTransactionTimeout: Duration?
+    package internal(set) var transactionTimeout: Duration?
+    package internal(set) var clientIdleTimeout: Duration?
+    package internal(set) var sessionState: SessionState
+    package internal(set) var isolation: PoolIsolation
+    package internal(set) var pinTimeout: Duration?
     /// How many leases may be pinned at a time; nil: there are no pins.
-    package let maxPins: Int?
+    package internal(set) var maxPins: Int?
 
     /// How many connections a pool of that size may have; 0 is no limit.
     static func bound(_ size: Int) -> Int { size > 0 ? size : Int(Int32.max) }
+
+    /// For replication: as many as the shared bounds allow, none before a client comes, and no limit to how long
+    /// anything lasts.
+    package var forReplication: PoolSettings {
+        var settings = self
+        settings.mode = .session
+        settings.size = 0
+        settings.minimumSize = 0
+        settings.reserveSize = 0
+        settings.serverLifetime = nil
+        settings.queryTimeout = nil
+        settings.idleTransactionTimeout = nil
+        settings.transactionTimeout = nil
+        settings.clientIdleTimeout = nil
+        settings.pinTimeout = nil
+        settings.maxPins = nil
+        return settings
+    }
 }
 
 extension Configuration {

@@ -5,7 +5,17 @@ extension BrokerSnapshot {
     // MARK: Pools
 
     func showPools(into rows: inout ConsoleRows) {
-        for pool in pools { rows.add { add(pool, to: &$0) } }
+        var shown = pools
+        for pool in replications {
+            if let index = shown.firstIndex(where: {
+                $0.database == pool.database && $0.user == pool.user
+            }) {
+                shown[index].add(replications: pool)
+            } else {
+                shown.append(pool)
+            }
+        }
+        for pool in shown { rows.add { add(pool, to: &$0) } }
         rows.add {
             $0.text(Self.consoleName)
             $0.text(Self.consoleName)

@@ -1,4 +1,5 @@
 import LeaseCore
+import PostgresWire
 
 /// SHOW CLIENTS, SERVERS, SOCKETS, ACTIVE_SOCKETS and FDS: a row for each connection.
 extension BrokerSnapshot {
@@ -36,7 +37,7 @@ extension BrokerSnapshot {
         row.text("C")
         row.text(client.user)
         row.text(client.database)
-        row.text("none")
+        row.text(client.replication?.rawValue ?? "none")
         row.text(client.state.rawValue)
         add(client.addresses, to: &row)
         row.text(clock.text(client.connectedAt))
@@ -58,7 +59,7 @@ extension BrokerSnapshot {
         row.text("S")
         row.text(server.user)
         row.text(server.database)
-        row.text("none")
+        row.text(server.replication?.rawValue ?? "none")
         row.text(server.state.rawValue)
         add(server.addresses, to: &row)
         row.text(clock.text(server.connectedAt))

@@ -39,6 +39,8 @@ package struct BrokerSnapshot {
     package var servers: [ServerFacts] = []
     /// By database and user.
     package var pools: [PoolFacts] = []
+    /// Pools of replication clients: they have the names of those above, and are outside of their counts.
+    package var replications: [PoolFacts] = []
     package var databases: [DatabaseFacts] = []
     package var users: [UserFacts] = []
     package var groups: [GroupFacts] = []

@@ -9,7 +9,7 @@ package enum ConsoleClientState: String {
         case .login: self = .login
         case .learning, .awaitingServer: self = .waiting
         case .console: self = .active
-        case .ready: self = holdsServer ? .active : isWaiting ? .waiting : .idle
+        case .ready, .replicating: self = holdsServer ? .active : isWaiting ? .waiting : .idle
         // Told to go; nothing of it counts any more.
         case .closing, .closed: self = .login
         }

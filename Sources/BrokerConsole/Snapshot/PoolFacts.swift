@@ -1,10 +1,13 @@
 package import LeaseCore
+package import PostgresWire
 
 /// One pool, and what its scheduler says of it.
 package struct PoolFacts {
-    package let summary: PoolSummary
+    package private(set) var summary: PoolSummary
     package var database = ""
     package var user = ""
+    /// What its clients replicate; nil: they are sessions.
+    package var replication: ReplicationKind?
     package var clients = 0
     /// When those came whose login waits for the pool's first server.
     package var learning: [Instant] = []
@@ -29,6 +32,20 @@ package struct PoolFacts {
     package var times = PoolTimes()
 
     package init(_ summary: PoolSummary) { self.summary = summary }
+
+    /// As pgbouncer shows them: in the same row.
+    mutating func add(replications: PoolFacts) {
+        clients += replications.clients
+        learning += replications.learning
+        cancelsSent += replications.cancelsSent
+        cancelsWaiting += replications.cancelsWaiting
+        summary.waiting += replications.summary.waiting
+        let oldest = [summary.oldestWaiter, replications.summary.oldestWaiter]
+        summary.oldestWaiter = oldest.compactMap { $0 }.min()
+        summary.counts.leased += replications.summary.counts.leased
+        summary.counts.connecting += replications.summary.counts.connecting
+        summary.counts.closing += replications.summary.counts.closing
+    }
 
     package var waiting: Int { summary.waiting + learning.count + awaitingPins.count }
 

@@ -1,10 +1,13 @@
 package import LeaseCore
+package import PostgresWire
 
 /// One client's connection.
 package struct ClientFacts {
     package let id: ClientID
     package var user = ""
     package var database = ""
+    /// What it replicates; nil: it is a session.
+    package var replication: ReplicationKind?
     package var applicationName = ""
     package var state = ConsoleClientState.login
     /// It has not been told to go.
@@ -36,6 +39,8 @@ package struct ServerFacts {
     package let id: ServerID
     package var user = ""
     package var database = ""
+    /// What it replicates; nil: it is a session.
+    package var replication: ReplicationKind?
     package var state = ConsoleServerState.idle
     package var addresses = ConsoleAddresses()
     package var connectedAt = Instant.zero

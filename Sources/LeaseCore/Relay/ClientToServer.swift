@@ -193,7 +193,10 @@ package struct ClientTurn {
                 verdict = .terminate
                 break loop
             default:
-                verdict = .malformed(Self.unexpected(message.header.kind))
+                var error = Self.unexpected(message.header.kind)
+                // As PostgreSQL says it.
+                if mode.pooling == .session { error.hint = nil }
+                verdict = .malformed(error)
                 break loop
             }
         }

@@ -186,7 +186,11 @@ extension Scheduler {
             servers.slots[index].closeWhenFree = .broken
             suspectServer(of: pool)
         }
-        if pools[pool].limits.policy.closesAfterUse, servers.slots[index].closeWhenFree == nil {
+        if pools[pool].limits.policy.servesOnce, servers.slots[index].closeWhenFree == nil {
+            servers.slots[index].closeWhenFree = .served
+        } else if pools[pool].limits.policy.closesAfterUse,
+            servers.slots[index].closeWhenFree == nil
+        {
             servers.slots[index].closeWhenFree = .lifetime
         }
         if pools[pool].lock.isWatched { noteReturn(lease, in: pool, now) }

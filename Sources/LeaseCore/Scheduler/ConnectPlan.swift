@@ -257,14 +257,17 @@ extension Scheduler {
         heldBackCount += isHeldBack ? 1 : -1
     }
 
-    /// Closes idle connections that are over the pool's size.
+    /// Closes idle connections that are over the pool's size, or that nobody waits for any more where each is for
+    /// one client.
     @inline(__always)
     mutating func dropUnwanted(_ pool: Int, _ now: Instant, _ effects: inout [SchedulerEffect]) {
         while pools[pool].idle.count > 0 {
             // While a lock is relieved, the reserve is needed again at once.
             let size = pools[pool].limits.size
             let kept = pools[pool].lock.since == nil ? size : size + pools[pool].limits.lockReserve
-            let isSurplus = pools[pool].counts.staying > kept || isOverSharedBound(pool)
+            let isSurplus =
+                pools[pool].counts.staying > kept || isOverSharedBound(pool)
+                || pools[pool].limits.policy.servesOnce
             guard isSurplus else { return }
             close(Int(pools[pool].idle.back), .surplus, now, &effects)
         }

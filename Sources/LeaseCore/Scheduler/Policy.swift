@@ -43,6 +43,8 @@ package struct PoolPolicy: Equatable, Sendable {
     package var roundRobin = false
     /// `server_reset_query_always`, and session pools: every return is a reset.
     package var alwaysReset = false
+    /// Replication: a connection serves one lease, and is never used again.
+    package var servesOnce = false
     /// Pools with the same key share `max_db_connections` / `max_user_connections`; nil: no bound.
     package var databaseKey: UInt32 = 0
     package var maxDatabaseConnections: Int?

@@ -59,6 +59,8 @@ package enum CloseReason: String, Equatable, Sendable {
     case confined = "confined to another process"
     /// A connect in progress: another pool's waiter needs its room.
     case unneeded = "nobody waits for it any more"
+    /// It was for one client (`PoolPolicy.servesOnce`).
+    case served = "its client has left"
 }
 
 /// Why a waiter was answered with an error instead of a lease.

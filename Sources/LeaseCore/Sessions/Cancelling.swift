@@ -59,9 +59,7 @@ extension Engine {
             close(canceller, because: "cancel request")
             return
         }
-        guard let server = clients[target].server,
-            servers[server].stream.isOwing || servers[server].isDirect
-        else {
+        guard let server = clients[target].server, servers[server].mayRunSomething else {
             close(canceller, because: "cancel request")
             return
         }
@@ -120,7 +118,7 @@ extension Engine {
         case .recovery: return servers[server].recovery.returning != nil
         case .lease(let lease, let since):
             guard servers[server].leaseID == lease else { return false }
-            return servers[server].isDirect
+            return servers[server].isDirect || servers[server].passage?.isBusy == true
                 || (servers[server].stream.isOwing
                     && servers[server].clock?.querySince == since)
         }

@@ -37,7 +37,7 @@ extension Engine {
     /// Whether there may be something to do for a client that sends nothing more.
     private func mayFinish(_ client: ClientID) -> Bool {
         switch clients[client].phase {
-        case .login, .closed: false
+        case .login, .replicating, .closed: false
         case .learning, .awaitingServer: true
         case .ready: clients[client].server.map { servers[$0].isDirect } != true
         // What its commands did is done; one that waits for something is of use to nobody.
@@ -72,7 +72,8 @@ extension Engine {
                     !servers[server].stream.willAnswer(without: clients[client].stream.passing)
                 else { return }
             }
-        case .console: break
+        // It went while it waited for its walsender.
+        case .console, .replicating: break
         case .login, .learning, .awaitingServer, .closing, .closed: return
         }
         end(

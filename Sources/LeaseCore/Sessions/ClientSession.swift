@@ -14,6 +14,8 @@ package struct ClientSession: ~Copyable {
         /// A session pool: waits for its server before it is logged in.
         case awaitingServer
         case ready
+        /// It has a walsender of its own: all that it sends passes.
+        case replicating
         /// An error is on its way out; nothing more is read.
         case closing
         case closed
@@ -128,7 +130,7 @@ package struct ClientSession: ~Copyable {
     package var isLoggingIn: Bool {
         switch phase {
         case .login, .learning, .awaitingServer: true
-        case .ready, .console, .closing, .closed: false
+        case .ready, .replicating, .console, .closing, .closed: false
         }
     }
 }

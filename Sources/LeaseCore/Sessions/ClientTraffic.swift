@@ -83,7 +83,8 @@ extension Engine {
         self.now = now
         clients[client].settings.told = told
         clients[client].stream.startupValues = startupValues
-        clients[client].phase = .ready
+        let passes = clients[client].server.map { servers[$0].passage != nil } == true
+        clients[client].phase = passes ? .replicating : .ready
         clients[client].moments.loginDeadline = nil
         if let pool = clients[client].pool, let limit = pools[pool].limits.clientIdle {
             look(at: client, by: now + limit)
@@ -92,7 +93,9 @@ extension Engine {
         if !clients[client].pending.isEmpty || clients[client].goodbye != nil {
             queueToResume(client)
         }
-        if let server = clients[client].server { endLeaseIfOver(server) }
+        if let server = clients[client].server {
+            if passes { passWhatWasKept(of: server) } else { endLeaseIfOver(server) }
+        }
         callAwayIfAllGo(client)
     }
 
@@ -147,7 +150,7 @@ extension Engine {
         }
         switch session.pointee.phase {
         case .login, .console: return .forTheShell
-        case .learning, .awaitingServer, .ready, .closing, .closed: return .now
+        case .learning, .awaitingServer, .ready, .replicating, .closing, .closed: return .now
         }
     }
 
@@ -156,7 +159,7 @@ extension Engine {
         case .closing, .closed: return true
         case .console: return !clients[client].outbound.isEmpty || clients[client].flags.isHeldUp
         case .login where clients[client].flags.isHeldUp: return true
-        case .login, .learning, .awaitingServer, .ready: break
+        case .login, .learning, .awaitingServer, .ready, .replicating: break
         }
         // Answers of the broker's own come without any server that could be held up.
         if clients[client].outbound.count >= pendingLimit { return true }
@@ -262,7 +265,7 @@ extension Engine {
             clients[client].flags.isQueuedToResume = false
             switch clients[client].phase {
             case .login, .console: notices.append(.attend(client))
-            case .learning, .awaitingServer, .ready, .closing: resume(client)
+            case .learning, .awaitingServer, .ready, .replicating, .closing: resume(client)
             case .closed: break
             }
         }
@@ -280,6 +283,7 @@ extension Engine {
     private mutating func dispatch(_ bytes: UnsafeRawBufferPointer, from client: ClientID) -> Int {
         switch clients[client].phase {
         case .ready: relay(bytes, from: client)
+        case .replicating: passOn(bytes, from: client)
         case .learning, .awaitingServer, .login, .console: 0
         case .closing, .closed: bytes.count
         }
@@ -386,7 +390,11 @@ extension Engine {
         bytes.appendErrorResponse(error)
         let server = clients[client].server
         // Behind half a message of the server's an error would be read as its rest: then the end says it all.
-        let isTorn = server.map({ servers[$0].stream.passing.isHalfPassed }) == true
+        let isTorn =
+            server.map({
+                servers[$0].stream.passing.isHalfPassed
+                    || servers[$0].passage?.fromServer.isBetweenMessages == false
+            }) == true
         // libpq keeps the reason for itself unless the answer that is due ends behind it.
         if clients[client].phase == .ready, !isTorn,
             clients[client].isWaiting || clients[client].request.awaitsWords

@@ -126,6 +126,7 @@ extension Engine {
         membership.times._withUnsafeGuaranteedRef { $0.wait.record(waited) }
         look(at: server, by: now.advanced(by: pool.pointee.firstLook))
         if session.pointee.phase == .awaitingServer {
+            if pool.pointee.terms.isReplication { held.pointee.passage = Passage() }
             if pool.pointee.isSession {
                 notices.append(.mayBeServed(client))
             } else {
@@ -286,6 +287,10 @@ extension Engine {
             detach(server, client)
             cutOff(server)
             endLease(server, .broken)
+            return
+        }
+        if let passage = servers[server].passage {
+            abandonPassage(server, of: client, passage)
             return
         }
         let wasBusy = servers[server].stream.isOwing

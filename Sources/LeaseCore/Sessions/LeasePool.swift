@@ -89,6 +89,8 @@ package struct PoolTerms: Equatable, Sendable {
     /// What clients call the database.
     package var database: String
     package var mode: RelayMode
+    /// Its clients replicate: each has a walsender of its own, and what they say passes as it is.
+    package var isReplication = false
     package var limits: LeaseLimits
     /// Runs on each new connection, and again behind whatever took away what it did.
     package var connectQuery: String?

@@ -128,6 +128,10 @@ extension Engine {
     }
 
     private mutating func lostInLease(_ server: ServerID, _ reason: String) {
+        if servers[server].passage != nil {
+            passageEnded(server, reason)
+            return
+        }
         let words = servers[server].fatal?.message ?? reason
         let pool = servers[server].pool
         let isSession = pools[pool].isSession
@@ -258,7 +262,9 @@ extension CloseReason {
     /// where everything ends nothing takes the place.
     var leavesPlaceToAnother: Bool {
         switch self {
-        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined: true
+        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined,
+            .served:
+            true
         case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
             .unneeded:
             false

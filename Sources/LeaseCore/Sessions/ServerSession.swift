@@ -35,6 +35,8 @@ package struct ServerSession: ~Copyable {
     var resets: Resets?
     /// Why its client keeps it although no transaction is open; nil: nothing does.
     package internal(set) var pin: Pin?
+    /// What passes to its client and from it, if that is a replication client.
+    var passage: Passage?
     /// The stream of a client that is gone, while what it left is brought to an end.
     var orphan: OrphanStream?
     var upkeep = Upkeep()
@@ -205,6 +207,7 @@ package struct ServerSession: ~Copyable {
         isLeased = false
         if explicit != nil { explicit = nil }
         if resets != nil { resets = nil }
+        if passage != nil { passage = nil }
         if pin != nil {
             pin = nil
             stream.ownProcess = nil
@@ -242,6 +245,8 @@ package struct ServerSession: ~Copyable {
     @inline(__always)
     package var isDirect: Bool { isLeased && holding.isDirect }
     var isExplicit: Bool { explicit != nil }
+    /// Something may run on it that a cancel would end.
+    var mayRunSomething: Bool { stream.isOwing || isDirect || passage?.isBusy == true }
 
     /// What the lease does now, and why its client keeps it: `pinned by temporary objects`. No comma is in it.
     package var activityInWords: String {
@@ -255,7 +260,7 @@ package struct ServerSession: ~Copyable {
     /// What the lease does now.
     package var activity: String {
         if isDirect { return "direct" }
-        if stream.isOwing { return "active" }
+        if stream.isOwing || passage?.isBusy == true { return "active" }
         switch stream.status {
         case .idle: return pin == nil ? "idle" : "pinned"
         case .inTransaction: return "idle in transaction"

@@ -62,6 +62,10 @@ extension Engine {
 
     mutating func relay(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
         let held = servers.address(of: server)
+        if let passage = held.pointee.passage {
+            passOn(bytes, from: server, passage)
+            return
+        }
         if let client = held.pointee.client {
             let session = clients.address(of: client)
             held.pointee.holding.bytes += bytes.count

@@ -172,6 +172,10 @@ extension Engine {
         notices.append(
             .leaseRevoked(
                 report(on: server), cause, error, "\(error.message). \(error.detail ?? "")"))
+        if servers[server].passage != nil {
+            refuse(client, error)
+            return
+        }
         // A message that is half sent cannot be followed by one of ours.
         let isTorn =
             clients[client].stream.passing.isHalfPassed || !servers[server].outbound.isEmpty
@@ -226,7 +230,7 @@ extension Engine {
         case .ready:
             if pins.isWaiting(client) { lookAtWait(forPlace: client) } else { lookAtIdle(client) }
             if clients[client].stream.listening != nil { lookAtListening(client) }
-        case .awaitingServer, .console, .closing, .closed:
+        case .awaitingServer, .replicating, .console, .closing, .closed:
             break
         }
         if clients[client].flags.departure != .stays { lookAtDeparture(client) }

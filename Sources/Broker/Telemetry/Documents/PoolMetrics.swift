@@ -1,5 +1,6 @@
 import BrokerConsole
 import LeaseCore
+import PostgresWire
 import StatusHTTP
 
 /// What is measured by pool and by group. Never by client: how many series there are must not depend on how
@@ -20,6 +21,14 @@ extension MetricsDocument {
             for state in ServerState.allCases {
                 text.sample(pool.labels.adding("state", "\(state)"), pool.counts[state])
             }
+        }
+        text.begin(
+            "pglease_replication_connections", .gauge,
+            "Server connections of replication clients, outside of every pool's size.")
+        let kinds = Dictionary(grouping: snapshot.replications) { $0.replication }
+        for kind in ReplicationKind.allCases {
+            let leased = (kinds[kind] ?? []).reduce(0) { $0 + $1.summary.counts.leased }
+            text.sample(MetricLabels(["kind": kind.rawValue]), leased)
         }
         text.begin(
             "pglease_pool_pinned_leases", .gauge, "Leases that are pinned, by each of the reasons.")

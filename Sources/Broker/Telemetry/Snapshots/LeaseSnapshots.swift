@@ -25,6 +25,7 @@ extension Broker {
         facts.kind =
             explicit == nil
             ? server.pool.mode.pooling.name : isDirect ? "direct" : "explicit"
+        if server.pool.replication != nil { facts.kind = "replication" }
         facts.database = server.pool.database
         facts.user = server.pool.user
         facts.group = client?.group?.name

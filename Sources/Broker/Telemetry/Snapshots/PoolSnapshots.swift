@@ -7,16 +7,18 @@ import LeaseCore
 extension Broker {
     // MARK: Pools
 
-    func poolFacts(withTimes: Bool) -> [PoolFacts] {
+    func facts(of pools: [DatabasePool], withTimes: Bool) -> [PoolFacts] {
+        if pools.isEmpty { return [] }
         let servers = serversByPool
         let waitingCancels = engine.cancelsWaiting
         var all: [PoolFacts] = []
-        for pool in directory.pools.inOrder {
+        for pool in pools {
             guard let summary = engine.scheduler.summary(of: pool.id) else { continue }
             var facts = PoolFacts(summary)
             let own = servers[pool.id] ?? ServersOfPool()
             facts.database = pool.database
             facts.user = pool.user
+            facts.replication = pool.replication
             facts.clients = pool.clientCount
             facts.learning = pool.learning
             facts.used = own.used

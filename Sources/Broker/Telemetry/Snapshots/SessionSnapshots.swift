@@ -20,9 +20,10 @@ extension Broker {
         facts.user = client.user
         facts.database = client.database
         facts.applicationName = client.applicationName
+        facts.replication = client.replication
         facts.state = client.consoleState
         facts.isOpen = client.isOpen
-        facts.isServed = client.phase == .ready || client.phase == .console
+        facts.isServed = client.isServed
         facts.addresses = addresses(of: client)
         facts.connectedAt = client.connectedAt
         facts.requestedAt = server?.querySince ?? client.requestedAt
@@ -60,6 +61,7 @@ extension Broker {
         let isToBeClosed = engine.scheduler.summary(of: server.id)?.isToBeClosed ?? true
         facts.user = server.pool.user
         facts.database = server.pool.database
+        facts.replication = server.pool.replication
         facts.state = state
         facts.addresses = addresses(of: server)
         facts.connectedAt = server.connectedAt ?? server.openedAt
@@ -103,6 +105,14 @@ extension Broker {
 }
 
 extension ClientConnection {
+    /// It is logged in.
+    fileprivate var isServed: Bool {
+        switch phase {
+        case .ready, .replicating, .console: true
+        case .login, .learning, .awaitingServer, .closing, .closed: false
+        }
+    }
+
     var consoleState: ConsoleClientState {
         ConsoleClientState(phase, holdsServer: server != nil, isWaiting: isWaiting)
     }

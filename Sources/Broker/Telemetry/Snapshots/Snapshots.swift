@@ -15,7 +15,13 @@ extension Broker {
         if parts.contains(.counts) { count(into: &snapshot.whole) }
         if parts.contains(.clients) { snapshot.clients = clientFacts }
         if parts.contains(.servers) { snapshot.servers = serverFacts }
-        if parts.contains(.pools) { snapshot.pools = poolFacts(withTimes: parts.contains(.times)) }
+        if parts.contains(.pools) {
+            let pools = directory.pools.inOrder
+            let withTimes = parts.contains(.times)
+            snapshot.pools = facts(of: pools.filter { $0.replication == nil }, withTimes: withTimes)
+            snapshot.replications = facts(
+                of: pools.filter { $0.replication != nil }, withTimes: withTimes)
+        }
         if parts.contains(.peers) { snapshot.peers = peerFacts }
         if parts.contains(.databases) { snapshot.databases = databaseFacts }
         if parts.contains(.users) { snapshot.users = userFacts }
