@@ -9,5 +9,7 @@ extension Broker {
         lookAtIdlePools(now)
         lookAtConsoleWaits(now)
         lookAtShutdown(now)
+        lookAtHosts(now)
+        lookAtNames(now)
     }
 }

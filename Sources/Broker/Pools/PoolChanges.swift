@@ -99,6 +99,8 @@ extension Broker {
             maxPins: limits.maxPins)
         terms.sessionState = limits.sessionState.policy
         terms.isolation = limits.isolation.policy
+        terms.wanted =
+            entry.serverParameter("target_session_attrs").flatMap(WantedServer.init) ?? .any
         return terms
     }
 
@@ -163,9 +165,11 @@ extension Broker {
     /// Which limits of PostgreSQL a pool shares with others.
     private func fenceKeys(_ key: PoolKey) -> FenceKeys? {
         guard let entry = configuration.database(named: key.database) else { return nil }
-        let place = ["host", "hostaddr", "port", "service"].map {
+        var place = ["host", "hostaddr", "port", "service"].map {
             entry.serverParameter($0) ?? ""
         }
+        // Of one list the one that writes may be away, and those that only read there.
+        if entry.hasHostList { place.append(entry.serverParameter("target_session_attrs") ?? "") }
         let server = place.joined(separator: "\n")
         let database = entry.serverDatabase(requested: key.database) ?? ""
         return FenceKeys(
@@ -216,6 +220,7 @@ extension Broker {
         where pool.isRetired && configuration.database(named: pool.database) == nil {
             closePool(pool)
         }
+        forgetUnusedPlaces()
         openKeptPools()
         lookAtIdlePools(by: now)
         for group in directory.groups.all {

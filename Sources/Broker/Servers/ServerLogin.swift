@@ -42,6 +42,7 @@ extension Broker {
         case .nothing: watchConnect(server, for: .reading)
         case .ended: advanced(server, connection, connection.poll())
         case .bytes(let count):
+            waitForHost(server)
             look(at: UnsafeRawBufferPointer(rebasing: space[..<count]), server, connection)
         }
     }

@@ -71,6 +71,7 @@ extension EntryKey where Entry == DatabaseEntry {
         EntryKey("isolation", \.isolation, .choice),
         EntryKey("pin_timeout", \.pinTimeout, .optionalDuration),
         EntryKey("pin_reserve", \.pinReserve, .integer(0...100_000)),
+        EntryKey("load_balance_hosts", \.loadBalanceHosts, .choice),
     ]
 }
 

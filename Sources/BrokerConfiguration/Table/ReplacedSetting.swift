@@ -68,8 +68,6 @@ struct ReplacedSetting: Sendable {
         ReplacedSetting(
             "tcp_socket_buffer", silent: ["0"], .warn("the kernel sizes socket buffers")),
         ReplacedSetting(
-            "dns_max_ttl", silent: ["15"], .warn("names are looked up at each connect")),
-        ReplacedSetting(
             "dns_nxdomain_ttl", silent: ["15"], .warn("names are looked up at each connect")),
         ReplacedSetting(
             "dns_zone_check_period", silent: ["0"], .warn("names are looked up at each connect")),

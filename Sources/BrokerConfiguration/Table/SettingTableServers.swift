@@ -18,6 +18,10 @@ extension Settings {
             "server_login_retry", \.serverLoginRetry, .duration(atLeast: .milliseconds(1)),
             "Longest pause between failed connections."),
         SettingDescription(
+            "dns_max_ttl", \.dnsMaxTtl, .optionalDuration,
+            "How often the names of hosts that are connected to are looked up again; each new connection looks them "
+                + "up in any case. 0 is never."),
+        SettingDescription(
             "server_lifetime", \.serverLifetime, .optionalDuration,
             "An unused connection older than this is replaced. 0 is never."),
         SettingDescription(

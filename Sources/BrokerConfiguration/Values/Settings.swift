@@ -92,6 +92,8 @@ package struct Settings: Equatable, Sendable {
     package var scramIterationsMax = 1_000_000
     package var serverLoginRetryMin: Duration = .milliseconds(200)
     package var serverLoginRetry: Duration = .seconds(15)
+    /// nil: names are looked up for new connections only.
+    package var dnsMaxTtl: Duration? = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)
     package var serverIdleTimeout: Duration? = .seconds(600)
     package var poolIdleTimeout: Duration?

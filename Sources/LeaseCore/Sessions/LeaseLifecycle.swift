@@ -163,7 +163,10 @@ extension Engine {
                 held.pointee.stream.isLeaseOver(
                     passing: session.pointee.stream.passing, mode(of: server)),
                 session.pointee.phase != .awaitingServer
-            else { return }
+            else {
+                if held.pointee.facts.isQuestionable { review(server, keptBy: client) }
+                return
+            }
             if held.pointee.stream.status != .idle {
                 // Statement pooling, and the client began a transaction.
                 refuse(client, LeaseErrors.transactionInStatementPool)
@@ -172,6 +175,7 @@ extension Engine {
             if held.pointee.stream.taint != .nothing || held.pointee.pin != nil,
                 keepsLease(server, client)
             {
+                if held.pointee.facts.isQuestionable { review(server, keptBy: client) }
                 return
             }
             if session.pointee.stream.listening != nil {
@@ -220,7 +224,9 @@ extension Engine {
             condition = .broken
         }
         // Even a DISCARD ALL of the client's own may have something behind it.
-        if held.pointee.isExplicit || held.pointee.upkeep.mustReset, condition == .clean {
+        if held.pointee.isExplicit || held.pointee.upkeep.mustReset || held.pointee.facts.isDoubted,
+            condition == .clean
+        {
             condition = .dirty
         }
         if let orphan = held.pointee.orphan {

@@ -258,7 +258,9 @@ extension CloseReason {
     /// where everything ends nothing takes the place.
     var leavesPlaceToAnother: Bool {
         switch self {
-        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined: true
+        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .stranded,
+            .confined:
+            true
         case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
             .unneeded:
             false
