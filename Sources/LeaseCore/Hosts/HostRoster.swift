@@ -64,7 +64,7 @@ package struct HostRoster: Sendable {
                 troubles[host]!.restsUntil = now + HostWalk.patience
             }
         }
-        return HostWalk(ready + resting, wanted: wanted)
+        return HostWalk(ready, resting: resting, wanted: wanted)
     }
 
     private mutating func inOrder(_ hosts: [ServerHost]) -> [ServerHost] {

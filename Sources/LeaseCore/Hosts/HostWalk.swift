@@ -5,6 +5,8 @@ package struct HostWalk: Sendable {
 
     private let wanted: WantedServer
     private var ahead: [ServerHost]
+    /// Those with recent trouble, asked when none of the others is right.
+    private var resting: [ServerHost]
     /// Those that said nothing are given more time once all have been asked.
     private var isPatient: Bool
     /// No standby was there: any server will do.
@@ -12,10 +14,11 @@ package struct HostWalk: Sendable {
     package private(set) var current: ServerHost?
     package private(set) var failed: [(host: ServerHost, trouble: HostTrouble)] = []
 
-    init(_ hosts: [ServerHost], wanted: WantedServer) {
+    init(_ ready: [ServerHost], resting: [ServerHost], wanted: WantedServer) {
         self.wanted = wanted
-        ahead = hosts
-        isPatient = hosts.count < 2
+        ahead = ready
+        self.resting = resting
+        isPatient = ready.count + resting.count < 2
     }
 
     /// What libpq is told to look for; nil: nothing.
@@ -42,6 +45,10 @@ package struct HostWalk: Sendable {
             takesAny = true
             ahead = failed.filter { $0.trouble == .unwanted }.map(\.host)
             if !ahead.isEmpty { return }
+        }
+        if !resting.isEmpty {
+            ahead = exchange(&resting, with: [])
+            return
         }
         // Who says nothing may be slow. If another host has answered, that is a reason to ask all of them again soon.
         guard !isPatient, failed.allSatisfy({ $0.trouble != .unwanted }),
