@@ -2,11 +2,13 @@
 
 import signal
 import time
+import urllib.request
 
 import pytest
 
 from harness import direct, wire
 from harness.cluster import Frozen, Server, pair
+from harness.postgres import free_port
 from harness.waiting import eventually
 from harness.writers import Writers
 
@@ -70,13 +72,16 @@ def check_promotion(broker, writers, standby, promoted):
 
 def test_writers_go_on_after_a_promotion(make_broker, cluster):
     primary, standby = cluster
-    broker = make_broker(databases=lines(primary, standby))
+    metrics = f"127.0.0.1:{free_port()}"
+    broker = make_broker({"metrics_listen": metrics}, databases=lines(primary, standby))
     with twenty(broker) as writers:
         writers.all_write(time.monotonic())
         assert ports_in_use(broker) == {primary.port}
         primary.stop(signal.SIGQUIT)
         standby.promote()
         check_promotion(broker, writers, standby, time.monotonic())
+    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=30) as answer:
+        assert 'pglease_failovers_total{cause="refused"} 1' in answer.read().decode()
     writers.check(standby)
 
 

@@ -221,6 +221,7 @@ extension Broker {
             closePool(pool)
         }
         forgetUnusedPlaces()
+        forgetPasswords()
         openKeptPools()
         lookAtIdlePools(by: now)
         for group in directory.groups.all {

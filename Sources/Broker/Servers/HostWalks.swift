@@ -32,7 +32,7 @@ extension Broker {
         server.keyLogin = nil
         server.loginLooks = 0
         server.connection = PostgresConnection.start(
-            parameters: route.parameters(for: host), password: rawPassword(of: server.pool))
+            parameters: route.parameters(for: host), password: rawPassword(of: server))
         waitForHost(server)
         watchConnect(server, for: .writing)
     }

@@ -16,9 +16,15 @@ extension Broker {
         let server = ServerConnection(
             id: id, pool: pool, broker: self, startupProfile: profile, now: now)
         world.servers.insert(server, at: id)
+        withPassword(for: server) { [weak self] in self?.makePlan($0) }
+    }
+
+    /// Where it may lead, by what is known now.
+    func makePlan(_ server: ServerConnection) {
+        let id = server.id
         let plan: HostPlan
         do throws(ConnectionStringError) {
-            plan = try HostPlan(parameters: connectParameters(pool, profile))
+            plan = try HostPlan(parameters: connectParameters(server))
         } catch {
             connectFailed(server, Self.badParameters(error.message))
             return
@@ -122,18 +128,18 @@ extension Broker {
     // MARK: Failure
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
-        if !goesOn(server, after: failure) { giveUp(server, failure) }
+        if goesOn(server, after: failure) || triesAnotherPassword(server, after: failure) { return }
+        giveUp(server, failure)
     }
 
     // MARK: Parameters
 
     /// libpq's keywords for a new connection of this pool.
-    private func connectParameters(_ pool: DatabasePool, _ profile: ProfileID)
-        -> ConnectionParameters
-    {
+    private func connectParameters(_ server: ServerConnection) -> ConnectionParameters {
+        let (pool, profile) = (server.pool, server.startupProfile)
         var parameters: ConnectionParameters = configuration.connectionParameters(
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
-            user: pool.user, password: textPassword(of: pool)
+            user: pool.user, password: textPassword(of: server)
         ).map { ($0.keyword, $0.value) }
         // A session is its client's: without a name it has none.
         if pool.mode.pooling != .session {

@@ -35,7 +35,7 @@ extension Broker {
         if server.loginSocket != socket {
             server.loginSocket = socket
             server.loginWatch = ServerLoginWatch()
-            server.keyLogin = keyLogin(for: server.pool)
+            server.keyLogin = keyLogin(for: server)
         }
         let space = UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)
         switch connection.peek(into: space) {

@@ -33,6 +33,9 @@ package struct DatabaseEntry: Equatable, Sendable {
     package var isolation: Override<PoolIsolation> = .inherited
     package var pinTimeout: Override<Duration?> = .inherited
     package var pinReserve: Override<Int> = .inherited
+    package var passwordCommand: String?
+    package var passwordFile: String?
+    package var passwordTtl: Override<Duration> = .inherited
     package var loadBalanceHosts: Override<HostBalance> = .inherited
 
     package init(name: String) { self.name = name }
