@@ -3,9 +3,8 @@ import Glibc
 /// Takes name resolution out of libpq's hands, which would stop the thread for it: says which names
 /// a set of parameters needs, and puts the addresses in.
 ///
-/// libpq keeps the rest: every address becomes one entry of its host list, with the name beside it
-/// for TLS verification and the password file, so that `target_session_attrs` and the order of the
-/// hosts mean what they always do.
+/// Each attempt of libpq's is for one address, with the name beside it for TLS verification and the password file: which
+/// one is next is the broker's to say (`HostWalk`), as it knows which hosts are away, and waits for none for long.
 package struct HostPlan: Sendable {
     package struct Lookup: Equatable, Sendable {
         /// Position in libpq's host list.
@@ -39,27 +38,42 @@ package struct HostPlan: Sendable {
         }
     }
 
-    /// The parameters with one entry of the host list for every address. `resolved` answers
-    /// `lookups`, in their order; a name without an address leaves the list. Nil when none is left.
-    package func expanded(with resolved: [[String]]) -> ConnectionParameters? {
+    /// One address of the list.
+    package struct Address: Hashable, Sendable {
+        /// Position of its host in the list.
+        package let index: Int
+        package let host: String
+        /// Numeric; empty where the host is one, or a socket.
+        package let number: String
+        package let port: String
+    }
+
+    /// Every address of the list, in its order. `resolved` answers `lookups`, in their order; a name without an
+    /// address leaves the list.
+    package func addresses(with resolved: [[String]]) -> [Address] {
         precondition(resolved.count == lookups.count, "every look-up wants an answer")
-        if lookups.isEmpty { return parameters }
+        let numbers = HostPlan.entries(parameters.value(of: "hostaddr"))
+        // libpq has seen to it that the lists are of one length.
+        let given = parameters.value(of: "hostaddr") == nil ? hosts.count : numbers.count
         let answers = Dictionary(uniqueKeysWithValues: zip(lookups.map(\.index), resolved))
-        var names: [String] = []
-        var addresses: [String] = []
-        var addressPorts: [String] = []
-        for (index, host) in hosts.enumerated() {
-            for address in answers[index] ?? [""] {
-                names.append(host)
-                addresses.append(address)
-                addressPorts.append(HostPlan.port(at: index, of: ports))
+        return (0..<given).flatMap { index in
+            let number = index < numbers.count ? numbers[index] : ""
+            return (answers[index] ?? [number]).map {
+                Address(
+                    index: index, host: index < hosts.count ? hosts[index] : "", number: $0,
+                    port: HostPlan.port(at: index, of: ports))
             }
         }
-        if names.isEmpty { return nil }
-        var result = parameters.filter { !["host", "hostaddr", "port"].contains($0.keyword) }
-        result.append(("host", names.joined(separator: ",")))
-        result.append(("hostaddr", addresses.joined(separator: ",")))
-        result.append(("port", addressPorts.joined(separator: ",")))
+    }
+
+    /// The parameters for this address alone, and for a server of this kind (`target_session_attrs`).
+    package func parameters(for address: Address, attributes: String?) -> ConnectionParameters {
+        var result = parameters.filter { $0.keyword != "target_session_attrs" }
+        if let attributes { result.append(("target_session_attrs", attributes)) }
+        result.removeAll { ["host", "hostaddr", "port"].contains($0.keyword) }
+        if !address.host.isEmpty { result.append(("host", address.host)) }
+        if !address.number.isEmpty { result.append(("hostaddr", address.number)) }
+        result.append(("port", address.port))
         return result
     }
 

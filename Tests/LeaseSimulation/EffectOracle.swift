@@ -76,6 +76,7 @@ package struct EffectOracle {
         case .poolPauseRequested(let pool): pools[pool]?.isPaused = true
         case .poolResumed(let pool): pools[pool]?.isPaused = false
         case .poolReconnectRequested(let pool): doom { $0.pool == pool }
+        case .serversStranded(let stranded): strand(stranded)
         case .deadlineReached: break
         case .leaseRequested(let request):
             arrivals += 1
@@ -119,6 +120,19 @@ package struct EffectOracle {
             case .closing: break
             case .connecting, .ready, .validating, .resetting, .doomed:
                 servers[server]?.phase = .doomed
+            }
+        }
+    }
+
+    /// The same for those that are connected: what is on its way finds the right host by itself.
+    private mutating func strand(_ stranded: [ServerID]) {
+        for server in stranded {
+            guard let model = servers[server] else { continue }
+            switch model.phase {
+            case .leased: servers[server]?.isLost = true
+            case .ready where model.cancels > 0: servers[server]?.isLost = true
+            case .connecting, .closing: break
+            case .ready, .validating, .resetting, .doomed: servers[server]?.phase = .doomed
             }
         }
     }

@@ -33,6 +33,8 @@ struct EngineRun: ~Copyable {
     var servers: [ServerSocket] = []
     var isDealing = false
     var isWinding = false
+    var reconnects = 0
+    var strandedServers: Set<ServerID> = []
     var violation: String?
     var trace: ((String) -> Void)?
     var steps = 0

@@ -387,6 +387,7 @@ extension EngineRun {
             case .clientWriteTimeout: plan.settings.clientWriteTimeout != nil
             case .killLease: plan.trouble.contains(.kills)
             case .processGone: plan.trouble.contains(.processesEnd)
+            case .failover: report.server.map(strandedServers.contains) ?? false
             }
         if !isMeant { violation = "client \(client.index) loses its lease for no reason: \(words)" }
     }

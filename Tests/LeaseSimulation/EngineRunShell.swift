@@ -72,6 +72,8 @@ extension EngineRun {
             {
                 violation = "\(what) failed on server \(id): \(error.message)"
             }
+        case .serverMisplaced(let id, let reason):
+            violation = "server \(id) is said to be another one than is wanted: \(reason)"
         case .serverUnfit(let id, _): closeSocket(id, isClean: false)
         case .requestRetried(let id, let server):
             note("client \(indices[id] ?? -1) goes on with another server than \(server)")

@@ -26,8 +26,14 @@ extension EngineRun {
             engine.change(plan.settings, policy, now: now)
             after()
         case 3:
-            note("\(pool) is to reconnect")
-            order(.poolReconnectRequested(pool))
+            // In turns, so that a seed draws what it always drew.
+            reconnects += 1
+            if reconnects.isMultiple(of: 2) {
+                strand(pool)
+            } else {
+                note("\(pool) is to reconnect")
+                order(.poolReconnectRequested(pool))
+            }
         default:
             pools[index].policy.size = Int.random(in: 1...4, using: &random)
             note("\(pool) has now \(pools[index].policy.size) connections")
@@ -35,6 +41,20 @@ extension EngineRun {
             engine.changePool(pool, pools[index].terms, pools[index].policy, now: now)
             after()
         }
+    }
+
+    /// One of the pool's hosts is not the right one any more. Who keeps a connection to it is sent away.
+    private mutating func strand(_ pool: PoolID) {
+        guard let slot = engine.pools.slot(of: pool) else { return }
+        let stranded = servers.map(\.id).filter { server in
+            engine.servers.contains(server) && engine.servers[server].pool == slot
+                && !server.slot.isMultiple(of: 3)
+        }
+        note("\(pool) leaves \(stranded)")
+        strandedServers.formUnion(stranded)
+        before()
+        engine.strand(stranded, now: now)
+        after()
     }
 
     mutating func troubleComes() {

@@ -49,6 +49,7 @@ struct SchedulerWorld: ~Copyable {
     var clients: [WorldClient]
     var processes: [WorldProcess]
     var peerCount: UInt32 = 0
+    var reconnects = 0
     /// Its shell hands connections out whatever the scheduler advises.
     let ignoresContention: Bool
     /// Nothing new goes wrong, and no client comes, from the moment it is set.

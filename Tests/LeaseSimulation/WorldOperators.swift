@@ -49,13 +49,26 @@ extension SchedulerWorld {
             try send(.poolPauseRequested(pool))
             plan(.poolResumed(pool), after: .milliseconds(Int.random(in: 1...900, using: &random)))
         case 20, 21, 22: changeRoom()
-        case 16: try send(.poolReconnectRequested(pool))
+        case 16:
+            // In turns, so that a seed draws what it always drew.
+            reconnects += 1
+            if reconnects.isMultiple(of: 2) {
+                try send(.serversStranded(someServers(of: pool)))
+            } else {
+                try send(.poolReconnectRequested(pool))
+            }
         case 17: try openPool()
         case 18 where livePools.count > 1:
             livePools.removeAll { $0 == pool }
             try send(.poolClosed(pool))
         default: databases[pool]!.mood = .accepts
         }
+    }
+
+    /// Those on one of its hosts.
+    private func someServers(of pool: PoolID) -> [ServerID] {
+        oracle.servers.filter { $0.value.pool == pool && !$0.key.slot.isMultiple(of: 3) }
+            .map(\.key).sorted { $0.slot < $1.slot }
     }
 
     /// Nothing goes wrong any more: then every client that still waits must be answered, those

@@ -41,7 +41,8 @@ struct ConnectTests {
             let text = "postgresql://tester@/postgres?host=\(server.folder)&port=\(server.port)"
             let plan = try HostPlan(parameters: ConnectionString.parse(text))
             #expect(plan.lookups.isEmpty)
-            let connection = try loop.connect(try #require(plan.expanded(with: [])))
+            let address = try #require(plan.addresses(with: []).first)
+            let connection = try loop.connect(plan.parameters(for: address, attributes: nil))
             #expect(connection.host == server.folder)
             #expect(try connection.execute("SELECT 1 AS one").columns == ["one"])
             connection.close(sendTerminate: true)

@@ -81,17 +81,16 @@ struct ParameterTests {
         let plan = try HostPlan(parameters: [
             ("host", "a.example,/run/pg,b.example"), ("user", "u"), ("port", "1,2,3"),
         ])
-        let all = try #require(plan.expanded(with: [["10.0.0.1", "::1"], ["10.0.0.2"]]))
-        #expect(all.value(of: "host") == "a.example,a.example,/run/pg,b.example")
-        #expect(all.value(of: "hostaddr") == "10.0.0.1,::1,,10.0.0.2")
-        #expect(all.value(of: "port") == "1,1,2,3")
+        let all = plan.addresses(with: [["10.0.0.1", "::1"], ["10.0.0.2"]])
+        #expect(all.map(\.host) == ["a.example", "a.example", "/run/pg", "b.example"])
+        #expect(all.map(\.number) == ["10.0.0.1", "::1", "", "10.0.0.2"])
+        #expect(all.map(\.port) == ["1", "1", "2", "3"])
         // A name without an address leaves the list.
-        let fewer = try #require(plan.expanded(with: [[], ["10.0.0.2"]]))
-        #expect(fewer.value(of: "host") == "/run/pg,b.example")
-        #expect(fewer.value(of: "hostaddr") == ",10.0.0.2")
-        #expect(fewer.value(of: "port") == "2,3")
+        let fewer = plan.addresses(with: [[], ["10.0.0.2"]])
+        #expect(fewer.map(\.host) == ["/run/pg", "b.example"])
+        #expect(fewer.map(\.port) == ["2", "3"])
         let single = try HostPlan(parameters: [("host", "a.example"), ("user", "u")])
-        #expect(single.expanded(with: [[]]) == nil)
+        #expect(single.addresses(with: [[]]).isEmpty)
     }
 
     @Test func addressesThatAreGivenNeedNoLookUp() throws {
@@ -99,10 +98,41 @@ struct ParameterTests {
             ("host", "a.example"), ("hostaddr", "10.0.0.1"), ("user", "u"),
         ])
         #expect(plan.lookups.isEmpty)
-        #expect(plan.expanded(with: [])?.value(of: "hostaddr") == "10.0.0.1")
+        let address = try #require(plan.addresses(with: []).first)
+        let parameters = plan.parameters(for: address, attributes: nil)
+        #expect(parameters.value(of: "hostaddr") == "10.0.0.1")
+        #expect(parameters.value(of: "host") == "a.example")
     }
 
-    @Test func theExpandedListIsWhatLibpqTakes() throws {
+    @Test func anAttemptIsForOneAddress() throws {
+        let plan = try HostPlan(parameters: [
+            ("host", "a.example,10.0.0.7"), ("user", "u"), ("port", "1,2"),
+            ("target_session_attrs", "primary"),
+        ])
+        let addresses = plan.addresses(with: [["10.0.0.1"]])
+        let first = plan.parameters(for: addresses[0], attributes: "standby")
+        #expect(first.value(of: "host") == "a.example")
+        #expect(first.value(of: "hostaddr") == "10.0.0.1")
+        #expect(first.value(of: "port") == "1")
+        #expect(first.value(of: "target_session_attrs") == "standby")
+        let second = plan.parameters(for: addresses[1], attributes: nil)
+        #expect(second.value(of: "host") == "10.0.0.7")
+        #expect(second.value(of: "hostaddr") == nil)
+        #expect(second.value(of: "port") == "2")
+        #expect(second.value(of: "target_session_attrs") == nil)
+    }
+
+    /// libpq has the words for what does not fit together.
+    @Test func listsOfDifferentLengthsAreRefused() {
+        let failure = #expect(throws: ConnectionStringError.self) {
+            try HostPlan(parameters: [
+                ("host", "10.0.0.1,10.0.0.2,10.0.0.3"), ("port", "1,2"), ("user", "u"),
+            ])
+        }
+        #expect(failure?.message == "could not match 2 port numbers to 3 hosts")
+    }
+
+    @Test func whatAnAttemptIsGivenIsWhatLibpqTakes() throws {
         let server = try TemporaryPostgres.shared.get()
         try withLoop { loop in
             let plan = try HostPlan(parameters: [
@@ -117,7 +147,8 @@ struct ParameterTests {
             }
             loop.run()
             try #require(!resolved.isEmpty)
-            let connection = try loop.connect(try #require(plan.expanded(with: [resolved])))
+            let address = try #require(plan.addresses(with: [resolved]).first)
+            let connection = try loop.connect(plan.parameters(for: address, attributes: nil))
             #expect(connection.host == "localhost")
             #expect(connection.port == server.port)
             connection.close(sendTerminate: true)

@@ -10,4 +10,5 @@ struct Directory {
     /// When pools without clients are looked at.
     var idlePoolsDue: Instant?
     var policyNumbers = PolicyNumbers()
+    var places: [ServerPlace.Key: ServerPlace] = [:]
 }

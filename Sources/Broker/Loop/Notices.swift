@@ -57,6 +57,7 @@ extension Broker {
             listeningLost(pool, clients, reason)
         case .listeningAgain(let pool, let clients, let deaf):
             listeningAgain(pool, clients, deaf)
+        case .serverMisplaced(let id, let reason): misplaced(id, reason)
         case .scheduler(let effect): deal(with: effect)
         }
     }

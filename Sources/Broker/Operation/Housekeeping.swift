@@ -12,5 +12,7 @@ extension Broker {
         lookAtReplacement(now)
         peers.look(now, self)
         lookAtShutdown(now)
+        lookAtHosts(now)
+        lookAtNames(now)
     }
 }

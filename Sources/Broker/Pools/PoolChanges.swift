@@ -106,6 +106,8 @@ extension Broker {
         if isReplication { terms.limits.lease = nil }
         terms.sessionState = limits.sessionState.policy
         terms.isolation = limits.isolation.policy
+        terms.wanted =
+            entry.serverParameter("target_session_attrs").flatMap(WantedServer.init) ?? .any
         return terms
     }
 
@@ -171,12 +173,14 @@ extension Broker {
     /// Which limits of PostgreSQL a pool shares with others.
     private func fenceKeys(_ key: PoolKey) -> FenceKeys? {
         guard let entry = databaseEntry(of: key) else { return nil }
-        let place = ["host", "hostaddr", "port", "service"].map {
+        var place = ["host", "hostaddr", "port", "service"].map {
             entry.serverParameter($0) ?? ""
         }
+        // Of one list the one that writes may be away, and those that only read there.
+        if entry.hasHostList { place.append(entry.serverParameter("target_session_attrs") ?? "") }
         // Walsenders have places of their own there (max_wal_senders).
-        let server = (place + (key.replication == nil ? [] : ["walsenders"])).joined(
-            separator: "\n")
+        if key.replication != nil { place.append("walsenders") }
+        let server = place.joined(separator: "\n")
         let database =
             key.replication == .physical ? "" : entry.serverDatabase(requested: key.database) ?? ""
         return FenceKeys(
@@ -228,6 +232,8 @@ extension Broker {
         where pool.isRetired && databaseEntry(of: pool.key) == nil {
             closePool(pool)
         }
+        forgetUnusedPlaces()
+        forgetPasswords()
         openKeptPools()
         lookAtIdlePools(by: now)
         for group in directory.groups.all {

@@ -132,7 +132,10 @@ extension Broker {
     /// The server took too long to let us in.
     func connectTimedOut(_ server: ServerConnection) {
         let seconds = settings.serverConnectTimeout.map(Self.seconds) ?? ""
-        connectFailed(
+        if let route = server.route, let host = route.walk?.current {
+            route.place.roster.failed(host, .silent, now: now)
+        }
+        giveUp(
             server,
             ConnectFailure(
                 kind: .transient,

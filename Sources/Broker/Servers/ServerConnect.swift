@@ -16,34 +16,44 @@ extension Broker {
         let server = ServerConnection(
             id: id, pool: pool, broker: self, startupProfile: profile, now: now)
         world.servers.insert(server, at: id)
+        withPassword(for: server) { [weak self] in self?.makePlan($0) }
+    }
+
+    /// Where it may lead, by what is known now.
+    func makePlan(_ server: ServerConnection) {
+        let id = server.id
         let plan: HostPlan
         do throws(ConnectionStringError) {
-            plan = try HostPlan(parameters: connectParameters(pool, profile))
+            plan = try HostPlan(parameters: connectParameters(server))
         } catch {
             connectFailed(server, Self.badParameters(error.message))
             return
         }
-        resolve(plan, from: 0, answers: [], for: id)
+        resolve(plan, from: 0, answers: []) { [weak self] answers in
+            self?.connect(plan, answers, id)
+        }
     }
 
-    /// Resolves the names of the plan one after the other, then connects.
-    private func resolve(
-        _ plan: HostPlan, from index: Int, answers: [[String]], for id: ServerID
+    /// Resolves the names of the plan one after the other.
+    func resolve(
+        _ plan: HostPlan, from index: Int, answers: [[String]],
+        then continuation: @escaping ([[String]]) -> Void
     ) {
         guard index < plan.lookups.count else {
-            connect(plan, answers, id)
+            continuation(answers)
             return
         }
         let lookup = plan.lookups[index]
         lookUp(NameLookups.Name(host: lookup.host, port: lookup.port)) { [weak self] addresses in
-            self?.resolve(plan, from: index + 1, answers: answers + [addresses], for: id)
+            self?.resolve(plan, from: index + 1, answers: answers + [addresses], then: continuation)
         }
     }
 
     private func connect(_ plan: HostPlan, _ answers: [[String]], _ id: ServerID) {
         // It may have been given up meanwhile.
         guard let server = server(id), server.isConnecting else { return }
-        guard let parameters = plan.expanded(with: answers) else {
+        let addresses = plan.addresses(with: answers)
+        guard !addresses.isEmpty else {
             let hosts = plan.lookups.map(\.host).joined(separator: ", ")
             connectFailed(
                 server,
@@ -56,9 +66,11 @@ extension Broker {
                 ))
             return
         }
-        server.connection = PostgresConnection.start(
-            parameters: parameters, password: rawPassword(of: server.pool))
-        watchConnect(server, for: .writing)
+        let place = place(of: server.pool.entry, plan)
+        let route = ServerRoute(place, plan, addresses)
+        server.route = route
+        note(route.hosts, of: place, pool: server.pool)
+        beginWalk(server)
     }
 
     /// Watches the socket that libpq uses now: it may be another one after each step.
@@ -98,10 +110,12 @@ extension Broker {
         counters.serverConnects += 1
         server.isConnected = true
         server.loginNotices = connection.loginNotices
+        engine.remind(of: server.id, at: nil)
         engine.serverConnected(
             server.id, process: connection.backendProcessID,
             parameters: reportedParameters(connection), now: now)
         dealWithNotices()
+        arrived(server)
     }
 
     private func reportedParameters(_ connection: PostgresConnection) -> ParameterSet {
@@ -119,19 +133,18 @@ extension Broker {
     // MARK: Failure
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
-        engine.serverConnectFailed(server.id, failure, now: now)
-        dealWithNotices()
+        if goesOn(server, after: failure) || triesAnotherPassword(server, after: failure) { return }
+        giveUp(server, failure)
     }
 
     // MARK: Parameters
 
     /// libpq's keywords for a new connection of this pool.
-    private func connectParameters(_ pool: DatabasePool, _ profile: ProfileID)
-        -> ConnectionParameters
-    {
+    private func connectParameters(_ server: ServerConnection) -> ConnectionParameters {
+        let (pool, profile) = (server.pool, server.startupProfile)
         var parameters: ConnectionParameters = configuration.connectionParameters(
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
-            user: pool.user, password: textPassword(of: pool)
+            user: pool.user, password: textPassword(of: server)
         ).map { ($0.keyword, $0.value) }
         // A session is its client's: without a name it has none.
         if pool.mode.pooling != .session {
@@ -179,6 +192,7 @@ extension Broker {
         server.watcher = nil
         server.connection?.close(sendTerminate: isClean, isShared: server.wasHandedOut)
         server.connection = nil
+        explorationEnded(by: server, nil)
     }
 
     func closeServer(_ id: ServerID, _ reason: CloseReason, isClean: Bool, awaitsEnd: Bool) {
@@ -211,7 +225,7 @@ extension Broker {
         guard let server = server(id) else { return }
         if server.farewell != nil {
             endFarewell(server)
-        } else if server.isConnecting {
+        } else if server.isConnecting, !losesPatience(server) {
             continueConnect(server)
         }
     }

@@ -29,6 +29,12 @@ final class ServerConnection: FileWatcherDelegate {
     /// How often the rest of a message of its login had not come.
     var loginLooks = 0
     let openedAt: Instant
+    /// Which hosts it may lead to, and which one it does.
+    var route: ServerRoute?
+    /// What it logs in with, if that was read for it; and whether it was read before, for another one.
+    var password: ServerPasswords.Known?
+    var mayReadPasswordAgain = false
+    var host: ServerHost?
     var cancelHandle: CancelHandle?
     /// It was told to end, and its place is counted until it has.
     var farewell: Farewell?

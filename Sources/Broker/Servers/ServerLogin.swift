@@ -35,13 +35,14 @@ extension Broker {
         if server.loginSocket != socket {
             server.loginSocket = socket
             server.loginWatch = ServerLoginWatch()
-            server.keyLogin = keyLogin(for: server.pool)
+            server.keyLogin = keyLogin(for: server)
         }
         let space = UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)
         switch connection.peek(into: space) {
         case .nothing: watchConnect(server, for: .reading)
         case .ended: advanced(server, connection, connection.poll())
         case .bytes(let count):
+            waitForHost(server)
             look(at: UnsafeRawBufferPointer(rebasing: space[..<count]), server, connection)
         }
     }

@@ -23,27 +23,28 @@ extension Broker {
 
     /// Its role is listed with a SCRAM secret that nobody has logged in with yet.
     func awaitsKeys(_ pool: DatabasePool) -> Bool {
-        guard serverSecret(of: pool) == nil,
+        guard serverSecret(of: pool) == nil, !readsPassword(of: pool),
             case .scram? = configured.userList?.secret(for: pool.user)
         else { return false }
         return true
     }
 
-    private func password(of pool: DatabasePool) -> Secret? {
-        guard case .password(let password)? = serverSecret(of: pool) else { return nil }
+    private func password(of server: ServerConnection) -> Secret? {
+        if let read = server.password { return read.secret }
+        guard case .password(let password)? = serverSecret(of: server.pool) else { return nil }
         return password
     }
 
     /// Where it can be among libpq's parameters.
-    func textPassword(of pool: DatabasePool) -> Secret? {
-        password(of: pool).flatMap {
+    func textPassword(of server: ServerConnection) -> Secret? {
+        password(of: server).flatMap {
             String(validating: $0.bytes, as: UTF8.self) == nil ? nil : $0
         }
     }
 
     /// One that is no UTF-8 text.
-    func rawPassword(of pool: DatabasePool) -> [UInt8]? {
-        password(of: pool).flatMap {
+    func rawPassword(of server: ServerConnection) -> [UInt8]? {
+        password(of: server).flatMap {
             String(validating: $0.bytes, as: UTF8.self) == nil ? $0.bytes : nil
         }
     }
@@ -73,8 +74,9 @@ extension Broker {
 
     // MARK: The login by keys
 
-    func keyLogin(for pool: DatabasePool) -> KeyLogin? {
-        guard case .hashed(let secret)? = serverSecret(of: pool) else { return nil }
+    func keyLogin(for server: ServerConnection) -> KeyLogin? {
+        guard server.password == nil, case .hashed(let secret)? = serverSecret(of: server.pool)
+        else { return nil }
         let arithmetic = OpenSSLArithmetic()
         return KeyLogin(
             secret, nonce: base64Encode(arithmetic.randomBytes(18)), arithmetic: arithmetic)

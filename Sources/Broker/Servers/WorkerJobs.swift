@@ -6,6 +6,7 @@ struct WorkerJobs {
     var lookups = NameLookups()
     var processLooks = ProcessLooks()
     var proofs = ServerProofs()
+    var passwords = ServerPasswords()
     var proofsOfClients = ClientProofs()
     var absentDirectories = AbsentDirectories()
     var queries = AuthenticationQueries()

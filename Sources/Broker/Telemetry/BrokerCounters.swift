@@ -30,6 +30,7 @@ struct BrokerCounters {
     var revocationsByLimit = Tally<RevocationCause>()
     var connectFailures = Tally<ConnectFailureClass>()
     var serversLost = Tally<ServerLossCause>()
+    var failovers = Tally<FailoverCause>()
     /// Pool locks that were noticed, and connections of reserves that were lent for them. Those who had
     /// 40P01 are rejections.
     var poolLocksByGrade = Tally<PoolLockGrade>()

@@ -5,6 +5,10 @@ enum EventKind: String, CaseIterable, Sendable {
     case connectFailed = "connect_failed"
     case connectRecovered = "connect_recovered"
     case serverLost = "server_lost"
+    /// A host is not the right one any more, or away: connections to it are closed as they come free.
+    case serverLeft = "server_left"
+    /// Connections of a database go to another host than before.
+    case failover
     /// The connection that listens for a pool's clients was lost: notifications may have been missed.
     case listenLost = "listen_lost"
     case listenRecovered = "listen_recovered"

@@ -8,6 +8,7 @@ extension ConfigurationLoader {
         checkGroups()
         checkTimes()
         checkAccess()
+        checkPasswords()
         checkMonitoring()
         checkClientTLS()
         checkServerTLS()

@@ -19,7 +19,7 @@ enum DatabaseKeyword {
     private static let libpq: Set<String> = [
         "host", "hostaddr", "port", "service", "servicefile", "passfile", "channel_binding",
         "require_auth", "options", "fallback_application_name", "target_session_attrs",
-        "load_balance_hosts", "sslmode", "sslnegotiation", "sslcompression", "sslcert", "sslkey",
+        "sslmode", "sslnegotiation", "sslcompression", "sslcert", "sslkey",
         "sslpassword", "sslcertmode", "sslrootcert", "sslcrl", "sslcrldir", "sslsni",
         "ssl_min_protocol_version", "ssl_max_protocol_version", "requirepeer", "krbsrvname",
         "gssencmode", "gsslib", "gssdelegation", "connect_timeout", "keepalives",
@@ -35,9 +35,6 @@ enum DatabaseKeyword {
         case "port":
             portsAreValid(value)
                 ? .passOn : .refuse("\(quoted(value)) is not a port, 1 to 65535")
-        case "load_balance_hosts":
-            value == "disable"
-                ? .drop : .warn("has no effect here: the hosts are tried in their order")
         case "gssencmode":
             value == "disable" || value == "prefer"
                 ? .drop : .refuse("GSSAPI encryption is not supported; use sslmode")

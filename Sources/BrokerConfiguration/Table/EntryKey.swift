@@ -71,6 +71,10 @@ extension EntryKey where Entry == DatabaseEntry {
         EntryKey("isolation", \.isolation, .choice),
         EntryKey("pin_timeout", \.pinTimeout, .optionalDuration),
         EntryKey("pin_reserve", \.pinReserve, .integer(0...100_000)),
+        EntryKey("load_balance_hosts", \.loadBalanceHosts, .choice),
+        EntryKey(plain: "password_command", \.passwordCommand, .optionalText),
+        EntryKey(plain: "password_file", \.passwordFile, .optionalText),
+        EntryKey("password_ttl", \.passwordTtl, .duration),
     ]
 }
 
@@ -91,6 +95,9 @@ extension EntryKey where Entry == UserEntry {
         EntryKey("isolation", \.isolation, .choice),
         EntryKey("pin_timeout", \.pinTimeout, .optionalDuration),
         EntryKey("pin_reserve", \.pinReserve, .integer(0...100_000)),
+        EntryKey(plain: "password_command", \.passwordCommand, .optionalText),
+        EntryKey(plain: "password_file", \.passwordFile, .optionalText),
+        EntryKey("password_ttl", \.passwordTtl, .duration),
     ]
 }
 

@@ -61,8 +61,6 @@ struct ReplacedSetting: Sendable {
         ReplacedSetting(
             "tcp_defer_accept", silent: ["1", "0"], .warn("the kernel's default is used")),
         ReplacedSetting(
-            "dns_max_ttl", silent: ["15"], .warn("names are looked up at each connect")),
-        ReplacedSetting(
             "dns_nxdomain_ttl", silent: ["15"], .warn("names are looked up at each connect")),
         ReplacedSetting(
             "dns_zone_check_period", silent: ["0"], .warn("names are looked up at each connect")),

@@ -18,6 +18,22 @@ extension Settings {
             "server_login_retry", \.serverLoginRetry, .duration(atLeast: .milliseconds(1)),
             "Longest pause between failed connections."),
         SettingDescription(
+            "password_command", \.passwordCommand, .optionalText,
+            "A command for /bin/sh that prints the password of role PGUSER for server PGHOST, PGPORT, PGDATABASE: a "
+                + "token that expires. It has 10 s, on a worker thread. A password in the database's line comes first."
+        ),
+        SettingDescription(
+            "password_file", \.passwordFile, .path,
+            "The same from the first line of a file, which something else keeps fresh."),
+        SettingDescription(
+            "password_ttl", \.passwordTtl, .duration,
+            "A password of password_command or password_file that is older is read again for the next connection, and "
+                + "any that the server refuses, once. 0 reads it for each connection."),
+        SettingDescription(
+            "dns_max_ttl", \.dnsMaxTtl, .optionalDuration,
+            "How often the names of hosts that are connected to are looked up again; each new connection looks them "
+                + "up in any case. 0 is never."),
+        SettingDescription(
             "server_lifetime", \.serverLifetime, .optionalDuration,
             "An unused connection older than this is replaced. 0 is never; in [pgbouncer] it closes each "
                 + "connection after one use."),

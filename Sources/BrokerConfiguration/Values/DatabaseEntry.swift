@@ -33,11 +33,20 @@ package struct DatabaseEntry: Equatable, Sendable {
     package var isolation: Override<PoolIsolation> = .inherited
     package var pinTimeout: Override<Duration?> = .inherited
     package var pinReserve: Override<Int> = .inherited
+    package var passwordCommand: String?
+    package var passwordFile: String?
+    package var passwordTtl: Override<Duration> = .inherited
+    package var loadBalanceHosts: Override<HostBalance> = .inherited
 
     package init(name: String) { self.name = name }
 
     /// The fallback for databases without a line.
     package var isFallback: Bool { name == "*" }
+
+    /// Its server is one of several.
+    package var hasHostList: Bool {
+        ["host", "hostaddr"].contains { serverParameter($0)?.contains(",") == true }
+    }
 
     /// The first value of a libpq keyword of this line.
     package func serverParameter(_ keyword: String) -> String? {

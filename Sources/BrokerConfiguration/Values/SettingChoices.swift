@@ -55,6 +55,14 @@ package enum SessionState: String, SettingChoice {
     case keep, refuse, drop
 }
 
+/// `load_balance_hosts`: which host of a list a new connection goes to.
+package enum HostBalance: String, SettingChoice {
+    case roundRobin = "round-robin"
+    case disable
+    /// libpq's word: all hosts are used, as with `round-robin`.
+    case random
+}
+
 /// `isolation`: when a connection of a transaction pool is cleaned for its next client.
 package enum PoolIsolation: String, SettingChoice {
     case tracked, strict

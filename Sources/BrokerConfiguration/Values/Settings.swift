@@ -97,6 +97,12 @@ package struct Settings: Equatable, Sendable {
     package var scramIterationsMax = 1_000_000
     package var serverLoginRetryMin: Duration = .milliseconds(200)
     package var serverLoginRetry: Duration = .seconds(15)
+    /// nil: passwords for the server come from elsewhere.
+    package var passwordCommand: String?
+    package var passwordFile: String?
+    package var passwordTtl: Duration = .seconds(60)
+    /// nil: names are looked up for new connections only.
+    package var dnsMaxTtl: Duration? = .seconds(15)
     package var serverLifetime: Duration? = .seconds(3600)
     package var serverIdleTimeout: Duration? = .seconds(600)
     package var poolIdleTimeout: Duration?

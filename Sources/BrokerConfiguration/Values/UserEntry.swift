@@ -15,6 +15,9 @@ package struct UserEntry: Equatable, Sendable {
     package var isolation: Override<PoolIsolation> = .inherited
     package var pinTimeout: Override<Duration?> = .inherited
     package var pinReserve: Override<Int> = .inherited
+    package var passwordCommand: String?
+    package var passwordFile: String?
+    package var passwordTtl: Override<Duration> = .inherited
 
     package init(name: String) { self.name = name }
 }

@@ -127,6 +127,8 @@ package enum BrokerQuery: Sendable {
     case restore
     /// What a client has left in its session.
     case state
+    /// Whether the server is what `target_session_attrs` asks for.
+    case role
 }
 
 /// The answer to what the broker itself asked.

@@ -23,6 +23,7 @@ package struct ServerStep {
         var freshResets: [SettingsReset] = []
         var openResets: [SettingsReset] = []
         var restoredParameters: [(name: String, value: String)] = []
+        var wasReadOnly = false
     }
 
     /// Something besides counts.
@@ -92,6 +93,11 @@ package struct ServerStep {
     package var restoredParameters: [(name: String, value: String)] {
         get { news?.restoredParameters ?? [] }
         set { newsToChange().restoredParameters = newValue }
+    }
+    /// A client's statement was refused because its transaction is read-only.
+    package var wasReadOnly: Bool {
+        get { news?.wasReadOnly ?? false }
+        set { newsToChange().wasReadOnly = newValue }
     }
     package var sessionWasReset: Bool { !resets.isEmpty }
 }

@@ -363,6 +363,7 @@ package struct ServerTurn {
             return
         }
         server.isReadyAgain = false
+        if fields.sqlState == .readOnlySqlTransaction { step.wasReadOnly = true }
         server.copyFailed(head)
         if head?.isSetting == true { server.settingFailed() }
         if let head, head.audience == .broker, head.kind == .query {

@@ -122,6 +122,27 @@ extension Scheduler {
         settleAll(now, &effects)
     }
 
+    /// Connects in progress find the right host by themselves.
+    mutating func strand(
+        _ stranded: [ServerID], _ now: Instant, _ effects: inout [SchedulerEffect]
+    ) {
+        var touched: Set<Int> = []
+        for server in stranded {
+            guard let index = live(server) else { continue }
+            let pool = servers.slots[index].pool
+            switch state(of: index) {
+            case .idle, .validating, .resetting: close(index, .stranded, now, &effects)
+            case .leased, .cancelling: servers.slots[index].closeWhenFree = .stranded
+            case .connecting, .closing: continue
+            }
+            touched.insert(pool)
+        }
+        for pool in touched where pools[pool].backoff.failure?.kind == .transient {
+            pools[pool].backoff.cutShort()
+        }
+        if !touched.isEmpty { settleAll(now, &effects) }
+    }
+
     /// Closes every connection of the pool that neither serves a client nor is in a cancel's way.
     private mutating func closeUnused(
         _ pool: Int, _ reason: CloseReason, _ now: Instant, _ effects: inout [SchedulerEffect]

@@ -110,6 +110,7 @@ package struct Scheduler: ~Copyable {
         case .poolPauseRequested(let pool): pausePool(pool, now, &effects)
         case .poolResumed(let pool): resumePool(pool, now, &effects)
         case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)
+        case .serversStranded(let servers): strand(servers, now, &effects)
         }
         if checksInvariants { check() }
     }

@@ -54,6 +54,7 @@ package enum CloseReason: String, Equatable, Sendable {
     case surplus = "over the pool's size"
     case paused = "pool paused"
     case reconnect = "reconnect asked for"
+    case stranded = "its host is not the right one any more"
     case poolClosed = "pool removed"
     /// It was confined to another process than the one that needed the room, or its process is gone.
     case confined = "confined to another process"

@@ -67,6 +67,10 @@ package enum SchedulerEvent: Sendable {
     /// ones on return. The next attempt to connect need not wait for a pause that is under way.
     case poolReconnectRequested(PoolID)
 
+    /// These connections lead to a host that is not the right one any more: unused ones are closed at once, leased
+    /// ones on return. The next attempt to connect need not wait for a pause that is under way.
+    case serversStranded([ServerID])
+
     /// The clock has reached `nextDeadline`.
     case deadlineReached
 }

@@ -55,6 +55,8 @@ package enum EngineNotice {
     case serverNotMended(ServerID, reason: String)
     case drainTimedOut(ServerID)
     indirect case cleaningFailed(ServerID, what: String, PgError)
+    /// It is not what `target_session_attrs` asks for any more: find the right one, and call `strand`.
+    case serverMisplaced(ServerID, reason: String)
 
     /// The connection that listens for the pool's clients is gone; so many listen.
     case listeningLost(PoolID, clients: Int, reason: String)
@@ -91,6 +93,8 @@ package enum RevocationCause: String, CaseIterable, Sendable {
     /// It did not read its answers.
     case clientWriteTimeout = "client_write_timeout"
     case killLease = "kill_lease"
+    /// Its server's host is not the right one any more.
+    case failover
     /// Its process is gone, and a child that has the socket stays silent.
     case processGone = "process_gone"
 
@@ -101,7 +105,7 @@ package enum RevocationCause: String, CaseIterable, Sendable {
         case .killLease: "KILL LEASE"
         case .processGone: "the end of its process"
         case .leaseTimeout, .transactionTimeout, .queryTimeout, .idleTransactionTimeout,
-            .pinTimeout, .clientIdleTimeout, .clientWriteTimeout:
+            .pinTimeout, .clientIdleTimeout, .clientWriteTimeout, .failover:
             rawValue
         }
     }

@@ -128,6 +128,16 @@ package enum LeaseErrors {
             hint: "The session goes on: ask the administrator before running it again.")
     }
 
+    /// Its server's host is not the right one any more.
+    static func stranded(isExplicit: Bool) -> PgError {
+        PgError(
+            severity: isExplicit ? .error : .fatal, sqlState: .adminShutdown,
+            message: "the database has moved to another server",
+            detail:
+                "This session kept a connection to a server that is not the right one any more; no transaction was open.",
+            hint: isExplicit ? "The session goes on: lease again." : "Connect again.")
+    }
+
     static func idle(limit: Duration, for time: Duration) -> PgError {
         .fatal(
             .idleSessionTimeout, "client_idle_timeout",

@@ -166,6 +166,9 @@ extension Engine {
                 session.pointee.phase != .awaitingServer
             else {
                 if session.pointee.flags.departure == .due { mayDepart(client) }
+                if held.pointee.facts.isQuestionable, session.pointee.flags.departure != .due {
+                    review(server, keptBy: client)
+                }
                 return
             }
             if held.pointee.stream.status != .idle {
@@ -177,6 +180,9 @@ extension Engine {
                 keepsLease(server, client)
             {
                 if session.pointee.flags.departure == .due { mayDepart(client) }
+                if held.pointee.facts.isQuestionable, session.pointee.flags.departure != .due {
+                    review(server, keptBy: client)
+                }
                 return
             }
             if session.pointee.stream.listening != nil {
@@ -226,7 +232,9 @@ extension Engine {
             condition = .broken
         }
         // Even a DISCARD ALL of the client's own may have something behind it.
-        if held.pointee.isExplicit || held.pointee.upkeep.mustReset, condition == .clean {
+        if held.pointee.isExplicit || held.pointee.upkeep.mustReset || held.pointee.facts.isDoubted,
+            condition == .clean
+        {
             condition = .dirty
         }
         if let orphan = held.pointee.orphan {

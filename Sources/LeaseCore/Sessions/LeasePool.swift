@@ -101,6 +101,8 @@ package struct PoolTerms: Equatable, Sendable {
     /// nil: as the engine's settings say.
     package var sessionState: SessionStatePolicy?
     package var isolation: LeaseIsolation?
+    /// Which server of the line's list its connections lead to.
+    package var wanted = WantedServer.any
 
     package init(
         database: String, mode: RelayMode, limits: LeaseLimits, connectQuery: String?,

@@ -349,6 +349,7 @@ extension Engine {
             }
         case .parameterStatus:
             guard let parameter = ParameterStatusBody(body: body) else { return }
+            noteRole(parameter.name, parameter.value, of: server)
             changeParameters(of: server, [(parameter.name, parameter.value)])
         case .noticeResponse, .commandComplete, .emptyQueryResponse, .rowDescription, .dataRow:
             break
@@ -459,12 +460,16 @@ extension Engine {
             hub.isStopped = false
             drive(hub)
         case .poolReconnectRequested(let pool):
-            guard let slot = pools.slot(of: pool), let hub = pools[slot].hub, hub.server != nil
-            else { return }
-            hub.mustReconnect = true
-            drive(hub)
+            if let slot = pools.slot(of: pool) { moveHub(of: slot) }
         default: break
         }
+    }
+
+    /// Its connection is to be another one.
+    mutating func moveHub(of pool: PoolSlot) {
+        guard let hub = pools[pool].hub, hub.server != nil else { return }
+        hub.mustReconnect = true
+        drive(hub)
     }
 
     private mutating func stopHub(of pool: PoolID) {

@@ -17,7 +17,13 @@ extension Engine {
     /// The scheduler wants it clean.
     mutating func clean(_ server: ServerID) {
         placeEnds(on: server)
-        if servers[server].recovery.isUnknown { recover(server) } else { reset(server) }
+        if servers[server].recovery.isUnknown {
+            recover(server)
+        } else if servers[server].facts.isDoubted {
+            askForRole(server)
+        } else {
+            reset(server)
+        }
     }
 
     mutating func reset(_ server: ServerID) {

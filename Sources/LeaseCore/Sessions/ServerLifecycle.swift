@@ -262,8 +262,8 @@ extension CloseReason {
     /// where everything ends nothing takes the place.
     var leavesPlaceToAnother: Bool {
         switch self {
-        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined,
-            .served:
+        case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .stranded,
+            .confined, .served:
             true
         case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
             .unneeded:

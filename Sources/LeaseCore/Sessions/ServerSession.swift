@@ -183,6 +183,12 @@ package struct ServerSession: ~Copyable {
         /// Some client had the descriptor once, and may have kept a copy.
         package internal(set) var wasHandedOut = false
         package internal(set) var cancelsInFlight = 0
+        /// Its host is not the right one any more: whoever holds it leaves it between two transactions.
+        package internal(set) var isStranded = false
+        /// It may not be what `target_session_attrs` asks for: it is asked when its lease is over.
+        var isDoubted = false
+        @inline(__always)
+        var isQuestionable: Bool { isStranded || isDoubted }
     }
 
     init(id: ServerID, pool: PoolSlot, startup: ProfileID, now: Instant) {

@@ -122,6 +122,7 @@ extension Engine {
             serverEnded(server, step.broken ?? "the server spoke while nothing was asked")
             return
         }
+        if pools[servers[server].pool].terms.wanted != .any { noteRole(step, server) }
         changeParameters(of: server, step.changedParameters)
     }
 
@@ -163,6 +164,7 @@ extension Engine {
             return
         }
         if hasNews {
+            if pools.address(of: pool).pointee.terms.wanted != .any { noteRole(step, server) }
             changeParameters(of: server, step.brokerParameters)
             if client == nil { changeParameters(of: server, step.changedParameters) }
         }
@@ -190,7 +192,10 @@ extension Engine {
             // In a lease that goes on a notice may come at any time.
             let isAlone =
                 servers[server].stream.isQuiet && !servers[server].stream.isMidMessage
-            guard isAlone || answer.query == .restore || answer.query == .state else {
+            guard
+                isAlone || answer.query == .restore || answer.query == .state
+                    || (answer.query == .role && servers[server].isLeased)
+            else {
                 serverEnded(server, "the server said more than it was asked")
                 return
             }
@@ -380,6 +385,7 @@ extension Engine {
             let isGood = answer.error == nil && servers[server].stream.status == .idle
             post(isGood ? .validationSucceeded(server) : .validationFailed(server))
         case .reset: cleaningAnswered(server, answer)
+        case .role: roleAnswered(server, answer)
         case .rollback:
             // Behind a direct lease the reset follows, behind another one its end does.
             if servers[server].isLeased { finishLease(server) } else { reset(server) }

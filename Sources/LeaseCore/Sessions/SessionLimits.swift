@@ -166,7 +166,7 @@ extension Engine {
     }
 
     /// Ends a lease against its client's will, and tells it with this error.
-    private mutating func takeAway(
+    mutating func takeAway(
         _ server: ServerID, _ client: ClientID, _ error: PgError, _ cause: RevocationCause
     ) {
         notices.append(

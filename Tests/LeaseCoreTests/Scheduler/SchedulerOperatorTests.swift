@@ -53,6 +53,19 @@ struct SchedulerOperatorTests {
         #expect(closed(harness.giveBack(leased)) == [leased: .reconnect])
     }
 
+    @Test func strandedOnesAreClosedNowOrOnReturnAndOthersStay() {
+        var harness = SchedulerHarness()
+        harness.open(size: 3)
+        let leased = harness.lease(1)
+        let idle = harness.lease(2)
+        let other = harness.lease(3)
+        harness.giveBack(idle)
+        let effects = harness.send(.serversStranded([leased, idle]))
+        #expect(closed(effects) == [idle: .stranded])
+        #expect(closed(harness.giveBack(other)).isEmpty)
+        #expect(closed(harness.giveBack(leased)) == [leased: .stranded])
+    }
+
     @Test func closesAtTheEndOfItsLifetimeWithJitter() {
         var harness = SchedulerHarness()
         harness.open(size: 1) { policy in

@@ -64,9 +64,9 @@ def binaries():
 class Postgres:
     """A cluster: superuser `postgres`, roles `app` and `other`, trust on the Unix socket."""
 
-    def __init__(self, settings=None, hba=(), tls=None):
+    def __init__(self, settings=None, hba=(), tls=None, port=None):
         self.folder = folder("pg")
-        self.port = free_port()
+        self.port = port or free_port()
         self.account = unprivileged_user()
         self.bin = binaries()
         self.process = None
@@ -75,6 +75,9 @@ class Postgres:
         self._own(self.folder)
         self._initialise(settings or {}, hba, tls)
         self.start()
+        self._populate()
+
+    def _populate(self):
         for statement in (
             "CREATE ROLE app LOGIN CREATEROLE",
             "CREATE ROLE other LOGIN",
@@ -149,6 +152,30 @@ class Postgres:
     def destroy(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    # What it is among others.
+
+    def set(self, name, value):
+        self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.sql("SELECT pg_reload_conf()")
+        eventually(lambda: self.sql(f"SHOW {name}") == [(value,)], 10, f"{name} is {value}")
+
+    def follow(self, primary):
+        """To be a standby of that one, from its next start on."""
+        auto = self.data / "postgresql.auto.conf"
+        auto.write_text(
+            f"primary_conninfo = 'host={primary.host} port={primary.port} user=postgres'\n"
+            f"port = {self.port}\nunix_socket_directories = '{self.folder}'\n"
+            "recovery_target_timeline = 'latest'\nsynchronous_standby_names = ''\n")
+        (self.data / "standby.signal").touch()
+        for path in (auto, self.data / "standby.signal"):
+            self._own(path)
+
+    def promote(self):
+        self.sql("SELECT pg_promote(true, 20)")
+
+    def is_standby(self):
+        return self.sql("SELECT pg_is_in_recovery()") == [(True,)]
 
     def log(self):
         return self.log_path.read_text(errors="replace")

@@ -19,6 +19,9 @@ extension MetricsDocument {
             "servers_lost", "cause", "Server connections that PostgreSQL or the network ended.",
             counters.serversLost)
         text.tally(
+            "failovers", "cause", "Moves of a line in [databases] from one server to another.",
+            counters.failovers)
+        text.tally(
             "pool_locks", "grade", "Pool locks that were noticed.", counters.poolLocksByGrade)
         text.tally(
             "lease_pins", "reason",

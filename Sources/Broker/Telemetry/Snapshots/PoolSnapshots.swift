@@ -64,9 +64,9 @@ extension Broker {
         return all
     }
 
-    /// The keyword of the database's line; without one, hosts are tried in their order.
+    /// nil: there is one host only.
     private static func loadBalancing(_ entry: DatabaseEntry) -> String? {
-        entry.serverParameter("load_balance_hosts")
+        entry.hasHostList ? entry.loadBalanceHosts.over(.roundRobin).rawValue : nil
     }
 
     // MARK: Databases
