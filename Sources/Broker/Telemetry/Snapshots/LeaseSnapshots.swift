@@ -35,7 +35,7 @@ extension Broker {
             facts.kind = "listen"
             facts.purpose = "LISTEN for \(listeners) \(listeners == 1 ? "client" : "clients")"
         }
-        facts.activity = server.activity
+        facts.activity = engine.liesParked(server.id) ? "parked" : server.activity
         facts.transaction = server.transactionStatus
         facts.since = server.leaseSince
         facts.waited = server.leaseWaited

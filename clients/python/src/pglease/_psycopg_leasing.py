@@ -11,6 +11,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from .errors import LeaseError
+from ._book import Keyless
 from ._leasing import Leasing
 from ._link import log
 from ._outcome import Family
@@ -57,7 +58,7 @@ class PsycopgLeasing(Leasing[Any]):
     async def take_ready(self, request: Request) -> Any:
         """A lease on a connection that was configured and checked."""
         while True:
-            connection = await self.take(request, object())
+            connection = await self.take(request, Keyless())
             try:
                 await self._prepare(connection)
                 if await self._passes(connection):

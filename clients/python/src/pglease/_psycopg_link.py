@@ -82,6 +82,9 @@ class PsycopgLink(Link[Any]):
         except psycopg.Error:
             return -1
 
+    def told(self, connection: AnyConnection, name: str) -> Optional[str]:
+        return connection.info.parameter_status(name)
+
     # LEASE.
 
     async def take(self, connection: AnyConnection, request: Request, direct: bool) -> Grant:
