@@ -19,6 +19,7 @@ package final class ParkingPlace: FileWatcherDelegate {
     package static let size = 4096
     static let threadOffset: off_t = 64
     static let threadSize = 64
+    static let purposeSize = 256
 
     /// nil: the system has no such thing, or no descriptor is left. `onToken`: while it is watched, the token is in.
     package init?(loop: EventLoop, onToken: @escaping () -> Void) {
@@ -85,13 +86,17 @@ package final class ParkingPlace: FileWatcherDelegate {
         return unsafe poll(&query, 1, 0) > 0 && query.revents & Int16(POLLIN) != 0
     }
 
-    /// The thread that uses what is not parked, in the client's own words; nil: it says nothing.
-    package var thread: String? {
-        var bytes = [UInt8](repeating: 0, count: Self.threadSize)
+    /// Who uses what is not parked, and for what, in the client's own words; nil: it says nothing.
+    package var use: (thread: String?, purpose: String?) {
+        var bytes = [UInt8](repeating: 0, count: Self.threadSize + Self.purposeSize)
         // SAFETY: the kernel writes at most as many bytes as there are.
         let count = unsafe pread(page, &bytes, bytes.count, Self.threadOffset)
-        let text = bytes.prefix(max(0, count)).prefix { $0 != 0 }
-        return text.isEmpty ? nil : String(decoding: text, as: UTF8.self)
+        guard count == bytes.count else { return (nil, nil) }
+        func text(_ field: ArraySlice<UInt8>) -> String? {
+            let words = field.prefix { $0 != 0 }
+            return words.isEmpty ? nil : String(decoding: words, as: UTF8.self)
+        }
+        return (text(bytes.prefix(Self.threadSize)), text(bytes.dropFirst(Self.threadSize)))
     }
 
     package func fileReady(_ events: FileEvents, error: UVError?) {

@@ -110,7 +110,7 @@ final class EngineWorld: World {
 
     func isTokenIn(of client: ClientID) -> Bool { clients[client]?.isTokenIn ?? false }
 
-    func threadOnPage(of client: ClientID) -> String? { nil }
+    func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) { (nil, nil) }
 
     func shutDown(_ server: ServerID) {
         servers[server]?.isShutDown = true

@@ -122,7 +122,9 @@ final class LoopWorld: World {
 
     func isTokenIn(of client: ClientID) -> Bool { clients[client]?.parking?.isTokenIn ?? false }
 
-    func threadOnPage(of client: ClientID) -> String? { clients[client]?.parking?.thread }
+    func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) {
+        clients[client]?.parking?.use ?? (nil, nil)
+    }
 
     func shutDown(_ server: ServerID) { servers[server]?.connection?.shutdown() }
 

@@ -88,7 +88,7 @@ extension Scheduler {
     ) {
         pools[pool].shortage = 0
         pools[pool].shortageDue = nil
-        guard pools[pool].queue.count > 0, pools[pool].givesOut else { return }
+        guard parking.allowed > 0, pools[pool].queue.count > 0, pools[pool].givesOut else { return }
         var short = -plan.planned
         var isCapped = false
         for queue in pools[pool].queue.queues where queue.count > 0 {

@@ -186,7 +186,7 @@ package final class LeaseCall {
 
 /// A lease that a client asked for by LEASE, for as long as it has it.
 package final class ExplicitLease {
-    package let terms: LeaseTerms
+    package internal(set) var terms: LeaseTerms
     /// When the client was told of it.
     package internal(set) var since: Instant
 

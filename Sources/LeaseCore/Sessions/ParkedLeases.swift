@@ -54,8 +54,8 @@ extension Engine {
         world.forbidParking(client, watching: true)
         // It may have been parked between the look and the word.
         if reclaim(server, cause) { return }
-        let thread = world.threadOnPage(of: client).map(LeaseCall.number(ofThread:))
-        post(.leaseRecalled(server, lease, thread: thread))
+        let thread = noteUseOnPage(server)
+        post(.leaseRecalled(server, lease, thread: thread.map(LeaseCall.number(ofThread:))))
     }
 
     /// Somebody waits in this pool: what lies parked is taken as long as it helps; if that is not enough, those who use
@@ -131,6 +131,21 @@ extension Engine {
     }
 
     // MARK: Showing
+
+    /// Who uses a lease that may be parked, as its page says, is its holder from now on; the thread.
+    @discardableResult
+    package mutating func noteUseOnPage(_ server: ServerID) -> String? {
+        guard servers.contains(server), servers[server].mayBeParked, let client = servers[server].client
+        else { return nil }
+        let use = world.useOnPage(of: client)
+        if let purpose = use.purpose {
+            servers[server].explicit?.terms.purpose = String(
+                String.UnicodeScalarView(
+                    purpose.unicodeScalars.prefix(LeaseCommand.purposeLimit)))
+        }
+        servers[server].explicit?.terms.thread = use.thread
+        return use.thread
+    }
 
     /// Whether the lease on this server lies parked at this moment.
     package func liesParked(_ server: ServerID) -> Bool {

@@ -29,8 +29,8 @@ package protocol World: AnyObject {
     func takeToken(of client: ClientID) -> Bool
     /// Whether the token is in, and stays there.
     func isTokenIn(of client: ClientID) -> Bool
-    /// The thread that uses what may be parked, in the client's own words on its page; nil: it says nothing.
-    func threadOnPage(of client: ClientID) -> String?
+    /// Who uses what may be parked, and for what, in the client's own words on its page; nil: it says nothing.
+    func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?)
     /// Why the outside would not have this lease direct; nil if it may be.
     func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect?
     /// Ends the connection for everyone who has its descriptor.
@@ -46,7 +46,9 @@ extension World {
     package func forbidParking(_ client: ClientID, watching: Bool) {}
     package func takeToken(of client: ClientID) -> Bool { false }
     package func isTokenIn(of client: ClientID) -> Bool { false }
-    package func threadOnPage(of client: ClientID) -> String? { nil }
+    package func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) {
+        (nil, nil)
+    }
 }
 
 /// What became of a write.

@@ -18,6 +18,7 @@ extension Broker {
     private func facts(of server: ServerConnection) -> LeaseFacts {
         var facts = LeaseFacts()
         let client = server.client
+        engine.noteUseOnPage(server.id)
         let explicit = server.explicit
         let isDirect = server.isDirect
         facts.lease = server.lease

@@ -71,7 +71,7 @@ class Book(Generic[C]):
         self._idle: list[Link[C]] = []
         # Idle, too, with a lease that is parked.
         self.parked: list[Link[C]] = []
-        self.loans: dict[int, Loan[C]] = {}
+        self.lent: dict[int, Loan[C]] = {}
         self._keys: dict[Hashable, Loan[C]] = {}
         self._forgotten: deque[Loan[C]] = deque()
 
@@ -92,7 +92,7 @@ class Book(Generic[C]):
 
     def _holds_a_lease(self, thread: Optional[str]) -> bool:
         return thread is not None and any(
-            loan.request.thread == thread for loan in self.loans.values())
+            loan.request.thread == thread for loan in self.lent.values())
 
     def give_up(self, ticket: Ticket) -> bool:
         """Leaves the queue. False: the turn came in the meantime, and must be used or left."""
@@ -191,7 +191,7 @@ class Book(Generic[C]):
         with self.lock:
             lent = not self.closed
             if lent:
-                self.loans[identity] = loan
+                self.lent[identity] = loan
                 if type(loan.key) is not Keyless:
                     self._keys[loan.key] = loan
             else:
@@ -200,7 +200,7 @@ class Book(Generic[C]):
         return lent
 
     def loan_of(self, connection: C) -> Optional[Loan[C]]:
-        loan = self.loans.get(id(connection))
+        loan = self.lent.get(id(connection))
         if loan is None or loan.reference is None or loan.reference() is not connection:
             return None
         return loan
@@ -223,14 +223,14 @@ class Book(Generic[C]):
 
     def _strike(self, loan: Loan[C]) -> None:
         # A collected connection's id may be another one's by now.
-        if self.loans.get(loan.identity) is loan:
-            del self.loans[loan.identity]
+        if self.lent.get(loan.identity) is loan:
+            del self.lent[loan.identity]
         if self._keys.get(loan.key) is loan:
             del self._keys[loan.key]
 
-    def all_loans(self) -> list[Loan[C]]:
+    def loans(self) -> list[Loan[C]]:
         with self.lock:
-            loans = list(self.loans.values())
+            loans = list(self.lent.values())
         self._reap()
         return loans
 
@@ -254,7 +254,7 @@ class Book(Generic[C]):
         with self.lock:
             self.closed = True
             idle, self._idle, self.parked = self.parked + self._idle, [], []
-            lent = list(self.loans.values())
+            lent = list(self.lent.values())
             self.admit()
         self._reap()
         return idle, lent

@@ -82,7 +82,7 @@ class Leasing(ABC, Generic[C]):
 
     def _full(self, request: Request) -> errors.LeaseError:
         """The deadline passed in this process's own queue."""
-        loans = self.book.all_loans()
+        loans = self.book.loans()
         named = ", ".join(
             f'thread {loan.request.thread} "{loan.request.thread_name}" '
             f"for {time.monotonic() - loan.since:.1f} s (for {loan.request.purpose})"

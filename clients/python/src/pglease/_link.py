@@ -158,6 +158,15 @@ class Link(ABC, Generic[C]):
             else:
                 channel.forget_number()
 
+    def drop(self) -> None:
+        """Closes what is ours of the session: its copy of the broker's socket, token and page."""
+        if self.channel is not None:
+            self.channel.close()
+        if self.place is not None:
+            self.place.close()
+        self.is_parkable = False
+        self.loan = None
+
     def park(self, connection: C) -> None:
         """The connection is idle from now on: whoever still has it cannot use it."""
         channel = self.channel

@@ -88,9 +88,10 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             parked = book.parked
             if not parked or book.queue or book.taken >= book.size:
                 return None
-            link = parked[-1]
+            link: Any = parked[-1]
             loan = link.loan
             if loan is None:
+                # Parked by the general way: so it is taken back.
                 return None
             parked.pop()
             book.taken += 1
@@ -111,12 +112,12 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             self._note(link, loan, request(), purpose, thread, _getframe(2))
         loan.since = _monotonic()
         loan.grant = link.regrant
-        connection = link.connection
-        book.loans[loan.identity] = loan
+        connection: ext.connection = link.connection
+        book.lent[loan.identity] = loan
         if book.closed:
             run(self.give(connection, close=True))
             raise self.closed_error()
-        link.connection = None
+        link.connection = link.loan = None
         return connection
 
     def _was_taken(self, link: Any) -> None:
@@ -138,7 +139,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
     def park(self, connection: ext.connection) -> bool:
         """Parks what was lent, if it may be; else nothing has happened."""
         book = self.book
-        loan = book.loans.get(id(connection))
+        loan: Any = book.lent.get(id(connection))
         if loan is None or type(loan.key) is not Keyless or loan.reference() is not connection:
             return False
         link = loan.link
@@ -157,7 +158,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         if place.page[0] != MAY_PARK or _monotonic() - link.looked > LOOK_EVERY:
             return False
         # Of two who give it back at the same time one goes on.
-        if book.loans.pop(loan.identity, None) is not loan:
+        if book.lent.pop(loan.identity, None) is not loan:
             return False
         _write(place.token, ONE)
         link.loan, link.connection = loan, connection

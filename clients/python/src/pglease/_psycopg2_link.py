@@ -198,8 +198,7 @@ class Psycopg2Link(Link[Connection]):
         except psycopg2.Error:
             pass
         finally:
-            if self.channel is not None:
-                self.channel.close()
+            self.drop()
 
 
 # The class of the connections.
@@ -219,8 +218,7 @@ def leasable(factory: Factory) -> Factory:
                 super().close()
             elif not link.inherited:
                 super().close()
-                if link.channel is not None:
-                    link.channel.close()
+                link.drop()
 
         def cancel(self) -> None:
             link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")

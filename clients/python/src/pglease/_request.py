@@ -50,8 +50,8 @@ class Request:
     def command(self, direct: bool) -> str:
         wait = None if self.wait is None else self.left
         park = self.parks and self.hold is None
-        return _command.lease(direct=direct, park=park, wait=wait, hold=self.hold, purpose=self.purpose,
-                              thread=self.thread)
+        return _command.lease(direct=direct, park=park, wait=wait, hold=self.hold,
+                              purpose=self.purpose, thread=self.thread)
 
     @property
     def answer_due(self) -> Optional[float]:
