@@ -70,7 +70,7 @@ class Ways:
                       "relay": self.connect(broker.dsn_host, broker.dsn_port),
                       "pgbouncer": self.connect(pgbouncer.dsn_host, pgbouncer.dsn_port)}
         place = {"host": broker.dsn_host, "port": broker.dsn_port, "user": "app", "dbname": "app"}
-        self.direct = LeasePool(1, 1, **place)
+        self.direct = LeasePool(1, 1, park=False, **place)
         self.relayed = LeasePool(1, 1, direct=False, **place)
 
     @staticmethod

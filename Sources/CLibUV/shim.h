@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 #include <uv.h>
@@ -107,6 +109,27 @@ static inline ssize_t pglease_receive_descriptors(int socket, void *bytes, size_
     }
     *number = seen;
     return result;
+}
+
+/* A page of shared memory whose size nobody can change: memfd_create(2), sealed. */
+static inline int pglease_page(size_t size) {
+    int page = (int)syscall(SYS_memfd_create, "pglease-page", 3 /* MFD_CLOEXEC | MFD_ALLOW_SEALING */);
+    if (page < 0) return -1;
+    /* F_ADD_SEALS: F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW. */
+    if (ftruncate(page, (off_t)size) == 0 && fcntl(page, 1033, 7) == 0) return page;
+    close(page);
+    return -1;
+}
+
+static inline int pglease_token(void) {
+    return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+}
+
+/* read(2) that never waits, whatever the flags of the description are: others share it (preadv2(2), RWF_NOWAIT). */
+static inline ssize_t pglease_take_token(int token) {
+    unsigned long long value = 0;
+    struct iovec vector = {.iov_base = &value, .iov_len = sizeof value};
+    return (ssize_t)syscall(SYS_preadv2, token, &vector, 1, -1L, -1L, 8);
 }
 
 /* Swift keeps fork(2) from its programs: between it and exec(3) a runtime with threads is half a runtime. A daemon

@@ -61,7 +61,7 @@ package enum Descriptor {
     }
 
     /// Nil: try again.
-    private static func outcome(of error: Int32) -> IOResult? {
+    static func outcome(of error: Int32) -> IOResult? {
         switch error {
         case EINTR: nil
         case EAGAIN: .wouldBlock

@@ -1,6 +1,6 @@
 /// A statement that is meant for the broker, not for PostgreSQL:
 ///
-///     LEASE [DIRECT] [WAIT '2s'] [HOLD '30s'] [FOR 'backfill.pendingJobs'] [THREAD '1234']
+///     LEASE [DIRECT [PARK]] [WAIT '2s'] [HOLD '30s'] [FOR 'backfill.pendingJobs'] [THREAD '1234']
 ///     LEASE RETURN
 ///
 /// No statement of PostgreSQL begins with the word LEASE.
@@ -50,6 +50,8 @@ package enum LeaseCommand: Equatable, Sendable {
 package struct LeaseTerms: Equatable, Sendable {
     /// The server connection's descriptor is wanted.
     package var isDirect = false
+    /// The client would park it between uses (docs/parked.md).
+    package var parks = false
     /// How long to wait at most; nil: as long as the pool allows.
     package var wait: Duration?
     /// How long it may be kept at most.
@@ -80,6 +82,9 @@ private struct LeaseCommandReader {
             if cursor.take("direct") {
                 guard !terms.isDirect else { throw duplicate("DIRECT", start) }
                 terms.isDirect = true
+            } else if cursor.take("park") {
+                guard !terms.parks else { throw duplicate("PARK", start) }
+                terms.parks = true
             } else if cursor.take("wait") {
                 guard terms.wait == nil else { throw duplicate("WAIT", start) }
                 terms.wait = try duration("WAIT")
@@ -104,6 +109,9 @@ private struct LeaseCommandReader {
                 terms.thread = thread
             } else {
                 try end()
+                guard terms.isDirect || !terms.parks else {
+                    throw invalid("PARK is for direct leases", "Write LEASE DIRECT PARK.")
+                }
                 return .acquire(terms)
             }
         }
@@ -189,5 +197,5 @@ private struct LeaseCommandReader {
     }
 
     private static let grammar =
-        "LEASE [DIRECT] [WAIT '2s'] [HOLD '30s'] [FOR 'purpose'] [THREAD 'id'], or LEASE RETURN."
+        "LEASE [DIRECT [PARK]] [WAIT '2s'] [HOLD '30s'] [FOR 'purpose'] [THREAD 'id'], or LEASE RETURN."
 }

@@ -84,7 +84,7 @@ package struct EffectOracle {
                 request: request, arrival: arrivals, arrivedAt: now)
         case .requestWithdrawn(let client): waiters[client] = nil
         case .leaseReturned(let server, let condition, _): returned(server, condition, now)
-        case .leaseBecameIdle, .leaseBecameBusy: break
+        case .leaseBecameIdle, .leaseBecameBusy, .leaseMayBeParked, .leaseRecalled: break
         case .serverHandedOut(let server, let peer): servers[server]?.confinedTo = peer
         case .peerGone(let peer):
             gonePeers.insert(peer)
@@ -196,7 +196,10 @@ package struct EffectOracle {
             try require(
                 locked[pool]?.group == group && locked.removeValue(forKey: pool) != nil,
                 "\(effect): was not locked")
-        case .poolPhaseChanged(let pool, _), .connectFailed(let pool, _, _, _):
+        case .recallLease(let server):
+            let model = try known(server, effect)
+            try require(model.phase == .leased, "\(effect): is not leased")
+        case .poolPhaseChanged(let pool, _), .reclaimParked(let pool), .connectFailed(let pool, _, _, _):
             try require(pools[pool] != nil, "\(effect): no such pool")
         }
     }

@@ -53,6 +53,9 @@ final class EngineClient {
     /// It vanished: what its bytes may have committed.
     var mayHaveCommitted: Set<String>?
 
+    /// It has put its token in, and uses nothing until it has it back.
+    var isParked = false
+
     // Without the broker.
     var directly = 0
     var directlyRead: [UInt8] = []

@@ -104,6 +104,10 @@ extension EngineRun {
         } catch {
             violation = error.reason
         }
+        for pool in pools
+        where engine.scheduler.nextToReclaim(for: pool.id, after: nil) != nil {
+            violation = "somebody waits in \(pool.id), and a lease that may be parked was not asked for"
+        }
         for client in engine.clients.ids {
             guard let server = engine.clients[client].server else { continue }
             if !engine.servers.contains(server) || engine.servers[server].client != client {
@@ -145,14 +149,14 @@ extension EngineRun {
     private mutating func checkLimits() {
         for server in engine.servers.ids {
             guard let client = engine.servers[server].client, let index = indices[client],
-                let since = engine.servers[server].leasedSince
+                engine.servers[server].isLeased
             else { continue }
             let limits = pools[clients[index].pool].terms.limits
             let clock = engine.servers[server].clock
             let explicit = engine.servers[server].explicit
             let isTold = engine.clients[client].call == nil
             let bounds: [(Instant?, Duration?, Int)] = [
-                (since, limits.lease, 1), (isTold ? explicit?.since : nil, explicit?.terms.hold, 1),
+                (engine.useSince(server), limits.lease, 1), (isTold ? explicit?.since : nil, explicit?.terms.hold, 1),
                 (engine.servers[server].stream.isOwing ? clock?.querySince : nil, limits.query, 2),
             ]
             for case (let began?, let limit?, let factor) in bounds

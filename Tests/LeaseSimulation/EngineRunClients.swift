@@ -25,6 +25,7 @@ extension EngineRun {
 
     mutating func act(_ client: EngineClient) {
         if client.group == nil {
+            if parksOrTakesBack(client) { return }
             if !isWinding, actDirectly(client) { return }
             begin(client)
         }
@@ -114,6 +115,7 @@ extension EngineRun {
             // It says that it is done with it, and so it is.
             server.descriptorOf = nil
             client.socket.descriptor = nil
+            client.socket.isParkable = false
         }
     }
 

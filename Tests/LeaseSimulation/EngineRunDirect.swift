@@ -24,6 +24,32 @@ extension EngineRun {
         return true
     }
 
+    /// True if that is what it did: a client that has its lease parked takes it back before anything else.
+    mutating func parksOrTakesBack(_ client: EngineClient) -> Bool {
+        let socket = client.socket
+        if client.isParked {
+            client.isParked = false
+            if socket.isTokenIn {
+                socket.isTokenIn = false
+                note("client \(client.index) takes back what it parked")
+                return chance(50)
+            }
+            note("what client \(client.index) parked is gone")
+            socket.descriptor = nil
+            socket.isParkable = false
+            client.program.parkedIsGone()
+            return true
+        }
+        guard !isWinding, socket.isParkable, socket.descriptor != nil, client.program.isDirect,
+            socket.saysMayPark, !client.sawFault, chance(25)
+        else { return false }
+        note("client \(client.index) parks its lease")
+        client.isParked = true
+        socket.isTokenIn = true
+        client.thinksUntil = now + time(upTo: 20_000)
+        return true
+    }
+
     private mutating func saying(_ client: EngineClient) -> [UInt8] {
         client.directly += 1
         let token = "d\(client.index).\(client.directly)"

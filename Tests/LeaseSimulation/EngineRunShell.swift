@@ -91,7 +91,9 @@ extension EngineRun {
         case .leasePinned(let report, let reasons):
             note("the lease \(report.lease!) is pinned: \(reasons.names)")
         case .leaseUnpinned(let report): note("the lease \(report.lease!) is pinned no more")
-        case .leaseHeldLong, .directLeaseBegan, .serverAdmitted, .listeningLost, .listeningAgain,
+        case .parkedLeaseReclaimed(let report, let cause):
+            note("the parked lease \(report.lease!) is reclaimed: \(cause.rawValue)")
+        case .leaseHeldLong, .directLeaseBegan, .parkableLeaseBegan, .serverAdmitted, .listeningLost, .listeningAgain,
             .scheduler:
             break
         }
@@ -122,7 +124,8 @@ extension EngineRun {
             client: index, mode: pools[pool].terms.mode, zone: zone,
             seed: seed &+ UInt64(index / max(1, plan.clientCount)) &* 15,
             hasShortLeases: plan.trouble.contains(.limits),
-            usesLeases: !pools[pool].terms.isReplication)
+            usesLeases: !pools[pool].terms.isReplication,
+            parks: plan.settings.parkTimeout != nil && index % 3 != 0)
         let socket = ClientSocket(
             capacity: [60, 500, 100_000].randomElement(using: &random)!)
         // A few share a process.

@@ -12,6 +12,7 @@ extension EngineRun {
         case work(ServerSocket)
         case brokerReadsServer(ServerSocket)
         case serverHasRoom(ServerSocket)
+        case tokenIsSeen(EngineClient)
     }
 
     mutating func ready() -> [Choice] {
@@ -25,6 +26,7 @@ extension EngineRun {
                 choices.append(.clientReads(client))
             }
             if !socket.isClosedByBroker {
+                if socket.isTokenWatched, socket.isTokenIn { choices.append(.tokenIsSeen(client)) }
                 if isReadable(socket) { choices.append(.brokerReads(client)) }
                 if socket.interest.contains(.room), socket.isClosed || socket.room(at: now) > 0 {
                     choices.append(.clientHasRoom(client))
@@ -96,6 +98,10 @@ extension EngineRun {
         case .deliver(let socket): deliver(to: socket)
         case .work(let socket): work(socket)
         case .brokerReadsServer(let socket): receive(from: socket)
+        case .tokenIsSeen(let client):
+            before()
+            engine.tokenSeen(client.id, now: now)
+            after()
         case .serverHasRoom(let socket):
             before()
             engine.serverWritable(socket.id, now: now)

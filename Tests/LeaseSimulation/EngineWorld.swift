@@ -69,7 +69,7 @@ final class EngineWorld: World {
     func isHungUp(_ client: ClientID) -> Bool { clients[client]?.isClosed ?? true }
 
     func handOut(
-        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer
+        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int? {
         guard let target = servers[server], let socket = clients[client], !socket.isClosed else {
             return nil
@@ -78,6 +78,7 @@ final class EngineWorld: World {
         guard count > 0 else { return nil }
         if target.descriptorOf != nil { violation = "server \(server) is handed out twice" }
         socket.inbox += bytes.prefix(count)
+        socket.isParkable = parking
         socket.descriptor = target
         target.descriptorOf = client
         return count
@@ -86,6 +87,30 @@ final class EngineWorld: World {
     func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? {
         directLeases ? nil : .switchedOff
     }
+
+    func allowParking(_ client: ClientID) -> Bool {
+        clients[client]?.isTokenIn = false
+        clients[client]?.saysMayPark = true
+        return clients[client] != nil
+    }
+
+    func forbidParking(_ client: ClientID, watching: Bool) {
+        clients[client]?.saysMayPark = false
+        clients[client]?.isTokenWatched = watching
+    }
+
+    func takeToken(of client: ClientID) -> Bool {
+        guard let socket = clients[client], socket.isTokenIn else { return false }
+        socket.isTokenIn = false
+        for server in servers.values where server.descriptorOf == client {
+            server.descriptorOf = nil
+        }
+        return true
+    }
+
+    func isTokenIn(of client: ClientID) -> Bool { clients[client]?.isTokenIn ?? false }
+
+    func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) { (nil, nil) }
 
     func shutDown(_ server: ServerID) {
         servers[server]?.isShutDown = true
@@ -114,6 +139,12 @@ final class ClientSocket {
     let capacity: Int
     /// The server that the client was handed.
     var descriptor: ServerSocket?
+    /// What it was handed it may park: the token, and the page's word.
+    var isParkable = false
+    var isTokenIn = false
+    var saysMayPark = false
+    /// The engine is told once the token is in.
+    var isTokenWatched = false
 
     init(capacity: Int) { self.capacity = capacity }
 

@@ -63,7 +63,7 @@ final class ListenWorld: World {
 
     func isHungUp(_ client: ClientID) -> Bool { clients[client]?.hasLeft ?? true }
     func handOut(
-        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer
+        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int? { nil }
     func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? { .switchedOff }
     func shutDown(_ server: ServerID) { servers[server]?.backend.isDead = true }

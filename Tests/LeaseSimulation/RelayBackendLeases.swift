@@ -145,6 +145,18 @@ extension RelayBackend {
         }
     }
 
+    mutating func endLease() {
+        if leases!.pooling != .session {
+            rollBack()
+            if let settings = leases!.settingsBefore {
+                mark = settings.mark
+                profile = settings.profile
+                followed = settings.followed
+            }
+        }
+        leases!.end()
+    }
+
     /// Acquires or returns; the error if it may not.
     private mutating func lease(_ text: String, isSimple: Bool) -> PgError? {
         let isSession = leases!.pooling == .session
@@ -152,16 +164,10 @@ extension RelayBackend {
         case "LEASE ME": return RelayBackendLeases.refused
         case "LEASE RETURN":
             guard leases!.isHeld else { return RelayBackendLeases.notHeld }
-            if !isSession {
-                if status != .idle { output.appendNoticeResponse(RelayBackendLeases.rolledBack) }
-                rollBack()
-                if let settings = leases!.settingsBefore {
-                    mark = settings.mark
-                    profile = settings.profile
-                    followed = settings.followed
-                }
+            if !isSession, status != .idle {
+                output.appendNoticeResponse(RelayBackendLeases.rolledBack)
             }
-            leases!.end()
+            endLease()
         default:
             if leases!.isHeld { return RelayBackendLeases.held }
             if status != .idle { return RelayBackendLeases.inTransaction }

@@ -48,6 +48,8 @@ struct RelayProgram {
     private let meaningPercent: Int
     /// Its leases may end by their own terms.
     let hasShortLeases: Bool
+    /// It asks for direct leases that it may park.
+    let parks: Bool
     /// How much of what it does is about leases.
     private let leasePercent: Int
     /// What it set while it had one: gone with it.
@@ -57,9 +59,10 @@ struct RelayProgram {
     /// `zone` is the TimeZone of its startup packet.
     init(
         client: Int, mode: RelayMode, zone: String, seed: UInt64, hasShortLeases: Bool = false,
-        usesLeases: Bool = true
+        usesLeases: Bool = true, parks: Bool = false
     ) {
         self.hasShortLeases = hasShortLeases
+        self.parks = parks
         self.client = client
         self.mode = mode
         direct = RelayBackend(zone: zone)
@@ -187,6 +190,9 @@ struct RelayProgram {
 
     /// The lease that it asked for as a direct one goes through the relay.
     mutating func isNotDirect() { direct.leases!.isDirect = false }
+
+    /// What it had parked was taken.
+    mutating func parkedIsGone() { direct.endLease() }
 
     // MARK: Statements
 

@@ -14,7 +14,11 @@ extension RelayProgram {
             // Nothing may follow what makes the lease direct.
             let isShort = hasShortLeases && chance(40)
             group.parts = [
-                Part(bytes: command(isShort ? "LEASE DIRECT HOLD '30ms'" : "LEASE DIRECT"))
+                Part(
+                    bytes: command(
+                        isShort
+                            ? "LEASE DIRECT HOLD '30ms'"
+                            : parks ? "LEASE DIRECT PARK" : "LEASE DIRECT"))
             ]
             return
         }

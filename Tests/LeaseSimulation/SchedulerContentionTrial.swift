@@ -145,7 +145,7 @@ package struct ContentionTrial: ~Copyable {
             begin(client, server, waited)
         case .reject, .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted,
             .poolStartFailed, .poolPaused, .watchLeases, .unwatchLeases, .poolLocked, .reserveLent,
-            .poolRelieved:
+            .poolRelieved, .reclaimParked, .recallLease:
             break
         }
     }

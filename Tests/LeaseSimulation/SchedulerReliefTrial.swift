@@ -360,7 +360,7 @@ package struct ReliefTrial: ~Copyable {
         case .poolRelieved(_, _, let after, _, _):
             result.longestLock = max(result.longestLock, after)
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
-            .poolPaused:
+            .poolPaused, .reclaimParked, .recallLease:
             break
         }
     }

@@ -22,7 +22,7 @@ extension SchedulerWorld {
             rejections += 1
             leave(client)
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
-            .poolPaused, .unwatchLeases, .poolRelieved:
+            .poolPaused, .unwatchLeases, .poolRelieved, .reclaimParked, .recallLease:
             break
         case .watchLeases(let pool): reportResting(pool)
         case .poolLocked: locks += 1

@@ -33,6 +33,8 @@ final class ClientConnection: FileWatcherDelegate {
     /// Received and not dealt with, while the shell speaks with it.
     var unread: [UInt8] = []
     var login: ClientLogin?
+    /// nil: it has never had a lease that may be parked.
+    var parking: ParkingPlace?
     /// nil without TLS.
     var encryption: ClientEncryption?
     var console: ConsoleSession?

@@ -121,6 +121,9 @@ package final class Broker {
         world.judgeDirectLease = { [unowned self] server, client in
             self.reasonNotDirect(server, client)
         }
+        world.makeParkingPlace = { [unowned self] client in
+            ParkingPlace(loop: self.loop) { [weak self] in self?.tokenSeen(client) }
+        }
         world.continueReading = { [unowned self] client in self.continueReading(client) }
     }
 
@@ -191,6 +194,7 @@ package final class Broker {
         known.trackedParameters = Set(settings.trackExtraParameters.map { $0.lowercased() })
         known.statementMemory = settings.maxStatementMemory
         known.directLeases = settings.directLease == .sameUID
+        known.parkTimeout = settings.parkTimeout
         known.sessionState = settings.sessionState.policy
         known.isolation = settings.isolation.policy
         known.pinNotice = settings.pinNotice

@@ -13,6 +13,8 @@ final class LoopWorld: World {
     }
     /// Has the shell read a client whose bytes no event announces, in a turn of its own.
     var continueReading: (ClientID) -> Void = { _ in }
+    /// A token and a page for a client; nil where there can be none.
+    var makeParkingPlace: (ClientID) -> ParkingPlace? = { _ in nil }
     private var random = SystemRandomNumberGenerator()
 
     func write(_ bytes: UnsafeRawBufferPointer, to client: ClientID) -> WriteOutcome {
@@ -82,12 +84,17 @@ final class LoopWorld: World {
     }
 
     func handOut(
-        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer
+        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int? {
         guard let descriptor = servers[server]?.connection?.descriptor, descriptor >= 0,
             let client = clients[client]
         else { return nil }
-        let outcome = Descriptor.write(client.descriptor, from: bytes, handingOut: descriptor)
+        let outcome =
+            if parking, let place = client.parking {
+                Descriptor.write(client.descriptor, from: bytes, handingOut: descriptor, place)
+            } else {
+                Descriptor.write(client.descriptor, from: bytes, handingOut: descriptor)
+            }
         guard case .bytes(let count) = outcome else { return nil }
         return count
     }
@@ -97,6 +104,26 @@ final class LoopWorld: World {
             return .unknownProcess
         }
         return judgeDirectLease(server, client)
+    }
+
+    // MARK: Parking
+
+    func allowParking(_ id: ClientID) -> Bool {
+        guard let client = clients[id] else { return false }
+        if client.parking == nil { client.parking = makeParkingPlace(id) }
+        return client.parking?.allow() ?? false
+    }
+
+    func forbidParking(_ client: ClientID, watching: Bool) {
+        clients[client]?.parking?.forbid(watching: watching)
+    }
+
+    func takeToken(of client: ClientID) -> Bool { clients[client]?.parking?.take() ?? false }
+
+    func isTokenIn(of client: ClientID) -> Bool { clients[client]?.parking?.isTokenIn ?? false }
+
+    func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) {
+        clients[client]?.parking?.use ?? (nil, nil)
     }
 
     func shutDown(_ server: ServerID) { servers[server]?.connection?.shutdown() }

@@ -48,6 +48,8 @@ extension Broker {
                         client, with: ["lease.id": "\(lease)", "reason": "\(reason.rawValue)"]))
             }
         case .directLeaseBegan(let id): with(id) { $0.process?.hasHadDirect = true }
+        case .parkableLeaseBegan: counters.parkableLeases += 1
+        case .parkedLeaseReclaimed(let report, let cause): reclaimed(report, cause)
         case .serverAdmitted(let id): if let server = server(id) { admitted(server) }
         case .serverUnfit(let id, let failure):
             if let server = server(id) { unfit(server, failure) }
@@ -83,7 +85,7 @@ extension Broker {
         case .poolRelieved(let pool, let group, let duration, let lent, let rejected):
             poolRelieved(pool, group, after: duration, lent: lent, rejected: rejected)
         case .openServer, .closeServer, .validateServer, .resetServer, .grant, .reject,
-            .watchLeases, .unwatchLeases:
+            .watchLeases, .unwatchLeases, .reclaimParked, .recallLease:
             preconditionFailure("the engine carries this out itself")
         }
     }
@@ -95,6 +97,8 @@ extension Broker {
         client.isClosed = true
         client.watcher?.close()
         client.watcher = nil
+        client.parking?.close()
+        client.parking = nil
         client.encryption?.stream.close()
         client.encryption = nil
         Descriptor.close(client.descriptor)
@@ -187,6 +191,19 @@ extension Broker {
                     "limit": "\(cause.words)",
                     "lasted_us": "\(report.held.wholeMicroseconds)",
                     "activity": "\(report.activity)",
+                ]))
+    }
+
+    private func reclaimed(_ report: LeaseReport, _ cause: ReclaimCause) {
+        counters.reclaims.count(cause)
+        guard let client = report.client.flatMap({ clients[$0] }) else { return }
+        logger.debug(
+            "parked lease reclaimed",
+            metadata: describe(
+                client, purpose: report.purpose,
+                with: [
+                    "lease.id": "\(report.lease.map { "\($0)" } ?? "")",
+                    "cause": "\(cause.rawValue)",
                 ]))
     }
 

@@ -110,6 +110,12 @@ extension Broker {
         dealWithNotices()
     }
 
+    /// The token of what it parked is in.
+    func tokenSeen(_ client: ClientID) {
+        engine.tokenSeen(client, now: now)
+        dealWithNotices()
+    }
+
     // MARK: Servers
 
     func receive(from server: ServerConnection) {

@@ -13,6 +13,9 @@ struct BrokerCounters {
     var explicitLeases = 0
     /// Those of them that were direct.
     var directLeases = 0
+    /// Those of them that their clients might park, and those that were taken where they lay.
+    var parkableLeases = 0
+    var reclaims = Tally<ReclaimCause>()
 
     /// Leases that were pinned, by each of the reasons they began with.
     var pins = Tally<PinCause>()

@@ -2,6 +2,7 @@ import LeaseCore
 import PostgresWire
 
 extension RevocationCause: CountedCause {}
+extension ReclaimCause: CountedCause {}
 
 /// Why a waiter had an error instead of a lease.
 enum RejectionCause: String, CountedCause {

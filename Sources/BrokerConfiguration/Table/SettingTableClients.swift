@@ -179,5 +179,10 @@ extension Settings {
         SettingDescription(
             "direct_lease", \.directLease, .choice,
             DirectLease.rule),
+        SettingDescription(
+            "park_timeout", \.parkTimeout, .optionalDuration,
+            "A client module that asks for it keeps the connection of its direct lease between uses, "
+                + "parked, until somebody waits for it; so often the broker looks, and takes what lies "
+                + "parked then. 0: nobody parks."),
     ]
 }

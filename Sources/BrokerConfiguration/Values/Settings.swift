@@ -81,6 +81,7 @@ package struct Settings: Equatable, Sendable {
     package var clientWriteTimeout: Duration? = .seconds(300)
     package var clientGone = ClientGone.finish
     package var directLease = DirectLease.sameUID
+    package var parkTimeout: Duration? = .seconds(10)
 
     // What sessions hold.
 

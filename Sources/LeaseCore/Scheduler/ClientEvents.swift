@@ -283,6 +283,7 @@ extension Scheduler {
         }
         pool.pointee.queue.queues[queue].leases = held - 1
         groups.count(-1, of: group)
+        if parking.allowed > 0 { parkingEnds(server) }
         servers.slots[server].lease = nil
     }
 

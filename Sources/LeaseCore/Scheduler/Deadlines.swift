@@ -67,7 +67,9 @@ extension Scheduler {
             pools[pool].givesOut
             && (pools[pool].queue.count > 0
                 || pools[pool].counts.staying < wantedMinimum(pool))
-        if isWanting, let next = pauseEnd(pool, now) {
+        if let due = pools[pool].shortageDue {
+            deadlines.set(token, at: min(due, isWanting ? pauseEnd(pool, now) ?? due : due))
+        } else if isWanting, let next = pauseEnd(pool, now) {
             deadlines.set(token, at: next)
         } else {
             deadlines.remove(token)

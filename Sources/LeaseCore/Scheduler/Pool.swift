@@ -45,6 +45,12 @@ struct Pool {
     var queue = WaitQueue()
     /// Waiters that only a connection opened with their profile serves.
     var requiring = 0
+    /// Its leases that their clients may park.
+    var parking = ParkingCounts()
+    /// Waiters that only a lease that ends can help, without those for whom one is being cleaned.
+    var shortage = 0
+    /// When those that are being cleaned have had their time; nil: nobody waits for one.
+    var shortageDue: Instant?
     /// Whether it may hand out one more connection to a process.
     var contention = Contention()
     /// Whether its leases wait for each other, and who is helped.

@@ -82,6 +82,7 @@ extension Scheduler {
         pools[pool].startup = nil
         rejectAll(pool, .poolClosed, now, &effects)
         closeUnused(pool, .poolClosed, now, &effects)
+        recallAll(in: pool, &effects)
         announcePhase(pool, &effects)
         settleAll(now, &effects)
         announceEmpty(pool, &effects)
@@ -93,6 +94,7 @@ extension Scheduler {
         guard let pool = poolIndex(id), !pools[pool].isClosed else { return }
         pools[pool].isPaused = true
         closeUnused(pool, .paused, now, &effects)
+        recallAll(in: pool, &effects)
         announcePhase(pool, &effects)
         settleAll(now, &effects)
         announceEmpty(pool, &effects)
@@ -117,6 +119,7 @@ extension Scheduler {
         for index in servers.slots.indices where isOpen(index, in: pool) {
             servers.slots[index].closeWhenFree = .reconnect
         }
+        recallAll(in: pool, &effects)
         pools[pool].backoff.cutShort()
         cutShortFences(pool)
         settleAll(now, &effects)

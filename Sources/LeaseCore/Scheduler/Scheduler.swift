@@ -20,6 +20,8 @@ package struct Scheduler: ~Copyable {
 
     /// Pools that a bound they share holds back.
     var heldBackCount = 0
+    /// Leases that their clients may park, and those of them that were asked back.
+    var parking = ParkingCounts()
     var nextLease: UInt64 = 1
     /// Counts calls of `handle`, and passes over a queue.
     var callNumber: UInt64 = 0
@@ -74,6 +76,9 @@ package struct Scheduler: ~Copyable {
         case .deadlineReached: reachDeadlines(now, &effects)
 
         case .serverHandedOut(let server, let peer): serverHandedOut(server, to: peer)
+        case .leaseMayBeParked(let server): leaseMayBeParked(server)
+        case .leaseRecalled(let server, let lease, let thread):
+            leaseRecalled(server, lease, thread, now, &effects)
         case .leaseBecameIdle(let server, let lease, let since):
             leaseBecameIdle(server, lease, since, now, &effects)
         case .leaseBecameBusy(let server, let lease): leaseBecameBusy(server, lease)

@@ -25,6 +25,11 @@ package enum SchedulerEffect: Equatable, Sendable {
     /// once for those that rest already.
     case watchLeases(PoolID)
     case unwatchLeases(PoolID)
+    /// Somebody waits in this pool whom a parked lease would serve: take those that `nextToReclaim` names.
+    case reclaimParked(PoolID)
+    /// This lease may be parked, and its connection is to be closed when it comes free: take it if it lies parked,
+    /// else see to it that it is not parked any more.
+    case recallLease(ServerID)
     /// Its leases wait for each other: said once, and once more when it becomes certain.
     indirect case poolLocked(PoolLock)
     /// This waiter is lent a connection of the reserve, before those who came earlier. It may exceed

@@ -34,6 +34,11 @@ package enum SchedulerEvent: Sendable {
     /// The descriptor of this leased connection goes to that process, which may keep a copy: from
     /// now on the connection is granted to clients of that process only. Ask `mayHandOut` first.
     case serverHandedOut(ServerID, to: PeerID)
+    /// The client of this lease may park it: which of its threads uses it is not known from now on. Ask `mayPark`
+    /// first.
+    case leaseMayBeParked(ServerID)
+    /// It was asked for, and was not parked: it comes back at the end of this use, of that thread if it is known.
+    case leaseRecalled(ServerID, LeaseID, thread: UInt64?)
     /// The process has no session any more: what is confined to it is closed, a leased one when it
     /// comes back.
     case peerGone(PeerID)

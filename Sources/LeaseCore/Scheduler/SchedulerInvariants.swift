@@ -33,11 +33,18 @@ extension Scheduler {
         try demand(
             waiters.count == pools.live.reduce(0) { $0 + pools[$1].queue.count },
             "waiters miscounted")
+        var parked = ParkingCounts()
+        for pool in pools.live {
+            parked.allowed += pools[pool].parking.allowed
+            parked.recalled += pools[pool].parking.recalled
+        }
+        try demand(parked == parking, "leases that may be parked miscounted")
         try checkTallies()
     }
 
     private func checkServers(_ pool: Int, _ leasesOfGroup: inout [Int]) throws(BrokenInvariant) {
         var counts = ServerCounts()
+        var parked = ParkingCounts()
         var leasesInQueue = Array(repeating: 0, count: pools[pool].queue.queues.count)
         for slot in servers.slots.all where slot.pool == pool {
             guard let state = slot.state else { continue }
@@ -48,10 +55,13 @@ extension Scheduler {
             }
             try demand((slot.lease != nil) == (state == .leased), "a lease without its state")
             if let lease = slot.lease {
+                if lease.parking != .none { parked.allowed += 1 }
+                if lease.parking == .recalled { parked.recalled += 1 }
                 leasesInQueue[lease.queue] += 1
                 leasesOfGroup[pools[pool].queue.queues[lease.queue].group] += 1
             }
         }
+        try demand(parked == pools[pool].parking, "pool \(pool): parking miscounted")
         try demand(counts == pools[pool].counts, "pool \(pool): servers miscounted")
         try demand(counts.idle == pools[pool].idle.count, "pool \(pool): idle list")
         try demand(

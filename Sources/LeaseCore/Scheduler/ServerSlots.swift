@@ -7,6 +7,15 @@ struct Lease {
     var useSince: Instant
     /// The group's queue in the server's pool.
     var queue: Int
+    var parking = LeaseParking.none
+}
+
+/// Whether the client of a lease may park it.
+enum LeaseParking {
+    case none
+    case allowed
+    /// It was asked back: it is not parked any more.
+    case recalled
 }
 
 /// One server connection, or a free place for one.

@@ -102,6 +102,8 @@ package struct ClientSession: ~Copyable {
         /// The shell takes no more from it for now.
         var isHeldUp = false
         var isUnix = true
+        /// What it parked was taken: it does not know what its settings are now.
+        var hasLostParked = false
         /// It knows that its lease may be pinned.
         var wasToldOfPin = false
         var departure = Departure.stays
@@ -173,20 +175,21 @@ package final class LeaseCall {
         self.form = form
     }
 
-    /// The client's thread as the scheduler knows it: the number, or one that stands for the text.
-    var thread: UInt64? {
-        terms.thread.map { text in
-            UInt64(text)
-                ?? text.utf8.reduce(14_695_981_039_346_656_037) {
-                    ($0 ^ UInt64($1)) &* 1_099_511_628_211
-                }
-        }
+    /// The client's thread as the scheduler knows it.
+    var thread: UInt64? { terms.thread.map(Self.number(ofThread:)) }
+
+    /// The number, or one that stands for the text.
+    static func number(ofThread text: String) -> UInt64 {
+        UInt64(text)
+            ?? text.utf8.reduce(14_695_981_039_346_656_037) {
+                ($0 ^ UInt64($1)) &* 1_099_511_628_211
+            }
     }
 }
 
 /// A lease that a client asked for by LEASE, for as long as it has it.
 package final class ExplicitLease {
-    package let terms: LeaseTerms
+    package internal(set) var terms: LeaseTerms
     /// When the client was told of it.
     package internal(set) var since: Instant
 

@@ -26,15 +26,19 @@ extension Engine {
     mutating func handOut(_ server: ServerID, to client: ClientID, _ call: LeaseCall) -> Bool {
         guard let peer = clients[client].membership?.peer else { return false }
         let bytes = leaseAnswer(server, call, kind: "direct")
+        let parks = mayPark(server, client, call)
         // Else it is sent by the ordinary way, which finds out what is wrong with the socket.
-        guard let count = bytes.withUnsafeBytes({ world.handOut(server, to: client, $0) }) else {
-            return false
-        }
+        guard
+            let count = bytes.withUnsafeBytes({
+                world.handOut(server, to: client, $0, parking: parks)
+            })
+        else { return false }
         servers[server].holding.isDirect = true
         servers[server].facts.wasHandedOut = true
         pools[servers[server].pool].directUser = clients[client].membership?.user
         notices.append(.directLeaseBegan(client))
         post(.serverHandedOut(server, to: peer))
+        if parks { beginParking(server) }
         // Its bytes are the client's now; only its end is of interest.
         watch(server, for: .end)
         if count < bytes.count {

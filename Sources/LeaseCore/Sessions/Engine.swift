@@ -162,6 +162,8 @@ package struct Engine: ~Copyable {
         case .reject(let client, let rejection): reject(client, rejection)
         case .watchLeases(let pool): watchLeases(pool, true)
         case .unwatchLeases(let pool): watchLeases(pool, false)
+        case .reclaimParked(let pool): reclaimParked(for: pool)
+        case .recallLease(let id): recall(id, .noLongerWanted)
         case .notifyWaiter, .poolLocked, .reserveLent, .poolRelieved, .poolPhaseChanged,
             .connectFailed, .poolStarted, .poolStartFailed, .poolPaused:
             notices.append(.scheduler(effect))
@@ -195,6 +197,8 @@ package struct EngineSettings: Equatable, Sendable {
     package var trackedParameters: Set<String> = []
     package var statementMemory = 256 << 20
     package var directLeases = true
+    /// How often the broker looks whether a direct lease lies parked; nil: none is.
+    package var parkTimeout: Duration?
     package var sessionState = SessionStatePolicy.keep
     package var isolation = LeaseIsolation.tracked
     /// A client is told, once, that its lease is pinned.

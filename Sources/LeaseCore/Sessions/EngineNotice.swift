@@ -48,6 +48,10 @@ package enum EngineNotice {
     case leaseBegan(ClientID, LeaseID?, isDirect: Bool)
     case leaseNotDirect(ClientID, LeaseID, NotDirect)
     case directLeaseBegan(ClientID)
+    /// Its client may park it.
+    case parkableLeaseBegan(ClientID)
+    /// It lay parked, and was taken: its client does not know yet.
+    case parkedLeaseReclaimed(LeaseReport, ReclaimCause)
     case serverAdmitted(ServerID)
     indirect case serverUnfit(ServerID, ConnectFailure)
     case serverBroke(ServerID, reason: String)
@@ -109,4 +113,18 @@ package enum RevocationCause: String, CaseIterable, Sendable {
             rawValue
         }
     }
+}
+
+/// Why a parked lease was taken.
+package enum ReclaimCause: String, CaseIterable, Sendable {
+    /// Somebody waited for it.
+    case waiter
+    /// Its time was over: `park_timeout`, or a limit that would have ended it in use.
+    case timeout
+    /// Its connection is to be closed: the pool is paused, changed or closed, or an operator wanted it.
+    case noLongerWanted = "no_longer_wanted"
+    /// Its server connection ended.
+    case serverLost = "server_lost"
+    /// Its client's session ended.
+    case clientGone = "client_gone"
 }

@@ -53,6 +53,7 @@ extension Engine {
         clients[client].request.call = nil
         servers[server].explicit?.since = now
         if let hold = call.terms.hold { look(at: server, by: now + hold) }
+        if clients[client].flags.hasLostParked { tellAfterParking(client, server) }
         tellNews(client, server)
         let lease = servers[server].leaseID
         let reason = call.terms.isDirect ? reasonNotDirect(server, client) : nil
@@ -129,6 +130,7 @@ extension Engine {
         // The client goes on while its connection is seen to.
         bytes.withUnsafeBytes { send($0, to: client) }
         if servers[server].isDirect {
+            stopParking(server, client)
             takeBack(server, from: client)
         } else if isSession {
             servers[server].explicit = nil
@@ -149,7 +151,7 @@ extension Engine {
     }
 
     /// What the lease set is gone with it: the client learns what holds from here on.
-    private mutating func appendParameters(
+    mutating func appendParameters(
         of client: ClientID, all: Bool, to bytes: inout [UInt8]
     ) {
         guard let pool = clients[client].pool, !pools[pool].isSession,

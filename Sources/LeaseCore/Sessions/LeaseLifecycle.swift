@@ -291,6 +291,8 @@ extension Engine {
         if clients[client].stream.listening != nil { endListening(client) }
         guard let server = clients[client].server else { return }
         if servers[server].isDirect {
+            if reclaim(server, .clientGone) { return }
+            stopParking(server, client)
             // What it was in the middle of cannot be known; it may have left copies, too.
             detach(server, client)
             cutOff(server)

@@ -117,6 +117,15 @@ extension Engine {
                         .connectionNotEstablished, servers[server].fatal?.message ?? reason,
                         detail: "It ended while connect_query ran.")))
         case .ready:
+            if servers[server].mayBeParked {
+                let words = servers[server].fatal?.message ?? reason
+                // Nobody uses it: its client will ask for another one.
+                if reclaim(server, .serverLost, .broken) {
+                    notices.append(.serverLost(server, nil, reason: words))
+                    return
+                }
+                if let client = servers[server].client { stopParking(server, client) }
+            }
             if servers[server].isLeased {
                 lostInLease(server, reason)
             } else {

@@ -93,6 +93,8 @@ package struct ServerSession: ~Copyable {
         package let waited: Int64
         /// The client has the descriptor: nothing is read or written here.
         package var isDirect = false
+        /// Its client may park it.
+        var parking = Parking.none
         /// Of the client's group: it counts there also when the client is gone. The table keeps it.
         var groupTimes: Unmanaged<GroupTimes>?
         package var clock = Clock()
@@ -104,6 +106,15 @@ package struct ServerSession: ~Copyable {
 
         static var none: HeldLease {
             HeldLease(id: LeaseID(0), client: nil, since: .zero, waited: 0)
+        }
+
+        /// What the broker knows of a lease that may be parked: whether it lies parked, only the token tells.
+        enum Parking {
+            case none
+            /// It is looked at next then.
+            case allowed(look: Instant)
+            /// It was asked back then, and was not parked: its client has used it ever since.
+            case recalled(Instant)
         }
 
         package struct Clock {
@@ -253,6 +264,12 @@ package struct ServerSession: ~Copyable {
     var isExplicit: Bool { explicit != nil }
     /// Something may run on it that a cancel would end.
     var mayRunSomething: Bool { stream.isOwing || isDirect || passage?.isBusy == true }
+    /// Its client may have parked it.
+    package var mayBeParked: Bool {
+        guard isDirect else { return false }
+        if case .none = holding.parking { return false }
+        return true
+    }
 
     /// What the lease does now, and why its client keeps it: `pinned by temporary objects`. No comma is in it.
     package var activityInWords: String {

@@ -59,15 +59,16 @@ extension Engine {
 
     private mutating func look(at server: ServerID, heldBy client: ClientID) {
         guard let since = servers[server].leasedSince else { return }
+        if lookAtParked(server) { return }
         let pool = servers[server].pool
         let limits = pools[pool].limits
         if let limit = limits.leaseWarning, servers[server].lease?.wasWarnedAbout == false,
-            isDue(since + limit, server)
+            let used = useSince(server), isDue(used + limit, server)
         {
             servers[server].holding.wasWarnedAbout = true
             notices.append(.leaseHeldLong(report(on: server), limit: limit))
         }
-        for check in checks(of: server, heldBy: client, limits, leasedSince: since) {
+        for check in checks(of: server, heldBy: client, limits) {
             guard let limit = check.limit else { continue }
             guard let began = check.since else {
                 // It may begin at any time.
@@ -87,8 +88,7 @@ extension Engine {
     }
 
     private func checks(
-        of server: ServerID, heldBy client: ClientID, _ limits: LeaseLimits,
-        leasedSince since: Instant
+        of server: ServerID, heldBy client: ClientID, _ limits: LeaseLimits
     ) -> [(cause: RevocationCause, limit: Duration?, since: Instant?)] {
         let isIdle = !servers[server].stream.isOwing
         let isBusy = servers[server].stream.isBusy
@@ -97,7 +97,7 @@ extension Engine {
         return [
             // Its time begins when the client is told that it has the lease.
             (.hold, clients[client].call == nil ? explicit?.terms.hold : nil, explicit?.since),
-            (.leaseTimeout, limits.lease, since),
+            (.leaseTimeout, limits.lease, useSince(server)),
             (.transactionTimeout, limits.transaction, isBusy ? clock?.transactionSince : nil),
             (.queryTimeout, limits.query, isIdle ? nil : clock?.querySince),
             (
@@ -151,6 +151,8 @@ extension Engine {
             return true
         }
         guard let server = held, let client = servers[server].client else { return false }
+        // Nobody uses it: it goes, and whoever parked it asks for another one.
+        if reclaim(server, .noLongerWanted) { return true }
         let report = report(on: server)
         let error = LeaseErrors.killed(
             lasted: report.held, activity: report.activity, outcome: outcome(for: server))
@@ -176,6 +178,7 @@ extension Engine {
             refuse(client, error)
             return
         }
+        stopParking(server, client)
         // A message that is half sent cannot be followed by one of ours.
         let isTorn =
             clients[client].stream.passing.isHalfPassed || !servers[server].outbound.isEmpty

@@ -15,10 +15,22 @@ package protocol World: AnyObject {
     /// The client's own writing side is closed, and nobody reads any more.
     func isHungUp(_ client: ClientID) -> Bool
 
-    /// Writes these bytes with the server connection's descriptor; how many were taken, nil for none.
+    /// Writes these bytes with the server connection's descriptor, and with `parking` those of the client's token and
+    /// page; how many were taken, nil for none.
     func handOut(
-        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer
+        _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int?
+    /// The client has a token and a page; the token is out, and its page says that it may park. False where that
+    /// cannot be.
+    func allowParking(_ client: ClientID) -> Bool
+    /// Its page says that it may not park any more. With `watching`, `Engine.tokenSeen` is called once the token is in.
+    func forbidParking(_ client: ClientID, watching: Bool)
+    /// Takes the token out; false if it is not in. Whoever takes it has what lies parked.
+    func takeToken(of client: ClientID) -> Bool
+    /// Whether the token is in, and stays there.
+    func isTokenIn(of client: ClientID) -> Bool
+    /// Who uses what may be parked, and for what, in the client's own words on its page; nil: it says nothing.
+    func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?)
     /// Why the outside would not have this lease direct; nil if it may be.
     func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect?
     /// Ends the connection for everyone who has its descriptor.
@@ -26,6 +38,17 @@ package protocol World: AnyObject {
 
     /// Numbers that nobody can foresee.
     func randomNumber() -> UInt64
+}
+
+/// An outside in which nobody parks.
+extension World {
+    package func allowParking(_ client: ClientID) -> Bool { false }
+    package func forbidParking(_ client: ClientID, watching: Bool) {}
+    package func takeToken(of client: ClientID) -> Bool { false }
+    package func isTokenIn(of client: ClientID) -> Bool { false }
+    package func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) {
+        (nil, nil)
+    }
 }
 
 /// What became of a write.

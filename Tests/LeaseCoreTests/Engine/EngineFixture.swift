@@ -26,7 +26,7 @@ final class EngineFixture {
         }
         func isHungUp(_ client: ClientID) -> Bool { true }
         func handOut(
-            _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer
+            _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
         ) -> Int? { nil }
         func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? { .switchedOff }
         func shutDown(_ server: ServerID) {}

@@ -16,7 +16,8 @@ from harness import pooler  # noqa: E402
 from harness.waiting import eventually  # noqa: E402
 
 # What the environment says must not decide a test.
-for name in [name for name in os.environ if name.startswith(("PGLEASE_LEASE_", "PGLEASE_DIRECT"))]:
+for name in [name for name in os.environ if name.startswith(
+        ("PGLEASE_LEASE_", "PGLEASE_DIRECT", "PGLEASE_PARK"))]:
     del os.environ[name]
 
 

@@ -224,7 +224,7 @@ def test_a_full_queue_is_tried_again(make_broker, make_pool, unix_way):
 
 def test_a_broker_that_hangs_is_left_at_the_deadline(broker, make_pool, unix_way, monkeypatch):
     monkeypatch.setattr("pglease._request.ANSWER_GRACE", 0.1)
-    pool = make_pool(unix_way, attempts=1)
+    pool = make_pool(unix_way, attempts=1, park=False)
     with pool.lease():
         pass
     broker.send_signal(signal.SIGSTOP)
@@ -244,7 +244,7 @@ def test_a_server_that_cannot_be_reached(make_broker, postgres, make_pool, unix_
         databases={"app": f"host=127.0.0.1 port={faucet.port} dbname=app"}, on=postgres)
     broker.errors_expected = True
     try:
-        pool = make_pool(unix_way, on=broker, attempts=1)
+        pool = make_pool(unix_way, on=broker, attempts=1, park=False)
         with pool.lease():
             pass
         faucet.refuse()

@@ -189,7 +189,7 @@ def test_locks_that_another_thread_held_at_the_fork(broker, make_pool, way):
         locked, finish = threading.Event(), threading.Event()
 
         def hold():
-            with pool._leasing.book._lock, pool._keys._lock:
+            with pool._leasing.book.lock, pool._keys._lock:
                 locked.set()
                 finish.wait(30)
 

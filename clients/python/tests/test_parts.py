@@ -274,7 +274,7 @@ def test_a_collected_connection_gives_its_turn_back_even_under_the_lock():
     waiter = BlockingTicket()
     book.enter(waiter)
     # As when the collector runs inside a locked step of this very thread.
-    with book._lock:
+    with book.lock:
         del thing
         gc.collect()
     assert len(told) == 1

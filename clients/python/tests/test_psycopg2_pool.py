@@ -92,7 +92,7 @@ def test_a_failed_transaction_is_rolled_back(make_pool, way):
 
 
 def test_every_lease_begins_as_a_new_connection(make_pool, way):
-    pool = make_pool(way, maxconn=1)
+    pool = make_pool(way, park=False, maxconn=1)
     connection = pool.getconn()
     connection.set_session(isolation_level="SERIALIZABLE", readonly=True, deferrable=True)
     value(connection, "SELECT 1")
@@ -133,7 +133,7 @@ def test_another_client_encoding_ends_with_the_lease(make_pool, way):
 
 
 def test_an_encoding_set_in_sql_ends_with_the_lease(make_pool, way):
-    pool = make_pool(way, maxconn=1)
+    pool = make_pool(way, park=False, maxconn=1)
     connection = pool.getconn()
     connection.autocommit = True
     connection.cursor().execute("SET client_encoding TO 'LATIN1'")
@@ -175,7 +175,7 @@ def test_putconn_with_close_gives_the_lease_back(broker, make_pool, way):
 
 def test_what_was_given_back_cannot_be_used(broker, make_pool, unix_way):
     # It would run outside of any lease, or read what was meant for the next one.
-    pool = make_pool(unix_way, maxconn=1)
+    pool = make_pool(unix_way, park=False, maxconn=1)
     connection = pool.getconn()
     pool.putconn(connection)
     with pytest.raises(psycopg2.OperationalError):

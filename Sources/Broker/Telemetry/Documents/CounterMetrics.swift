@@ -11,6 +11,8 @@ extension MetricsDocument {
         text.tally(
             "rejections", "cause", "Waiters that had an error instead of a lease.",
             counters.rejectionsByCause)
+        text.tally(
+            "parked_reclaims", "cause", "Parked leases that were taken.", counters.reclaims)
         text.tally("refusals", "cause", "Clients that were not let in.", counters.refusals)
         text.tally(
             "connect_failures", "cause", "Attempts to reach PostgreSQL that failed.",
@@ -45,6 +47,10 @@ extension MetricsDocument {
             ("cancels", "Cancel requests to PostgreSQL.", counters.cancels),
             ("explicit_leases", "Leases by LEASE.", counters.explicitLeases),
             ("direct_leases", "Those of them that were direct.", counters.directLeases),
+            (
+                "parkable_leases", "Those of them that their clients might park.",
+                counters.parkableLeases
+            ),
         ] {
             text.counter("pglease_" + name, help, value)
         }

@@ -18,6 +18,7 @@ extension Broker {
     private func facts(of server: ServerConnection) -> LeaseFacts {
         var facts = LeaseFacts()
         let client = server.client
+        engine.noteUseOnPage(server.id)
         let explicit = server.explicit
         let isDirect = server.isDirect
         facts.lease = server.lease
@@ -36,7 +37,7 @@ extension Broker {
             facts.kind = "listen"
             facts.purpose = "LISTEN for \(listeners) \(listeners == 1 ? "client" : "clients")"
         }
-        facts.activity = server.activity
+        facts.activity = engine.liesParked(server.id) ? "parked" : server.activity
         facts.transaction = server.transactionStatus
         facts.since = server.leaseSince
         facts.waited = server.leaseWaited

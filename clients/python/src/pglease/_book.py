@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Callable, Generic, Hashable, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, Hashable, Optional, Protocol, TypeVar
 
 from ._request import Grant, Request
 
@@ -24,6 +24,12 @@ class Ticket(Protocol):
         False when nobody waits with this ticket any more."""
 
 
+class Keyless:
+    """The key of a loan that was asked for without one."""
+
+    __slots__ = ()
+
+
 class Loan(Generic[C]):
     """One lease of this process: who took it where, over which link, what the broker said.
 
@@ -36,6 +42,12 @@ class Loan(Generic[C]):
         self.request = request
         self.grant = grant
         self.since = time.monotonic()
+        # Who asked last, where and for what: whoever takes it back from where it is parked compares.
+        self.ident = 0
+        self.purpose: Optional[str] = None
+        self.code: Any = None
+        self.instruction = 0
+        self.caller: Any = None
         self.reference: Optional[weakref.ref[C]] = None
         self.identity = 0
 
@@ -51,13 +63,15 @@ class Book(Generic[C]):
     """
 
     def __init__(self, size: int) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         self.size = size
         self.taken = 0
         self.closed = False
-        self._queue: deque[Ticket] = deque()
+        self.queue: deque[Ticket] = deque()
         self._idle: list[Link[C]] = []
-        self._loans: dict[int, Loan[C]] = {}
+        # Idle, too, with a lease that is parked.
+        self.parked: list[Link[C]] = []
+        self.lent: dict[int, Loan[C]] = {}
         self._keys: dict[Hashable, Loan[C]] = {}
         self._forgotten: deque[Loan[C]] = deque()
 
@@ -65,26 +79,26 @@ class Book(Generic[C]):
 
     def enter(self, ticket: Ticket, thread: Optional[str] = None) -> bool:
         """True when the turn is had at once; otherwise the ticket is in the queue."""
-        with self._lock:
-            if (self.closed or (self.taken < self.size and not self._queue)
+        with self.lock:
+            if (self.closed or (self.taken < self.size and not self.queue)
                     or self._holds_a_lease(thread)):
                 self.taken += 1
                 entered = True
             else:
-                self._queue.append(ticket)
+                self.queue.append(ticket)
                 entered = False
         self._reap()
         return entered
 
     def _holds_a_lease(self, thread: Optional[str]) -> bool:
         return thread is not None and any(
-            loan.request.thread == thread for loan in self._loans.values())
+            loan.request.thread == thread for loan in self.lent.values())
 
     def give_up(self, ticket: Ticket) -> bool:
         """Leaves the queue. False: the turn came in the meantime, and must be used or left."""
-        with self._lock:
+        with self.lock:
             try:
-                self._queue.remove(ticket)
+                self.queue.remove(ticket)
                 left = True
             except ValueError:
                 left = False
@@ -93,56 +107,70 @@ class Book(Generic[C]):
 
     def leave(self) -> None:
         """A turn is over."""
-        with self._lock:
+        with self.lock:
             self._pass_on()
         self._reap()
 
     def _pass_on(self) -> None:
         self.taken -= 1
-        self._admit()
+        self.admit()
 
-    def _admit(self) -> None:
-        while self._queue and (self.taken < self.size or self.closed):
-            if self._queue.popleft().grant():
+    def admit(self) -> None:
+        while self.queue and (self.taken < self.size or self.closed):
+            if self.queue.popleft().grant():
                 self.taken += 1
 
     def resize(self, size: int) -> None:
-        with self._lock:
+        with self.lock:
             self.size = size
-            self._admit()
+            self.admit()
         self._reap()
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self.queue)
 
     # Idle connections.
 
     def take_idle(self) -> Optional[Link[C]]:
         """The one that was used last, if any."""
-        with self._lock:
+        with self.lock:
             idle = self._idle.pop() if self._idle else None
         self._reap()
         return idle
 
     def put_idle(self, link: Link[C]) -> bool:
         """False when the pool is closed: the caller closes the connection."""
-        with self._lock:
+        with self.lock:
             kept = not self.closed
             if kept:
                 self._idle.append(link)
         self._reap()
         return kept
 
+    def take_parked(self) -> Optional[Link[C]]:
+        """The one that was parked last, if any, for somebody who has a turn."""
+        with self.lock:
+            return self.parked.pop() if self.parked else None
+
+    def put_parked(self, link: Link[C]) -> bool:
+        """False when the pool is closed."""
+        with self.lock:
+            kept = not self.closed
+            if kept:
+                self.parked.append(link)
+        self._reap()
+        return kept
+
     def take_all_idle(self) -> list[Link[C]]:
-        with self._lock:
-            idle, self._idle = self._idle, []
+        with self.lock:
+            idle, self._idle, self.parked = self.parked + self._idle, [], []
         self._reap()
         return idle
 
     @property
     def idle(self) -> int:
-        return len(self._idle)
+        return len(self._idle) + len(self.parked)
 
     # Loans.
 
@@ -160,18 +188,19 @@ class Book(Generic[C]):
 
         loan.identity = identity
         loan.reference = weakref.ref(connection, collected)
-        with self._lock:
+        with self.lock:
             lent = not self.closed
             if lent:
-                self._loans[identity] = loan
-                self._keys[loan.key] = loan
+                self.lent[identity] = loan
+                if type(loan.key) is not Keyless:
+                    self._keys[loan.key] = loan
             else:
                 loan.reference = None
         self._reap()
         return lent
 
     def loan_of(self, connection: C) -> Optional[Loan[C]]:
-        loan = self._loans.get(id(connection))
+        loan = self.lent.get(id(connection))
         if loan is None or loan.reference is None or loan.reference() is not connection:
             return None
         return loan
@@ -182,7 +211,7 @@ class Book(Generic[C]):
     def settle(self, connection: C, expected: Optional[Loan[C]] = None) -> Optional[Loan[C]]:
         """Strikes the lease out: of two who give back the same connection, one gets the loan, and
         nobody gets another than the `expected`. The turn is still the caller's, who must `leave`."""
-        with self._lock:
+        with self.lock:
             loan = self.loan_of(connection)
             if loan is not None and expected is not None and loan is not expected:
                 loan = None
@@ -194,21 +223,21 @@ class Book(Generic[C]):
 
     def _strike(self, loan: Loan[C]) -> None:
         # A collected connection's id may be another one's by now.
-        if self._loans.get(loan.identity) is loan:
-            del self._loans[loan.identity]
+        if self.lent.get(loan.identity) is loan:
+            del self.lent[loan.identity]
         if self._keys.get(loan.key) is loan:
             del self._keys[loan.key]
 
     def loans(self) -> list[Loan[C]]:
-        with self._lock:
-            loans = list(self._loans.values())
+        with self.lock:
+            loans = list(self.lent.values())
         self._reap()
         return loans
 
     def _reap(self) -> None:
         # Who adds to the list tries the lock; who holds the lock looks at the list afterwards: so
         # nothing stays on it, and nobody waits for a lock that its own thread holds.
-        while self._forgotten and self._lock.acquire(blocking=False):
+        while self._forgotten and self.lock.acquire(blocking=False):
             try:
                 while self._forgotten:
                     loan = self._forgotten.popleft()
@@ -216,16 +245,16 @@ class Book(Generic[C]):
                     self._strike(loan)
                     self._pass_on()
             finally:
-                self._lock.release()
+                self.lock.release()
 
     # The end.
 
     def close(self) -> tuple[list[Link[C]], list[Loan[C]]]:
         """No more turns: who waits is let go. Returns the idle connections and the loans."""
-        with self._lock:
+        with self.lock:
             self.closed = True
-            idle, self._idle = self._idle, []
-            lent = list(self._loans.values())
-            self._admit()
+            idle, self._idle, self.parked = self.parked + self._idle, [], []
+            lent = list(self.lent.values())
+            self.admit()
         self._reap()
         return idle, lent

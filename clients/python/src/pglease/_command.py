@@ -10,12 +10,12 @@ _PURPOSE_LIMIT = 128
 _THREAD_LIMIT = 64
 
 
-def lease(*, direct: bool, wait: Optional[float], hold: Optional[float], purpose: Optional[str],
-          thread: Optional[str]) -> str:
+def lease(*, direct: bool, park: bool = False, wait: Optional[float], hold: Optional[float],
+          purpose: Optional[str], thread: Optional[str]) -> str:
     """`LEASE …`. Durations are in seconds; None leaves an option out."""
     words = ["LEASE"]
     if direct:
-        words.append("DIRECT")
+        words.append("DIRECT PARK" if park else "DIRECT")
     if wait is not None:
         words.append(f"WAIT '{_milliseconds(wait)}ms'")
     if hold is not None:

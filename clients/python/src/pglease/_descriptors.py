@@ -19,28 +19,28 @@ _RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 
 
 class Received:
-    """The one descriptor that an answer carried, owned until somebody takes it."""
+    """The descriptors that an answer carried, owned until somebody takes them."""
 
     def __init__(self) -> None:
-        self._number: Optional[int] = None
+        self._numbers: list[int] = []
 
     def receive(self, channel: socket.socket, peek: bool = False) -> bytes:
-        """recvmsg(2). With `peek` the bytes stay, and the descriptor is a further duplicate."""
+        """recvmsg(2). With `peek` the bytes stay, and the descriptors are further duplicates."""
         data, ancillary, _, _ = channel.recvmsg(_SIZE, _SPACE, _PEEK if peek else _CLOEXEC)
         if ancillary:
-            for number in _numbers(ancillary):
+            found = _numbers(ancillary)
+            if found:
                 self.close()
-                self._number = number
+                self._numbers = found
         return data
 
-    def take(self) -> Optional[int]:
-        """The descriptor, which is the caller's now."""
-        number, self._number = self._number, None
-        return number
+    def take(self) -> list[int]:
+        """The descriptors, which are the caller's now."""
+        numbers, self._numbers = self._numbers, []
+        return numbers
 
     def close(self) -> None:
-        number = self.take()
-        if number is not None:
+        for number in self.take():
             os.close(number)
 
 

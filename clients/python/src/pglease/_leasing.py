@@ -123,9 +123,23 @@ class Leasing(ABC, Generic[C]):
             attempt += 1
 
     async def _attempt(self, request: Request) -> tuple[Link[C], C, Grant]:
+        request.parks = self.policy.park
         must_learn = False
         while True:
-            link = self.book.take_idle()
+            link = self.book.take_parked()
+            if link is not None:
+                connection = link.connection
+                assert connection is not None
+                if request.hold is not None:
+                    # Its limit is the broker's to keep: a parked one has none.
+                    if not await link.unpark(connection):
+                        await link.close(connection)
+                        continue
+                elif link.take_parked(request) and link.regrant is not None:
+                    return link, connection, link.regrant
+                # The broker has taken it: this link is as any idle one.
+            else:
+                link = self.book.take_idle()
             fresh = link is None
             if link is None:
                 link = await self.connect(request)
@@ -135,6 +149,7 @@ class Leasing(ABC, Generic[C]):
             assert connection is not None
             try:
                 grant = await link.take(connection, request, self.policy.direct)
+                link.regrant = grant._replace(waited=0.0)
                 return link, connection, grant
             except Refused as refused:
                 if refused.fields.code in ONLY_NOW:
@@ -177,7 +192,11 @@ class Leasing(ABC, Generic[C]):
                 ending = await link.put(connection)
                 _tell(loan, ending)
             link.connection = connection
-            if ending.keep:
+            if ending.parked:
+                link.loan = None
+                if not self.book.put_parked(link):
+                    await self.end(link)
+            elif ending.keep:
                 await self._keep(link)
             else:
                 await link.close(connection)
@@ -196,7 +215,8 @@ class Leasing(ABC, Generic[C]):
 
     async def keep_if_alive(self, link: Link[C]) -> None:
         """Of an idle connection that was taken out of the book."""
-        if link.looks_alive():
+        if link.looks_alive() and (
+                link.connection is None or await link.unpark(link.connection)):
             await self._keep(link)
         else:
             await self.end(link)
@@ -204,6 +224,7 @@ class Leasing(ABC, Generic[C]):
     async def end(self, link: Link[C]) -> None:
         """Closes an idle connection that was taken out of the book."""
         if link.connection is not None:
+            await link.unpark(link.connection)
             await link.close(link.connection)
 
     def reason(self, ending: Optional[Ending], told: Optional[Fields], text: str,

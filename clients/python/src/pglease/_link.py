@@ -7,18 +7,22 @@ import os
 import time
 import weakref
 from abc import ABC, abstractmethod
-from typing import Generic, Optional, TypeVar
+from typing import Any, Generic, Optional, TypeVar
 
 from . import _command, _fork
 from ._channel import Channel, nowhere
 from ._descriptors import Received
 from ._exchange import exchange, is_silent
 from ._outcome import Ending, Gone, ended_by_other
+from ._parking import Place
 from ._request import ANSWER_GRACE, Grant, Request
 from ._waits import Waits
 from ._wire import Answer, Fields
 
 log = logging.getLogger("pglease")
+
+# Seconds between two looks at the broker's session of a link that parks again and again.
+LOOK_EVERY = 1.0
 
 C = TypeVar("C")
 
@@ -36,6 +40,14 @@ class Link(ABC, Generic[C]):
         self.waits = waits
         self.pid = os.getpid()
         self.channel = Channel.of(number)
+        # Token and page of this session, once it has some, and whether the present lease may be parked.
+        self.place: Optional[Place] = None
+        self.is_parkable = False
+        # The loan that the lease was parked by.
+        self.loan: Any = None
+        self.looked = time.monotonic()
+        # What the broker granted, as whoever takes the lease back from where it is parked sees it.
+        self.regrant: Optional[Grant] = None
         # The session's parameters must be learnt by the driver's own reading of the answer.
         self.must_learn = False
         _fork.register(self)
@@ -59,6 +71,10 @@ class Link(ABC, Generic[C]):
     async def close(self, connection: C) -> None:
         """Ends the session, and with it whatever lease it has. Never raises."""
 
+    @abstractmethod
+    def told(self, connection: C, name: str) -> Optional[str]:
+        """What libpq was told of this parameter last."""
+
     # What all do alike.
 
     @property
@@ -70,6 +86,69 @@ class Link(ABC, Generic[C]):
         """False when an idle session has ended; what cannot be known is True."""
         return self.channel is None or is_silent(self.channel)
 
+    # Parking.
+
+    def receive_server(self, received: Received, request: Request) -> bool:
+        """Puts what came with a direct lease where it belongs; False when nothing came."""
+        numbers = received.take()
+        if not numbers:
+            return False
+        assert self.channel is not None
+        self.is_parkable = len(numbers) == 3
+        try:
+            if self.is_parkable and self.place is None:
+                self.place = Place(numbers[1], numbers[2])
+                numbers = numbers[:1]
+        finally:
+            # Further descriptors of the token and the page that we have.
+            for number in numbers[1:]:
+                os.close(number)
+            self.channel.to_server(numbers[0])
+        if self.is_parkable and self.place is not None:
+            self.place.say(request.thread, request.purpose)
+        return True
+
+    def may_park(self) -> bool:
+        """Whether the lease, which is over for its holder, may lie parked. Now and then the broker's
+        session is looked at: one that has ended is not to leave its connections with us."""
+        place = self.place
+        if not self.is_parkable or place is None or not place.may_park or self.must_learn:
+            return False
+        now = time.monotonic()
+        if now - self.looked > LOOK_EVERY:
+            self.looked = now
+            return self.looks_alive()
+        return True
+
+    def take_parked(self, request: Request) -> bool:
+        """Takes back what this link has parked; False when the broker has taken it: the lease is over."""
+        place = self.place
+        if place is not None and place.take():
+            place.say(request.thread, request.purpose)
+            return True
+        self.is_parkable = False
+        return False
+
+    async def unpark(self, connection: C) -> bool:
+        """Gives back what lies parked, if anything does. False: the connection is of no use any more."""
+        if not self.is_parkable or self.place is None:
+            return True
+        self.is_parkable = False
+        is_ours = self.place.take()
+        self.park(connection)
+        if not is_ours or self.channel is None:
+            return True
+        received, answer = Received(), Answer()
+        try:
+            due = time.monotonic() + ANSWER_GRACE
+            await exchange(self.channel, _command.RETURN, self.waits, due, received, answer)
+        except Gone:
+            return False
+        finally:
+            received.close()
+        return all(self.told(connection, name) == value
+                   for name, value in answer.parameters.items())
+
     def to_broker(self, connection: C) -> None:
         """Back to the broker's socket, where libpq still has a number for one."""
         channel = self.channel
@@ -78,6 +157,15 @@ class Link(ABC, Generic[C]):
                 channel.to_broker()
             else:
                 channel.forget_number()
+
+    def drop(self) -> None:
+        """Closes what is ours of the session: its copy of the broker's socket, token and page."""
+        if self.channel is not None:
+            self.channel.close()
+        if self.place is not None:
+            self.place.close()
+        self.is_parkable = False
+        self.loan = None
 
     def park(self, connection: C) -> None:
         """The connection is idle from now on: whoever still has it cannot use it."""
@@ -110,6 +198,9 @@ class Link(ABC, Generic[C]):
         if channel is not None:
             channel.forget_number()
             channel.close()
+        if self.place is not None:
+            self.place.close()
+            self.is_parkable = False
 
 
 def tell_of_end(where: str, cause: Fields) -> None:

@@ -52,6 +52,8 @@ class Ending(NamedTuple):
     cause: Optional[Fields] = None
     # The broker's session lives: what the driver lost was the server's connection.
     broker_lives: bool = False
+    # It lies parked: the lease goes on, and nobody uses it.
+    parked: bool = False
 
 
 class Family(Generic[E]):

@@ -23,12 +23,15 @@ class Policy:
     attempts: int
     delay: float
     factor: float
+    # Direct leases are kept between uses until somebody else wants them.
+    park: bool = False
 
     @classmethod
     def make(cls, *, wait: Optional[float] = None, hold: Optional[float] = None,
              direct: Optional[bool] = None, attempts: Optional[int] = None,
              delay: Optional[float] = None, factor: Optional[float] = None,
-             default_wait: Optional[float] = None) -> Policy:
+             default_wait: Optional[float] = None, park: Optional[bool] = None,
+             default_park: bool = False) -> Policy:
         """An argument that is None is looked for in the environment, then has its default."""
         if wait is None:
             wait = _number("PGLEASE_LEASE_WAIT", default_wait)
@@ -44,7 +47,11 @@ class Policy:
                 raise ValueError(f"{name} must be a number of seconds, at least 0: {value!r}")
         if attempts < 1:
             raise ValueError(f"attempts must be at least 1: {attempts!r}")
-        return cls(wait, hold, _switch() if direct is None else direct, attempts, delay, factor)
+        if direct is None:
+            direct = _switch("PGLEASE_DIRECT", True)
+        if park is None:
+            park = _switch("PGLEASE_PARK", default_park)
+        return cls(wait, hold, direct, attempts, delay, factor, park and direct)
 
 
 def _number(name: str, default: Optional[float]) -> Optional[float]:
@@ -57,8 +64,8 @@ def _number(name: str, default: Optional[float]) -> Optional[float]:
         raise ValueError(f"{name} must be a number: {text!r}") from None
 
 
-def _switch() -> bool:
-    text = os.environ.get("PGLEASE_DIRECT", "").strip().lower()
+def _switch(name: str, default: bool) -> bool:
+    text = os.environ.get(name, "").strip().lower()
     if text not in _OFF | _ON:
-        raise ValueError(f"PGLEASE_DIRECT must be on or off: {text!r}")
-    return text not in _OFF
+        raise ValueError(f"{name} must be on or off: {text!r}")
+    return text not in _OFF if text else default

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
-from typing import Any, Optional
+import sys
+import threading
+import time
+from typing import Any, Callable, Optional
 
 import psycopg2
 import psycopg2.extensions as ext
 import psycopg2.pool
 
+from ._book import Keyless
 from ._leasing import Leasing
+from ._link import LOOK_EVERY
 from ._outcome import Family
+from ._parking import MAY_PARK, ONE
 from ._policy import Policy
-from ._psycopg2_link import Psycopg2Link, leasable
+from ._psycopg2_link import Manners, Psycopg2Link, leasable
 from ._request import Request
-from ._waits import Blocking
+from ._waits import Blocking, run
+
+_IDLE = ext.TRANSACTION_STATUS_IDLE
+_manners = operator.attrgetter(*Manners._fields)
+# As they are here: what looks them up in their modules each time costs as much as they do.
+_read, _write, _get_ident, _getframe, _monotonic = (
+    os.read, os.write, threading.get_ident, sys._getframe, time.monotonic)
+
+
+def _rolled_back(connection: ext.connection) -> bool:
+    try:
+        connection.rollback()
+    except psycopg2.Error:
+        return False
+    return not connection.closed and connection.get_transaction_status() == _IDLE
 
 
 class Psycopg2Leasing(Leasing[ext.connection]):
@@ -31,6 +52,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         if self._keywords.get("async") or self._keywords.get("async_"):
             raise ValueError("an asynchronous connection cannot be leased")
         self._factory = self._keywords.pop("connection_factory", None) or ext.connection
+        self.parks = policy.park and policy.hold is None
         self._has_timeout = self._has_own_timeout()
 
     def _has_own_timeout(self) -> bool:
@@ -53,6 +75,104 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         if not isinstance(connection, ext.connection):
             raise TypeError("connection_factory must make psycopg2 connections")
         return Psycopg2Link(connection, self.waits)
+
+    # The short way, of leases that go from use to use: what the general one does in steps, in one. Two
+    # system calls, on the token; the rest is what a pool of one's own does.
+
+    def take_parked(self, purpose: Optional[str],
+                    request: Callable[[], Request]) -> Optional[ext.connection]:
+        """What was parked last, if nobody is before us; None: the general way. `request` is called
+        where it is another thread, place or purpose than that of the use before."""
+        book = self.book
+        with book.lock:
+            parked = book.parked
+            if not parked or book.queue or book.taken >= book.size:
+                return None
+            link: Any = parked[-1]
+            loan = link.loan
+            if loan is None:
+                # Parked by the general way: so it is taken back.
+                return None
+            parked.pop()
+            book.taken += 1
+        try:
+            _read(link.place.token, 8)
+        except OSError:
+            self._was_taken(link)
+            return None
+        thread = _get_ident()
+        if purpose is not None:
+            is_same = loan.purpose == purpose
+        else:
+            frame = _getframe(2)
+            is_same = (loan.purpose is None and loan.code is frame.f_code
+                       and loan.instruction == frame.f_lasti
+                       and loan.caller is (frame.f_back and frame.f_back.f_code))
+        if not is_same or loan.ident != thread:
+            self._note(link, loan, request(), purpose, thread, _getframe(2))
+        loan.since = _monotonic()
+        loan.grant = link.regrant
+        connection: ext.connection = link.connection
+        book.lent[loan.identity] = loan
+        if book.closed:
+            run(self.give(connection, close=True))
+            raise self.closed_error()
+        link.connection = link.loan = None
+        return connection
+
+    def _was_taken(self, link: Any) -> None:
+        """By the broker: the link is as any idle one, and the turn is asked for again."""
+        link.is_parkable = False
+        link.loan = None
+        if not self.book.put_idle(link):
+            run(self.end(link))
+        self.book.leave()
+
+    @staticmethod
+    def _note(link: Any, loan: Any, request: Request, purpose: Optional[str], thread: int,
+              frame: Any) -> None:
+        loan.request, loan.ident, loan.purpose = request, thread, purpose
+        loan.code, loan.instruction = frame.f_code, frame.f_lasti
+        loan.caller = frame.f_back and frame.f_back.f_code
+        link.place.say(request.thread, request.purpose)
+
+    def park(self, connection: ext.connection) -> bool:
+        """Parks what was lent, if it may be; else nothing has happened."""
+        book = self.book
+        loan: Any = book.lent.get(id(connection))
+        if loan is None or type(loan.key) is not Keyless or loan.reference() is not connection:
+            return False
+        link = loan.link
+        if not link.is_parkable or connection.closed:
+            return False
+        if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):
+            return False
+        if connection.autocommit != link.manners[0]:
+            # Told to nobody but psycopg2.
+            connection.autocommit = link.manners[0]
+        if _manners(connection) != link.manners:
+            return False
+        if connection.notices or connection.notifies:
+            return False
+        place = link.place
+        if place.page[0] != MAY_PARK or _monotonic() - link.looked > LOOK_EVERY:
+            return False
+        # Of two who give it back at the same time one goes on.
+        if book.lent.pop(loan.identity, None) is not loan:
+            return False
+        _write(place.token, ONE)
+        link.loan, link.connection = loan, connection
+        with book.lock:
+            if not book.closed:
+                book.parked.append(link)
+                book.taken -= 1
+                if book.queue:
+                    book.admit()
+                return True
+        # Closed at this moment.
+        run(self.end(link))
+        book.leave()
+        return True
 
     def closed_error(self) -> Exception:
         return psycopg2.pool.PoolError("connection pool is closed")

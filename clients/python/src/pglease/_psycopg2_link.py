@@ -82,6 +82,9 @@ class Psycopg2Link(Link[Connection]):
         except psycopg2.Error:
             return -1
 
+    def told(self, connection: Connection, name: str) -> Optional[str]:
+        return connection.get_parameter_status(name)
+
     # LEASE.
 
     async def take(self, connection: Connection, request: Request, direct: bool) -> Grant:
@@ -103,11 +106,10 @@ class Psycopg2Link(Link[Connection]):
             self._known_lease = answer.head
             grant = _grant(answer.row)
             if grant.kind == "direct":
-                descriptor = received.take()
-                if descriptor is None:
+                if not self.receive_server(received, request):
                     raise Gone("a direct lease without a descriptor")
-                channel.to_server(descriptor)
             else:
+                self.is_parkable = False
                 channel.to_broker()
             self._where = request.where
             return grant
@@ -160,6 +162,11 @@ class Psycopg2Link(Link[Connection]):
             return await self.lost() if connection.closed else Ending(False, fields_of(error))
         if _status(connection) != ext.TRANSACTION_STATUS_IDLE:
             return Ending(False)
+        if self.may_park():
+            assert self.place is not None
+            self.place.park()
+            return Ending(True, parked=True)
+        self.is_parkable = False
         try:
             return self._return(connection)
         except Gone as gone:
@@ -191,8 +198,7 @@ class Psycopg2Link(Link[Connection]):
         except psycopg2.Error:
             pass
         finally:
-            if self.channel is not None:
-                self.channel.close()
+            self.drop()
 
 
 # The class of the connections.
@@ -212,8 +218,7 @@ def leasable(factory: Factory) -> Factory:
                 super().close()
             elif not link.inherited:
                 super().close()
-                if link.channel is not None:
-                    link.channel.close()
+                link.drop()
 
         def cancel(self) -> None:
             link: Optional[Psycopg2Link] = self.__dict__.get("_pglease_link")

@@ -32,10 +32,12 @@ class PoolBase:
                  configure: Any, check: Any, reset: Any, name: Optional[str],
                  close_returns: bool, timeout: Optional[float], max_waiting: int,
                  hold: Optional[float], direct: Optional[bool], attempts: Optional[int],
-                 delay: Optional[float], factor: Optional[float]) -> None:
+                 delay: Optional[float], factor: Optional[float],
+                 park: Optional[bool]) -> None:
         self._min_size, self._max_size = _checked(min_size, max_size)
         policy = Policy.make(wait=timeout, hold=hold, direct=direct, attempts=attempts,
-                             delay=delay, factor=factor, default_wait=30.0)
+                             delay=delay, factor=factor, default_wait=30.0,
+                             park=park)
         self.name = name or f"pool-{next(_numbers)}"
         self.conninfo = conninfo
         self.kwargs = kwargs

@@ -11,6 +11,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from .errors import LeaseError
+from ._book import Keyless
 from ._leasing import Leasing
 from ._link import log
 from ._outcome import Family
@@ -57,9 +58,10 @@ class PsycopgLeasing(Leasing[Any]):
     async def take_ready(self, request: Request) -> Any:
         """A lease on a connection that was configured and checked."""
         while True:
-            connection = await self.take(request, object())
+            connection = await self.take(request, Keyless())
             try:
-                await self._prepare(connection)
+                if not self._is_prepared(connection):
+                    await self._prepare(connection)
                 if await self._passes(connection):
                     return connection
             except BaseException:
@@ -72,6 +74,11 @@ class PsycopgLeasing(Leasing[Any]):
                     waited=request.waited)
                 raise error
             await self.waits.sleep(min(self.policy.delay, request.left))
+
+    def _is_prepared(self, connection: AnyConnection) -> bool:
+        """True for a session that goes on from where it was parked: as one of the program's own pool."""
+        loan = self.loan_of(connection)
+        return loan is not None and loan.grant is loan.link.regrant
 
     async def _prepare(self, connection: AnyConnection) -> None:
         if self._configure is None:

@@ -82,12 +82,16 @@ class PsycopgLink(Link[Any]):
         except psycopg.Error:
             return -1
 
+    def told(self, connection: AnyConnection, name: str) -> Optional[str]:
+        return connection.info.parameter_status(name)
+
     # LEASE.
 
     async def take(self, connection: AnyConnection, request: Request, direct: bool) -> Grant:
         if self.number(connection) < 0:
             raise Gone("the connection was closed while it was idle")
         self.to_broker(connection)
+        self.is_parkable = False
         received = Received() if direct and self.channel is not None else None
         try:
             result = await self._ask(
@@ -97,9 +101,8 @@ class PsycopgLink(Link[Any]):
             grant = _grant(result)
             if grant.kind != "direct":
                 return grant
-            descriptor = received.take() if received is not None else None
-            if descriptor is not None:
-                self._to_server(connection, descriptor)
+            if received is not None and self.receive_server(received, request):
+                self._use_own_statements(connection)
                 return grant
         finally:
             if received is not None:
@@ -149,9 +152,7 @@ class PsycopgLink(Link[Any]):
             # libpq will meet the same, and say it.
             pass
 
-    def _to_server(self, connection: AnyConnection, descriptor: int) -> None:
-        assert self.channel is not None
-        self.channel.to_server(descriptor)
+    def _use_own_statements(self, connection: AnyConnection) -> None:
         # What was prepared through the relay is not known there, and the other way round. The class
         # is psycopg's own business: where it looks different, nothing is prepared by itself.
         statements: Any = getattr(connection, "_prepared", None)
@@ -187,8 +188,13 @@ class PsycopgLink(Link[Any]):
                 or pgconn.pipeline_status != pq.PipelineStatus.OFF):
             return Ending(False)
         try:
-            self.to_broker(connection)
             await self.manners.restore(connection)
+            if self.may_park():
+                assert self.place is not None
+                self.place.park()
+                return Ending(True, parked=True)
+            self.is_parkable = False
+            self.to_broker(connection)
             due = time.monotonic() + ANSWER_GRACE
             result = await self._ask(connection, _command.RETURN, due, None)
         except Gone as gone:
@@ -213,8 +219,7 @@ class PsycopgLink(Link[Any]):
         except psycopg.Error:
             pass
         finally:
-            if self.channel is not None:
-                self.channel.close()
+            self.drop()
 
 
 # The classes of the connections.
@@ -257,8 +262,8 @@ def _returns_to(connection: AnyConnection) -> Any:
 
 def _end_lease(connection: AnyConnection) -> None:
     link: Optional[PsycopgLink] = connection.__dict__.get("_pglease_link")
-    if link is not None and link.channel is not None:
-        link.channel.close()
+    if link is not None:
+        link.drop()
 
 
 # Results.

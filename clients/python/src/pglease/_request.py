@@ -29,6 +29,8 @@ class Request:
                 raise ValueError(f"{name} must be a number of seconds, at least 0: {value!r}")
         self.wait = wait
         self.hold = hold
+        # Whether the lease may be one that is parked later.
+        self.parks = False
         self.purpose = purpose or where
         self.where = where
         self.thread = thread
@@ -47,8 +49,9 @@ class Request:
 
     def command(self, direct: bool) -> str:
         wait = None if self.wait is None else self.left
-        return _command.lease(direct=direct, wait=wait, hold=self.hold, purpose=self.purpose,
-                              thread=self.thread)
+        park = self.parks and self.hold is None
+        return _command.lease(direct=direct, park=park, wait=wait, hold=self.hold,
+                              purpose=self.purpose, thread=self.thread)
 
     @property
     def answer_due(self) -> Optional[float]:

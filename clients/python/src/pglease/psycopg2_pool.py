@@ -19,6 +19,7 @@ import psycopg2.extensions as ext
 import psycopg2.pool
 
 from . import _caller, errors
+from ._book import Keyless
 from ._keys import Keys
 from ._link import is_inherited
 from ._outcome import Family
@@ -104,11 +105,12 @@ class LeasePool:
     def __init__(self, minconn: int, maxconn: int, *args: Any, wait: Optional[float] = None,
                  hold: Optional[float] = None, direct: Optional[bool] = None,
                  attempts: Optional[int] = None, delay: Optional[float] = None,
-                 factor: Optional[float] = None, **kwargs: Any) -> None:
+                 factor: Optional[float] = None, park: Optional[bool] = None,
+                 **kwargs: Any) -> None:
         self.minconn = int(minconn)
         self.maxconn = int(maxconn)
         policy = Policy.make(wait=wait, hold=hold, direct=direct, attempts=attempts, delay=delay,
-                             factor=factor)
+                             factor=factor, park=park, default_park=True)
         self._leasing = Psycopg2Leasing(self.maxconn, policy, _FAMILY, args, kwargs)
         self._keys = Keys()
         try:
@@ -130,11 +132,16 @@ class LeasePool:
         (a PoolError too): waiting would never end. BrokerAway, ServerUnreachable (OperationalErrors).
         purpose: what the broker's console and errors show; by default the caller's file and line.
         """
-        if self.closed:
+        leasing = self._leasing
+        if leasing.book.closed:
             raise PoolError("connection pool is closed")
+        if key is None and hold is None and leasing.parks:
+            conn = leasing.take_parked(purpose, lambda: self._request(wait, hold, purpose))
+            if conn is not None:
+                return conn
         if key is not None:
             return self._keyed(key, self._request(wait, hold, purpose))
-        return self._take(object(), self._request(wait, hold, purpose))
+        return self._take(Keyless(), self._request(wait, hold, purpose))
 
     def putconn(self, conn: Any = None, key: Hashable = None, close: bool = False) -> None:
         """Gives a lease back. An open transaction is rolled back; a good connection is kept.
@@ -142,8 +149,11 @@ class LeasePool:
         Never raises for what ended the lease before (it is logged). A connection that is not lent,
         or not from this pool, is a PoolError.
         """
-        if self.closed:
+        leasing = self._leasing
+        if leasing.book.closed:
             raise PoolError("connection pool is closed")
+        if leasing.parks and key is None and not close and conn is not None and leasing.park(conn):
+            return
         if conn is None and key is not None:
             conn = self._with_key(key)
         loan = self._leasing.loan_of(conn)

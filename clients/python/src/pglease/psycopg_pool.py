@@ -68,13 +68,14 @@ class ConnectionPool(PoolBase, Generic[CT]):
                  reconnect_timeout: float = 300.0, reconnect_failed: Any = None,
                  num_workers: int = 3, hold: Optional[float] = None,
                  direct: Optional[bool] = None, attempts: Optional[int] = None,
-                 delay: Optional[float] = None, factor: Optional[float] = None) -> None:
+                 delay: Optional[float] = None, factor: Optional[float] = None,
+                 park: Optional[bool] = None) -> None:
         super().__init__(
             Blocking(), conninfo=conninfo, connection_class=connection_class, kwargs=kwargs,
             min_size=min_size, max_size=max_size, open=open, configure=configure, check=check,
             reset=reset, name=name, close_returns=close_returns, timeout=timeout,
             max_waiting=max_waiting, hold=hold, direct=direct, attempts=attempts, delay=delay,
-            factor=factor)
+            factor=factor, park=park)
 
     def open(self, wait: bool = False, timeout: float = 30.0) -> None:
         self._opened()
@@ -201,13 +202,14 @@ class AsyncConnectionPool(PoolBase, Generic[ACT]):
                  reconnect_timeout: float = 300.0, reconnect_failed: Any = None,
                  num_workers: int = 3, hold: Optional[float] = None,
                  direct: Optional[bool] = None, attempts: Optional[int] = None,
-                 delay: Optional[float] = None, factor: Optional[float] = None) -> None:
+                 delay: Optional[float] = None, factor: Optional[float] = None,
+                 park: Optional[bool] = None) -> None:
         super().__init__(
             Asyncio(), conninfo=conninfo, connection_class=connection_class, kwargs=kwargs,
             min_size=min_size, max_size=max_size, open=open, configure=configure, check=check,
             reset=reset, name=name, close_returns=close_returns, timeout=timeout,
             max_waiting=max_waiting, hold=hold, direct=direct, attempts=attempts, delay=delay,
-            factor=factor)
+            factor=factor, park=park)
 
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:
         self._opened()

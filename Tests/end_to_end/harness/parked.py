@@ -1,0 +1,79 @@
+"""A raw client of LEASE DIRECT PARK: the token and the page, as docs/parked.md has them."""
+
+import mmap
+import os
+import sys
+
+from . import direct, wire
+
+ONE = (1).to_bytes(8, sys.byteorder)
+THREAD = 64
+
+
+class Client(direct.Client):
+    """A session with the broker that parks what it is handed."""
+
+    def __init__(self, address, timeout=20.0):
+        super().__init__(address, timeout)
+        self.token = self.memory = self.page = None
+
+    def park_lease(self, options=""):
+        """LEASE DIRECT PARK; the connection to use. `can_park` says whether it may be parked."""
+        self.granted = direct.granted(self.query(f"LEASE DIRECT PARK {options}"))
+        descriptors, self.descriptors = self.descriptors, []
+        if self.granted.kind == "relay":
+            assert descriptors == [], "descriptors came with a relayed lease"
+            return self
+        assert len(descriptors) in (1, 3), descriptors
+        self.end = direct.ServerEnd(descriptors[0], self.timeout)
+        self.forget_place()
+        if len(descriptors) == 3:
+            self.token, self.memory = descriptors[1:]
+            self.page = mmap.mmap(self.memory, 4096)
+        return self.end
+
+    @property
+    def can_park(self):
+        return self.token is not None
+
+    @property
+    def may_park(self):
+        """What the page says now."""
+        return self.page[0] == 1
+
+    def say_thread(self, thread):
+        self.page[THREAD:THREAD + 64] = thread.encode().ljust(64, b"\0")
+
+    def park(self):
+        """The token goes in: the connection is whoever's takes it out."""
+        assert os.write(self.token, ONE) == 8
+
+    def take(self):
+        """The token comes out; False if the broker has taken it."""
+        try:
+            return os.read(self.token, 8) != b""
+        except BlockingIOError:
+            return False
+
+    def forget_place(self):
+        if self.token is not None:
+            os.close(self.token)
+            self.page.close()
+            os.close(self.memory)
+            self.token = self.memory = self.page = None
+
+    def close(self):
+        self.forget_place()
+        super().close()
+
+
+def connect(broker, user="app", database="app", timeout=20.0, address=None, **parameters):
+    return Client(address or broker.socket_path, timeout).start(user, database, **parameters)
+
+
+def give_back(one):
+    one.close_end()
+    direct.give_back(one)
+
+
+__all__ = ["Client", "connect", "give_back", "wire"]
