@@ -401,7 +401,9 @@ private struct ParkingState: ~Copyable {
             if engine.servers[socket.id].isDirect { socket.confinedTo = holder.peer }
             if holder.socket.descriptor == nil || holder.socket.descriptor === socket {
                 // What it is granted shows nothing of anybody.
-                if socket.takenInLease == 0, holder.belief == .asking, socket.backend.status != .idle {
+                if socket.takenInLease == 0, holder.belief == .asking,
+                    socket.backend.status != .idle
+                {
                     violation = "a connection is granted in a transaction"
                 }
             }

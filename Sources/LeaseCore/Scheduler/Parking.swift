@@ -141,7 +141,9 @@ extension Scheduler {
         let first = last.map { Int($0.slot) + 1 } ?? 0
         guard first < servers.slots.count else { return nil }
         for index in first..<servers.slots.count {
-            guard let lease = servers.slots[index].lease, lease.parking == .allowed else { continue }
+            guard let lease = servers.slots[index].lease, lease.parking == .allowed else {
+                continue
+            }
             let own = servers.slots[index].pool
             if pools[wanting].shortage > 0,
                 own == wanting || (pools[wanting].isHeldBack && sharesBound(own, wanting))
