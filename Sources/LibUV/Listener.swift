@@ -114,8 +114,8 @@ package final class Listener: FileWatcherDelegate {
     }
 
     /// What was taken over from another process is this one's from here on.
-    package func claim() throws(UVError) {
-        for entry in entries { try entry.claim() }
+    package func claim() {
+        for entry in entries { entry.claim() }
     }
 
     /// Leaves new connections in the kernel's queue.
@@ -283,7 +283,7 @@ package final class Listener: FileWatcherDelegate {
 
         func surrender() { socket.surrender() }
 
-        func claim() throws(UVError) { try socket.claim() }
+        func claim() { socket.claim() }
     }
 }
 

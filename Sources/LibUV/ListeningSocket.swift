@@ -45,7 +45,7 @@ struct ListeningSocket: ~Copyable {
     }
 
     /// The file, taken over from another process, is this one's from here on.
-    mutating func claim() throws(UVError) { try file?.claim() }
+    mutating func claim() { file?.claim() }
 
     /// Another process listens from here on: the file stays.
     mutating func surrender() { file?.surrender() }

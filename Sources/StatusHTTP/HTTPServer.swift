@@ -71,7 +71,7 @@ package final class HTTPServer: FileWatcherDelegate {
     package var handedOut: [HandedSockets.Socket] { listener?.handedOut ?? [] }
 
     /// What was taken over from another process is this one's from here on.
-    package func claim() throws(UVError) { try listener?.claim() }
+    package func claim() { listener?.claim() }
 
     /// Another process listens in its place from here on. To be followed by `close()`.
     package func surrender() { listener?.surrender() }

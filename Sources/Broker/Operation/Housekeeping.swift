@@ -9,6 +9,7 @@ extension Broker {
         lookAtIdlePools(now)
         lookAtConsoleWaits(now)
         lookAtLoan()
+        lookAtShares()
         lookAtReplacement(now)
         peers.look(now, self)
         lookAtShutdown(now)

@@ -231,19 +231,19 @@ extension Broker {
 
     /// The place of the former broker, if there is one, is this one's.
     private func moveIn() throws(BrokerStartError) {
-        guard handover.before != nil || monitoring.address != settings.metricsListen else { return }
+        guard handover.sockets != nil else { return }
         do throws(UVError) {
             try serveMonitoring(at: settings.metricsListen)
-            try takePlace()
         } catch {
             throw BrokerStartError(
-                "the former broker's place could not be taken: \(error)", exitStatus: 73)
+                "metrics_listen: \(error): \(monitoringAdvice(error))", exitStatus: 73)
         }
+        takePlace()
     }
 
     /// Those of the manager, also where the former broker had them.
     private func adoptedSockets() -> [Int32] {
-        guard surroundings.adoptedSockets.isEmpty, let sockets = handover.before?.sockets,
+        guard surroundings.adoptedSockets.isEmpty, let sockets = handover.sockets,
             sockets.areAdopted
         else { return surroundings.adoptedSockets }
         surroundings.hasAdopted = true
@@ -302,7 +302,7 @@ extension Broker {
                     address: .unix(path: "\(folder)/.s.PGSQL.\(settings.listenPort)"),
                     backlog: backlog, mode: UInt16(settings.unixSocketMode),
                     group: settings.unixSocketGroup.flatMap(Self.groupID),
-                    handed: handover.before?.sockets,
+                    handed: handover.sockets,
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
@@ -310,7 +310,7 @@ extension Broker {
             listening.listeners.append(
                 try Listener(
                     loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
-                    backlog: backlog, handed: handover.before?.sockets,
+                    backlog: backlog, handed: handover.sockets,
                     sharesPort: settings.soReuseport,
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))

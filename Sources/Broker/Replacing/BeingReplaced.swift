@@ -119,6 +119,7 @@ extension Broker {
 
     private func giveWay(to next: NextBroker) {
         next.isServing = true
+        next.since = now
         for listener in listening.listeners { listener.surrender() }
         listening.listeners = []
         monitoring.server?.surrender()
@@ -138,8 +139,13 @@ extension Broker {
     func lookAtReplacement(_ now: Instant) {
         guard let next = handover.after else { return }
         if next.isServing { tellHeld(next) } else { lendOne() }
-        housekeeping(by: now + Self.handoverStep)
+        // Those who stay for long, as drain_idle_clients is off, leave one by one.
+        let isYoung = next.since.map { now < $0 + Self.youth } ?? true
+        housekeeping(by: now + (isYoung ? Self.handoverStep : Self.slowStep))
     }
+
+    private static let youth = Duration.seconds(30)
+    private static let slowStep = Duration.milliseconds(200)
 
     /// Those who may still join a pool, perhaps one that has nobody.
     var clientsLoggingIn: Int {

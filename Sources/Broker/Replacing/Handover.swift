@@ -7,6 +7,9 @@ import LibUV
 struct Handover {
     /// Whose place it takes; nil: nobody's, or it has ended.
     var before: FormerBroker?
+    /// What the former one has handed over; nil once this one listens.
+    var sockets: HandedSockets?
+    var metrics: HandedSockets?
     /// Who takes its place.
     var after: NextBroker?
     /// Its listening sockets are another's: it serves those who are there.
@@ -27,8 +30,6 @@ struct Handover {
 /// The broker whose place this one takes, and what it still has.
 final class FormerBroker {
     let processID: Int32
-    let sockets: HandedSockets
-    let metrics: HandedSockets
     let channel: HandoverChannel
     /// One connection of each bound is this broker's to use.
     var hasLent = false
@@ -37,16 +38,31 @@ final class FormerBroker {
     /// It has named all its pools, and opens none of others.
     var hasNamedAll = false
     var isSettled = false
-    var held: [PoolKey: Int] = [:]
+    private(set) var held: [PoolKey: Int] = [:]
+    private(set) var heldByDatabase: [String: Int] = [:]
+    private(set) var heldByUser: [String: Int] = [:]
+    private(set) var heldInAll = 0
+    /// What it keeps has changed, and the bounds here are to follow.
+    var hasNews = false
     /// Paused, since it has all that a bound allows.
     var stopped: Set<PoolID> = []
 
-    init(_ predecessor: Predecessor, _ channel: HandoverChannel) {
-        processID = predecessor.processID
-        sockets = predecessor.sockets
-        metrics = predecessor.metrics
+    init(processID: Int32, channel: HandoverChannel) {
+        self.processID = processID
         self.channel = channel
     }
+
+    /// It keeps so many connections of this pool.
+    func keeps(_ count: Int, of key: PoolKey) {
+        let more = count - held[key, default: 0]
+        held[key] = count
+        heldByDatabase[key.database, default: 0] += more
+        heldByUser[key.user, default: 0] += more
+        heldInAll += more
+    }
+
+    /// One who is still in a login there may open one connection of a pool that was not named.
+    var unnamed: Int { isSettled ? 0 : 1 }
 }
 
 /// The broker that takes this one's place.
@@ -55,6 +71,8 @@ final class NextBroker {
     let channel: HandoverChannel
     /// It accepts clients.
     var isServing = false
+    /// Since when.
+    var since: Instant?
     /// It was told that one connection of each bound is its own.
     var wasLent = false
     var isSettled = false

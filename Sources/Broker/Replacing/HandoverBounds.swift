@@ -30,10 +30,10 @@ extension Broker {
             policy.size = max(1, policy.size - heldBefore(key, former))
             policy.minimumSize = min(policy.minimumSize, policy.size)
             policy.maxDatabaseConnections = policy.maxDatabaseConnections.map {
-                max(1, $0 - heldBefore(former) { $0.database == key.database })
+                max(1, $0 - heldBefore(key.database, former.heldByDatabase, former))
             }
             policy.maxUserConnections = policy.maxUserConnections.map {
-                max(1, $0 - heldBefore(former) { $0.user == key.user })
+                max(1, $0 - heldBefore(key.user, former.heldByUser, former))
             }
         } else {
             policy.size = 1
@@ -53,7 +53,7 @@ extension Broker {
         }
         if let former = handover.before {
             policy.maxServerConnections =
-                former.hasNamedAll ? max(1, most - heldBefore(former) { _ in true }) : 1
+                former.hasNamedAll ? max(1, most - former.heldInAll - former.unnamed) : 1
         }
     }
 
@@ -78,7 +78,8 @@ extension Broker {
         var byDatabase: [String: Int] = [:]
         var byUser: [String: Int] = [:]
         var all = 0
-        for (key, count) in connections() {
+        let counts = connections()
+        for (key, count) in counts {
             byDatabase[key.database, default: 0] += count
             byUser[key.user, default: 0] += count
             all += count
@@ -88,7 +89,7 @@ extension Broker {
             guard let entry = configuration.database(named: pool.database) else { continue }
             let limits = configuration.poolSettings(database: entry, user: pool.user)
             let size = limits.size > 0 ? limits.size : .max
-            if connections(of: pool.key) > Self.less(size) { return false }
+            if counts[pool.key, default: 0] > Self.less(size) { return false }
             if let most = limits.maxDbConnections,
                 byDatabase[pool.database, default: 0] > Self.less(most)
             {
@@ -110,14 +111,6 @@ extension Broker {
                 engine.scheduler.summary(of: pool.id)?.counts.total ?? 0
         }
         return counts
-    }
-
-    private func connections(of key: PoolKey) -> Int {
-        var count = 0
-        for pool in directory.pools.byID.values where pool.key == key {
-            count += engine.scheduler.summary(of: pool.id)?.counts.total ?? 0
-        }
-        return count
     }
 
     private func clientCounts() -> [PoolKey: Int] {
@@ -157,7 +150,7 @@ extension Broker {
         let clients = clientCounts()
         let counts = connections()
         // Who has just come may make a pool, or use one that has nobody: it needs one connection.
-        let isSettled = clientsLoggingIn == 0
+        let isSettled = next.isSettled || clientsLoggingIn == 0
         var hasChanged = false
         for key in Set(counts.keys).union(next.limits.keys) {
             let before = next.clientsBefore[key, default: 0]
@@ -191,14 +184,12 @@ extension Broker {
 
     /// What the former broker has of this pool, or may still open.
     private func heldBefore(_ key: PoolKey, _ former: FormerBroker) -> Int {
-        former.held[key] ?? (former.isSettled ? 0 : 1)
+        former.held[key] ?? former.unnamed
     }
 
-    private func heldBefore(_ former: FormerBroker, _ isMeant: (PoolKey) -> Bool) -> Int {
-        var count = former.isSettled ? 0 : 1
-        for (key, held) in former.held where isMeant(key) { count += held }
-        return count
-    }
+    private func heldBefore(
+        _ name: String, _ held: [String: Int], _ former: FormerBroker
+    ) -> Int { held[name, default: 0] + former.unnamed }
 
     /// Whether a bound has no place for this broker while the former one has all of it.
     func isWithoutPlace(_ key: PoolKey) -> Bool {
@@ -211,10 +202,13 @@ extension Broker {
             (size, heldBefore(key, former)),
             (
                 limits.maxDbConnections ?? .max,
-                heldBefore(former) { $0.database == key.database }
+                heldBefore(key.database, former.heldByDatabase, former)
             ),
-            (limits.maxUserConnections ?? .max, heldBefore(former) { $0.user == key.user }),
-            (settings.maxServerConnections ?? .max, heldBefore(former) { _ in true }),
+            (
+                limits.maxUserConnections ?? .max,
+                heldBefore(key.user, former.heldByUser, former)
+            ),
+            (settings.maxServerConnections ?? .max, former.heldInAll + former.unnamed),
         ]
         if former.hasNamedAll { return bounds.contains { $0.0 <= $0.1 } }
         return !former.hasLent || bounds.contains { $0.0 < 2 }

@@ -14,7 +14,9 @@ extension Broker {
             loop: loop, descriptor: predecessor.takeDescriptor(),
             onLine: { [unowned self] in self.formerBrokerSays($0) },
             onEnd: { [unowned self] in self.formerBrokerEnded() })
-        handover.before = FormerBroker(predecessor, channel)
+        handover.before = FormerBroker(processID: predecessor.processID, channel: channel)
+        handover.sockets = predecessor.sockets
+        handover.metrics = predecessor.metrics
         surroundings.predecessor = nil
         logger.notice("taking a broker's place", metadata: ["process": "\(predecessor.processID)"])
     }
@@ -24,9 +26,9 @@ extension Broker {
 
     /// True while the start waits for one connection that the former broker gives up.
     func awaitsLoan() -> Bool {
-        guard let former = handover.before, !former.hasLent, let startup = life.startup else {
-            return false
-        }
+        guard let former = handover.before, !former.hasLent, let startup = life.startup,
+            settings.prewarm, !forcedUserPools.isEmpty
+        else { return false }
         let deadline = startup.began + Self.patienceForLoan
         guard deadline > now else {
             logger.notice(
@@ -55,20 +57,25 @@ extension Broker {
                 let database = HandoverWords.unescaped(words[2]),
                 let user = HandoverWords.unescaped(words[3])
             else { return }
-            former.held[PoolKey(database: database, user: user)] = count
-            if former.hasNamedAll { changeShares() }
+            former.keeps(count, of: PoolKey(database: database, user: user))
+            former.hasNews = true
         case "frozen":
             former.hasNamedAll = true
-            changeShares()
+            former.hasNews = true
         case "settled":
             former.isSettled = true
-            if former.hasNamedAll { changeShares() }
+            former.hasNews = true
         default: break
         }
+        // Once for all that is said in one turn.
+        if former.hasNews { housekeeping(by: now) }
         dealWithNotices()
     }
 
-    private func changeShares() {
+    /// The bounds follow what the former broker keeps.
+    func lookAtShares() {
+        guard let former = handover.before, former.hasNamedAll, former.hasNews else { return }
+        former.hasNews = false
         reconfigurePools()
         stopPoolsWithoutPlace()
         if let next = handover.after, next.isServing { tellHeld(next) }
@@ -77,8 +84,6 @@ extension Broker {
     private func formerBrokerEnded() {
         guard let former = handover.before else { return }
         handover.before = nil
-        former.sockets.closeRest()
-        former.metrics.closeRest()
         logger.notice("the former broker has ended", metadata: ["process": "\(former.processID)"])
         for id in former.stopped {
             guard let pool = directory.pools[id], !operators.stops.isPaused(pool.database) else {
@@ -94,13 +99,14 @@ extension Broker {
     }
 
     /// Clients are accepted here: the former broker may stop to.
-    func takePlace() throws(UVError) {
+    func takePlace() {
+        guard handover.sockets != nil else { return }
+        for listener in listening.listeners { listener.claim() }
+        monitoring.server?.claim()
+        handover.sockets = nil
+        handover.metrics = nil
         guard let former = handover.before else { return }
-        for listener in listening.listeners { try listener.claim() }
-        try monitoring.server?.claim()
         former.isTold = true
-        former.sockets.closeRest()
-        former.metrics.closeRest()
         former.channel.send("serving")
         note(.started, .info, "in the place of process \(former.processID)")
     }

@@ -70,7 +70,7 @@ extension Broker {
         return try HTTPServer(
             loop: loop, address: address.listenerAddress, mode: UInt16(settings.unixSocketMode),
             group: settings.unixSocketGroup.flatMap(Self.groupID),
-            handed: handover.before?.metrics ?? surroundings.adoptedMetrics,
+            handed: handover.metrics ?? surroundings.adoptedMetrics,
             onError: { [unowned self] error in
                 self.logger.error(
                     "accepting a connection of metrics_listen failed",
