@@ -32,10 +32,11 @@ package final class Listener: FileWatcherDelegate {
     private var spare: Int32
 
     /// Binds and listens before it returns. The name of a TCP host is looked up on this thread.
-    /// - Parameters: `mode` and `group` of the socket file are set before anyone can connect.
+    /// - Parameters: `mode` and `group` of the socket file are set before anyone can connect. What `taken` are
+    ///   listened on already is passed over.
     package init(
         loop: EventLoop, address: Address, backlog: Int32 = 1024, mode: UInt16? = nil,
-        group: UInt32? = nil, onAccept: @escaping (Int32) -> Void,
+        group: UInt32? = nil, taken: [SocketAddress] = [], onAccept: @escaping (Int32) -> Void,
         onError: @escaping (UVError) -> Void
     ) throws(UVError) {
         self.loop = loop
@@ -49,7 +50,8 @@ package final class Listener: FileWatcherDelegate {
                     unix: path, backlog: backlog, mode: mode, group: group)
                 entries = [try Entry(loop: loop, socket: socket)]
             case .tcp(let host, let port):
-                entries = try Listener.listen(loop, host: host, port: port, backlog: backlog)
+                entries = try Listener.listen(
+                    loop, host: host, port: port, backlog: backlog, taken: taken)
             }
         } catch {
             closeSpare()
@@ -184,13 +186,18 @@ package final class Listener: FileWatcherDelegate {
     private static func openSpare() -> Int32 { unsafe open("/dev/null", O_RDONLY | O_CLOEXEC) }
 
     private static func listen(
-        _ loop: EventLoop, host: String, port: UInt16, backlog: Int32
+        _ loop: EventLoop, host: String, port: UInt16, backlog: Int32, taken: [SocketAddress]
     ) throws(UVError) -> [Entry] {
         let isWildcard = host.isEmpty || host == "*"
         var entries: [Entry] = []
         var missing: UVError?
+        var isTaken = false
         var port = port
         for address in try loop.resolveNow(host: isWildcard ? nil : host, port: port) {
+            if taken.contains(where: { $0.port == port && $0.includes(address) }) {
+                isTaken = true
+                continue
+            }
             do throws(UVError) {
                 let socket = try ListeningSocket(tcp: address, port: port, backlog: backlog)
                 entries.append(try Entry(loop: loop, socket: socket))
@@ -204,7 +211,7 @@ package final class Listener: FileWatcherDelegate {
                 port = bound.port
             }
         }
-        if entries.isEmpty {
+        if entries.isEmpty, !isTaken {
             throw missing
                 ?? UVError(
                     code: -EADDRNOTAVAIL, call: "bind",

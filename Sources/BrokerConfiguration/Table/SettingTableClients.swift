@@ -75,10 +75,10 @@ extension Settings {
             "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
                 + "peer lets in as a role of another name. Either may be *."),
         SettingDescription(
-            "admin_users", \.adminUsers, .list,
+            "admin_users", \.adminUsers, .names,
             "Roles that may use every command of the console."),
         SettingDescription(
-            "stats_users", \.statsUsers, .list,
+            "stats_users", \.statsUsers, .names,
             "Roles that may use the SHOW commands of the console."),
     ]
 
