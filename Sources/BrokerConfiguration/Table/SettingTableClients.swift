@@ -23,7 +23,7 @@ extension Settings {
             "unix_socket_group", \.unixSocketGroup, .optionalText, needsRestart: true,
             "Group of the Unix socket; empty is the group of the process."),
         SettingDescription(
-            "listen_backlog", \.listenBacklog, .integer(1...65535), pgbouncer: "128",
+            "listen_backlog", \.listenBacklog, .integer(0...65535), pgbouncer: "128",
             needsRestart: true,
             "Connections that may wait to be accepted; a fork storm of workers fills a short one."),
     ]
