@@ -20,6 +20,11 @@ static inline int pglease_ldap_bound(LDAP *connection, long seconds) {
     return setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
 
+/* A signal to the process ends no operation. */
+static inline int pglease_ldap_go_on_after_signals(LDAP *connection) {
+    return ldap_set_option(connection, LDAP_OPT_RESTART, LDAP_OPT_ON);
+}
+
 /* On and off are addresses that nothing is read from. */
 static inline int pglease_ldap_wait_in_handshakes(LDAP *connection, int waits) {
     return ldap_set_option(

@@ -25,6 +25,7 @@ struct LDAPFailure: Error, Equatable {
     static func open(
         uri: String, startsTLS: Bool, within time: Duration
     ) throws(LDAPFailure) -> LDAPConnection {
+        _ = isReady
         var made: OpaquePointer?
         // libldap's own handshake of ldaps knows no time, so it connects without, and encrypts then.
         let isLDAPS = uri.hasPrefix("ldaps:")
@@ -39,6 +40,12 @@ struct LDAPFailure: Error, Equatable {
         return connection
     }
 
+    /// libldap has read its files (ldap.conf): once, and not from two threads.
+    private static let isReady: Bool = {
+        var version: Int32 = 0
+        return unsafe ldap_get_option(nil, LDAP_OPT_PROTOCOL_VERSION, &version) == LDAP_OPT_SUCCESS
+    }()
+
     private init(handle: OpaquePointer, end: ContinuousClock.Instant) {
         unsafe self.handle = handle
         self.end = end
@@ -47,6 +54,7 @@ struct LDAPFailure: Error, Equatable {
     private func connect(within time: Duration) throws(LDAPFailure) {
         var version = LDAP_VERSION3
         try checked(unsafe ldap_set_option(handle, LDAP_OPT_PROTOCOL_VERSION, &version))
+        try checked(unsafe pglease_ldap_go_on_after_signals(handle))
         try prepare()
         var milliseconds = UInt32(Self.seconds(of: time) * 1000)
         _ = unsafe ldap_set_option(handle, LDAP_OPT_TCP_USER_TIMEOUT, &milliseconds)

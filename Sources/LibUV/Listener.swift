@@ -33,11 +33,12 @@ package final class Listener: FileWatcherDelegate {
 
     /// Binds and listens before it returns. The name of a TCP host is looked up on this thread.
     /// - Parameters: `mode` and `group` of the socket file are set before anyone can connect. What another process
-    ///   hands over at this address is used instead of a socket of its own. `sharesPort`: SO_REUSEPORT.
+    ///   hands over at this address is used instead of a socket of its own. `sharesPort`: SO_REUSEPORT. What `taken`
+    ///   are listened on already is passed over.
     package init(
         loop: EventLoop, address: Address, backlog: Int32 = 1024, mode: UInt16? = nil,
         group: UInt32? = nil, handed: HandedSockets? = nil, sharesPort: Bool = false,
-        onAccept: @escaping (Int32) -> Void,
+        taken: [SocketAddress] = [], onAccept: @escaping (Int32) -> Void,
         onError: @escaping (UVError) -> Void
     ) throws(UVError) {
         self.loop = loop
@@ -58,7 +59,7 @@ package final class Listener: FileWatcherDelegate {
                 }
             case .tcp(let host, let port):
                 let place = Place(
-                    host: host, port: port, backlog: backlog, sharesPort: sharesPort)
+                    host: host, port: port, backlog: backlog, sharesPort: sharesPort, taken: taken)
                 entries = try Listener.listen(loop, at: place, handed)
             }
         } catch {
@@ -224,6 +225,7 @@ package final class Listener: FileWatcherDelegate {
         let port: UInt16
         let backlog: Int32
         let sharesPort: Bool
+        let taken: [SocketAddress]
     }
 
     private static func listen(
@@ -234,7 +236,12 @@ package final class Listener: FileWatcherDelegate {
         var entries: [Entry] = []
         var missing: UVError?
         var port = place.port
+        var isTaken = false
         for address in try loop.resolveNow(host: isWildcard ? nil : host, port: port) {
+            if place.taken.contains(where: { $0.port == port && $0.includes(address) }) {
+                isTaken = true
+                continue
+            }
             do throws(UVError) {
                 if let known = handed?.take(address, port: port) {
                     let socket = try ListeningSocket(
@@ -256,7 +263,7 @@ package final class Listener: FileWatcherDelegate {
                 port = bound.port
             }
         }
-        if entries.isEmpty {
+        if entries.isEmpty, !isTaken {
             throw missing
                 ?? UVError(
                     code: -EADDRNOTAVAIL, call: "bind",

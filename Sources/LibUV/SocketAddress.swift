@@ -30,6 +30,12 @@ package struct SocketAddress: Sendable {
         }
     }
 
+    /// Whether one who listens here hears what comes for the other.
+    func includes(_ other: SocketAddress) -> Bool {
+        isIPv6 == other.isIPv6
+            && (host == other.host || host == "0.0.0.0" || host == "::")
+    }
+
     /// The other end of a TCP connection (getpeername).
     package init?(peerOf descriptor: Int32) {
         unsafe self.init(asking: getpeername, of: descriptor)

@@ -78,6 +78,12 @@ def test_the_setting_names_a_directory(start, directory):
         assert one.value("SELECT current_user") == "secretive"
     for user, password in (("joe", "wrong"), ("joe", ""), ("joe", "x" * 65_000), ("nobody", PASSWORD)):
         refused(broker, "app", user, password)
+    for body in (b"", b"a", b"a\0b\0", b"SCRAM-SHA-256\0\0\0\0\1x"):
+        with broker.raw() as one:
+            one.send(wire.startup({"user": "joe", "database": "app"}))
+            assert one.next().kind == "R"
+            one.send(wire.message("p", body))
+            assert one.next().code == "08P01"
     shown = {row["key"]: row["value"] for row in broker.console("SHOW CONFIG", user="root")}
     assert "ldapbindpasswd=***" in shown["auth_ldap_options"]
     for secret in ("asker's", "quoted", "under veil"):

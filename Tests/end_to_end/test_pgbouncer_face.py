@@ -558,3 +558,60 @@ def test_a_pool_of_a_line_of_its_own_is_no_automatic_one(face):
             assert one.value("SELECT 1") == "1"
     eventually(lambda: broker.pool("second") is None)
     assert broker.pool("app")
+
+
+# What old configurations rely on.
+
+def test_names_of_lists_stand_between_blanks_too(face):
+    broker = face({"admin_users": "app other", "stats_users": "watcher,someone  admin"})
+    for user in ("app", "other"):
+        broker.console("RECONNECT", user=user)
+    assert broker.console("SHOW VERSION", user="admin")
+    with pytest.raises(wire.Refused):
+        broker.console("RELOAD", user="admin")
+    assert broker.console("SHOW CONFIG")[0]
+
+
+def test_an_address_that_is_named_twice_is_listened_on_once(face):
+    for addresses in ("127.0.0.1,localhost", "127.0.0.1, *", "0.0.0.0,127.0.0.1,127.0.0.1"):
+        broker = face({"listen_addr": addresses})
+        wire.Wire(broker.tcp_address).start("app", "app").close()
+        broker.stop()
+
+
+def test_trust_without_a_list_of_users_lets_nobody_in(face):
+    broker = face({"auth_file": ""})
+    assert broker.logged("trust without auth_file")
+    with pytest.raises(wire.Refused) as refused:
+        broker.wire()
+    assert refused.value.fields["M"] == '"trust" authentication failed'
+
+
+def test_with_any_everybody_is_an_administrator(face, postgres):
+    broker = face({"auth_type": "any", "auth_file": ""}, tcp=True,
+                  databases={"app": f"host={postgres.host} port={postgres.port} dbname=app user=app"})
+    with wire.Wire(broker.tcp_address).start("whoever", "pgbouncer") as one:
+        assert one.query("RECONNECT")[0].kind == "C"
+
+
+def test_a_list_of_users_that_is_not_there_keeps_nobody_from_starting_but_a_reload(face):
+    broker = face({"auth_type": "md5"}, userlist={"app": "word"}, start=False)
+    broker.userlist_path.unlink()
+    broker.launch().wait_told("READY=1")
+    assert broker.logged("No such file or directory", "warn")
+
+    def login():
+        wire.Wire(broker.socket_path).start("app", "app", "word").close()
+
+    with pytest.raises(wire.Refused):
+        login()
+    broker.console("RELOAD")
+    broker.write_userlist()
+    broker.console("RELOAD")
+    login()
+    broker.userlist_path.unlink()
+    broker.errors_expected = True
+    with pytest.raises(wire.Refused) as refused:
+        broker.console("RELOAD")
+    assert "No such file or directory" in refused.value.fields["D"]
+    login()

@@ -80,7 +80,11 @@ extension Broker {
     // MARK: Nobody is asked
 
     private func trust(_ client: ClientConnection) {
-        guard configured.userList != nil || authenticationQuery(for: client) != nil else {
+        // pgbouncer knows nobody then.
+        guard
+            configured.userList != nil || authenticationQuery(for: client) != nil
+                || configuration.flavour == .pgbouncer
+        else {
             authenticated(client)
             return
         }

@@ -48,10 +48,12 @@ extension Broker {
         Configuration.isSetting($0)
     }
 
-    /// Who is named in the configuration has that privilege, also where the peer's uid would give more: a
+    /// With auth_type any everybody is an administrator, as in pgbouncer. Who is named in the configuration has that privilege, also where the peer's uid would give more: a
     /// monitor that runs as the broker's user and logs in as one of `stats_users` only looks.
     private func consolePrivilege(of client: ClientConnection) -> ConsoleSession.Privilege? {
-        if settings.adminUsers.contains(client.user) { return .administrator }
+        if settings.authType == .any || settings.adminUsers.contains(client.user) {
+            return .administrator
+        }
         if settings.statsUsers.contains(client.user) { return .statistics }
         return client.peer.map(isOwner) == true ? .administrator : nil
     }

@@ -306,12 +306,18 @@ extension Broker {
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
-        for host in settings.listenAddr {
+        // Those of all addresses first: they hear for the others.
+        let isEvery = { (host: String) in ["*", "", "0.0.0.0", "::"].contains(host) }
+        let hosts =
+            settings.listenAddr.filter(isEvery) + settings.listenAddr.filter { !isEvery($0) }
+        for host in hosts {
+            let taken = listening.listeners.flatMap(\.tcpAddresses)
             listening.listeners.append(
                 try Listener(
                     loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
                     backlog: backlog, handed: handover.sockets,
                     sharesPort: settings.soReuseport,
+                    taken: taken,
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }

@@ -13,6 +13,9 @@ extension Broker {
         _ = surroundings.notify?.reloading()
         defer { _ = surroundings.notify?.ready(status: "serving") }
         var next = try configured.reload()
+        if let missing = next.missingUserList, configured.loaded.missingUserList == nil {
+            throw ConfigurationError(issues: [missing], warnings: next.warnings)
+        }
         let users = try Self.userList(of: next)
         let hostRules = try Self.hostRules(of: next)
         next.warnings += Self.warnings(of: hostRules, next)
@@ -136,6 +139,7 @@ extension Broker {
         _ loaded: inout LoadedConfiguration
     ) throws(ConfigurationError) {
         loaded.userListText = nil
+        loaded.missingUserList = nil
         guard let path = loaded.configuration.settings.authFile else { return }
         do throws(FileReadError) {
             loaded.userListText = Secret(bytes: try FileSystem.readBytes(path))

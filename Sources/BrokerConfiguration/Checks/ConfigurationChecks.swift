@@ -173,6 +173,10 @@ extension ConfigurationLoader {
                 issue(
                     origin, "peer has no answer for TCP: clients of listen_addr are refused",
                     advice: "give their secrets in auth_file"))
+        case .trust
+        where configuration.flavour == .pgbouncer && settings.authFile == nil && !isLookedUp:
+            warnings.append(
+                issue("auth_type", "trust without auth_file or auth_user: no client can log in"))
         case .trust where settings.listenAddr.contains { !Self.isLoopback($0) }:
             warnings.append(
                 issue(origin, "trust lets everybody in who reaches listen_addr"))

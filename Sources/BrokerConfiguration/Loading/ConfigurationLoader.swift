@@ -14,6 +14,7 @@ struct ConfigurationLoader {
     var warnings: [ConfigurationIssue] = []
     var files: [String] = []
     var userListText: Secret?
+    var missingUserList: ConfigurationIssue?
     var serverTLSFingerprint = Hasher()
 
     init(sources: ConfigurationSources) { self.sources = sources }
@@ -34,7 +35,8 @@ struct ConfigurationLoader {
         }
         return LoadedConfiguration(
             configuration: configuration, origins: origins, warnings: warnings, files: files,
-            userListText: userListText, serverTLSFingerprint: serverTLSFingerprint.finalize())
+            userListText: userListText, missingUserList: missingUserList,
+            serverTLSFingerprint: serverTLSFingerprint.finalize())
     }
 
     // MARK: The file
@@ -160,8 +162,15 @@ struct ConfigurationLoader {
             files.append(path)
             userListText = Secret(bytes: bytes)
         } catch {
-            errors.append(
-                ConfigurationIssue(origin, "auth_file", "\(path): \(error.reason)"))
+            let issue = ConfigurationIssue(origin, "auth_file", "\(path): \(error.reason)")
+            guard configuration.flavour == .pgbouncer, error.isMissing else {
+                errors.append(issue)
+                return
+            }
+            // pgbouncer starts, and knows nobody until the file is there and read.
+            missingUserList = issue
+            warnings.append(issue)
+            userListText = Secret("")
         }
     }
 

@@ -61,6 +61,9 @@ package struct FileReadError: Error, Equatable {
     package let reason: String
 
     package init(_ reason: String) { self.reason = reason }
+
+    /// There is no such file, in the words of ENOENT.
+    var isMissing: Bool { reason.hasPrefix("No such file") }
 }
 
 /// A configuration that passed every check, with what the console and the log say about it.
@@ -74,6 +77,8 @@ package struct LoadedConfiguration: Sendable {
     package var files: [String]
     /// The text of `auth_file`, read in the same go so that a reload swaps both or neither.
     package var userListText: Secret?
+    /// What is said of an `auth_file` that is not there, where that keeps nobody from starting.
+    package var missingUserList: ConfigurationIssue?
     /// Differs, within one process, when a file of `server_tls_*` has other contents.
     package var serverTLSFingerprint = 0
 

@@ -183,6 +183,16 @@ extension ValueSyntax where Value == [String] {
             parse: { SettingText.list($0) },
             render: { $0.joined(separator: ", ") })
     }
+
+    /// Names between commas or blanks, as pgbouncer looks them up.
+    static var names: Self {
+        Self(
+            kind: .list,
+            parse: { text in
+                text.split { $0 == "," || $0.isWhitespace }.map(String.init)
+            },
+            render: { $0.joined(separator: ", ") })
+    }
 }
 
 extension SettingValueError {

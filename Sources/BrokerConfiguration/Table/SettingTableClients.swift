@@ -23,7 +23,7 @@ extension Settings {
             "unix_socket_group", \.unixSocketGroup, .optionalText, needsRestart: true,
             "Group of the Unix socket; empty is the group of the process."),
         SettingDescription(
-            "listen_backlog", \.listenBacklog, .integer(1...65535), pgbouncer: "128",
+            "listen_backlog", \.listenBacklog, .integer(0...65535), pgbouncer: "128",
             needsRestart: true,
             "Connections that may wait to be accepted; a fork storm of workers fills a short one."),
         SettingDescription(
@@ -84,10 +84,10 @@ extension Settings {
             "Pairs system_user:role between commas: the workers' users (by name or uid) that auth_type "
                 + "peer lets in as a role of another name. Either may be *."),
         SettingDescription(
-            "admin_users", \.adminUsers, .list,
+            "admin_users", \.adminUsers, .names,
             "Roles that may use every command of the console."),
         SettingDescription(
-            "stats_users", \.statsUsers, .list,
+            "stats_users", \.statsUsers, .names,
             "Roles that may use the SHOW commands of the console."),
     ]
 

@@ -126,7 +126,7 @@ extension Settings {
 
     static let protocolSettings: [SettingDescription] = [
         SettingDescription(
-            "ignore_startup_parameters", \.ignoreStartupParameters, .list,
+            "ignore_startup_parameters", \.ignoreStartupParameters, .names,
             "Startup parameters of clients that are dropped; all others are honoured."),
         SettingDescription(
             "track_extra_parameters", \.trackExtraParameters, .list, needsRestart: true,

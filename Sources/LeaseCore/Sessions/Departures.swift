@@ -69,7 +69,7 @@ extension Engine {
     private mutating func callAway(_ client: ClientID) {
         switch clients[client].phase {
         case .console, .closing, .closed: return
-        case .login, .learning, .awaitingServer, .ready: break
+        case .login, .learning, .awaitingServer, .ready, .replicating: break
         }
         clients[client].flags.departure = .called
         look(at: client, by: now)
@@ -115,7 +115,8 @@ extension Engine {
     private func departure(of client: ClientID, _ departures: Departures) -> Moment {
         switch clients[client].phase {
         case .console, .closing, .closed: return .never
-        case .login, .learning, .awaitingServer: return .atLast
+        // A stream of replication has no end of its own.
+        case .login, .learning, .awaitingServer, .replicating: return .atLast
         case .ready: break
         }
         if clients[client].goodbye != nil { return .atItsEnd }
