@@ -358,9 +358,11 @@ extension Broker {
         if name == Self.noDatabase {
             return .fatal(
                 .invalidCatalogName, "no such database: \(name)",
-                detail: "Physical replication names no database, and the lines of [databases] differ.",
+                detail:
+                    "Physical replication names no database, and the lines of [databases] differ.",
                 hint:
-                    "Add a line \"\(name)\" to [databases] that says which server it is, and RELOAD.")
+                    "Add a line \"\(name)\" to [databases] that says which server it is, and RELOAD."
+            )
         }
         return .fatal(
             .invalidCatalogName, "no such database: \(Self.oneLine(name))",
