@@ -301,6 +301,13 @@ extension EngineRun {
         return got == "Z(I)" && (wanted == "Z(E)" || (wanted == "Z(T)" && isRefusal))
     }
 
+    /// Its walsender has said that it ends, and its end is still to be seen.
+    private func awaitsEnd(_ client: EngineClient) -> Bool {
+        guard engine.clients.contains(client.id), let server = engine.clients[client.id].server
+        else { return false }
+        return servedOnce.contains(server) && world.servers[server]?.isEnded == true
+    }
+
     /// After an incident the answers must be as many as were asked for, and nobody else's.
     private mutating func settleAfterIncident(
         _ client: EngineClient, _ got: [String], _ group: RelayProgram.Group
@@ -309,7 +316,8 @@ extension EngineRun {
         client.sawFault = true
         client.everSawFault = true
         for text in got where Self.isIncident(text) { checkLicence(client, text) }
-        guard client.unsent.isEmpty, client.part == group.parts.count - 1, nothingIsDue(to: client)
+        guard client.unsent.isEmpty, client.part == group.parts.count - 1, nothingIsDue(to: client),
+            !awaitsEnd(client)
         else { return }
         let most = RelayTranscript.ofClient(client.sent)
             .count { $0 == "Sync" || $0.hasPrefix("Query") }

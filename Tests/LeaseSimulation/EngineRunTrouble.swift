@@ -100,6 +100,13 @@ extension EngineRun {
             output.prefix(Int.random(in: 0...output.count, using: &random)))
         if chance(50), socket.backend.output.count == output.count {
             socket.backend.output.appendErrorResponse(.fatal(.adminShutdown, "shutdown"))
+            // A replication client reads it, before anybody else does.
+            if servedOnce.contains(socket.id), engine.servers.contains(socket.id),
+                let client = engine.servers[socket.id].client.flatMap({ indices[$0] })
+            {
+                clients[client].expect(["57P01"])
+                clients[client].mayEnd = true
+            }
         }
         socket.backend.isDead = true
     }

@@ -170,6 +170,21 @@ package struct ServerStream: ~Copyable {
     /// The server has not answered everything yet.
     package var isOwing: Bool { !outstanding.isEmpty }
 
+    /// The last that it was sent is a query by itself.
+    var endsInQuery: Bool {
+        outstanding.last.map { $0.kind == .query || $0.kind == .functionCall } == true
+    }
+
+    /// How many ReadyForQuery are to come.
+    var readiesOwed: Int {
+        outstanding.count {
+            switch $0.kind {
+            case .query, .sync, .functionCall: $0.audience != .synthesized
+            case .parse, .bind, .describe, .close, .execute: false
+            }
+        }
+    }
+
     /// A transaction is open, or will be: a batch without its Sync is one.
     package var isBusy: Bool { isOwing || isBatchOpen || status != .idle }
 

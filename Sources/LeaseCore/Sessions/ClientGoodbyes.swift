@@ -72,8 +72,12 @@ extension Engine {
                     !servers[server].stream.willAnswer(without: clients[client].stream.passing)
                 else { return }
             }
-        // It went while it waited for its walsender.
-        case .console, .replicating: break
+        case .replicating:
+            // Its walsender ends it; one that went while it waited has not asked for anything.
+            guard clients[client].server.map({ servers[$0].drainDeadline == nil }) == true else {
+                return
+            }
+        case .console: break
         case .login, .learning, .awaitingServer, .closing, .closed: return
         }
         end(

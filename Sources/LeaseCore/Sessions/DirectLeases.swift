@@ -191,9 +191,11 @@ extension Engine {
     // MARK: Taking away
 
     /// Ends the connection for everyone who has its descriptor, and what runs on it.
-    mutating func cutOff(_ server: ServerID) {
-        servers[server].recovery.cancelsToCome = lingering.count
-        cancel(server, for: .backend)
+    mutating func cutOff(_ server: ServerID, cancels: Bool = true) {
+        if cancels {
+            servers[server].recovery.cancelsToCome = lingering.count
+            cancel(server, for: .backend)
+        }
         world.shutDown(server)
     }
 

@@ -145,7 +145,7 @@ extension Engine {
         if servers[server].stream.status == .idle {
             finishLease(server)
         } else {
-            beginDraining(server)
+            beginDraining(server, within: .seconds(10))
             ask(server, .rollback, ["ROLLBACK"])
         }
     }

@@ -304,6 +304,7 @@ extension Engine {
             return
         }
         let wasBusy = servers[server].stream.isOwing
+        let readiesOwed = servers[server].stream.readiesOwed
         detach(server, client)
         if servers[server].stream.brokerQuery != nil, !servers[server].prelude.isEmpty {
             // The prelude was never sent: its answer will not come.
@@ -318,15 +319,20 @@ extension Engine {
             servers[server].phase == .ready
             && servers[server].stream.beginDraining(orphan, into: &bytes)
         guard canDrain else {
-            if wasBusy { cancel(server) }
+            // A query that is half sent never runs.
+            if orphan.passing.isHalfPassed, servers[server].stream.endsInQuery {
+                servers[server].holding.answersToNobody = 1
+            }
+            if wasBusy, servers[server].runsItsLast { cancel(server) }
             servers[server].stream.dropAll(&orphan, statements: &statements)
             orphan.releaseAll(in: &statements)
             endLease(server, .broken)
             return
         }
         servers[server].orphan = ServerSession.OrphanStream(orphan)
-        if wasBusy { cancel(server) }
-        beginDraining(server)
+        servers[server].holding.answersToNobody = servers[server].stream.readiesOwed - readiesOwed
+        if wasBusy { cancelLeft(on: server) }
+        beginDraining(server, within: .seconds(2))
         watch(server, for: servers[server].outbound.isEmpty ? .bytes : [.bytes, .room])
         if !bytes.isEmpty, !bytes.withUnsafeBytes({ send($0, to: server) }) {
             serverEnded(server, "the server closed the connection")
@@ -336,13 +342,25 @@ extension Engine {
     }
 
     /// It has so long to end what its client left running.
-    mutating func beginDraining(_ server: ServerID) {
-        let deadline = now + drainTimeout
+    mutating func beginDraining(_ server: ServerID, within time: Duration) {
+        let deadline = now + time
         servers[server].holding.drainDeadline = deadline
         look(at: server, by: deadline)
     }
 
-    private var drainTimeout: Duration { .seconds(10) }
+    /// Cancels what a client that is gone left running. A request may come before what it is for has begun, so the
+    /// server is asked again, until nothing is owed.
+    mutating func cancelLeft(on server: ServerID) {
+        guard servers[server].stream.isOwing else { return }
+        if servers[server].runsItsLast, servers[server].facts.cancelsInFlight == 0 {
+            cancel(server)
+        }
+        let count = servers[server].holding.cancels
+        servers[server].holding.cancels = min(count + 1, 4)
+        let next = now + .milliseconds(Int64(50) << Int64(count))
+        servers[server].holding.nextCancel = next
+        look(at: server, by: next)
+    }
 
     /// How the relay treats whoever holds it.
     @inline(__always)

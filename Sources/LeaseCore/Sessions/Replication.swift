@@ -37,12 +37,11 @@ extension Engine {
         return bytes.count
     }
 
-    /// Its goodbye has gone to the server, which ends the connection behind all that came before.
+    /// Its goodbye has gone to the server, which answers what came before and then ends the connection.
     private mutating func leave(_ client: ClientID, _ server: ServerID) {
-        detach(server, client)
-        beginDraining(server)
-        watch(server, for: servers[server].outbound.isEmpty ? .bytes : [.bytes, .room])
-        end(client, because: "client said goodbye")
+        clients[client].goodbye = .said
+        beginDraining(server, within: .seconds(10))
+        watchForMessages(client)
     }
 
     /// From the server.
@@ -96,8 +95,13 @@ extension Engine {
     /// The server has closed the connection. Its last words have passed: the client sees the same end.
     mutating func passageEnded(_ server: ServerID, _ reason: String) {
         guard let client = servers[server].client else {
-            // Its client had said goodbye.
+            endLease(server, .broken)
+            return
+        }
+        if clients[client].goodbye == .said {
+            detach(server, client)
             endLease(server, .clean)
+            end(client, because: "client said goodbye")
             return
         }
         notices.append(.serverLost(server, report(on: server), reason: reason))

@@ -99,6 +99,11 @@ package struct ServerSession: ~Copyable {
         var groupTimes: Unmanaged<GroupTimes>?
         package var clock = Clock()
         var drainDeadline: Instant?
+        /// What its client left running is cancelled again then, and how often it was.
+        var nextCancel: Instant?
+        var cancels: UInt8 = 0
+        /// The last answers that are owed are to what the broker sent behind its client's messages: it does nothing.
+        var answersToNobody = 0
         package var wasWarnedAbout = false
         /// Both ways, and without what goes over a descriptor that was handed out.
         package var bytes = 0
@@ -259,6 +264,9 @@ package struct ServerSession: ~Copyable {
     @inline(__always)
     package var client: ClientID? { isLeased ? holding.client : nil }
     var drainDeadline: Instant? { isLeased ? holding.drainDeadline : nil }
+    var nextCancel: Instant? { isLeased ? holding.nextCancel : nil }
+    /// A cancel hits the last that runs. In front of that it would let what was sent behind a BEGIN run without it.
+    var runsItsLast: Bool { stream.readiesOwed <= holding.answersToNobody + 1 }
     @inline(__always)
     package var isDirect: Bool { isLeased && holding.isDirect }
     var isExplicit: Bool { explicit != nil }

@@ -25,6 +25,10 @@ extension Engine {
             notices.append(.connectTimedOut(server))
             return
         }
+        if isDue(servers[server].nextCancel, server) {
+            servers[server].holding.nextCancel = nil
+            cancelLeft(on: server)
+        }
         if isDue(servers[server].drainDeadline, server) {
             endDrain(server)
             return
@@ -47,13 +51,19 @@ extension Engine {
 
     private mutating func endDrain(_ server: ServerID) {
         notices.append(.drainTimedOut(server))
+        let runsItsLast = servers[server].runsItsLast
+        if let client = servers[server].client {
+            // It said goodbye to its walsender, which goes on.
+            detach(server, client)
+            end(client, because: "client said goodbye")
+        }
         if let orphan = servers[server].orphan {
             servers[server].orphan = nil
             servers[server].stream.dropAll(&orphan.stream, statements: &statements)
             orphan.stream.releaseAll(in: &statements)
         }
-        // Whatever still runs must not outlive the connection.
-        cutOff(server)
+        // Whatever still runs must not outlive the connection, but for a pipeline, which is not torn apart.
+        cutOff(server, cancels: runsItsLast)
         endLease(server, .broken)
     }
 
