@@ -112,6 +112,8 @@ private struct ParkingState: ~Copyable {
     var cancels: [ServerID] = []
     var violation: String?
     var looksLeft = 2
+    /// The engine does not keep it.
+    let times = GroupTimes(group: "g")
 
     init(_ setting: ParkingExplorer.Setting) {
         self.setting = setting
@@ -135,7 +137,6 @@ private struct ParkingState: ~Copyable {
                     pooling: .transaction, maxPreparedStatements: 0, maxMessageSize: 1 << 20),
                 limits: LeaseLimits(), connectQuery: nil, serverKey: 1),
             policy, startup: nil, now: now)
-        let times = GroupTimes(group: "g")
         for index in 0..<2 {
             let id = engine.accept(isUnix: true, loginDeadline: nil, now: now)
             let peer = PeerID(setting.sharesProcess ? 1 : UInt32(index + 1))
@@ -237,15 +238,17 @@ private struct ParkingState: ~Copyable {
         }
         for (index, worker) in workers.enumerated()
         where worker.belief == .dead && !worker.hasEnded { steps.append(.processEnds(index)) }
-        let isAnswering = servers.contains {
-            engine.servers.contains($0.id) && !$0.isClosedByBroker
-                && $0.interest.contains(.bytes)
-                && (!$0.wire.isEmpty || !$0.backend.output.isEmpty || $0.isEnded)
+        var isAnswering = !cancels.isEmpty
+        var isParked = false
+        for socket in servers where engine.servers.contains(socket.id) {
+            if engine.liesParked(socket.id) { isParked = true }
+            guard !socket.isClosedByBroker, socket.interest.contains(.bytes) else { continue }
+            if !socket.wire.isEmpty || !socket.backend.output.isEmpty || socket.isEnded {
+                isAnswering = true
+            }
         }
-        if isAnswering || !cancels.isEmpty { steps.append(.serverAnswers) }
-        if looksLeft > 0, steps.isEmpty, engine.servers.ids.contains(where: engine.liesParked) {
-            steps.append(.timeComes)
-        }
+        if isAnswering { steps.append(.serverAnswers) }
+        if looksLeft > 0, steps.isEmpty, isParked { steps.append(.timeComes) }
         return steps
     }
 
@@ -392,9 +395,8 @@ private struct ParkingState: ~Copyable {
             }
         }
         for socket in servers where engine.servers.contains(socket.id) {
-            guard let client = engine.servers[socket.id].client,
-                let holder = workers.first(where: { $0.id == client })
-            else { continue }
+            let client = engine.servers[socket.id].client
+            guard let holder = workers.first(where: { $0.id == client }) else { continue }
             if let peer = socket.confinedTo, peer != holder.peer {
                 violation = "the connection of process \(peer) is given to \(holder.peer)"
             }
@@ -423,15 +425,17 @@ private struct ParkingState: ~Copyable {
                     + " \(RelayTranscript.ofClient(socket.outbox)) \(RelayTranscript.ofServer(socket.inbox))"
             )
             if engine.clients.contains(worker.id) {
+                let held = engine.clients[worker.id].server
                 words.append(
-                    "\(engine.clients[worker.id].isWaiting) \(engine.clients[worker.id].server.map { "\($0)" } ?? "-")"
-                )
+                    "\(engine.clients[worker.id].isWaiting) \(held.map { "\($0)" } ?? "-")")
             }
         }
         for socket in servers where engine.servers.contains(socket.id) {
+            let summary = engine.scheduler.summary(of: socket.id)
+            let state = summary.map { "\($0.state) \($0.isToBeClosed)" } ?? "-"
             words.append(
                 "\(socket.id) \(engine.servers[socket.id].activity) \(socket.isClosedByBroker) \(socket.isShutDown)"
-                    + " \(engine.scheduler.summary(of: socket.id).map { "\($0.state) \($0.isToBeClosed)" } ?? "-")"
+                    + " \(state)"
                     + " \(socket.wire.count) \(socket.backend.input.count) \(socket.backend.status)"
                     + " \(socket.backend.output.count) \(engine.isFindingOut(socket.id))"
             )
@@ -461,7 +465,8 @@ private struct ParkingState: ~Copyable {
             left -= 1
             if left == 190 { engine.order(.poolClosed(PoolID(1)), now: now) }
             answer()
-            now = engine.nextDeadline.map { max($0, now) } ?? now + .seconds(1)
+            let deadline = engine.nextDeadline ?? now + .seconds(1)
+            now = max(deadline, now)
             world.now = now
             engine.timeReached(now)
             settle()

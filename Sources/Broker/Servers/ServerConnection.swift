@@ -78,7 +78,10 @@ extension ServerConnection {
     }
     var explicit: ExplicitLease? { broker.engine.servers[id].explicit }
     var isDirect: Bool { broker.engine.servers[id].isDirect }
-    var leaseSince: Instant { broker.engine.servers[id].leasedSince ?? .zero }
+    /// Of one that may be parked: since it was asked back, if it was; its uses before are not known.
+    var leaseSince: Instant {
+        broker.engine.useSince(id) ?? broker.engine.servers[id].leasedSince ?? .zero
+    }
     var leaseWaited: Duration { .nanoseconds(broker.engine.servers[id].lease?.waited ?? 0) }
     var querySince: Instant? { broker.engine.servers[id].clock?.querySince }
     var idleSince: Instant? { broker.engine.servers[id].clock?.idleSince }

@@ -49,7 +49,7 @@ package enum ShowCommand: String, CaseIterable, Sendable {
             .texts("group")
                 + .integers(
                     "weight", "min_leases", "max_leases", "clients", "leases", "waiting",
-                    "maxwait_us", "max_pins", "pinned")
+                    "maxwait_us", "max_pins", "pinned", "parked")
         case .leases: Self.leaseColumns
         case .lists: .texts("list") + .integers("items")
         case .locks: Self.lockColumns
@@ -86,7 +86,7 @@ package enum ShowCommand: String, CaseIterable, Sendable {
             "cl_active", "cl_waiting", "cl_active_cancel_req", "cl_waiting_cancel_req",
             "sv_active", "sv_active_cancel", "sv_being_canceled", "sv_idle", "sv_used",
             "sv_tested", "sv_login", "maxwait", "maxwait_us")
-        + .texts("pool_mode", "load_balance_hosts") + .integers("pinned")
+        + .texts("pool_mode", "load_balance_hosts") + .integers("pinned", "parked")
 
     private static let databaseColumns: [ConsoleColumn] =
         .texts("name", "host") + .integers("port") + .texts("database", "force_user")

@@ -24,6 +24,7 @@ extension BrokerSnapshot {
             $0.text("statement")
             $0.text(nil)
             $0.integer(0)
+            $0.integer(0)
         }
     }
 
@@ -37,7 +38,7 @@ extension BrokerSnapshot {
         // A cancel request has a connection of its own, and waits only for a server that hangs.
         row.integer(pool.cancelsSent)
         row.integer(pool.cancelsWaiting)
-        row.integer(counts.leased)
+        row.integer(counts.leased - pool.parked)
         row.integer(pool.cancelsSent)
         row.integer(counts.cancelling)
         row.integer(max(0, counts.idle - pool.used))
@@ -49,6 +50,7 @@ extension BrokerSnapshot {
         row.text(pool.mode.name)
         row.text(pool.loadBalancing)
         row.integer(pool.pinReasons.count)
+        row.integer(pool.parked)
     }
 
     // MARK: Databases
@@ -119,11 +121,12 @@ extension BrokerSnapshot {
                 $0.integer(group.policy.minLeases)
                 $0.integer(group.policy.maxLeases)
                 $0.integer(group.members)
-                $0.integer(summary.leases)
+                $0.integer(summary.leases - group.parked)
                 $0.integer(summary.waiting)
                 $0.integer(summary.oldestWaiter.map { (now - $0).wholeMicroseconds } ?? 0)
                 $0.integer(group.policy.maxPins)
                 $0.integer(group.pinned)
+                $0.integer(group.parked)
             }
         }
     }

@@ -24,6 +24,8 @@ package struct PoolFacts {
     package var oldestLease: Instant?
     /// Leases that are held for longer than `lease_warn_after`.
     package var warned = 0
+    /// Leases that lie parked: nobody uses them, and whoever waits has them.
+    package var parked = 0
     /// For each lease that is pinned.
     package var pinReasons: [PinReasons] = []
     /// When those came who wait to pin their lease, without a server.
@@ -108,6 +110,8 @@ package struct GroupFacts {
     package let policy: GroupPolicy
     package var members = 0
     package var pinned = 0
+    /// Of `summary.leases`: they lie parked.
+    package var parked = 0
     /// The name under which its times are counted: one for all beyond a bound.
     package var timesName = ""
 

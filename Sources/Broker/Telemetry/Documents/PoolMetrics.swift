@@ -86,9 +86,12 @@ extension MetricsDocument {
         PoolGauge("reserve_size", "reserve_pool_size.") { Double($0.reserveSize) },
         PoolGauge("utilization_ratio", "Leased connections per pool_size; above 1 with a reserve.")
         {
-            pool in pool.size.map { $0 > 0 ? Double(pool.counts.leased) / Double($0) : 0 }
+            pool in pool.size.map { $0 > 0 ? Double(pool.leases) / Double($0) : 0 }
         },
-        PoolGauge("leases", "Leases that are out.") { Double($0.counts.leased) },
+        PoolGauge("leases", "Leases that are out.") { Double($0.leases) },
+        PoolGauge("parked_leases", "Leases that lie parked: nobody uses them.") {
+            Double($0.parked)
+        },
         PoolGauge("waiters", "Clients that wait for a lease.") { Double($0.waiting) },
         PoolGauge("oldest_waiter_seconds", "How long the oldest waiter has waited.") {
             $0.oldestWaiter.inSeconds
@@ -139,7 +142,7 @@ extension MetricsDocument {
         var figures: [String: [Int?]] = [:]
         for group in snapshot.groups {
             let own = [
-                group.members, group.summary.leases, group.summary.waiting,
+                group.members, group.summary.leases - group.parked, group.summary.waiting,
                 group.policy.minLeases, group.policy.maxLeases, group.policy.maxPins,
                 group.pinned,
             ]
@@ -190,10 +193,14 @@ private struct MeasuredPool {
     var oldestWaiter: Duration
     var oldestLease: Duration
     var warned: Int
+    var parked: Int
     var pinned: [PinCause: Int] = [:]
     var isDown: Bool
     var failures: Int
     var times: PoolTimes
+
+    /// Those in use.
+    var leases: Int { counts.leased - parked }
 
     init(_ pool: PoolFacts, _ now: Instant) {
         labels = MetricLabels(["database": pool.database, "user": pool.user])
@@ -204,6 +211,7 @@ private struct MeasuredPool {
         oldestWaiter = pool.oldestWaiter.map { now - $0 } ?? .zero
         oldestLease = pool.oldestLease.map { now - $0 } ?? .zero
         warned = pool.warned
+        parked = pool.parked
         for reasons in pool.pinReasons {
             for cause in PinCause.of(reasons) { pinned[cause, default: 0] += 1 }
         }
@@ -220,6 +228,7 @@ private struct MeasuredPool {
         oldestWaiter = max(oldestWaiter, next.oldestWaiter)
         oldestLease = max(oldestLease, next.oldestLease)
         warned += next.warned
+        parked += next.parked
         pinned.merge(next.pinned, uniquingKeysWith: +)
         isDown = isDown || next.isDown
         failures = max(failures, next.failures)

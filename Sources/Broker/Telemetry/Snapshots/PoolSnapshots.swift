@@ -31,6 +31,7 @@ extension Broker {
             facts.hasFailed = pool.lastFailure != nil
             facts.oldestLease = own.oldestLease
             facts.warned = own.warned
+            facts.parked = own.parked
             facts.pinReasons = own.pinReasons
             facts.awaitingPins = engine.pinWaiters(of: pool.id).map(\.since)
             if withTimes { facts.times = pool.times }
@@ -44,6 +45,7 @@ extension Broker {
         var cancels = 0
         var oldestLease: Instant?
         var warned = 0
+        var parked = 0
         var pinReasons: [PinReasons] = []
     }
 
@@ -54,7 +56,9 @@ extension Broker {
             var own = all[server.pool.id] ?? ServersOfPool()
             if consoleState(of: server, now) == .used { own.used += 1 }
             own.cancels += server.cancelsInFlight
-            if server.isLeased {
+            if engine.liesParked(server.id) {
+                own.parked += 1
+            } else if server.isLeased {
                 own.oldestLease = min(own.oldestLease ?? now, server.leaseSince)
                 if server.wasWarnedAbout { own.warned += 1 }
                 if !server.pinReasons.isEmpty { own.pinReasons.append(server.pinReasons) }
@@ -143,12 +147,17 @@ extension Broker {
         for server in servers.values where !server.pinReasons.isEmpty {
             if let group = server.client?.group { pinned[group.id, default: 0] += 1 }
         }
+        var parked: [GroupID: Int] = [:]
+        for server in servers.values where engine.liesParked(server.id) {
+            if let group = server.client?.group { parked[group.id, default: 0] += 1 }
+        }
         var all: [GroupFacts] = []
         for summary in engine.scheduler.groupSummaries {
             guard let group = directory.groups[summary.group] else { continue }
             var facts = GroupFacts(group.name, summary, group.policy)
             facts.members = group.members
             facts.pinned = pinned[group.id] ?? 0
+            facts.parked = parked[group.id] ?? 0
             facts.timesName = group.times.group
             all.append(facts)
         }

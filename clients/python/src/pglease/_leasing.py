@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 import warnings
@@ -11,7 +12,7 @@ from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVa
 from . import _fork, errors
 from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
-from ._outcome import ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
+from ._outcome import NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._policy import Policy
 from ._request import Grant, Request
 from ._waits import Waits
@@ -152,6 +153,12 @@ class Leasing(ABC, Generic[C]):
                 link.regrant = grant._replace(waited=0.0)
                 return link, connection, grant
             except Refused as refused:
+                if refused.fields.code == NOT_KNOWN and request.parks:
+                    # A broker from before there were parked leases.
+                    self.policy = dataclasses.replace(self.policy, park=False)
+                    request.parks = False
+                    await self._keep(link)
+                    continue
                 if refused.fields.code in ONLY_NOW:
                     await self._keep(link)
                 else:

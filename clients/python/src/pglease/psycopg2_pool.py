@@ -6,7 +6,8 @@ The one change in a program that has a `psycopg2.pool`::
 
 `ThreadedConnectionPool(minconn, maxconn, …)`, `getconn`, `putconn`, `closeall` and `PoolError` are as
 before, but `getconn` waits instead of raising at once. What is new: `LeasePool.lease`, the keyword
-arguments `wait`, `hold`, `direct`, `attempts`, `delay`, `factor`, and errors that name the holders.
+arguments `wait`, `hold`, `direct`, `park`, `attempts`, `delay`, `factor`, and errors that name the
+holders.
 """
 
 from __future__ import annotations
@@ -94,11 +95,14 @@ class LeasePool:
     without either the broker's query_wait_timeout decides). 0: an answer at once.
     hold: the longest time that a lease may be kept.
     direct: False turns direct leases off (PGLEASE_DIRECT=off).
+    park: False has every lease asked for at the broker, with a clean session (PGLEASE_PARK=off). Else a
+    connection that is put back may lie parked here until somebody else waits for it.
     attempts, delay, factor: when the broker is away or its queue is full, getconn tries 3 times,
     after 0.5 s and 1 s, within its deadline (PGLEASE_LEASE_ATTEMPTS, _DELAY, _FACTOR).
 
-    Every lease begins as a new connection does: nothing that an earlier one did is seen, on the
-    server or on the connection object. Threads may share a pool. A forked child has a pool of its own
+    On the connection object every lease begins as a new connection does. The server's session is clean,
+    or, where the lease was parked in between, as the last lease of this process left it, rolled back: as
+    in a pool of the program's own. Threads may share a pool. A forked child has a pool of its own
     by itself: what the parent holds is neither used nor counted there.
     """
 
