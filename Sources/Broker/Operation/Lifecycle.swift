@@ -316,8 +316,7 @@ extension Broker {
                 try Listener(
                     loop: loop, address: .tcp(host: host, port: UInt16(settings.listenPort)),
                     backlog: backlog, handed: handover.sockets,
-                    sharesPort: settings.soReuseport,
-                    taken: taken,
+                    sharesPort: settings.soReuseport, taken: taken,
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
