@@ -64,16 +64,21 @@ def test_who_pam_knows_is_let_in_without_an_auth_file(start):
         with pytest.raises(wire.Refused) as refused:
             login(broker, user, password)
         assert refused.value.code == "28P01"
-        assert refused.value.fields["M"] == f'password authentication failed for user "{user}"'
+        assert refused.value.fields["M"] == f'PAM authentication failed for user "{user}"'
     assert broker.logged("PAM refuses a login")
     assert PASSWORD not in broker.log()
 
 
 def test_a_rule_may_name_it(start, tmp_path):
-    (tmp_path / "hba").write_text("local all app trust\nlocal all all pam\n")
+    (tmp_path / "hba").write_text(
+        "local all app trust\nlocal all elsewhere pam pamservice=nobodys-service\n"
+        "local all named pam pamservice=pglease\nlocal all all pam\n")
     broker = start({"auth_type": "hba", "auth_hba_file": tmp_path / "hba", "auth_file": ""})
     wire.Wire(broker.socket_path).start("app", "app").close()
     login(broker, "other").close()
+    login(broker, "named").close()
+    with pytest.raises(wire.Refused):
+        login(broker, "elsewhere")
     with pytest.raises(wire.Refused):
         login(broker, "other", "wrong")
 

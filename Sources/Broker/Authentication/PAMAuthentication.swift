@@ -21,13 +21,17 @@ extension Broker {
         workOut(for: client, in: .pam) {
             PAMLogin.check(service: service, user: user, password: password, host: host)
         } then: { broker, client, outcome in
-            if case .refused(let reason) = outcome {
+            switch outcome {
+            case .letIn: broker.judge(true, password, client)
+            case .refused(let reason):
                 broker.logger.notice(
                     "PAM refuses a login",
                     metadata: broker.describe(
                         client, with: ["service": "\(service)", "reason": "\(reason)"]))
+                broker.fail(
+                    client,
+                    .fatal(.invalidPassword, "PAM authentication failed for user \"\(user)\""))
             }
-            broker.judge(outcome == .letIn, password, client)
         }
     }
 }
