@@ -30,7 +30,9 @@ package enum CanonicalParameter {
     /// `DateStyle` keeps the half of it that a client does not name.
     ///
     /// A time zone goes unchanged: its canonical name is in the server's own files.
-    package static func value(name: String, value: String, base: String? = nil) -> String? {
+    package static func value(
+        name: String, value: String, base: String? = nil, serverVersion: String? = nil
+    ) -> String? {
         switch canonicalName(name) {
         case "client_encoding":
             return ClientEncoding.canonicalName(value)
@@ -43,7 +45,7 @@ package enum CanonicalParameter {
         case "standard_conforming_strings", "default_transaction_read_only":
             return boolean(value).map { $0 ? "on" : "off" }
         case "application_name":
-            return applicationName(value)
+            return applicationName(value, escapes: major(serverVersion) >= 16)
         case "TimeZone":
             let lowered = lowercasedName(value)
             return lowered == "utc" ? "UTC" : lowered == "gmt" ? "GMT" : value
@@ -67,13 +69,25 @@ package enum CanonicalParameter {
         "postgres", "postgres_verbose", "sql_standard", "iso_8601",
     ]
 
-    /// At most 63 bytes, each of which that is no printable ASCII shown as '?' (PostgreSQL 15 and
-    /// before).
-    private static func applicationName(_ value: String) -> String {
-        let printable = value.utf8.prefix(63).map {
-            (32...126).contains($0) ? $0 : UInt8(ascii: "?")
+    /// At most 63 bytes. One that is no printable ASCII is shown as '?', from PostgreSQL 16 on as `\xc3`.
+    private static func applicationName(_ value: String, escapes: Bool) -> String {
+        var shown: [UInt8] = []
+        for byte in value.utf8.prefix(63) {
+            if (32...126).contains(byte) {
+                shown.append(byte)
+            } else if escapes {
+                let digits = String(byte, radix: 16)
+                shown += Array("\\x\(digits.count == 1 ? "0" : "")\(digits)".utf8)
+            } else {
+                shown.append(UInt8(ascii: "?"))
+            }
         }
-        return String(decoding: printable, as: UTF8.self)
+        return String(decoding: shown, as: UTF8.self)
+    }
+
+    /// Of `server_version`; 0 if it is not known.
+    private static func major(_ version: String?) -> Int {
+        version.flatMap { Int($0.prefix { $0.isNumber }) } ?? 0
     }
 
     private static func lowercasedName(_ name: String) -> String {

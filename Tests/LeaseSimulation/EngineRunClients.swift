@@ -127,7 +127,7 @@ extension EngineRun {
             client.socket.descriptor == nil, chance(2)
         else { return }
         client.isLeaving = true
-        client.endsWriting = chance(40)
+        client.endsWriting = chance(40) && !pools[client.pool].terms.isReplication
         note("client \(client.index) will leave")
         if !client.endsWriting { client.unsent.appendTerminate() }
     }
@@ -138,7 +138,9 @@ extension EngineRun {
         client.isLeaving = true
         switch Int.random(in: 0..<3, using: &random) {
         case 0: client.socket.outbox.appendTerminate()
-        case 1: client.socket.hasEndedWriting = true
+        // A replication client that sends nothing more is gone.
+        case 1 where !pools[client.pool].terms.isReplication:
+            client.socket.hasEndedWriting = true
         default: client.socket.isClosed = true
         }
         note("client \(client.index) leaves")

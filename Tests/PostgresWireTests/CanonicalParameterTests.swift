@@ -5,6 +5,17 @@ import Testing
 @Suite("The spelling that PostgreSQL reports")
 struct CanonicalParameterTests {
     @Test(
+        "From PostgreSQL 16 on a name shows its bytes",
+        arguments: [
+            ("15.4", "caf??"), ("16.0", "caf\\xc3\\xa9"), ("18beta1", "caf\\xc3\\xa9"),
+        ])
+    func bytesOfNames(version: String, reported: String) {
+        #expect(
+            CanonicalParameter.value(
+                name: "application_name", value: "café", serverVersion: version) == reported)
+    }
+
+    @Test(
         "Encodings",
         arguments: [
             ("utf-8", "UTF8"), ("utf8", "UTF8"), ("unicode", "UTF8"), ("Latin1", "LATIN1"),

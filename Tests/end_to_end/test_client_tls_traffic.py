@@ -9,6 +9,7 @@ import pytest
 
 from harness import wire
 from harness.encrypted import EncryptedWire
+from harness.postgres import has_tls
 from harness.waiting import eventually
 
 pytestmark = [pytest.mark.broker_only, pytest.mark.pglease_only]
@@ -96,8 +97,14 @@ def test_several_at_once(broker):
     assert failures == []
 
 
+def need_programs_with_tls():
+    if not has_tls():
+        pytest.skip("this build of PostgreSQL has no TLS")
+
+
 @pytest.mark.parametrize("protocol", ["simple", "extended", "prepared"])
 def test_pgbench(broker, postgres, run_program, tool, protocol):
+    need_programs_with_tls()
     run_program(tool("pgbench"), "-i", "-q", "-h", postgres.host, "-p", postgres.port, "-U",
                 "app", "app")
     done = run_program(tool("pgbench"), "-n", "-M", protocol, "-c", 8, "-j", 2, "-t", 50,
@@ -106,6 +113,7 @@ def test_pgbench(broker, postgres, run_program, tool, protocol):
 
 
 def test_dump_and_restore(broker, table, postgres, run_program, tool, tmp_path):
+    need_programs_with_tls()
     postgres.sql(f"INSERT INTO {table} SELECT i, md5(i::text) FROM generate_series(1, 20000) i",
                  dbname="app")
     path = tmp_path / "dump.sql"

@@ -215,14 +215,14 @@ def program(*texts):
 
 
 FORGERIES = [
-    (b"public", b"pubIic", "answer"), (b"CREATE TABLE", b"create table", "answer"),
+    (b"place is public", b"place is pubIic", "answer"), (b"CREATE TABLE", b"create table", "answer"),
     (b"SELECT 5\0Z\0\0\0\5I", b"SELECT 5\0Z\0\0\0\5T", "status"), (b"Asia/Tokyo", b"Asia/Kyoto", "parameters"),
     (b"Z\0\0\0\5I", b"", "hang")]
 
 
 @pytest.mark.parametrize("honest, forged, kind", FORGERIES)
 def test_a_forged_answer_is_found(lane, honest, forged, kind):
-    tried = program("SELECT place FROM thing", "CREATE TABLE made_one (a int)",
+    tried = program("SELECT 'place is ' || place FROM thing", "CREATE TABLE made_one (a int)",
                     "SET TimeZone = 'Asia/Tokyo'")
     assert lane.run(tried) == []
     swallow = iter([False] + [True] * 50)

@@ -152,7 +152,7 @@ SCENES = {
                 "SET TimeZone = 'Asia/Tokyo'", "DISCARD ALL", "EXECUTE one", "SELECT * FROM mine",
                 "SHOW TimeZone", "DISCARD PLANS", "DISCARD SEQUENCES", "DISCARD TEMP"],
     "temporary objects": ["CREATE TEMP TABLE mine AS SELECT 1 AS one", "SELECT one + 1 FROM mine",
-                          "SELECT count(*) FROM pg_class WHERE relname = 'mine'"],
+                          "SELECT relname FROM pg_class WHERE relnamespace = pg_my_temp_schema()"],
     "sequences": ["CREATE TEMP SEQUENCE drawn", "SELECT lastval()", "SELECT nextval('drawn')",
                   "SELECT lastval()"],
     "prepared statements": ["PREPARE one (int) AS SELECT $1", "EXECUTE one (1)",

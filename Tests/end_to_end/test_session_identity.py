@@ -75,12 +75,20 @@ def test_what_a_direct_connection_takes_without_effect(narrow, postgres, name, v
     ("role", "other"), ("transaction_isolation", "serializable"),
     ("transaction_deferrable", "on"), ("seed", "7"), ("is_superuser", "on")])
 def test_what_a_direct_connection_refuses(narrow, postgres, name, value):
-    with pytest.raises(wire.Refused) as expected:
-        wire.Wire(postgres.socket_path).start("app", "app", **{name: value})
-    with pytest.raises(wire.Refused) as refused:
-        with narrow.wire(**{name: value}) as one:
-            wire.rows_of(one.query("SELECT 1"))
-    assert refused.value.code == expected.value.code
+    def refusal(start):
+        try:
+            with start("app", "app", **{name: value}) as one:
+                wire.rows_of(one.query("SELECT 1"))
+        except wire.Refused as refused:
+            return refused.code
+        return None
+    expected = refusal(wire.Wire(postgres.socket_path).start)
+    told = refusal(narrow.wire)
+    if name.startswith("transaction") and postgres.version >= 16:
+        # A direct connection ignores it; a transaction pool says that it has none (docs/pgbouncer.md).
+        assert expected is None and told in (None, "25001")
+    else:
+        assert expected and told == expected
     with narrow.wire() as other:
         assert other.rows(WHO) == [["app", "app", "none"]]
 

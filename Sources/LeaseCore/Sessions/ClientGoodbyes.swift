@@ -73,10 +73,10 @@ extension Engine {
                 else { return }
             }
         case .replicating:
-            // Its walsender ends it; one that went while it waited has not asked for anything.
-            guard clients[client].server.map({ servers[$0].drainDeadline == nil }) == true else {
-                return
-            }
+            // Its walsender ends it, or it went while it waited for that, and has its answers.
+            guard let server = clients[client].server, servers[server].drainDeadline == nil,
+                servers[server].passage?.isBusy == false
+            else { return }
         case .console: break
         case .login, .learning, .awaitingServer, .closing, .closed: return
         }

@@ -200,12 +200,17 @@ extension Engine {
         let profile = clients[client].settings.current
         if let known = pools[pool].parameters.known(for: profile) { return known }
         let base = pools[pool].parameters.base ?? assumed
+        let version = base.value(of: "server_version")
         let changes: [(name: String, value: String)] = profiles.entries(of: profile)
             .compactMap {
                 let name = CanonicalParameter.canonicalName($0.name)
-                guard CanonicalParameter.isReported(name) else { return nil }
+                let before = base.value(of: name)
+                guard CanonicalParameter.isReported(name) else {
+                    // PostgreSQL 18 reports search_path as it was written; so do servers others.
+                    return before == nil ? nil : (name, $0.value)
+                }
                 let value = CanonicalParameter.value(
-                    name: name, value: $0.value, base: base.value(of: name))
+                    name: name, value: $0.value, base: before, serverVersion: version)
                 return value.map { (name, $0) }
             }
         return base.changing(changes)

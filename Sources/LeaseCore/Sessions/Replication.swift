@@ -72,6 +72,7 @@ extension Engine {
         servers[server].holding.transactions += readies
         clients[client].moments.lastActivity = now
         send(bytes, to: client)
+        if clients[client].goodbye != nil { endIfDone(client) }
     }
 
     /// The greeting is out: what the server has said since follows it.

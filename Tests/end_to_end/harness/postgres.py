@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import psycopg2
+import pytest
 
 from .waiting import eventually, pause
 
@@ -61,14 +63,30 @@ def binaries():
     return versions[-1].parent
 
 
+def major_version():
+    told = subprocess.run([str(binaries() / "postgres"), "-V"], capture_output=True, text=True,
+                          check=True).stdout
+    return int(re.search(r"(\d+)", told).group(1))
+
+
+def has_tls():
+    """Builds of package indexes may have none."""
+    told = subprocess.run([str(binaries() / "pg_config"), "--configure"], capture_output=True,
+                          text=True, check=False)
+    return told.returncode != 0 or "ssl" in told.stdout
+
+
 class Postgres:
     """A cluster: superuser `postgres`, roles `app` and `other`, trust on the Unix socket."""
 
     def __init__(self, settings=None, hba=(), tls=None, port=None):
+        if tls and not has_tls():
+            pytest.skip("this build of PostgreSQL has no TLS")
         self.folder = folder("pg")
         self.port = port or free_port()
         self.account = unprivileged_user()
         self.bin = binaries()
+        self.version = major_version()
         self.process = None
         self.log_path = self.folder / "postgres.log"
         self.data = self.folder / "data"
