@@ -184,7 +184,7 @@ def test_one_of_one_connection(make_broker, postgres):
 def test_a_bound_that_pools_share(make_broker, postgres, bound):
     """All of it is the old one's; each connection that it gives up is the new one's, in whatever pool."""
     postgres.gone(dbname="second")
-    broker = make_broker({"drain_idle_clients": 0, bound: 2})
+    broker = make_broker({"drain_idle_clients": 0, bound: 2, "query_wait_notify": 0})
     old = [broker.wire("app", "second"), broker.wire("other", "second")]
     for one in old:
         one.query("BEGIN")
