@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from harness import direct, wire
+from harness.encrypted import EncryptedWire
 from harness.waiting import Stopwatch, eventually, holds_for
 from harness.writers import Writers
 
@@ -125,6 +126,21 @@ def test_what_becomes_of_each(make_broker):
     assert code_of(taken) == "57P01"
     assert broker.wait(15) == 0
     assert code_of(console) == "57P01"
+
+
+def test_clients_with_tls_read_why(make_broker, certificates):
+    broker = make_broker({"drain_idle_clients": 1, "client_tls_sslmode": "require", "shutdown_grace": 60,
+                          "client_tls_key_file": certificates.path("server.key"),
+                          "client_tls_cert_file": certificates.path("server.crt")}, tcp=True)
+    with EncryptedWire(broker.tcp_address).start("app", "app") as idle, \
+            EncryptedWire(broker.tcp_address).start("app", "app") as busy:
+        busy.query("BEGIN")
+        broker.send_signal(signal.SIGTERM)
+        assert code_of(idle) == "57P01"
+        assert busy.value("SELECT 1") == "1"
+        busy.query("COMMIT")
+        assert code_of(busy) == "57P01"
+        assert broker.wait(15) == 0
 
 
 def test_a_waiter_is_served_first(make_broker, postgres, written):

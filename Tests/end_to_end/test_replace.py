@@ -180,6 +180,31 @@ def test_one_of_one_connection(make_broker, postgres):
     assert most.end() == 1
 
 
+@pytest.mark.parametrize("bound", ["max_db_connections", "max_server_connections"])
+def test_a_bound_that_pools_share(make_broker, postgres, bound):
+    """All of it is the old one's; each connection that it gives up is the new one's, in whatever pool."""
+    postgres.gone(dbname="second")
+    broker = make_broker({"drain_idle_clients": 0, bound: 2, "query_wait_notify": 0})
+    old = [broker.wire("app", "second"), broker.wire("other", "second")]
+    for one in old:
+        one.query("BEGIN")
+    most = Most(postgres)
+    former = broker.replace()
+    new = [broker.wire(user, "second") for user in ("app", "other")]
+    for one in new:
+        one.send(wire.query("SELECT 'mine'"))
+    assert new[0].silent_for(0.3) and new[1].silent_for(0)
+    old[0].query("COMMIT")
+    old[0].send(wire.message("X", b""))
+    eventually(lambda: not all(one.silent_for(0) for one in new))
+    old[1].query("COMMIT")
+    old[1].send(wire.message("X", b""))
+    for one in new:
+        assert wire.rows_of(one.until_ready()) == [["mine"]]
+    assert former.wait(10) == 0
+    assert most.end() <= 2
+
+
 def test_two_in_a_row_while_the_first_has_clients(make_broker):
     broker = make_broker({"drain_idle_clients": 0})
     first = broker.wire()

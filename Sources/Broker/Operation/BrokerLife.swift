@@ -7,6 +7,8 @@ import LeaseCore
 struct BrokerLife {
     var startup: Startup?
     var shutdown: Shutdown?
+    /// It is ready, and says so when the former broker has stopped to accept, or then.
+    var announcesBy: Instant?
     /// The loop is told to stop.
     var isStopped = false
     var exitStatus: Int32 = 0

@@ -10,6 +10,7 @@ extension Broker {
         lookAtConsoleWaits(now)
         lookAtLoan()
         lookAtShares()
+        lookAtAnnouncement(now)
         lookAtReplacement(now)
         peers.look(now, self)
         lookAtShutdown(now)

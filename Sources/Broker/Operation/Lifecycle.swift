@@ -208,6 +208,29 @@ extension Broker {
             finishShutdown()
             return
         }
+        // Else the former broker may still accept the next client.
+        guard handover.before == nil else {
+            life.announcesBy = now + Self.patienceWithFormer
+            housekeeping(by: now + Self.patienceWithFormer)
+            return
+        }
+        announceReady()
+    }
+
+    private static let patienceWithFormer = Duration.seconds(5)
+
+    /// The former broker has stopped to accept, has ended, or does not answer.
+    func announceIfAwaited() {
+        guard life.announcesBy != nil, !life.isStopped else { return }
+        life.announcesBy = nil
+        announceReady()
+    }
+
+    func lookAtAnnouncement(_ now: Instant) {
+        if let deadline = life.announcesBy, deadline <= now { announceIfAwaited() }
+    }
+
+    private func announceReady() {
         let address = BrokerAddress(
             socketDirectory: settings.unixSocketDir, port: settings.listenPort,
             tcp: listening.listeners.flatMap { $0.tcpAddresses.map { "\($0.host):\($0.port)" } })

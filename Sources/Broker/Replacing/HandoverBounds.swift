@@ -152,6 +152,7 @@ extension Broker {
         // Who has just come may make a pool, or use one that has nobody: it needs one connection.
         let isSettled = next.isSettled || clientsLoggingIn == 0
         var hasChanged = false
+        var emptied: [PoolKey] = []
         for key in Set(counts.keys).union(next.limits.keys) {
             let before = next.clientsBefore[key, default: 0]
             let left = clients[key, default: 0]
@@ -164,6 +165,7 @@ extension Broker {
             if next.limits[key] != limit {
                 next.limits[key] = limit
                 hasChanged = true
+                if limit == 0 { emptied.append(key) }
             }
             let held = max(limit, counts[key, default: 0]) + (handover.before?.held[key] ?? 0)
             guard next.told[key, default: 0] != held else { continue }
@@ -174,6 +176,11 @@ extension Broker {
         }
         next.clientsBefore = clients.merging(next.clientsBefore) { max($0, $1) }
         if hasChanged { reconfigurePools() }
+        // A pool has one connection at least: those that nobody needs are closed.
+        for key in emptied {
+            guard let pool = directory.pools[key] else { continue }
+            post(.poolReconnectRequested(pool.id))
+        }
         if isSettled, !next.isSettled {
             next.isSettled = true
             next.channel.send("settled")

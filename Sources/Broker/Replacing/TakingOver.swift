@@ -62,6 +62,7 @@ extension Broker {
         case "frozen":
             former.hasNamedAll = true
             former.hasNews = true
+            announceIfAwaited()
         case "settled":
             former.isSettled = true
             former.hasNews = true
@@ -93,6 +94,7 @@ extension Broker {
         }
         reconfigurePools()
         lookAtLoan()
+        announceIfAwaited()
         if let next = handover.after, next.isServing { tellHeld(next) }
         if life.shutdown != nil { housekeeping(by: now) }
         dealWithNotices()
