@@ -263,3 +263,28 @@ def test_a_thousand_clients_of_fifty_channels(make_broker, shared):
             told = client.next()
             assert told.kind == "A" and told.body[4:] == b"c7\0x\0"
         notifier.close()
+
+
+def test_what_a_function_listens_to_is_told_while_no_connection_is_free_for_the_hub(
+        make_broker, postgres):
+    """Seed 5700 of scripts/differential: the client's own server tells it until the broker listens."""
+    broker = make_broker({"default_pool_size": 2})
+    postgres.sql(
+        "CREATE OR REPLACE FUNCTION hear_it(channel text) RETURNS void LANGUAGE plpgsql AS "
+        "$$BEGIN EXECUTE format('LISTEN %I', channel); END$$", dbname="app", user="app")
+    with broker.wire() as one, broker.wire() as other:
+        other.query("BEGIN")
+        one.query("SELECT hear_it('late_news')")
+        for payload in ("first", "second"):
+            seen = one.extended(f"NOTIFY late_news, '{payload}'")
+            told = [each.body for each in seen if each.kind == "A"]
+            assert [payload.encode() in body for body in told] == [True], seen
+        other.query("COMMIT")
+        hub = eventually(lambda: [row for row in broker.console("SHOW SERVERS")
+                                  if row["application_name"] == "pglease LISTEN"])
+        assert len(hub) == 1
+        # The connection that heard it goes back, and is clean.
+        eventually(lambda: broker.pool()["sv_active"] == "1", 10, lambda: str(broker.pool()))
+        postgres.sql("NOTIFY late_news, 'third'", dbname="app")
+        heard = eventually(lambda: [each for each in one.query("") if each.kind == "A"])
+        assert len(heard) == 1 and b"third" in heard[0].body

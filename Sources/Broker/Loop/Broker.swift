@@ -169,16 +169,18 @@ package final class Broker {
             engine.resumeClients(now: now)
             dealWithNotices()
         } while engine.hasResumable
-        turn.arm(for: turn.readable.isEmpty ? engine.nextDeadline : now)
+        turn.arm(for: turn.hasMore ? now : engine.nextDeadline)
         if monitoring.isOn, let began = turn.time {
             monitoring.lag.record(loop.now - began.nanoseconds)
         }
         turn.time = nil
+        turn.endsHere = 0
     }
 
     func timerFired() {
         let now = now
         readOn()
+        endMore()
         engine.timeReached(now)
         dealWithNotices()
         if turn.isHouseDue(now) { keepHouse(now) }

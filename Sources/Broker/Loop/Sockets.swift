@@ -26,10 +26,33 @@ extension Broker {
             let bytes = UnsafeRawBufferPointer(start: readBuffer, count: count)
             take(bytes, from: client, forTheShell)
         case .wouldBlock: break
-        case .closed: engine.clientInputEnded(client.id, now: now)
+        case .closed: inputEnded(client)
         case .failed(let code):
             engine.close(
                 client.id, because: "reading from the client failed (errno \(code))", now: now)
+        }
+    }
+
+    private func inputEnded(_ client: ClientConnection) {
+        guard turn.endsHere >= LoopTurn.endsAtOnce else {
+            turn.endsHere += 1
+            engine.clientInputEnded(client.id, now: now)
+            return
+        }
+        client.watcher?.watch([])
+        turn.ended.append(client.id)
+    }
+
+    /// Those whose ends were put off, some at a time.
+    func endMore() {
+        guard !turn.ended.isEmpty else { return }
+        let next = turn.ended.prefix(LoopTurn.endsAtOnce)
+        turn.ended.removeFirst(next.count)
+        turn.endsHere += next.count
+        for id in next {
+            guard let client = clients[id], !client.isClosed else { continue }
+            engine.clientInputEnded(id, now: now)
+            dealWithNotices()
         }
     }
 

@@ -374,6 +374,9 @@ extension ServerTurn {
             let hub = listening.hub, let message = NotificationMessage(body: body),
             let number = hub.table.number(of: message.channel)
         else { return false }
-        return listening.channels.contains(number) || listening.announced.contains(number)
+        if listening.channels.contains(number) { return true }
+        // Until the hub listens to what was found, the server alone tells it.
+        return listening.announced.contains(number)
+            && !listening.found.contains { $0.elementsEqual(message.channel) }
     }
 }

@@ -1,7 +1,12 @@
 /// What happens when the clock reaches a deadline.
 extension Scheduler {
+    /// What many have in common at one moment is dealt with some at a time: `nextDeadline` stays in the past until all are
+    /// through, and others have their turns in between.
+    static let deadlinesAtOnce = 128
+
     mutating func reachDeadlines(_ now: Instant, _ effects: inout [SchedulerEffect]) {
-        while let token = deadlines.popDue(now) {
+        for _ in 0..<Self.deadlinesAtOnce {
+            guard let token = deadlines.popDue(now) else { break }
             switch token.kind {
             case .waiter: waiterDue(token.slot, now, &effects)
             case .server: serverDue(token.slot, now, &effects)
@@ -22,7 +27,7 @@ extension Scheduler {
             return
         }
         if waiters.slots[waiter].notifyAt <= now {
-            let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
+            let place = pools[pool].queue.place(of: waiter, in: &waiters.slots)
             let waited = Self.waited(since: waiters.slots[waiter].since, now)
             effects.append(
                 .notifyWaiter(waiters.slots[waiter].client, place: place, waited: waited))

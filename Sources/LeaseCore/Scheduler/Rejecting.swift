@@ -20,7 +20,7 @@ extension Scheduler {
         _ waiter: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
         let pool = waiters.slots[waiter].pool
-        let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
+        let place = pools[pool].queue.place(of: waiter, in: &waiters.slots)
         let isLocked = isLocked(waiter, now)
         reject(
             waiter, deadlineCause(waiter, now), place: place, suspectsLock: isLocked, now, &effects)

@@ -138,7 +138,7 @@ extension Scheduler {
         _ waiter: Int, _ lock: PoolLock, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
         let pool = waiters.slots[waiter].pool
-        let place = pools[pool].queue.place(of: waiter, in: waiters.slots)
+        let place = pools[pool].queue.place(of: waiter, in: &waiters.slots)
         reject(waiter, .poolLock(lock), place: place, now, &effects)
         settleWidely(pool, now, &effects)
     }

@@ -171,10 +171,15 @@ extension Scheduler {
     }
 
     /// A client's place among the waiters of its pool, 1 is next; nil: it does not wait.
-    package func place(of client: ClientID) -> Int? {
+    package mutating func place(of client: ClientID) -> Int? {
         guard let waiter = waiters.index(of: client) else { return nil }
         let pool = waiters.slots[waiter].pool
-        return pools[pool].queue.place(of: waiter, in: waiters.slots)
+        return pools[pool].queue.place(of: waiter, in: &waiters.slots)
+    }
+
+    /// How many waiters were passed to find places in the queues.
+    package var placeSteps: UInt64 {
+        pools.live.reduce(0) { $0 &+ pools[$1].queue.steps }
     }
 
     package var groupSummaries: [GroupSummary] {

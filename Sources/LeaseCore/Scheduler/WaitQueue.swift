@@ -34,6 +34,10 @@ struct WaitQueue {
     private(set) var credits = 0
     private(set) var activeCount = 0
     private(set) var count = 0
+    /// Of the groups' queues in which a place was asked for since they were last empty.
+    private var ranks: [Int: QueueRanks] = [:]
+    /// How many waiters were passed to find places: what a crowd costs is counted by the tests.
+    private(set) var steps: UInt64 = 0
 
     /// How many of the group in this queue wait.
     @inline(__always)
@@ -72,7 +76,15 @@ struct WaitQueue {
                 candidate = slots[Int(candidate)].next
             }
         }
+        let isLast = after == queues[queue].tail
         link(waiter, after: after, in: &slots)
+        if !ranks.isEmpty {
+            if isLast, let rank = ranks[queue]?.append() {
+                slots[waiter].rank = rank
+            } else {
+                ranks[queue] = nil
+            }
+        }
         queues[queue].count += 1
         count += 1
         if queues[queue].count == 1 { activate(queue) }
@@ -82,13 +94,17 @@ struct WaitQueue {
         let queue = slots[waiter].queue
         let next = slots[waiter].next
         let previous = slots[waiter].previous
+        if !ranks.isEmpty { ranks[queue]?.remove(slots[waiter].rank) }
         if previous >= 0 { slots[Int(previous)].next = next } else { queues[queue].head = next }
         if next >= 0 { slots[Int(next)].previous = previous } else { queues[queue].tail = previous }
         slots[waiter].next = -1
         slots[waiter].previous = -1
         queues[queue].count -= 1
         count -= 1
-        if queues[queue].count == 0 { deactivate(queue) }
+        if queues[queue].count == 0 {
+            if !ranks.isEmpty { ranks[queue] = nil }
+            deactivate(queue)
+        }
     }
 
     /// A waiter of this group is about to be served: its turn is used up by one. Groups between
@@ -104,15 +120,23 @@ struct WaitQueue {
     }
 
     /// How many waiters would be served before this one, and itself, if every group could be.
-    func place(of waiter: Int, in slots: [Waiter]) -> Int {
+    mutating func place(of waiter: Int, in slots: inout [Waiter]) -> Int {
         let own = slots[waiter].queue
-        var before = 0
-        var candidate = slots[waiter].previous
-        while candidate >= 0 {
-            before += 1
-            candidate = slots[Int(candidate)].previous
-        }
+        if ranks[own] == nil { ranks[own] = number(own, in: &slots) }
+        let before = ranks[own]!.count(before: slots[waiter].rank, &steps)
         return place(position: before, queue: own)
+    }
+
+    private mutating func number(_ queue: Int, in slots: inout [Waiter]) -> QueueRanks {
+        var rank: Int32 = 0
+        var candidate = queues[queue].head
+        while candidate >= 0 {
+            slots[Int(candidate)].rank = rank
+            rank += 1
+            steps &+= 1
+            candidate = slots[Int(candidate)].next
+        }
+        return QueueRanks(count: Int(rank))
     }
 
     /// The place of the waiter at this position, counted from 0, of a group's queue.

@@ -16,6 +16,8 @@ struct Waiter {
     var reserveAt = Instant.endOfTime
     /// The planning pass in which a connection on its way was found for it.
     var coveredIn: UInt64 = 0
+    /// Its own in `WaitQueue.ranks`, where there are any.
+    var rank: Int32 = 0
 
     var next: Int32 = -1
     var previous: Int32 = -1

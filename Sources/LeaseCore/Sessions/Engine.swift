@@ -73,7 +73,10 @@ package struct Engine: ~Copyable {
     package mutating func timeReached(_ now: Instant) {
         self.now = now
         if let deadline = scheduler.nextDeadline, deadline <= now { post(.deadlineReached) }
-        while let token = looks.popDue(now) { look(at: SessionToken(token)) }
+        for _ in 0..<Scheduler.deadlinesAtOnce {
+            guard let token = looks.popDue(now) else { return }
+            look(at: SessionToken(token))
+        }
     }
 
     /// A client or a server is looked at then, if not before.

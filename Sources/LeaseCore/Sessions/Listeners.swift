@@ -206,7 +206,9 @@ extension Engine {
         if case .passed = listening.gate { atGate += listening.announced.map(hub.table.name) }
         for number in listening.announced {
             let name = hub.table.name(of: number)
-            if open.contains(name) || atGate.contains(name) { continue }
+            if open.contains(name) || atGate.contains(name) || listening.found.contains(name) {
+                continue
+            }
             listening.announced.removeAll { $0 == number }
             listening.inbox.drop([number])
             hub.table.leave(number, client)

@@ -163,6 +163,9 @@ extension Engine {
             channelsFound(state.channels, on: server, of: client)
         {
             servers[server].stream.stillListens()
+            // It goes on meanwhile: there may be no connection for the hub before it does.
+            clients[client].flags.awaitsQuiet = false
+            queueToResume(client)
             return
         }
         clients[client].flags.awaitsQuiet = false
