@@ -185,7 +185,8 @@ package struct EffectOracle {
         case .recallLease(let server):
             let model = try known(server, effect)
             try require(model.phase == .leased, "\(effect): is not leased")
-        case .poolPhaseChanged(let pool, _), .reclaimParked(let pool), .connectFailed(let pool, _, _, _):
+        case .poolPhaseChanged(let pool, _), .reclaimParked(let pool),
+            .connectFailed(let pool, _, _, _):
             try require(pools[pool] != nil, "\(effect): no such pool")
         }
     }

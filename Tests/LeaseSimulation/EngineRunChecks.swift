@@ -95,7 +95,8 @@ extension EngineRun {
         }
         for pool in pools
         where engine.scheduler.nextToReclaim(for: pool.id, after: nil) != nil {
-            violation = "somebody waits in \(pool.id), and a lease that may be parked was not asked for"
+            violation =
+                "somebody waits in \(pool.id), and a lease that may be parked was not asked for"
         }
         for client in engine.clients.ids {
             guard let server = engine.clients[client].server else { continue }
@@ -144,7 +145,8 @@ extension EngineRun {
             let explicit = engine.servers[server].explicit
             let isTold = engine.clients[client].call == nil
             let bounds: [(Instant?, Duration?, Int)] = [
-                (engine.useSince(server), limits.lease, 1), (isTold ? explicit?.since : nil, explicit?.terms.hold, 1),
+                (engine.useSince(server), limits.lease, 1),
+                (isTold ? explicit?.since : nil, explicit?.terms.hold, 1),
                 (engine.servers[server].stream.isOwing ? clock?.querySince : nil, limits.query, 2),
             ]
             for case (let began?, let limit?, let factor) in bounds

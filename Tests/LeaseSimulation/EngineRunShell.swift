@@ -90,7 +90,8 @@ extension EngineRun {
         case .leaseUnpinned(let report): note("the lease \(report.lease!) is pinned no more")
         case .parkedLeaseReclaimed(let report, let cause):
             note("the parked lease \(report.lease!) is reclaimed: \(cause.rawValue)")
-        case .leaseHeldLong, .directLeaseBegan, .parkableLeaseBegan, .serverAdmitted, .listeningLost, .listeningAgain,
+        case .leaseHeldLong, .directLeaseBegan, .parkableLeaseBegan, .serverAdmitted,
+            .listeningLost, .listeningAgain,
             .scheduler:
             break
         }

@@ -14,7 +14,9 @@ extension Engine {
     }
 
     mutating func beginParking(_ server: ServerID) {
-        guard let client = servers[server].client, let timeout = settings.parkTimeout else { return }
+        guard let client = servers[server].client, let timeout = settings.parkTimeout else {
+            return
+        }
         servers[server].holding.parking = .allowed(look: now + timeout)
         look(at: server, by: now + timeout)
         notices.append(.parkableLeaseBegan(client))
@@ -48,7 +50,9 @@ extension Engine {
             case .allowed = servers[server].holding.parking
         else { return }
         if reclaim(server, cause) { return }
-        guard let client = servers[server].client, let lease = servers[server].leaseID else { return }
+        guard let client = servers[server].client, let lease = servers[server].leaseID else {
+            return
+        }
         servers[server].holding.parking = .recalled(now)
         look(at: server, by: now + pools[servers[server].pool].limits.firstLook)
         world.forbidParking(client, watching: true)
@@ -95,16 +99,19 @@ extension Engine {
 
     /// Its time is over: `park_timeout`, or a limit that counts from its beginning. True if it was taken.
     mutating func lookAtParked(_ server: ServerID) -> Bool {
-        guard case .allowed(let moment) = servers[server].holding.parking,
-            servers[server].mayBeParked
-        else { return false }
+        guard servers[server].mayBeParked else { return false }
+        // The token of one that was asked back is watched, where there was a descriptor left for that.
+        guard case .allowed(let moment) = servers[server].holding.parking else {
+            return reclaim(server, .waiter)
+        }
         guard settings.parkTimeout == nil || isDue(moment, server) else { return false }
         if reclaim(server, .timeout) { return true }
         let limits = pools[servers[server].pool].limits
         let age = now - (servers[server].leasedSince ?? now)
         // Since when it is used is not known: the limit counts from here on.
         let isLong = [limits.lease, limits.leaseWarning].contains { $0.map { $0 <= age } ?? false }
-        guard !isLong, let timeout = settings.parkTimeout, scheduler.mayPark(server, now: now) else {
+        guard !isLong, let timeout = settings.parkTimeout, scheduler.mayPark(server, now: now)
+        else {
             recall(server, .timeout)
             return !servers[server].mayBeParked
         }
@@ -135,7 +142,8 @@ extension Engine {
     /// Who uses a lease that may be parked, as its page says, is its holder from now on; the thread.
     @discardableResult
     package mutating func noteUseOnPage(_ server: ServerID) -> String? {
-        guard servers.contains(server), servers[server].mayBeParked, let client = servers[server].client
+        guard servers.contains(server), servers[server].mayBeParked,
+            let client = servers[server].client
         else { return nil }
         let use = world.useOnPage(of: client)
         if let purpose = use.purpose {
@@ -149,7 +157,8 @@ extension Engine {
 
     /// Whether the lease on this server lies parked at this moment.
     package func liesParked(_ server: ServerID) -> Bool {
-        guard servers.contains(server), servers[server].mayBeParked, let client = servers[server].client
+        guard servers.contains(server), servers[server].mayBeParked,
+            let client = servers[server].client
         else { return false }
         return world.isTokenIn(of: client)
     }

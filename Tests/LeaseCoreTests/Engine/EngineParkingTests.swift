@@ -27,7 +27,10 @@ import Testing
     }
 
     @Test func aWorkerThatIsKilledAtAnyStep() {
-        let report = explore { $0.dies = true }
+        let report = explore {
+            $0.dies = true
+            $0.moves = 4
+        }
         #expect(report.violation == nil)
         #expect(report.taken["die(0)"] ?? 0 > 10)
     }
@@ -35,7 +38,7 @@ import Testing
     @Test func aWorkerThatLies() {
         let report = explore {
             $0.lies = true
-            $0.moves = 6
+            $0.moves = 4
         }
         #expect(report.violation == nil)
         #expect(report.taken["useWhatIsParked(0)"] ?? 0 > 0)
@@ -46,7 +49,7 @@ import Testing
         let report = explore {
             $0.lies = true
             $0.dies = true
-            $0.moves = 5
+            $0.moves = 3
         }
         #expect(report.violation == nil)
     }
