@@ -15,7 +15,7 @@ package struct ParkingExplorer {
         /// The first one may be killed at any step.
         package var dies = false
         /// What the first one may do at most; the second asks once, and gives back.
-        package var moves = 5
+        package var moves = 3
 
         package init() {}
     }
@@ -141,7 +141,7 @@ private struct ParkingState: ~Copyable {
         for index in 0..<2 {
             let id = engine.accept(isUnix: true, loginDeadline: nil, now: now)
             let peer = PeerID(setting.sharesProcess ? 1 : UInt32(index + 1))
-            let worker = ParkingWorker(id: id, peer: peer, moves: index == 0 ? setting.moves : 3)
+            let worker = ParkingWorker(id: id, peer: peer, moves: index == 0 ? setting.moves : 2)
             world.clients[id] = worker.socket
             worker.socket.interest = .bytes
             workers.append(worker)

@@ -145,7 +145,8 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):
             return False
         # Of two who give it back at the same time one goes on.
-        if book.lent.pop(loan.identity, None) is not loan:
+        lent: Any = book.lent.pop(loan.identity, None)
+        if lent is not loan:
             return False
         if link.regrant is not None:
             loan.grant = link.regrant
