@@ -19,7 +19,7 @@ import Testing
             .pools,
             "database, user, cl_active, cl_waiting, cl_active_cancel_req, cl_waiting_cancel_req, "
                 + "sv_active, sv_active_cancel, sv_being_canceled, sv_idle, sv_used, sv_tested, "
-                + "sv_login, maxwait, maxwait_us, pool_mode, load_balance_hosts, pinned"
+                + "sv_login, maxwait, maxwait_us, pool_mode, load_balance_hosts, pinned, parked"
         ),
         (
             .databases,
@@ -88,7 +88,7 @@ import Testing
         (
             .groups,
             "group, weight, min_leases, max_leases, clients, leases, waiting, maxwait_us, "
-                + "max_pins, pinned"
+                + "max_pins, pinned, parked"
         ),
         (
             .locks,

@@ -15,7 +15,7 @@ package struct ParkingExplorer {
         /// The first one may be killed at any step.
         package var dies = false
         /// What the first one may do at most; the second asks once, and gives back.
-        package var moves = 8
+        package var moves = 3
 
         package init() {}
     }
@@ -112,6 +112,7 @@ private struct ParkingState: ~Copyable {
     var cancels: [ServerID] = []
     var violation: String?
     var looksLeft = 2
+    var pausesLeft = 30
     /// The engine does not keep it.
     let times = GroupTimes(group: "g")
 
@@ -140,7 +141,7 @@ private struct ParkingState: ~Copyable {
         for index in 0..<2 {
             let id = engine.accept(isUnix: true, loginDeadline: nil, now: now)
             let peer = PeerID(setting.sharesProcess ? 1 : UInt32(index + 1))
-            let worker = ParkingWorker(id: id, peer: peer, moves: index == 0 ? setting.moves : 3)
+            let worker = ParkingWorker(id: id, peer: peer, moves: index == 0 ? setting.moves : 2)
             world.clients[id] = worker.socket
             worker.socket.interest = .bytes
             workers.append(worker)
@@ -225,9 +226,13 @@ private struct ParkingState: ~Copyable {
     // MARK: Steps
 
     var steps: [ParkingStep] {
+        mutating get { nextSteps() }
+    }
+
+    private mutating func nextSteps() -> [ParkingStep] {
         var steps: [ParkingStep] = []
         for (index, worker) in workers.enumerated() {
-            if worker.movesLeft > 0 || worker.owns { steps += self.steps(of: worker, index) }
+            steps += self.steps(of: worker, index)
             guard engine.clients.contains(worker.id) else { continue }
             if !worker.socket.outbox.isEmpty || worker.socket.isClosed {
                 steps.append(.brokerReads(index))
@@ -248,7 +253,12 @@ private struct ParkingState: ~Copyable {
             }
         }
         if isAnswering { steps.append(.serverAnswers) }
-        if looksLeft > 0, steps.isEmpty, isParked { steps.append(.timeComes) }
+        guard steps.isEmpty, engine.nextDeadline != nil else { return steps }
+        // What was cut off keeps its place for a while.
+        let isAwaited = workers.contains { $0.belief == .asking }
+        if (isParked && looksLeft > 0) || (isAwaited && pausesLeft > 0) {
+            steps.append(.timeComes)
+        }
         return steps
     }
 
@@ -259,11 +269,12 @@ private struct ParkingState: ~Copyable {
         case .asking, .returning:
             if !worker.socket.inbox.isEmpty { steps.append(.readAnswer(index)) }
         case .using:
-            steps.append(worker.socket.isParkable ? .lookAtPage(index) : .giveBack(index))
+            let parks = worker.socket.isParkable && worker.movesLeft > 0
+            steps.append(parks ? .lookAtPage(index) : .giveBack(index))
             if worker.movesLeft > 1, !worker.inTransaction { steps.append(.begin(index)) }
         case .mayPark: steps.append(.park(index))
         case .mustReturn: steps.append(.giveBack(index))
-        case .parked: steps.append(.takeBack(index))
+        case .parked: if worker.movesLeft > 0 { steps.append(.takeBack(index)) }
         case .dead: return []
         }
         guard index == 0, worker.movesLeft > 0 else { return steps }
@@ -318,8 +329,9 @@ private struct ParkingState: ~Copyable {
                 workers[index].peer, watched: [], wasHandedOut: true, now: now)
         case .serverAnswers: answer()
         case .timeComes:
-            looksLeft -= 1
-            now = now + .seconds(11)
+            let isAwaited = workers.contains { $0.belief == .asking }
+            if isAwaited { pausesLeft -= 1 } else { looksLeft -= 1 }
+            now = max(now, engine.nextDeadline ?? now)
             world.now = now
             engine.timeReached(now)
         }
@@ -364,6 +376,16 @@ private struct ParkingState: ~Copyable {
             return
         }
         worker.server = worker.socket.descriptor
+        // Who lies may spoil what its own process has.
+        if let server = worker.server,
+            !workers.contains(where: { $0.hasLied && $0.peer == worker.peer })
+        {
+            let isAtRest =
+                server.backend.status == .idle && server.wire.isEmpty
+                && server.backend.input.isEmpty
+                && server.backend.output.isEmpty
+            if !isAtRest { violation = "what \(worker.id) is granted is not at rest" }
+        }
         if worker.socket.descriptor == nil { worker.socket.isParkable = false }
         worker.belief = worker.socket.descriptor == nil ? .mustReturn : .using
     }
@@ -401,14 +423,6 @@ private struct ParkingState: ~Copyable {
                 violation = "the connection of process \(peer) is given to \(holder.peer)"
             }
             if engine.servers[socket.id].isDirect { socket.confinedTo = holder.peer }
-            if holder.socket.descriptor == nil || holder.socket.descriptor === socket {
-                // What it is granted shows nothing of anybody.
-                if socket.takenInLease == 0, holder.belief == .asking,
-                    socket.backend.status != .idle
-                {
-                    violation = "a connection is granted in a transaction"
-                }
-            }
         }
     }
 
@@ -440,7 +454,7 @@ private struct ParkingState: ~Copyable {
                     + " \(socket.backend.output.count) \(engine.isFindingOut(socket.id))"
             )
         }
-        words.append("\(looksLeft) \(cancels.count)")
+        words.append("\(looksLeft) \(pausesLeft) \(cancels.count)")
         return words.joined(separator: "|")
     }
 

@@ -23,7 +23,7 @@ COLUMNS = {
     "POOLS": (
         "database, user, cl_active, cl_waiting, cl_active_cancel_req, cl_waiting_cancel_req, "
         "sv_active, sv_active_cancel, sv_being_canceled, sv_idle, sv_used, sv_tested, sv_login, "
-        "maxwait, maxwait_us, pool_mode, load_balance_hosts, pinned"),
+        "maxwait, maxwait_us, pool_mode, load_balance_hosts, pinned, parked"),
     "DATABASES": (
         "name, host, port, database, force_user, pool_size, min_pool_size, reserve_pool_size, "
         "server_lifetime, pool_mode, load_balance_hosts, max_connections, current_connections, "

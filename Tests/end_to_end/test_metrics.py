@@ -9,7 +9,7 @@ import time
 import psycopg2
 import pytest
 
-from harness import direct, monitoring, wire
+from harness import direct, monitoring, parked, wire
 from harness.waiting import eventually
 
 pytestmark = pytest.mark.pglease_only
@@ -201,6 +201,7 @@ def pool_figures(row, shown, labels, compare, metrics, wrong):
     for reason in PINS:
         compare(sum(reason in (each["pin"] or "") for each in own["LEASES"]),
                 "pglease_pool_pinned_leases", reason=reason, **labels)
+    compare(number(row["parked"]), "pglease_pool_parked_leases", **labels)
     compare(1, "pglease_pool_up", **labels)
     compare(0, "pglease_pool_connect_failures_in_a_row", **labels)
     states = {"leased": row["sv_active"], "connecting": row["sv_login"], "closing": 0,
@@ -233,7 +234,7 @@ COMPARED = (
     | {f"pglease_pool_{name}" for name in (
         "size", "reserve_size", "utilization_ratio", "leases", "waiters", "oldest_waiter_seconds",
         "oldest_lease_seconds", "warned_leases", "up", "connect_failures_in_a_row", "servers",
-        "pinned_leases")}
+        "pinned_leases", "parked_leases")}
     | {"pglease_clients", "pglease_clients_max", "pglease_servers", "pglease_servers_max"})
 # Of these the console has no column; other tests here drive them.
 DRIVEN = {
@@ -246,7 +247,8 @@ DRIVEN = {
     "pglease_active_pool_locks", "pglease_reserve_lent", "pglease_leak_warnings",
     "pglease_clients_accepted", "pglease_tls_clients_accepted", "pglease_login_failures", "pglease_protocol_errors",
     "pglease_server_connects", "pglease_retried_requests", "pglease_cancels",
-    "pglease_explicit_leases", "pglease_direct_leases", "process_cpu_seconds",
+    "pglease_explicit_leases", "pglease_direct_leases", "pglease_parkable_leases",
+    "pglease_parked_reclaims", "process_cpu_seconds",
     "process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds",
     "process_max_fds", "process_start_time_seconds",
 }
@@ -327,6 +329,26 @@ def test_waiting_is_measured_to_the_grant(watched):
     eventually(lambda: endpoint.metrics().get("pglease_group_clients", group="waiter") is None)
     eventually(lambda: endpoint.metrics().histogram(
         "pglease_group_hold_seconds", group="waiter")[1] == counted)
+
+
+def test_parked_leases_are_none_in_use(watched):
+    broker, endpoint = watched({"default_pool_size": 1, "reserve_pool_size": 0})
+    with parked.connect(broker) as one:
+        one.park_lease()
+        eventually(lambda: endpoint.metrics().get("pglease_pool_leases", **APP) == 1)
+        assert endpoint.metrics().get("pglease_parkable_leases_total") == 1
+        one.park()
+        eventually(lambda: endpoint.metrics().get("pglease_pool_parked_leases", **APP) == 1)
+        metrics = endpoint.metrics()
+        assert metrics.get("pglease_pool_leases", **APP) == 0
+        assert metrics.get("pglease_pool_utilization_ratio", **APP) == 0
+        row = broker.pool()
+        assert (row["sv_active"], row["parked"]) == ("0", "1")
+        assert sum(int(group["parked"]) for group in broker.console("SHOW GROUPS")) == 1
+        with direct.connect(broker) as other:
+            assert other.value("SELECT 1") == "1"
+        eventually(lambda: endpoint.metrics().get(
+            "pglease_parked_reclaims_total", cause="waiter") == 1)
 
 
 def test_direct_leases_are_held_but_their_queries_are_not_seen(watched):

@@ -11,7 +11,7 @@ extension Scheduler {
             if pools[pool].idle.count > 0 { grantIdle(pool, &plan, now, &effects) }
             if pools[pool].queue.count > 0 { coverWaiters(pool, &plan, now, &effects) }
         }
-        if parking.allowed > 0 || pools[pool].shortageDue != nil {
+        if parking.allowed > 0 || pools[pool].shortage > 0 || pools[pool].shortageDue != nil {
             askForParked(pool, plan, now, &effects)
         }
         keepMinimum(pool, now, &effects)

@@ -134,9 +134,9 @@ extension Scheduler {
     /// The next lease, in the order of their slots, that would serve a waiter of this pool if it lies parked, and that
     /// was not asked back yet; nil: there is none, or nobody needs one any more.
     package func nextToReclaim(for pool: PoolID, after last: ServerID?) -> ServerID? {
-        guard parking.hasUnasked, let wanting = poolIndex(pool), pools[wanting].givesOut else {
-            return nil
-        }
+        guard parking.hasUnasked, let wanting = poolIndex(pool), pools[wanting].givesOut,
+            pools[wanting].queue.count > 0
+        else { return nil }
         let queues = pools[wanting].queue.queues
         let first = last.map { Int($0.slot) + 1 } ?? 0
         guard first < servers.slots.count else { return nil }

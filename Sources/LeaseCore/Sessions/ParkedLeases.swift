@@ -99,9 +99,11 @@ extension Engine {
 
     /// Its time is over: `park_timeout`, or a limit that counts from its beginning. True if it was taken.
     mutating func lookAtParked(_ server: ServerID) -> Bool {
-        guard case .allowed(let moment) = servers[server].holding.parking,
-            servers[server].mayBeParked
-        else { return false }
+        guard servers[server].mayBeParked else { return false }
+        // The token of one that was asked back is watched, where there was a descriptor left for that.
+        guard case .allowed(let moment) = servers[server].holding.parking else {
+            return reclaim(server, .waiter)
+        }
         guard settings.parkTimeout == nil || isDue(moment, server) else { return false }
         if reclaim(server, .timeout) { return true }
         let limits = pools[servers[server].pool].limits

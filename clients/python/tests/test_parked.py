@@ -62,9 +62,28 @@ def test_it_is_a_session_of_the_pools_own(make_pool):
     value(connection, "SELECT set_config('app.tenant', 'mine', false)")
     pool.putconn(connection)
     connection = pool.getconn()
-    # What is on the connection object is as at the beginning, what is in the session as it was left.
-    assert not connection.autocommit
+    # Connection object and session go together, as they were left.
+    assert connection.autocommit
     assert value(connection, "SHOW app.tenant") == "mine"
+    pool.putconn(connection)
+
+
+def test_what_was_taken_comes_back_new(narrow, make_pool):
+    pool = make_pool(DIRECT, on=narrow)
+    connection = pool.getconn()
+    connection.autocommit = True
+    connection.set_session(readonly=True)
+    connection.set_client_encoding("LATIN1")
+    value(connection, "SELECT set_config('app.tenant', 'mine', false)")
+    pool.putconn(connection)
+    with direct.connect(narrow) as other:
+        assert other.value("SELECT 1") == "1"
+    connection = pool.getconn()
+    assert not connection.autocommit and connection.readonly is None
+    assert connection.encoding == "UTF8"
+    assert value(connection, "SHOW client_encoding") == "UTF8"
+    assert not value(connection, "SELECT current_setting('app.tenant', true)")
+    assert value(connection, "SHOW transaction_read_only") == "off"
     pool.putconn(connection)
 
 

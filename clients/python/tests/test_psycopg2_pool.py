@@ -120,7 +120,7 @@ def test_every_lease_begins_as_a_new_connection(make_pool, way):
 
 
 def test_another_client_encoding_ends_with_the_lease(make_pool, way):
-    pool = make_pool(way, maxconn=1)
+    pool = make_pool(way, maxconn=1, park=False)
     connection = pool.getconn()
     connection.set_client_encoding("LATIN1")
     assert value(connection, "SELECT 'é'") == "é"

@@ -42,6 +42,7 @@ class Loan(Generic[C]):
         self.request = request
         self.grant = grant
         self.since = time.monotonic()
+        self.is_keyed = type(key) is not Keyless
         # Who asked last, where and for what: whoever takes it back from where it is parked compares.
         self.ident = 0
         self.purpose: Optional[str] = None

@@ -43,6 +43,8 @@ class Link(ABC, Generic[C]):
         # Token and page of this session, once it has some, and whether the present lease may be parked.
         self.place: Optional[Place] = None
         self.is_parkable = False
+        # What was parked was taken, and the connection object is still as its last user left it.
+        self.was_taken = False
         # The loan that the lease was parked by.
         self.loan: Any = None
         self.looked = time.monotonic()
@@ -126,8 +128,14 @@ class Link(ABC, Generic[C]):
         if place is not None and place.take():
             place.say(request.thread, request.purpose)
             return True
-        self.is_parkable = False
+        self.parked_is_gone()
         return False
+
+    def parked_is_gone(self) -> None:
+        """The broker has taken what lay parked: the next lease is another session."""
+        self.is_parkable = False
+        self.loan = None
+        self.was_taken = True
 
     async def unpark(self, connection: C) -> bool:
         """Gives back what lies parked, if anything does. False: the connection is of no use any more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import sys
 import threading
@@ -14,24 +13,24 @@ import psycopg2
 import psycopg2.extensions as ext
 import psycopg2.pool
 
-from ._book import Keyless
 from ._leasing import Leasing
 from ._link import LOOK_EVERY
 from ._outcome import Family
 from ._parking import MAY_PARK, ONE
 from ._policy import Policy
-from ._psycopg2_link import Manners, Psycopg2Link, leasable
+from ._psycopg2_link import Psycopg2Link, leasable
 from ._request import Request
 from ._waits import Blocking, run
 
 _IDLE = ext.TRANSACTION_STATUS_IDLE
-_manners = operator.attrgetter(*Manners._fields)
 # As they are here: what looks them up in their modules each time costs as much as they do.
 _read, _write, _get_ident, _getframe, _monotonic = (
     os.read, os.write, threading.get_ident, sys._getframe, time.monotonic)
 
 
 def _rolled_back(connection: ext.connection) -> bool:
+    if connection.closed:
+        return False
     try:
         connection.rollback()
     except psycopg2.Error:
@@ -80,8 +79,8 @@ class Psycopg2Leasing(Leasing[ext.connection]):
     # system calls, on the token; the rest is what a pool of one's own does.
 
     def take_parked(self, purpose: Optional[str],
-                    request: Callable[[], Request]) -> Optional[ext.connection]:
-        """What was parked last, if nobody is before us; None: the general way. `request` is called
+                    wish: Callable[..., Request], wait: Optional[float]) -> Optional[ext.connection]:
+        """What was parked last, if nobody is before us; None: the general way. `wish` makes the request
         where it is another thread, place or purpose than that of the use before."""
         book = self.book
         with book.lock:
@@ -100,18 +99,16 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         except OSError:
             self._was_taken(link)
             return None
-        thread = _get_ident()
         if purpose is not None:
-            is_same = loan.purpose == purpose
+            is_same = loan.purpose == purpose and loan.ident == _get_ident()
         else:
             frame = _getframe(2)
-            is_same = (loan.purpose is None and loan.code is frame.f_code
-                       and loan.instruction == frame.f_lasti
+            is_same = (loan.code is frame.f_code and loan.instruction == frame.f_lasti
+                       and loan.purpose is None and loan.ident == _get_ident()
                        and loan.caller is (frame.f_back and frame.f_back.f_code))
-        if not is_same or loan.ident != thread:
-            self._note(link, loan, request(), purpose, thread, _getframe(2))
+        if not is_same:
+            self._note(link, loan, wish(wait, None, purpose), purpose, _getframe(2))
         loan.since = _monotonic()
-        loan.grant = link.regrant
         connection: ext.connection = link.connection
         book.lent[loan.identity] = loan
         if book.closed:
@@ -122,46 +119,39 @@ class Psycopg2Leasing(Leasing[ext.connection]):
 
     def _was_taken(self, link: Any) -> None:
         """By the broker: the link is as any idle one, and the turn is asked for again."""
-        link.is_parkable = False
-        link.loan = None
+        link.parked_is_gone()
         if not self.book.put_idle(link):
             run(self.end(link))
         self.book.leave()
 
     @staticmethod
-    def _note(link: Any, loan: Any, request: Request, purpose: Optional[str], thread: int,
-              frame: Any) -> None:
-        loan.request, loan.ident, loan.purpose = request, thread, purpose
+    def _note(link: Any, loan: Any, request: Request, purpose: Optional[str], frame: Any) -> None:
+        loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
         loan.code, loan.instruction = frame.f_code, frame.f_lasti
         loan.caller = frame.f_back and frame.f_back.f_code
         link.place.say(request.thread, request.purpose)
 
     def park(self, connection: ext.connection) -> bool:
-        """Parks what was lent, if it may be; else nothing has happened."""
+        """Parks what was lent, if it may be; else nothing has happened. As a pool of the program's own
+        does, it rolls back, and leaves everything else as it is."""
         book = self.book
         loan: Any = book.lent.get(id(connection))
-        if loan is None or type(loan.key) is not Keyless or loan.reference() is not connection:
+        if loan is None or loan.is_keyed or loan.reference() is not connection:
             return False
-        link = loan.link
-        if not link.is_parkable or connection.closed:
+        link: Any = loan.link
+        if (not link.is_parkable or link.place.page[0] != MAY_PARK
+                or loan.since - link.looked > LOOK_EVERY):
             return False
         if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):
             return False
-        if connection.autocommit != link.manners[0]:
-            # Told to nobody but psycopg2.
-            connection.autocommit = link.manners[0]
-        if _manners(connection) != link.manners:
-            return False
-        if connection.notices or connection.notifies:
-            return False
-        place = link.place
-        if place.page[0] != MAY_PARK or _monotonic() - link.looked > LOOK_EVERY:
-            return False
         # Of two who give it back at the same time one goes on.
-        if book.lent.pop(loan.identity, None) is not loan:
+        lent: Any = book.lent.pop(loan.identity, None)
+        if lent is not loan:
             return False
-        _write(place.token, ONE)
+        if link.regrant is not None:
+            loan.grant = link.regrant
         link.loan, link.connection = loan, connection
+        _write(link.place.token, ONE)
         with book.lock:
             if not book.closed:
                 book.parked.append(link)

@@ -112,9 +112,20 @@ class Psycopg2Link(Link[Connection]):
                 self.is_parkable = False
                 channel.to_broker()
             self._where = request.where
+            if self.was_taken:
+                self._begin_anew(connection)
             return grant
         finally:
             received.close()
+
+    def _begin_anew(self, connection: Connection) -> None:
+        """The session is a new one, and so is what is kept of it on the connection object."""
+        self.was_taken = False
+        try:
+            self.manners.restore(connection)
+            _forget_messages(connection)
+        except psycopg2.Error as error:
+            raise Gone(str(error)) from None
 
     async def _ask(self, channel: Channel, request: Request, direct: bool, received: Received,
                    answer: Answer) -> None:
@@ -156,17 +167,17 @@ class Psycopg2Link(Link[Connection]):
             return await self.lost()
         try:
             _roll_back(connection)
+            if self.may_park() and _status(connection) == ext.TRANSACTION_STATUS_IDLE:
+                assert self.place is not None
+                self.place.park()
+                return Ending(True, parked=True)
+            self.is_parkable = False
             self.manners.restore(connection)
             _forget_messages(connection)
         except psycopg2.Error as error:
             return await self.lost() if connection.closed else Ending(False, fields_of(error))
         if _status(connection) != ext.TRANSACTION_STATUS_IDLE:
             return Ending(False)
-        if self.may_park():
-            assert self.place is not None
-            self.place.park()
-            return Ending(True, parked=True)
-        self.is_parkable = False
         try:
             return self._return(connection)
         except Gone as gone:

@@ -100,9 +100,9 @@ class LeasePool:
     attempts, delay, factor: when the broker is away or its queue is full, getconn tries 3 times,
     after 0.5 s and 1 s, within its deadline (PGLEASE_LEASE_ATTEMPTS, _DELAY, _FACTOR).
 
-    On the connection object every lease begins as a new connection does. The server's session is clean,
-    or, where the lease was parked in between, as the last lease of this process left it, rolled back: as
-    in a pool of the program's own. Threads may share a pool. A forked child has a pool of its own
+    Every lease begins as a new connection does, on the server and on the connection object; or, where
+    the lease was parked in between, as the last one of this process left both, rolled back: as in a pool
+    of the program's own. Threads may share a pool. A forked child has a pool of its own
     by itself: what the parent holds is neither used nor counted there.
     """
 
@@ -139,8 +139,8 @@ class LeasePool:
         leasing = self._leasing
         if leasing.book.closed:
             raise PoolError("connection pool is closed")
-        if key is None and hold is None and leasing.parks:
-            conn = leasing.take_parked(purpose, lambda: self._request(wait, hold, purpose))
+        if key is None and hold is None and leasing.book.parked:
+            conn = leasing.take_parked(purpose, self._request, wait)
             if conn is not None:
                 return conn
         if key is not None:
@@ -182,7 +182,8 @@ class LeasePool:
         When the block fails because the lease ended, LeaseRevoked, ServerLost or BrokerAway is raised
         from the driver's error.
         """
-        conn = self.getconn(wait=wait, hold=hold, purpose=purpose)
+        # The place of the block, not of this line.
+        conn = self.getconn(wait=wait, hold=hold, purpose=purpose or _caller.place())
         loan = self._leasing.loan_of(conn)
         try:
             yield conn
