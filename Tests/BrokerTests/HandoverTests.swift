@@ -28,7 +28,9 @@ import Testing
         key.hopsLeft = 2
         #expect(key.secret == 0x1111_1112)
         #expect(
-            key.request([]) == [0, 0, 0, 16, 4, 210, 22, 46, 1, 0x34, 0x12, 7, 0x11, 0x11, 0x11, 0x12])
+            key.request([]) == [
+                0, 0, 0, 16, 4, 210, 22, 46, 1, 0x34, 0x12, 7, 0x11, 0x11, 0x11, 0x12,
+            ])
     }
 
     @Test func aKeyAmongPeersMayBePassedOnThreeTimes() {
