@@ -76,9 +76,10 @@ extension Broker {
         place.looks[host]?.isKnocking = true
         let patience = Self.patience
         do throws(UVError) {
-            try loop.submit({ PostmasterKnock.knock(address, patience: patience) }) {
-                [weak self] answer in self?.knocked(host, place, answer)
+            let work: @Sendable () -> PostmasterKnock = {
+                PostmasterKnock.knock(address, patience: patience)
             }
+            try loop.submit(work) { [weak self] answer in self?.knocked(host, place, answer) }
         } catch {
             place.looks[host]?.isKnocking = false
         }
