@@ -126,6 +126,7 @@ let package = Package(
                 "PostgresWire", "LeaseCore", "LibUV", "LibPQ", "LibPAM", "LibSSL", "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
+            resources: [.embedInCode("Sharing/share.sql")],
             swiftSettings: house
         ),
         // What pglease stat, leases and top make of the console's answers. Pure.
@@ -144,7 +145,10 @@ let package = Package(
         // The fake world that LeaseCore is run in, by the tests and by scripts/simulate.
         .target(
             name: "LeaseSimulation",
-            dependencies: ["LeaseCore", "PostgresWire"],
+            dependencies: [
+                "LeaseCore", "PostgresWire",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             path: "Tests/LeaseSimulation",
             swiftSettings: house
         ),
