@@ -78,6 +78,7 @@ extension Broker {
         life.isStopped = true
         _ = surroundings.notify?.stopping(status: "closing")
         for client in Array(clients.values) { refuse(client, Self.shuttingDown) }
+        leaveShares()
         logger.notice("stopped")
         loop.stop()
     }

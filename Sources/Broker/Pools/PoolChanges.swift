@@ -150,6 +150,7 @@ extension Broker {
         policy.userKey = directory.policyNumbers.user(key.user)
         policy.maxUserConnections = limits.maxUserConnections
         policy.fenceKeys = fenceKeys(key)
+        policy.shareKey = limits.sharedBound.map { sharing.bounds.key(of: $0) }
         return policy
     }
 

@@ -114,6 +114,7 @@ extension Broker {
     // MARK: Failure
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
+        if failure.kind == .transient { connectionLost(in: server.pool) }
         engine.serverConnectFailed(server.id, failure, now: now)
         dealWithNotices()
     }
@@ -121,7 +122,7 @@ extension Broker {
     // MARK: Parameters
 
     /// libpq's keywords for a new connection of this pool.
-    private func connectParameters(_ pool: DatabasePool, _ profile: ProfileID)
+    func connectParameters(_ pool: DatabasePool, _ profile: ProfileID)
         -> ConnectionParameters
     {
         var parameters: ConnectionParameters = configuration.connectionParameters(
@@ -139,7 +140,7 @@ extension Broker {
     }
 
     /// GUCs of the startup packet: two have keywords of their own in libpq, the others go into `options`.
-    private func addSettings(
+    func addSettings(
         _ settings: [(String, String)], to parameters: inout ConnectionParameters
     ) {
         var options = parameters.value(of: "options") ?? ""
@@ -177,6 +178,7 @@ extension Broker {
 
     func closeServer(_ id: ServerID, _ reason: CloseReason, isClean: Bool, awaitsEnd: Bool) {
         guard let server = server(id) else { return }
+        if reason.isLoss { connectionLost(in: server.pool) }
         if awaitsEnd, let connection = server.connection {
             server.farewell = Farewell(
                 of: connection.descriptor, loop: loop, deadline: now + Self.farewellTime)

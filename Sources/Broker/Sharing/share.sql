@@ -240,12 +240,19 @@ begin
 end
 $function$;
 
--- A sidecar goes, and has closed its connections.
-create or replace function pglease.leave(about text, me uuid) returns void
+-- A sidecar goes, and has closed its connections: its places are free once they are gone. If they stay longer than a
+-- second, its row runs out as anybody's.
+create or replace function pglease.leave(about text, me uuid, my_pids integer[]) returns void
 language plpgsql security definer set search_path = pg_catalog, pg_temp as $function$
 declare
     given integer;
 begin
+    for attempt in 1..100 loop
+        perform pg_stat_clear_snapshot();
+        exit when not exists (select from pg_stat_activity a where a.pid = any (my_pids));
+        if attempt = 100 then return; end if;
+        perform pg_sleep(0.01);
+    end loop;
     perform from pglease.state s where s.bound = about for update;
     delete from pglease.share s where s.bound = about and s.holder = me returning s.share into given;
     if found then
@@ -254,6 +261,8 @@ begin
 end
 $function$;
 
+-- Only who is named by `pglease share init --role` may ask.
 revoke all on function pglease.level(text) from public;
+revoke all on function pglease.claims(text, bigint, integer) from public;
 revoke all on function pglease.ask(text, uuid, text, integer, bigint, uuid, bigint, bigint, integer, integer, integer[]) from public;
-revoke all on function pglease.leave(text, uuid) from public;
+revoke all on function pglease.leave(text, uuid, integer[]) from public;

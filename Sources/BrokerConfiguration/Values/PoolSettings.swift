@@ -7,6 +7,7 @@ package struct PoolSettings: Equatable, Sendable {
     package let reserveSize: Int
     package let maxDbConnections: Int?
     package let maxUserConnections: Int?
+    package let sharedBound: SharedBoundName?
     package let maxDbClientConnections: Int?
     package let maxUserClientConnections: Int?
     package let serverLifetime: Duration?
@@ -22,7 +23,27 @@ package struct PoolSettings: Equatable, Sendable {
     package let maxPins: Int?
 }
 
+/// Which bound, and the line of [databases] in whose database its table is.
+package struct SharedBoundName: Hashable, Sendable {
+    package var name: String
+    package var database: String
+
+    package init(name: String, database: String) {
+        self.name = name
+        self.database = database
+    }
+}
+
 extension Configuration {
+    package func sharedBound(of database: DatabaseEntry) -> SharedBoundName? {
+        guard let name = database.sharedBound ?? settings.sharedBound, !name.isEmpty else {
+            return nil
+        }
+        return SharedBoundName(
+            name: name,
+            database: database.sharedBoundDbname ?? settings.sharedBoundDbname ?? database.name)
+    }
+
     package func poolSettings(
         database: DatabaseEntry, user userName: String
     ) -> PoolSettings {
@@ -42,6 +63,7 @@ extension Configuration {
                 .over(settings.reservePoolSize),
             maxDbConnections: maxDbConnections,
             maxUserConnections: maxUserConnections,
+            sharedBound: sharedBound(of: database),
             maxDbClientConnections: database.maxDbClientConnections
                 .over(settings.maxDbClientConnections),
             maxUserClientConnections: user.maxUserClientConnections

@@ -27,6 +27,7 @@ package struct BrokerSnapshot {
         package static let counts = Parts(rawValue: 1 << 13)
         /// Histograms of pools and groups.
         package static let times = Parts(rawValue: 1 << 14)
+        package static let shares = Parts(rawValue: 1 << 15)
     }
 
     package let now: Instant
@@ -53,6 +54,7 @@ package struct BrokerSnapshot {
     package var settings: [SettingFacts] = []
     package var statistics = StatisticsFacts()
     package var memory = MemoryFacts()
+    package var shares: [ShareFacts] = []
 
     package init(now: Instant, time: UTCTime) {
         self.now = now

@@ -97,6 +97,9 @@ extension Scheduler {
         if full.contains(.broker), let most = policy.maxServerConnections {
             return .serverConnections(most)
         }
+        if full.contains(.share), let share = pools[pool].share {
+            return .share(bounds.shares.all[share].allowance.limit)
+        }
         return .connecting
     }
 }

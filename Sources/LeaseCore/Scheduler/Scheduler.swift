@@ -107,6 +107,8 @@ package struct Scheduler: ~Copyable {
             self.policy = policy
             shedOverBroker(now, &effects)
             settleAll(now, &effects)
+        case .shareChanged(let key, let allowance, let isVoid):
+            changeShare(key, allowance, isVoid: isVoid, now, &effects)
         case .poolPauseRequested(let pool): pausePool(pool, now, &effects)
         case .poolResumed(let pool): resumePool(pool, now, &effects)
         case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)

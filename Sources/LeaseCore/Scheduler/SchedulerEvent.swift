@@ -17,6 +17,9 @@ package enum SchedulerEvent: Sendable {
     case groupOpened(GroupID, GroupPolicy)
     case groupChanged(GroupID, GroupPolicy)
     case policyChanged(BrokerPolicy)
+    /// What this broker may have of a bound that many hosts share. `isVoid`: what was allowed before is not good any more,
+    /// and attempts that are under way are given up.
+    case shareChanged(UInt32, ShareAllowance, isVoid: Bool)
 
     // MARK: Clients
 

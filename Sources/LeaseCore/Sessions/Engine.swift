@@ -160,7 +160,8 @@ package struct Engine: ~Copyable {
         case .reject(let client, let rejection): reject(client, rejection)
         case .watchLeases(let pool): watchLeases(pool, true)
         case .unwatchLeases(let pool): watchLeases(pool, false)
-        case .notifyWaiter, .poolLocked, .reserveLent, .poolRelieved, .poolPhaseChanged,
+        case .shareWanted, .notifyWaiter, .poolLocked, .reserveLent, .poolRelieved,
+            .poolPhaseChanged,
             .connectFailed, .poolStarted, .poolStartFailed, .poolPaused:
             notices.append(.scheduler(effect))
         }

@@ -260,7 +260,7 @@ extension CloseReason {
         switch self {
         case .idleTimeout, .lifetime, .evicted, .surplus, .paused, .reconnect, .confined: true
         case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
-            .unneeded:
+            .unneeded, .unshared:
             false
         }
     }

@@ -110,6 +110,9 @@ package struct BoundShare: Sendable {
         if let outstanding { fail(reason, to: outstanding.number, now) }
     }
 
+    /// There is nobody to ask with: another look in a while.
+    package mutating func postpone(_ now: Instant) { nextQuestion = now.advanced(by: eagerPace) }
+
     /// Somebody waits for a place of this bound: it asks sooner.
     package mutating func hurry(_ now: Instant) {
         guard outstanding == nil, failures == 0, answer != nil else { return }

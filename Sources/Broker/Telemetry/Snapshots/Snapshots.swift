@@ -37,6 +37,7 @@ extension Broker {
         }
         if parts.contains(.statistics) { snapshot.statistics = statisticsFacts }
         if parts.contains(.memory) { snapshot.memory = memoryFacts }
+        if parts.contains(.shares) { snapshot.shares = shareFacts }
         return snapshot
     }
 
