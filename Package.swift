@@ -220,7 +220,10 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "BrokerTests",
-            dependencies: ["Broker", "BrokerConfiguration", "BrokerConsole", "PostgresWire"],
+            dependencies: [
+                "Broker", "BrokerConfiguration", "BrokerConsole", "LeaseCore", "LeaseSimulation",
+                "LibPQ", "PostgresFixture", "PostgresWire",
+            ],
             swiftSettings: house),
     ]
 )

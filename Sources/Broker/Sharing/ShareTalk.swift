@@ -53,16 +53,21 @@ struct ShareTalk: Sendable {
         } catch {
             return .failure(error)
         }
+        guard let answer = Self.answer(row) else {
+            return .failure(.error(.protocolViolation, "pglease.ask gave no answer"))
+        }
+        return .success(answer)
+    }
+
+    /// The columns of `question`.
+    static func answer(_ row: [String]) -> ShareAnswer? {
         guard row.count == 8, let share = Int(row[0]), let target = Int(row[1]),
             let free = Int(row[2]), let total = Int(row[3]), let hosts = Int(row[4]),
             let period = Int64(row[5]), period > 0, let clock = Int64(row[7])
-        else {
-            return .failure(.error(.protocolViolation, "pglease.ask gave no answer"))
-        }
-        return .success(
-            ShareAnswer(
-                share: share, target: target, free: free, total: total, hosts: hosts,
-                period: period, era: row[6], clock: clock))
+        else { return nil }
+        return ShareAnswer(
+            share: share, target: target, free: free, total: total, hosts: hosts, period: period,
+            era: row[6], clock: clock)
     }
 
     /// The row runs out by itself if it fails.
