@@ -165,7 +165,7 @@ extension EffectOracle {
         if let most = broker.maxServerConnections { room = min(room, most - servers.count) }
         if policy.shareKey != nil {
             let shared = servers.values.count { pools[$0.pool]?.policy.shareKey != nil }
-            room = min(room, now < share.until ? share.limit - shared : 0)
+            room = min(room, now < share.until ? share.limit - shared : -1)
         }
         return room
     }
