@@ -76,6 +76,7 @@ package struct EffectOracle {
             groups[group] = policy
         case .policyChanged(let policy): broker = policy
         case .shareChanged(_, let allowance, _): share = allowance
+        case .shareFailed: break
         case .poolPauseRequested(let pool): pools[pool]?.isPaused = true
         case .poolResumed(let pool): pools[pool]?.isPaused = false
         case .poolReconnectRequested(let pool): doom { $0.pool == pool }

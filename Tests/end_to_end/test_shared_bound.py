@@ -93,12 +93,13 @@ class Flood:
     def run(self):
         while not self.is_over.is_set():
             try:
-                with psycopg2.connect(self.broker.dsn()) as one:
-                    one.autocommit = True
-                    with one.cursor() as cursor:
-                        while not self.is_over.is_set():
-                            cursor.execute("SELECT pg_sleep(0.01)")
-                            self.done += 1
+                one = psycopg2.connect(self.broker.dsn())
+                one.autocommit = True
+                cursor = one.cursor()
+                while not self.is_over.is_set():
+                    cursor.execute("SELECT pg_sleep(0.01)")
+                    self.done += 1
+                one.close()
             except psycopg2.Error:
                 pause(0.05)
 
@@ -171,8 +172,9 @@ def test_postgresql_is_started_anew_under_it(server, bound, make_sharer):
 def test_a_host_that_is_killed_gives_back_what_it_had(server, bound, make_sharer):
     first, second = make_sharer(), make_sharer()
     floods = [Flood(first), Flood(second)]
-    eventually(lambda: used(first) == used(second) == 5, 30)
+    eventually(lambda: used(first) == used(second) == 5, 30, lambda: (row(first), row(second)))
     count = Count(server)
+    second.errors_expected = True
     second.kill()
     # Six periods of silence, counted by the one that is left.
     eventually(lambda: used(first) == 8, 60, lambda: row(first))
@@ -183,12 +185,13 @@ def test_a_host_that_is_killed_gives_back_what_it_had(server, bound, make_sharer
 
 def test_without_the_table_nothing_is_opened_and_it_is_said_why(server, make_sharer):
     server.sql("DROP SCHEMA IF EXISTS pglease CASCADE", dbname="app")
-    broker = make_sharer(query_wait_timeout="1")
+    broker = make_sharer(query_wait_timeout="1", startup_connect="0")
     broker.errors_expected = True
     with psycopg2.connect(broker.dsn()) as one, one.cursor() as cursor:
         with pytest.raises(psycopg2.Error) as refused:
             cursor.execute("SELECT 1")
-    assert "SHOW SHARES" in refused.value.diag.message_detail
+    assert 'shared_bound "orders" cannot be asked for' in refused.value.diag.message_primary
+    assert "pglease share init" in refused.value.diag.message_hint
     assert row(broker)["state"] == "failing" and "pglease" in row(broker)["error"]
     assert broker.logged("the table of a shared bound cannot be asked")
     kinds = [event["kind"] for event in broker.console("SHOW EVENTS")]
@@ -213,7 +216,7 @@ def test_without_the_table_nothing_is_opened_and_it_is_said_why(server, make_sha
 
 
 def test_a_bound_that_nobody_has_set(server, bound, make_sharer):
-    broker = make_sharer(shared_bound="unknown", query_wait_timeout="1")
+    broker = make_sharer(shared_bound="unknown", query_wait_timeout="1", startup_connect="0")
     broker.errors_expected = True
     with psycopg2.connect(broker.dsn()) as one, pytest.raises(psycopg2.Error):
         one.cursor().execute("SELECT 1")

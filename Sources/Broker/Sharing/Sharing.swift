@@ -199,6 +199,14 @@ extension Broker {
     private func shareFailed(_ place: Int, _ error: PgError) {
         let wasWell = sharing.bounds.all[place].failure == nil
         sharing.bounds.all[place].failure = error
+        if !error.sqlState.isTransient {
+            post(
+                .shareFailed(
+                    UInt32(place),
+                    ConnectFailure(
+                        kind: .permanent, error: Self.refused(sharing.bounds.all[place].name, error)
+                    )))
+        }
         guard wasWell else { return }
         let name = sharing.bounds.all[place].name
         logger.warning(
@@ -218,6 +226,12 @@ extension Broker {
         logger.notice(
             "the table of a shared bound answers again", metadata: ["bound": "\(name.name)"])
         note(.shareRecovered, .notice, "shared bound \(name.name) answers again", cause: name.name)
+    }
+
+    private static func refused(_ bound: SharedBoundName, _ error: PgError) -> PgError {
+        .error(
+            error.sqlState, "shared_bound \"\(bound.name)\" cannot be asked for: \(error.message)",
+            detail: error.detail, hint: error.hint ?? shareHint)
     }
 
     private static let tableSilent = PgError.error(
@@ -258,5 +272,12 @@ extension Broker {
             )
             talk.leave()
         }
+    }
+}
+
+extension SQLState {
+    /// Of a connection, of resources, of an operator: another attempt may be answered.
+    fileprivate var isTransient: Bool {
+        ["08", "53", "55", "57", "58", "40", "XX"].contains(rawValue.prefix(2))
     }
 }

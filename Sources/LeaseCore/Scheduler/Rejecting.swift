@@ -71,6 +71,9 @@ extension Scheduler {
         {
             return .connectFailed(failure)
         }
+        if let failure = shareFailure(pool), !isFull(pool, counts) {
+            return .connectFailed(failure)
+        }
         if counts.leased < limits.size,
             !mayLease(pool, queue, capacity: limits.size, ConnectPlan(number: 0))
         {
@@ -78,6 +81,10 @@ extension Scheduler {
         }
         if isFull(pool, counts) { return .deadline(.poolSize(limits.size)) }
         return .deadline(sharedLimit(pool))
+    }
+
+    private func shareFailure(_ pool: Int) -> ConnectFailure? {
+        pools[pool].share.flatMap { bounds.shares.all[$0].failure }
     }
 
     /// Full of connections that live, not of attempts to open some.

@@ -6,6 +6,8 @@ struct ShareBound {
     var leases = 0
     var mostLeases = 0
     var allowance = ShareAllowance.nothing
+    /// Why its table cannot be asked, and waiting is not the cure; nil: it can.
+    var failure: ConnectFailure?
     /// It holds somebody back, and that was said; until it changes.
     var isWanted = false
 
@@ -72,6 +74,7 @@ extension Scheduler {
         let share = bounds.shares.index(of: key)
         bounds.shares.all[share].allowance = allowance
         bounds.shares.all[share].isWanted = false
+        if now < allowance.until { bounds.shares.all[share].failure = nil }
         for index in servers.slots.indices where servers.slots[index].state == .connecting {
             guard pools[servers.slots[index].pool].share == share else { continue }
             // It would be another PostgreSQL's, or nobody knows whose.
@@ -81,6 +84,18 @@ extension Scheduler {
         }
         shedOverShare(share, now, &effects)
         settleAll(now, &effects)
+    }
+
+    /// Its table refuses to answer: who waits is told why at the deadline, and a pool that starts has failed to.
+    mutating func failShare(
+        _ key: UInt32, _ failure: ConnectFailure, _ effects: inout [SchedulerEffect]
+    ) {
+        let share = bounds.shares.index(of: key)
+        bounds.shares.all[share].failure = failure
+        for pool in pools.live where pools[pool].share == share && pools[pool].startup != nil {
+            pools[pool].startup = nil
+            effects.append(.poolStartFailed(pools[pool].id, failure, attempts: 1))
+        }
     }
 
     /// Idle connections close until the bound is met, those first that have been idle longest.
