@@ -131,6 +131,7 @@ let package = Package(
                 "StatusHTTP",
                 .product(name: "Logging", package: "swift-log"),
             ],
+            resources: [.embedInCode("Sharing/share.sql")],
             swiftSettings: house
         ),
         // What pglease stat, leases and top make of the console's answers. Pure.
@@ -149,7 +150,10 @@ let package = Package(
         // The fake world that LeaseCore is run in, by the tests and by scripts/simulate.
         .target(
             name: "LeaseSimulation",
-            dependencies: ["LeaseCore", "PostgresWire"],
+            dependencies: [
+                "LeaseCore", "PostgresWire",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ],
             path: "Tests/LeaseSimulation",
             swiftSettings: house
         ),
@@ -221,7 +225,10 @@ let package = Package(
             swiftSettings: house),
         .testTarget(
             name: "BrokerTests",
-            dependencies: ["Broker", "BrokerConfiguration", "BrokerConsole", "PostgresWire"],
+            dependencies: [
+                "Broker", "BrokerConfiguration", "BrokerConsole", "LeaseCore", "LeaseSimulation",
+                "LibPQ", "PostgresFixture", "PostgresWire",
+            ],
             swiftSettings: house),
     ]
 )

@@ -32,7 +32,8 @@ struct PgleaseCommand: ParsableCommand {
         version: ProductVersion.text,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, PingCommand.self, StatCommand.self,
-            LeasesCommand.self, TopCommand.self, PgbouncerCommand.self, VersionCommand.self,
+            LeasesCommand.self, TopCommand.self, PgbouncerCommand.self, ShareCommand.self,
+            VersionCommand.self,
         ]
     )
 

@@ -59,6 +59,8 @@ package struct EffectOracle {
     private var arrivals = 0
     private var lastLease: UInt64 = 0
     private var serverEverSeen: Set<ServerID> = []
+    /// Of the bound that pools share with other hosts.
+    var share = ShareAllowance.nothing
 
     package init(policy: BrokerPolicy) { broker = policy }
 
@@ -73,6 +75,8 @@ package struct EffectOracle {
         case .groupOpened(let group, let policy), .groupChanged(let group, let policy):
             groups[group] = policy
         case .policyChanged(let policy): broker = policy
+        case .shareChanged(_, let allowance, _): share = allowance
+        case .shareFailed: break
         case .poolPauseRequested(let pool): pools[pool]?.isPaused = true
         case .poolResumed(let pool): pools[pool]?.isPaused = false
         case .poolReconnectRequested(let pool): doom { $0.pool == pool }
@@ -186,6 +190,10 @@ package struct EffectOracle {
         case .poolPaused(let pool):
             let isEmpty = !servers.values.contains { $0.pool == pool }
             try require(pools[pool]?.isPaused == true && isEmpty, "\(effect): not paused, or busy")
+        case .shareWanted(let key):
+            try require(
+                pools.values.contains { $0.policy.shareKey == key && !$0.isClosed },
+                "\(effect): nobody is under it")
         case .watchLeases(let pool):
             try require(watchedPools.insert(pool).inserted, "\(effect): watched already")
         case .unwatchLeases(let pool):
@@ -232,7 +240,8 @@ package struct EffectOracle {
                 && (isEntitledToReserve($0.request, now) || lentTo[pool] == $0.request.client)
         }
         try require(
-            room(pool, withReserve: reserve) >= 0, "server \(server) is over a bound of \(pool)")
+            room(pool, withReserve: reserve, now) >= 0,
+            "server \(server) is over a bound of \(pool)")
         let connecting = servers.values.count { $0.pool == pool && $0.phase == .connecting }
         try require(connecting <= model.policy.connectParallelism, "too many connects at once")
     }

@@ -61,7 +61,8 @@ extension EffectOracle {
         let model = pools[pool]!
         let own = servers.values.filter { $0.pool == pool }
         let connecting = own.count { $0.phase == .connecting }
-        guard connecting < model.policy.connectParallelism, room(pool, withReserve: true) > 0 else {
+        guard connecting < model.policy.connectParallelism, room(pool, withReserve: true, now) > 0
+        else {
             return
         }
         let pending = own.count {
@@ -72,7 +73,7 @@ extension EffectOracle {
         for waiter in waiters.values
         where waiter.request.pool == pool && !mayAwaitOwn(waiter, now) {
             let reserve = isEntitledToReserve(waiter.request, now)
-            guard mayLease(waiter.request, now), room(pool, withReserve: reserve) > 0 else {
+            guard mayLease(waiter.request, now), room(pool, withReserve: reserve, now) > 0 else {
                 continue
             }
             let group = groups[waiter.request.group]!
@@ -110,7 +111,7 @@ extension EffectOracle {
         let connecting = own.count { $0.phase == .connecting }
         let closing = servers.values.count { $0.phase == .closing }
         guard !idle.isEmpty, connecting + closing < model.policy.connectParallelism,
-            room(pool, withReserve: false) >= 0
+            room(pool, withReserve: false, now) >= 0
         else { return }
         // One that is being cleaned for its own process takes a place as well.
         let awaited = waiters.values.count { $0.request.pool == pool && mayAwaitOwn($0, now) }
@@ -147,7 +148,7 @@ extension EffectOracle {
     // MARK: Bounds
 
     /// How many more connections the pool may open; negative when it has too many.
-    func room(_ pool: PoolID, withReserve: Bool) -> Int {
+    func room(_ pool: PoolID, withReserve: Bool, _ now: Instant) -> Int {
         let policy = pools[pool]!.policy
         var inPool = 0
         var inDatabase = 0
@@ -162,6 +163,10 @@ extension EffectOracle {
         if let most = policy.maxDatabaseConnections { room = min(room, most - inDatabase) }
         if let most = policy.maxUserConnections { room = min(room, most - ofUser) }
         if let most = broker.maxServerConnections { room = min(room, most - servers.count) }
+        if policy.shareKey != nil {
+            let shared = servers.values.count { pools[$0.pool]?.policy.shareKey != nil }
+            room = min(room, now < share.until ? share.limit - shared : -1)
+        }
         return room
     }
 

@@ -143,7 +143,7 @@ package struct ContentionTrial: ~Copyable {
             timeline.add(.event(.validationSucceeded(server)), at: now + Self.resetTime)
         case .grant(let client, let server, _, let waited):
             begin(client, server, waited)
-        case .reject, .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted,
+        case .reject, .shareWanted, .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted,
             .poolStartFailed, .poolPaused, .watchLeases, .unwatchLeases, .poolLocked, .reserveLent,
             .poolRelieved, .reclaimParked, .recallLease:
             break

@@ -359,7 +359,8 @@ package struct ReliefTrial: ~Copyable {
             tell(sessions[Int(client.slot)].worker, "lent the reserve")
         case .poolRelieved(_, _, let after, _, _):
             result.longestLock = max(result.longestLock, after)
-        case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
+        case .shareWanted, .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted,
+            .poolStartFailed,
             .poolPaused, .reclaimParked, .recallLease:
             break
         }

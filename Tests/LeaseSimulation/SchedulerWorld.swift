@@ -71,7 +71,7 @@ struct SchedulerWorld: ~Copyable {
 
     init(seed: UInt64) {
         random = SeededGenerator(seed: seed)
-        policies = WorldPolicies(using: &random)
+        policies = WorldPolicies(using: &random, sharesBound: seed % 4 == 0)
         let policy = WorldPolicies.broker(using: &random)
         scheduler = Scheduler(policy: policy, seed: random.next())
         oracle = EffectOracle(policy: policy)

@@ -90,6 +90,7 @@ extension SchedulerWorld {
             if oracle.pools[pool]!.isPaused { try send(.poolResumed(pool)) }
         }
         for group in 0..<groupCount { try send(.groupChanged(GroupID(group), GroupPolicy())) }
+        if policies.sharesBound { grantShare(7) }
         // After the longest backoff, the longest hold and a connect that hangs, nobody waits.
         let patience = now + .seconds(40)
         while !oracle.waiters.isEmpty || oracle.servers.values.contains(where: { $0.lease != nil })

@@ -5,8 +5,11 @@ import LeaseCore
 struct WorldPolicies {
     private let databaseBounds: [Int?]
     private let userBounds: [Int?]
+    /// The pools of one database are under a bound that other hosts are under, too.
+    let sharesBound: Bool
 
-    init(using random: inout SeededGenerator) {
+    init(using random: inout SeededGenerator, sharesBound: Bool) {
+        self.sharesBound = sharesBound
         databaseBounds = (0..<2).map { _ in
             Self.chance(0.25, &random) ? Int.random(in: 1...5, using: &random) : nil
         }
@@ -40,6 +43,7 @@ struct WorldPolicies {
         policy.alwaysReset = Self.chance(0.3, &random)
         policy.databaseKey = UInt32.random(in: 0...1, using: &random)
         policy.userKey = UInt32.random(in: 0...1, using: &random)
+        if sharesBound, policy.databaseKey == 0 { policy.shareKey = 7 }
         policy.maxDatabaseConnections = databaseBounds[Int(policy.databaseKey)]
         policy.maxUserConnections = userBounds[Int(policy.userKey)]
         return policy

@@ -24,10 +24,23 @@ extension SchedulerWorld {
         case .notifyWaiter, .poolPhaseChanged, .connectFailed, .poolStarted, .poolStartFailed,
             .poolPaused, .unwatchLeases, .poolRelieved, .reclaimParked, .recallLease:
             break
+        case .shareWanted(let key): grantShare(key)
         case .watchLeases(let pool): reportResting(pool)
         case .poolLocked: locks += 1
         case .reserveLent: lent += 1
         }
+    }
+
+    /// The bound's table answers, now or later; what it says is good for a while.
+    mutating func grantShare(_ key: UInt32) {
+        let delay = Duration.milliseconds(Int.random(in: 1...300, using: &random))
+        let lasts = Duration.milliseconds(Int.random(in: 20...2000, using: &random))
+        let allowance = ShareAllowance(
+            limit: isHealing ? 1000 : Int.random(in: 0...6, using: &random),
+            until: isHealing ? Instant(nanoseconds: .max) : now + delay + lasts)
+        plan(
+            .shareChanged(key, allowance, isVoid: Int.random(in: 0...5, using: &random) == 0),
+            after: delay)
     }
 
     private mutating func connect(_ server: ServerID, _ pool: PoolID, _ profile: ProfileID) {

@@ -7,7 +7,7 @@ nonisolated(unsafe) private var runningSeed: UInt64 = 0
 
 /// Which part of the core runs.
 enum Machine: String, ExpressibleByArgument, CaseIterable {
-    case scheduler, engine, listen, all
+    case scheduler, engine, listen, shares, all
 }
 
 @main
@@ -27,6 +27,12 @@ struct Simulate: ParsableCommand {
 
     @Option(help: "Events of turmoil in each run.")
     var steps = 600
+
+    @Option(help: "Sidecars under a shared bound; without it, a few.")
+    var hosts: Int?
+
+    @Option(help: "Minutes of turmoil under a shared bound.")
+    var minutes = 10.0
 
     @Option(help: "Which machine to run.")
     var machine = Machine.all
@@ -70,6 +76,7 @@ struct Simulate: ParsableCommand {
         if machine == .scheduler || machine == .all { try runScheduler(first...last) }
         if machine == .engine || machine == .all { try runEngine(first...last) }
         if machine == .listen || machine == .all { try runListening(first...last) }
+        if machine == .shares || machine == .all { try runShares(first...last) }
     }
 
     /// The best of a few runs: what else the machine did is not the scheduler's price.
@@ -111,6 +118,32 @@ struct Simulate: ParsableCommand {
             throw ExitCode(1)
         }
         print("listen: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
+    }
+
+    private func runShares(_ seeds: ClosedRange<UInt64>) throws {
+        for seed in seeds {
+            runningSeed = seed
+            var weather = ShareWeather(
+                hosts: hosts ?? 2 + Int(seed % 30),
+                total: hosts.map { $0 * 3 } ?? 12 + Int(seed % 13) * 9)
+            weather.differentWeights = seed % 3 == 0
+            var run = ShareRun(weather, seed: seed, trace: trace ? { print($0) } : nil)
+            do {
+                let report = try run.run(minutes: minutes)
+                if hosts != nil || report.fairAfter.map({ $0 > 5 }) != false
+                    || report.longestBesideFree > 2
+                {
+                    print("seed \(seed): \(weather.hosts) sidecars, \(report)")
+                }
+            } catch {
+                print("FAILED seed \(seed): \(error)")
+                print(
+                    "replay: scripts/simulate --machine shares --seed \(seed)",
+                    "--minutes \(minutes)\(hosts.map { " --hosts \($0)" } ?? "") --trace")
+                throw ExitCode(1)
+            }
+        }
+        print("shares: \(seeds.count) seeds from \(seeds.lowerBound), no promise broken")
     }
 
     private func runScheduler(_ seeds: ClosedRange<UInt64>) throws {

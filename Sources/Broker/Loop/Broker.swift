@@ -75,6 +75,7 @@ package final class Broker {
     var directory = Directory()
     var operators = Operators()
     var jobs = WorkerJobs()
+    var sharing = Sharing()
 
     var turn = LoopTurn()
     let readBuffer: UnsafeMutableRawPointer

@@ -79,6 +79,7 @@ extension Broker {
         case .poolStartFailed(let pool, let failure, let attempts):
             poolStartFailed(pool, failure, attempts: attempts)
         case .poolPaused(let pool): poolPaused(pool)
+        case .shareWanted(let key): shareWanted(key)
         case .poolLocked(let lock): poolLocked(lock)
         case .reserveLent(let pool, let client, let reserve, let alreadyLent):
             reserveLent(pool, to: client, outOf: reserve, alreadyLent: alreadyLent)

@@ -168,6 +168,8 @@ extension Broker {
         case .databaseConnections(let limit): return "max_db_connections is \(limit)."
         case .userConnections(let limit): return "max_user_connections is \(limit)."
         case .serverConnections(let limit): return "max_server_connections is \(limit)."
+        case .share(let limit):
+            return "This host may have \(limit) connections under shared_bound: SHOW SHARES."
         case .groupLeases(let limit):
             let held = client.group.map { engine.scheduler.leases(of: $0.id) } ?? limit
             return "max_leases of this client's group is \(limit)\(count(held, of: limit))"

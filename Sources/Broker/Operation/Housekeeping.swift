@@ -5,6 +5,7 @@ import LeaseCore
 extension Broker {
     func keepHouse(_ now: Instant) {
         lookAtStatistics(now)
+        lookAtShares(now)
         lookAtVacated(now)
         lookAtIdlePools(now)
         lookAtConsoleWaits(now)

@@ -123,6 +123,7 @@ extension Broker {
         // The manager's process is the one in its place.
         if !handover.isReplaced { _ = surroundings.notify?.stopping(status: "closing") }
         for client in Array(clients.values) { refuse(client, Self.shuttingDown) }
+        leaveShares()
         logger.notice("stopped")
         loop.stop()
     }

@@ -161,6 +161,7 @@ extension Broker {
         policy.userKey = directory.policyNumbers.user(key.user)
         policy.maxUserConnections = limits.maxUserConnections
         policy.fenceKeys = fenceKeys(key)
+        policy.shareKey = limits.sharedBound.map { sharing.bounds.key(of: $0) }
         share(&policy, of: key)
         return policy
     }

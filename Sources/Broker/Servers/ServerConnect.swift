@@ -133,6 +133,7 @@ extension Broker {
     // MARK: Failure
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
+        if failure.kind == .transient { connectionLost(in: server.pool) }
         if goesOn(server, after: failure) || triesAnotherPassword(server, after: failure) { return }
         giveUp(server, failure)
     }
@@ -141,10 +142,15 @@ extension Broker {
 
     /// libpq's keywords for a new connection of this pool.
     private func connectParameters(_ server: ServerConnection) -> ConnectionParameters {
-        let (pool, profile) = (server.pool, server.startupProfile)
+        connectParameters(server.pool, server.startupProfile, textPassword(of: server))
+    }
+
+    func connectParameters(
+        _ pool: DatabasePool, _ profile: ProfileID, _ password: Secret?
+    ) -> ConnectionParameters {
         var parameters: ConnectionParameters = configuration.connectionParameters(
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
-            user: pool.user, password: textPassword(of: server)
+            user: pool.user, password: password
         ).map { ($0.keyword, $0.value) }
         // A session is its client's: without a name it has none.
         if pool.mode.pooling != .session {
@@ -158,7 +164,7 @@ extension Broker {
     }
 
     /// GUCs of the startup packet: two have keywords of their own in libpq, the others go into `options`.
-    private func addSettings(
+    func addSettings(
         _ settings: [(String, String)], to parameters: inout ConnectionParameters
     ) {
         var options = parameters.value(of: "options") ?? ""
@@ -197,6 +203,7 @@ extension Broker {
 
     func closeServer(_ id: ServerID, _ reason: CloseReason, isClean: Bool, awaitsEnd: Bool) {
         guard let server = server(id) else { return }
+        if reason.isLoss { connectionLost(in: server.pool) }
         if awaitsEnd, let connection = server.connection {
             server.farewell = Farewell(
                 of: connection.descriptor, loop: loop, deadline: now + Self.farewellTime)

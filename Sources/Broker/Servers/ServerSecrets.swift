@@ -35,6 +35,14 @@ extension Broker {
         return password
     }
 
+    /// Of the configuration or a login, as text; nil where it is read for each connection, or is none.
+    func knownPassword(of pool: DatabasePool) -> Secret? {
+        guard case .password(let password)? = serverSecret(of: pool),
+            String(validating: password.bytes, as: UTF8.self) != nil
+        else { return nil }
+        return password
+    }
+
     /// Where it can be among libpq's parameters.
     func textPassword(of server: ServerConnection) -> Secret? {
         password(of: server).flatMap {

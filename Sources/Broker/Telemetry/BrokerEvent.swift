@@ -28,6 +28,9 @@ enum EventKind: String, CaseIterable, Sendable {
     case poolLockRejected = "pool_lock_rejected"
     case clientRefused = "client_refused"
     /// A command of the console, or a signal that stands for one.
+    /// The table of a shared bound cannot be asked, or answers again.
+    case shareLost = "share_lost"
+    case shareRecovered = "share_recovered"
     case operatorAction = "operator"
     case started
     case draining

@@ -64,6 +64,8 @@ extension EntryKey where Entry == DatabaseEntry {
             aliases: ["reserve_pool"]),
         EntryKey("pool_mode", \.poolMode, .choice),
         EntryKey("max_db_connections", \.maxDbConnections, .limit(upTo: 100_000)),
+        EntryKey(plain: "shared_bound", \.sharedBound, .optionalText),
+        EntryKey(plain: "shared_bound_dbname", \.sharedBoundDbname, .optionalText),
         EntryKey("max_db_client_connections", \.maxDbClientConnections, .limit(upTo: 1_000_000)),
         EntryKey("server_lifetime", \.serverLifetime, .optionalDuration),
         EntryKey("query_wait_timeout", \.queryWaitTimeout, .optionalDuration),

@@ -114,6 +114,19 @@ extension Settings {
             "max_server_connections", \.maxServerConnections, .limit(upTo: 100_000),
             "Server connections of the whole broker; 0 is no limit."),
         SettingDescription(
+            "shared_bound", \.sharedBound, .optionalText,
+            "The bound of server connections that this broker shares with those of other hosts: its name in the "
+                + "table that pglease share init makes. A database's line may name another one. Empty: none."
+        ),
+        SettingDescription(
+            "shared_bound_dbname", \.sharedBoundDbname, .optionalText,
+            "The line of [databases] in whose database that table is; empty is the line itself. A database's "
+                + "line may name another one."),
+        SettingDescription(
+            "shared_weight", \.sharedWeight, .integer(1...1000),
+            "What this host is due of a shared bound beside others, when there is not enough for all."
+        ),
+        SettingDescription(
             "max_db_connections", \.maxDbConnections, .limit(upTo: 100_000),
             "Server connections of one database, over all users; 0 is no limit."),
         SettingDescription(

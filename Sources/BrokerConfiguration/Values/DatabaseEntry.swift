@@ -26,6 +26,9 @@ package struct DatabaseEntry: Equatable, Sendable {
     package var reservePoolSize: Override<Int> = .inherited
     package var poolMode: Override<PoolMode> = .inherited
     package var maxDbConnections: Override<Int?> = .inherited
+    /// nil: as in general.
+    package var sharedBound: String?
+    package var sharedBoundDbname: String?
     package var maxDbClientConnections: Override<Int?> = .inherited
     package var serverLifetime: Override<Duration?> = .inherited
     package var queryWaitTimeout: Override<Duration?> = .inherited

@@ -7,6 +7,7 @@ package struct PoolSettings: Equatable, Sendable {
     package internal(set) var reserveSize: Int
     package internal(set) var maxDbConnections: Int?
     package internal(set) var maxUserConnections: Int?
+    package internal(set) var sharedBound: SharedBoundName?
     package internal(set) var maxDbClientConnections: Int?
     package internal(set) var maxUserClientConnections: Int?
     package internal(set) var serverLifetime: Duration?
@@ -43,7 +44,27 @@ package struct PoolSettings: Equatable, Sendable {
     }
 }
 
+/// Which bound, and the line of [databases] in whose database its table is.
+package struct SharedBoundName: Hashable, Sendable {
+    package var name: String
+    package var database: String
+
+    package init(name: String, database: String) {
+        self.name = name
+        self.database = database
+    }
+}
+
 extension Configuration {
+    package func sharedBound(of database: DatabaseEntry) -> SharedBoundName? {
+        guard let name = database.sharedBound ?? settings.sharedBound, !name.isEmpty else {
+            return nil
+        }
+        return SharedBoundName(
+            name: name,
+            database: database.sharedBoundDbname ?? settings.sharedBoundDbname ?? database.name)
+    }
+
     package func poolSettings(
         database: DatabaseEntry, user userName: String
     ) -> PoolSettings {
@@ -63,6 +84,7 @@ extension Configuration {
                 .over(settings.reservePoolSize),
             maxDbConnections: maxDbConnections,
             maxUserConnections: maxUserConnections,
+            sharedBound: sharedBound(of: database),
             maxDbClientConnections: database.maxDbClientConnections
                 .over(settings.maxDbClientConnections),
             maxUserClientConnections: user.maxUserClientConnections

@@ -60,6 +60,9 @@ package struct Settings: Equatable, Sendable {
     /// nil: the reserve is lent to pool locks only.
     package var reservePoolTimeout: Duration?
     package var maxServerConnections: Int?
+    package var sharedBound: String?
+    package var sharedBoundDbname: String?
+    package var sharedWeight = 1
     package var maxDbConnections: Int?
     package var maxUserConnections: Int?
     package var maxDbClientConnections: Int?

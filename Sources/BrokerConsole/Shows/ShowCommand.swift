@@ -17,6 +17,7 @@ package enum ShowCommand: String, CaseIterable, Sendable {
     case peers
     case pools
     case servers
+    case shares
     case sockets
     case state
     case stats
@@ -60,6 +61,12 @@ package enum ShowCommand: String, CaseIterable, Sendable {
                 "sv_login")
         case .peers: .integers("peer_id") + .texts("host") + .integers("port", "pool_size")
         case .pools: Self.poolColumns
+        case .shares:
+            .texts("bound", "database", "state")
+                + .integers(
+                    "total", "share", "target", "used", "want", "free", "hosts", "weight",
+                    "period_ms", "questions")
+                + .texts("holder", "error")
         case .state: .texts("key", "value")
         case .stats, .statsTotals, .statsAverages: Self.statisticsColumns(self)
         case .totals: .texts("name") + .integers("value")

@@ -32,6 +32,7 @@ extension BrokerSnapshot {
         case .peerPools: showPeerPools(into: &rows)
         case .pools: showPools(into: &rows)
         case .servers: showServers(into: &rows)
+        case .shares: showShares(into: &rows)
         case .sockets: showSockets(activeOnly: false, into: &rows)
         case .state: showState(into: &rows)
         case .stats, .statsTotals, .statsAverages: showStatistics(command, into: &rows)
@@ -61,6 +62,7 @@ extension ShowCommand {
         case .mem: .memory
         case .pools: [.pools, .counts]
         case .servers: .servers
+        case .shares: .shares
         case .stats, .statsTotals, .statsAverages, .totals: .statistics
         case .users: .users
         case .waiters: .waiters

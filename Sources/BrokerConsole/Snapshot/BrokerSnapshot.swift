@@ -28,6 +28,7 @@ package struct BrokerSnapshot {
         /// Histograms of pools and groups.
         package static let times = Parts(rawValue: 1 << 14)
         package static let peers = Parts(rawValue: 1 << 15)
+        package static let shares = Parts(rawValue: 1 << 16)
     }
 
     package let now: Instant
@@ -58,6 +59,7 @@ package struct BrokerSnapshot {
     package var peers: [PeerFacts] = []
     package var statistics = StatisticsFacts()
     package var memory = MemoryFacts()
+    package var shares: [ShareFacts] = []
 
     package init(now: Instant, time: UTCTime) {
         self.now = now

@@ -59,6 +59,7 @@ extension Scheduler {
         let capacity = capacity(pool, waiter, now)
         let need = waiters.slots[waiter].need
         let fullNow = fullBounds(pool, capacity: capacity, afterClosing: nil, now)
+        if fullNow.contains(.share) { wantShare(pool, &effects) }
         if fullNow.isEmpty {
             let profile = need.requiresProfile ? need.profile : .serverDefault
             let server = open(pool, profile, now, &effects)
@@ -167,6 +168,7 @@ extension Scheduler {
         if Self.isFull(bounds.broker, self.policy.maxServerConnections, afterClosing) {
             full.insert(.broker)
         }
+        if isFullShare(pool, afterClosing: afterClosing, now) { full.insert(.share) }
         return full
     }
 
@@ -174,6 +176,11 @@ extension Scheduler {
     @inline(__always)
     func isOverSharedBound(_ pool: Int) -> Bool {
         if let most = policy.maxServerConnections, bounds.broker.staying > most { return true }
+        if let share = pools[pool].share,
+            bounds.shares.all[share].tally.staying > bounds.shares.all[share].allowance.limit
+        {
+            return true
+        }
         if let most = pools[pool].limits.policy.maxDatabaseConnections,
             bounds.databases.tallies[pools[pool].databaseTally].staying > most
         {
@@ -201,6 +208,7 @@ extension Scheduler {
         servers.slots[index].connectedAt = now
         bounds.outages[pools[pool].fences.server].attempt(by: pool, now)
         move(index, to: .connecting, now)
+        limitAttempt(index, pool)
         effects.append(.openServer(servers.id(index), pools[pool].id, profile))
         return index
     }
@@ -213,6 +221,7 @@ extension Scheduler {
             let full = fullBounds(
                 pool, capacity: pools[pool].limits.size, afterClosing: nil, now)
             if full.contains(.pool) { return }
+            if full.contains(.share) { wantShare(pool, &effects) }
             if !full.isEmpty || waitersNeedBounds(of: pool) {
                 setHeldBack(pool, true)
                 return
@@ -231,6 +240,7 @@ extension Scheduler {
                 continue
             }
             if policy.maxServerConnections != nil || shareFence(pool, other) { return true }
+            if let share = pools[pool].share, share == pools[other].share { return true }
             if limits.maxDatabaseConnections != nil,
                 pools[other].databaseTally == pools[pool].databaseTally
             {

@@ -43,6 +43,12 @@ extension Scheduler {
     private mutating func serverDue(
         _ index: Int, _ now: Instant, _ effects: inout [SchedulerEffect]
     ) {
+        if servers.slots[index].state == .connecting, servers.slots[index].openBy <= now {
+            let pool = servers.slots[index].pool
+            close(index, .unshared, now, &effects)
+            settleWidely(pool, now, &effects)
+            return
+        }
         guard servers.slots[index].state == .idle else { return }
         let pool = servers.slots[index].pool
         let expiresAt = servers.slots[index].expiresAt

@@ -7,7 +7,7 @@ extension Scheduler {
         _ pool: Int, _ full: BoundSet, for need: ServerNeed, _ now: Instant,
         _ effects: inout [SchedulerEffect]
     ) -> Bool {
-        guard allowsReplacing(pool, full, now) else { return false }
+        guard allowsReplacing(pool, full, now), sharesOpen(pool, now) else { return false }
         if let victim = leastUseful(for: pool, sharing: full, need, now) {
             evict(victim, for: pool, need, now, &effects)
             return true
@@ -127,6 +127,7 @@ extension Scheduler {
             return false
         }
         if full.contains(.user), pools[pool].userTally != pools[other].userTally { return false }
+        if full.contains(.share), pools[pool].share != pools[other].share { return false }
         return FenceScope.allCases.allSatisfy { scope in
             !full.contains(BoundSet(scope))
                 || pools[pool].fences[scope] == pools[other].fences[scope]
@@ -149,6 +150,7 @@ extension Scheduler {
                 other, capacity: pools[other].limits.size, afterClosing: 0, now)
             let connects = pools[other].counts.connecting
             if !full.isEmpty, shares(full, other, own), allowsReplacing(other, full, now),
+                sharesOpen(other, now),
                 connects < connectLimit(other, now)
             {
                 return true

@@ -50,6 +50,8 @@ package struct PoolPolicy: Equatable, Sendable {
     package var maxDatabaseConnections: Int?
     package var userKey: UInt32 = 0
     package var maxUserConnections: Int?
+    /// Pools with the same key are under one bound that other hosts are under, too; nil: none.
+    package var shareKey: UInt32?
     /// Which limits of PostgreSQL's own it shares with other pools; nil: none.
     package var fenceKeys: FenceKeys?
 

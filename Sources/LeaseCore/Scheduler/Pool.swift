@@ -68,6 +68,8 @@ struct Pool {
     /// Where its connections are counted for the bounds it shares.
     var databaseTally: Int
     var userTally: Int
+    /// The bound that it shares with other hosts.
+    var share: Int?
     /// What PostgreSQL itself may limit.
     var fences: FencePlaces
     /// A bound that it shares keeps it from opening what it wants to open.

@@ -8,6 +8,7 @@ extension Scheduler {
             id: id, limits: PoolLimits(policy), unusedGuarantee: groups.guarantees,
             databaseTally: bounds.databases.index(of: policy.databaseKey),
             userTally: bounds.users.index(of: policy.userKey),
+            share: policy.shareKey.map { bounds.shares.index(of: $0) },
             fences: bounds.fences.places(of: policy.fenceKeys, in: id))
         pool.startup = startup.map(StartupProgress.init(schedule:))
         let index = pools.insert(pool)
@@ -63,6 +64,7 @@ extension Scheduler {
         bounds.users.tallies[user].closing += counts.closing
         pools[pool].databaseTally = database
         pools[pool].userTally = user
+        moveShare(pool, to: policy.shareKey.map { bounds.shares.index(of: $0) })
         let fences = bounds.fences.places(of: policy.fenceKeys, in: pools[pool].id)
         for scope in FenceScope.allCases {
             let old = pools[pool].fences[scope]
@@ -72,6 +74,17 @@ extension Scheduler {
             bounds.fences[fences[scope]].tally.closing += counts.closing
         }
         pools[pool].fences = fences
+    }
+
+    private mutating func moveShare(_ pool: Int, to share: Int?) {
+        let counts = pools[pool].counts
+        for (place, sign) in [(pools[pool].share, -1), (share, 1)] {
+            guard let place else { continue }
+            bounds.shares.all[place].tally.total += sign * counts.total
+            bounds.shares.all[place].tally.closing += sign * counts.closing
+            bounds.shares.all[place].lease(sign * counts.leased)
+        }
+        pools[pool].share = share
     }
 
     mutating func closePool(

@@ -71,6 +71,9 @@ extension Scheduler {
         {
             return .connectFailed(failure)
         }
+        if let failure = shareFailure(pool), !isFull(pool, counts) {
+            return .connectFailed(failure)
+        }
         if counts.leased < limits.size,
             !mayLease(pool, queue, capacity: limits.size, ConnectPlan(number: 0))
         {
@@ -78,6 +81,10 @@ extension Scheduler {
         }
         if isFull(pool, counts) { return .deadline(.poolSize(limits.size)) }
         return .deadline(sharedLimit(pool))
+    }
+
+    private func shareFailure(_ pool: Int) -> ConnectFailure? {
+        pools[pool].share.flatMap { bounds.shares.all[$0].failure }
     }
 
     /// Full of connections that live, not of attempts to open some.
@@ -96,6 +103,9 @@ extension Scheduler {
         }
         if full.contains(.broker), let most = policy.maxServerConnections {
             return .serverConnections(most)
+        }
+        if full.contains(.share), let share = pools[pool].share {
+            return .share(bounds.shares.all[share].allowance.limit)
         }
         return .connecting
     }

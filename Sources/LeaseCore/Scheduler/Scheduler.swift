@@ -112,6 +112,9 @@ package struct Scheduler: ~Copyable {
             self.policy = policy
             shedOverBroker(now, &effects)
             settleAll(now, &effects)
+        case .shareChanged(let key, let allowance, let isVoid):
+            changeShare(key, allowance, isVoid: isVoid, now, &effects)
+        case .shareFailed(let key, let failure): failShare(key, failure, &effects)
         case .poolPauseRequested(let pool): pausePool(pool, now, &effects)
         case .poolResumed(let pool): resumePool(pool, now, &effects)
         case .poolReconnectRequested(let pool): reconnectPool(pool, now, &effects)

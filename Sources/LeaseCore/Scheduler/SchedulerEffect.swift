@@ -38,6 +38,9 @@ package enum SchedulerEffect: Equatable, Sendable {
     /// The lock is over, and what was lent is back. `group`: it was one of this group's cap.
     case poolRelieved(PoolID, group: GroupID?, after: Duration, lent: Int, rejected: Int)
 
+    /// A shared bound keeps a pool from opening what it would; said once until `shareChanged`.
+    case shareWanted(UInt32)
+
     case poolPhaseChanged(PoolID, PoolPhase)
     /// Opening failed; the next try is after `retryIn` (nil: no retry until a client asks).
     indirect case connectFailed(PoolID, ConnectFailure, attempt: Int, retryIn: Duration?)
@@ -57,6 +60,8 @@ package enum CloseReason: String, Equatable, Sendable {
     case resetFailed = "reset failed"
     case evicted = "evicted for another pool or profile"
     case surplus = "over the pool's size"
+    /// It was not open before this host's share of a bound had to be asked for again.
+    case unshared = "share of the bound ran out"
     case paused = "pool paused"
     case reconnect = "reconnect asked for"
     case stranded = "its host is not the right one any more"
@@ -111,6 +116,8 @@ package enum WaitLimit: Equatable, Sendable {
     case databaseConnections(Int)
     case userConnections(Int)
     case serverConnections(Int)
+    /// This host's part of a shared bound.
+    case share(Int)
     case groupLeases(Int)
     /// Kept for other groups' `min_leases`.
     case groupGuarantees

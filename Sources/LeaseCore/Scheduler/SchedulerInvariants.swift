@@ -126,6 +126,8 @@ extension Scheduler {
         var databases = Array(
             repeating: ConnectionTally(), count: bounds.databases.tallies.count)
         var users = Array(repeating: ConnectionTally(), count: bounds.users.tallies.count)
+        var shares = Array(repeating: ConnectionTally(), count: bounds.shares.all.count)
+        var shared = Array(repeating: 0, count: bounds.shares.all.count)
         var fences = Array(repeating: ConnectionTally(), count: bounds.fences.count)
         for pool in pools.live.map({ pools[$0] }) {
             all.total += pool.counts.total
@@ -134,6 +136,11 @@ extension Scheduler {
             databases[pool.databaseTally].closing += pool.counts.closing
             users[pool.userTally].total += pool.counts.total
             users[pool.userTally].closing += pool.counts.closing
+            if let share = pool.share {
+                shares[share].total += pool.counts.total
+                shares[share].closing += pool.counts.closing
+                shared[share] += pool.counts.leased
+            }
             for scope in FenceScope.allCases {
                 fences[pool.fences[scope]].total += pool.counts.total
                 fences[pool.fences[scope]].closing += pool.counts.closing
@@ -144,6 +151,8 @@ extension Scheduler {
         }
         try demand(all == bounds.broker, "servers of the broker miscounted")
         try demand(databases == bounds.databases.tallies, "servers by database miscounted")
+        try demand(shares == bounds.shares.all.map(\.tally), "servers by share miscounted")
+        try demand(shared == bounds.shares.all.map(\.leases), "leases by share miscounted")
         try demand(users == bounds.users.tallies, "servers by user miscounted")
     }
 }

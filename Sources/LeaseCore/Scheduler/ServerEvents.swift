@@ -14,6 +14,12 @@ extension Scheduler {
             illegal("serverConnected", index)
         }
         servers.slots[index].hasPlace = true
+        if servers.slots[index].openBy <= now {
+            close(index, .unshared, now, &effects)
+            settleWidely(pool, now, &effects)
+            return
+        }
+        servers.slots[index].openBy = .endOfTime
         passFences(index, begunAt: servers.slots[index].connectedAt)
         servers.slots[index].connectedAt = now
         servers.slots[index].jitter = random.nanoseconds(in: 900...1100)

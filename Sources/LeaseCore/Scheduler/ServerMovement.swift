@@ -18,12 +18,14 @@ extension Scheduler {
         slot.pointee.since = now
         pools.address(pool).pointee.counts[state] += 1
         switch state {
+        case .leased:
+            if let share = pools[pool].share { bounds.shares.all[share].lease(1) }
         case .idle: pools[pool].idle.pushFront(index, in: &servers.slots)
         case .connecting, .validating: pools[pool].pending.pushFront(index, in: &servers.slots)
         case .closing:
             tally(pool) { $0.closing += 1 }
             if servers.slots[index].confinedTo != nil { pools[pool].counts.confined -= 1 }
-        case .leased, .resetting, .cancelling: break
+        case .resetting, .cancelling: break
         }
     }
 
@@ -40,10 +42,12 @@ extension Scheduler {
     private mutating func leave(_ state: ServerState, _ index: Int, _ pool: Int) {
         pools.address(pool).pointee.counts[state] -= 1
         switch state {
+        case .leased:
+            if let share = pools[pool].share { bounds.shares.all[share].lease(-1) }
         case .idle: pools[pool].idle.remove(index, in: &servers.slots)
         case .connecting, .validating: pools[pool].pending.remove(index, in: &servers.slots)
         case .closing: tally(pool) { $0.closing -= 1 }
-        case .leased, .resetting, .cancelling: break
+        case .resetting, .cancelling: break
         }
     }
 
@@ -51,6 +55,7 @@ extension Scheduler {
         change(&bounds.broker)
         change(&bounds.databases.tallies[pools[pool].databaseTally])
         change(&bounds.users.tallies[pools[pool].userTally])
+        if let share = pools[pool].share { change(&bounds.shares.all[share].tally) }
         for scope in FenceScope.allCases {
             change(&bounds.fences[pools[pool].fences[scope]].tally)
         }

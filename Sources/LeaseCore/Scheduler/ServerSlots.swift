@@ -38,6 +38,8 @@ struct ServerSlot {
     /// Per mille of `lifetime` and `idleTimeout` that are this connection's: 900 to 1100.
     var jitter: Int64 = 1000
     var expiresAt = Instant.endOfTime
+    /// While it is being opened under a shared bound: when it is given up.
+    var openBy = Instant.endOfTime
     /// How long it may be idle, in nanoseconds.
     var idleAllowance = Nanoseconds.never
     var cancelsInFlight = 0

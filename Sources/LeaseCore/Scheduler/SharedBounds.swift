@@ -34,11 +34,14 @@ struct BoundSet: OptionSet {
     static let databaseFence = BoundSet(rawValue: 32)
     static let roleFence = BoundSet(rawValue: 64)
 
+    /// What many hosts share, see `ShareBound`.
+    static let share = BoundSet(rawValue: 128)
+
     static let fences: BoundSet = [.serverFence, .databaseFence, .roleFence]
-    static let shared: BoundSet = [.database, .user, .broker, .fences]
+    static let shared: BoundSet = [.database, .user, .broker, .share, .fences]
     /// Each bound that pools share, by itself.
     static let eachShared: [BoundSet] = [
-        .database, .user, .broker, .serverFence, .databaseFence, .roleFence,
+        .database, .user, .broker, .share, .serverFence, .databaseFence, .roleFence,
     ]
 }
 
@@ -49,4 +52,5 @@ struct SharedBounds {
     var users = KeyedTallies()
     var fences = FenceTable()
     var outages = OutageTable()
+    var shares = ShareBounds()
 }

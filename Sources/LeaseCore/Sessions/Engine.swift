@@ -167,7 +167,8 @@ package struct Engine: ~Copyable {
         case .unwatchLeases(let pool): watchLeases(pool, false)
         case .reclaimParked(let pool): reclaimParked(for: pool)
         case .recallLease(let id): recall(id, .noLongerWanted)
-        case .notifyWaiter, .poolLocked, .reserveLent, .poolRelieved, .poolPhaseChanged,
+        case .shareWanted, .notifyWaiter, .poolLocked, .reserveLent, .poolRelieved,
+            .poolPhaseChanged,
             .connectFailed, .poolStarted, .poolStartFailed, .poolPaused:
             notices.append(.scheduler(effect))
         }

@@ -275,7 +275,7 @@ extension CloseReason {
             .confined, .served:
             true
         case .lost, .broken, .connectFailed, .validationFailed, .resetFailed, .poolClosed,
-            .unneeded:
+            .unneeded, .unshared:
             false
         }
     }

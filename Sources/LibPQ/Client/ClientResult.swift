@@ -134,6 +134,14 @@ package final class ClientResult: @unchecked Sendable {
         return try body(unsafe Span(_unsafeElements: bytes))
     }
 
+    /// A value in the text format; nil for NULL.
+    package func text(_ row: Int, _ column: Int) -> String? {
+        withValue(row, column) { bytes in
+            guard let bytes else { return nil }
+            return String(decoding: bytes.indices.map { bytes[$0] }, as: UTF8.self)
+        }
+    }
+
     private func check(_ row: Int, _ column: Int) {
         precondition(row >= 0 && row < rowCount, "no such row")
         precondition(column >= 0 && column < columnCount, "no such column")

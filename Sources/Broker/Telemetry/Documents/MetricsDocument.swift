@@ -67,7 +67,7 @@ extension Broker {
 /// `/metrics`: written from a snapshot, from counters, and from what the system says of the process.
 struct MetricsDocument {
     static let parts: BrokerSnapshot.Parts = [
-        .pools, .databases, .groups, .locks, .statistics, .counts, .times,
+        .pools, .databases, .groups, .locks, .statistics, .counts, .times, .shares,
     ]
 
     let snapshot: BrokerSnapshot
@@ -79,6 +79,7 @@ struct MetricsDocument {
         addPools(to: &text)
         addGroups(to: &text)
         addCounters(to: &text)
+        addShares(to: &text)
         addConsole(to: &text)
         addProcess(to: &text)
     }

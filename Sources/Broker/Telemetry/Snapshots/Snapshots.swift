@@ -44,6 +44,7 @@ extension Broker {
         }
         if parts.contains(.statistics) { snapshot.statistics = statisticsFacts }
         if parts.contains(.memory) { snapshot.memory = memoryFacts }
+        if parts.contains(.shares) { snapshot.shares = shareFacts }
         return snapshot
     }
 

@@ -1,0 +1,109 @@
+import LeaseCore
+import LibPQ
+import PostgresWire
+
+/// A question and its answer, on a connection of its own: it is open for a few milliseconds, and the spare places of
+/// the bound are for it. Runs on a worker thread.
+struct ShareTalk: Sendable {
+    struct Statement: Sendable {
+        var text: String
+        var values: [String?]
+    }
+
+    private let keywords: [(String, String)]
+    private let statement: Statement
+
+    init(parameters: ConnectionParameters, statement: Statement) {
+        keywords = parameters.map { ($0.keyword, $0.value) }
+        self.statement = statement
+    }
+
+    static func question(
+        _ bound: String, holder: String, host: String, weight: Int, _ question: ShareQuestion,
+        backends: [Int32]
+    ) -> Statement {
+        Statement(
+            text: """
+                select share, target, free, total, hosts, period, era, clock
+                from pglease.ask($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                """,
+            values: [
+                bound, holder, host, "\(weight)", "\(question.number)", question.era,
+                "\(question.clock)", "\(question.since)", "\(question.used)", "\(question.want)",
+                array(backends),
+            ])
+    }
+
+    static func farewell(_ bound: String, holder: String, backends: [Int32]) -> Statement {
+        Statement(
+            text: "select pglease.leave($1, $2, $3)", values: [bound, holder, array(backends)])
+    }
+
+    private static func array(_ backends: [Int32]) -> String {
+        "{\(backends.map { "\($0)" }.joined(separator: ","))}"
+    }
+
+    /// Seconds. A question that takes longer has been given up.
+    private static let patience = Duration.seconds(5)
+
+    func ask() -> Result<ShareAnswer, PgError> {
+        let row: [String]
+        do throws(PgError) {
+            row = try run(Self.patience)
+        } catch {
+            return .failure(error)
+        }
+        guard let answer = Self.answer(row) else {
+            return .failure(.error(.protocolViolation, "pglease.ask gave no answer"))
+        }
+        return .success(answer)
+    }
+
+    /// The columns of `question`.
+    static func answer(_ row: [String]) -> ShareAnswer? {
+        guard row.count == 8, let share = Int(row[0]), let target = Int(row[1]),
+            let free = Int(row[2]), let total = Int(row[3]), let hosts = Int(row[4]),
+            let period = Int64(row[5]), period > 0, let clock = Int64(row[7])
+        else { return nil }
+        return ShareAnswer(
+            share: share, target: target, free: free, total: total, hosts: hosts, period: period,
+            era: row[6], clock: clock)
+    }
+
+    /// The row runs out by itself if it fails.
+    func leave() { _ = try? run(.seconds(2)) }
+
+    private func run(_ patience: Duration) throws(PgError) -> [String] {
+        let patience = Patience(until: ContinuousClock.now + patience)
+        do {
+            let connection = try BlockingConnection.connect(
+                keywords.map { (keyword: $0.0, value: $0.1) }, wakeup: ThreadWakeup(),
+                patience: patience)
+            defer { connection.close() }
+            try connection.sendStatement(
+                statement.text,
+                statement.values.map {
+                    StatementParameter(type: 0, isBinary: false, bytes: $0.map { Array($0.utf8) })
+                }, binaryResult: false)
+            var row: [String] = []
+            while let result = try connection.nextResult(patience) {
+                if result.status == .error { throw result.error }
+                guard result.rowCount == 1 else { continue }
+                row = (0..<result.columnCount).map { result.text(0, $0) ?? "" }
+            }
+            return row
+        } catch let message as ServerMessage {
+            throw .error(
+                message.sqlState.isEmpty
+                    ? .connectionFailure : SQLState(rawValue: message.sqlState), message.message,
+                detail: message.detail, hint: message.hint)
+        } catch let failure as ConnectionFailure {
+            throw .error(
+                failure.sqlState.map { SQLState(rawValue: $0) } ?? .connectionNotEstablished,
+                failure.message,
+                detail: failure.detail, hint: failure.hint)
+        } catch {
+            throw .error(.connectionFailure, "the table did not answer in time")
+        }
+    }
+}

@@ -1,0 +1,283 @@
+import BrokerConfiguration
+import BrokerConsole
+import LeaseCore
+import LibPQ
+import LibUV
+import Logging
+import PostgresWire
+
+/// The bounds that this broker shares with those of other hosts.
+struct Sharing {
+    var bounds = SharedBoundTable()
+    /// One run of this broker, as the tables call it.
+    let holder = UUIDText.random()
+}
+
+/// The bounds by the keys that the scheduler knows them by. One that the configuration does not name any more has no
+/// pools, and asks nothing.
+struct SharedBoundTable {
+    var all: [SharedBound] = []
+
+    mutating func key(of name: SharedBoundName) -> UInt32 {
+        if let place = all.firstIndex(where: { $0.name == name }) { return UInt32(place) }
+        all.append(SharedBound(name: name))
+        return UInt32(all.count - 1)
+    }
+}
+
+/// One bound: where its table is, what it said, and how the asking goes.
+struct SharedBound {
+    let name: SharedBoundName
+    var machine = BoundShare(seed: UInt64.random(in: .min ... .max))
+    var need = ShareNeed()
+    /// What it asked on was there until then: long enough for a first connection.
+    var witnessUntil = Instant.zero
+    /// Why the last question had no answer; nil: it had.
+    var failure: PgError?
+    var questions = 0
+
+    init(name: SharedBoundName) { self.name = name }
+}
+
+/// Version 4 of RFC 9562.
+enum UUIDText {
+    static func random() -> String {
+        var digits = (0..<32).map { _ in "0123456789abcdef".randomElement()! }
+        digits[12] = "4"
+        digits[16] = "89ab".randomElement()!
+        let text = String(digits)
+        let cuts = [(0, 8), (8, 12), (12, 16), (16, 20), (20, 32)]
+        return cuts.map { String(Array(text)[$0.0..<$0.1]) }.joined(separator: "-")
+    }
+}
+
+extension CloseReason {
+    /// It was not the broker that ended it: PostgreSQL may have been started anew, or be another one.
+    var isLoss: Bool {
+        switch self {
+        case .lost, .broken, .validationFailed, .resetFailed: true
+        default: false
+        }
+    }
+}
+
+extension Broker {
+    /// Asks where it is time to, and gives up what is not answered.
+    func lookAtShares(_ now: Instant) {
+        for place in sharing.bounds.all.indices {
+            let key = UInt32(place)
+            guard !sharedPools(key).isEmpty else { continue }
+            if sharing.bounds.all[place].machine.isOverdue(now) {
+                sharing.bounds.all[place].machine.giveUp("it did not answer in time", now)
+                shareFailed(place, Self.tableSilent)
+            }
+            let need = engine.scheduler.takeNeed(ofShare: key)
+            sharing.bounds.all[place].need = need
+            sharing.bounds.all[place].machine.note(want: need.want, now)
+            if need.open == 0, sharing.bounds.all[place].witnessUntil <= now { voidShare(place) }
+            if !sharing.bounds.all[place].machine.isAsking,
+                sharing.bounds.all[place].machine.deadline <= now
+            {
+                askForShare(place, need)
+            }
+            housekeeping(by: sharing.bounds.all[place].machine.deadline)
+        }
+    }
+
+    /// Somebody waits for a place: the table is asked as soon as it may be.
+    func shareWanted(_ key: UInt32) {
+        sharing.bounds.all[Int(key)].machine.hurry(now)
+        housekeeping(by: sharing.bounds.all[Int(key)].machine.deadline)
+    }
+
+    /// The pool's PostgreSQL may be another one from now on.
+    func connectionLost(in pool: DatabasePool) {
+        guard let bound = sharedBound(of: pool) else { return }
+        let place = Int(sharing.bounds.key(of: bound))
+        voidShare(place)
+        housekeeping(by: now)
+    }
+
+    private func voidShare(_ place: Int) {
+        guard sharing.bounds.all[place].machine.allowance.until > .zero else { return }
+        sharing.bounds.all[place].machine.void()
+        allow(place, isVoid: true)
+    }
+
+    private func allow(_ place: Int, isVoid: Bool = false) {
+        let allowance = sharing.bounds.all[place].machine.allowance
+        post(.shareChanged(UInt32(place), allowance, isVoid: isVoid))
+    }
+
+    func sharedBound(of pool: DatabasePool) -> SharedBoundName? {
+        configuration.database(named: pool.database).flatMap { configuration.sharedBound(of: $0) }
+    }
+
+    private func sharedPools(_ key: UInt32) -> [DatabasePool] {
+        let name = sharing.bounds.all[Int(key)].name
+        return directory.pools.inOrder.filter { sharedBound(of: $0) == name }
+    }
+
+    // MARK: Asking
+
+    private func askForShare(_ place: Int, _ need: ShareNeed) {
+        let now = now
+        let bound = sharing.bounds.all[place].name
+        guard let asker = askingPool(place) else {
+            sharing.bounds.all[place].machine.postpone(now)
+            return
+        }
+        let question = sharing.bounds.all[place].machine.ask(used: need.used, now)
+        sharing.bounds.all[place].questions += 1
+        allow(place)
+        let backends = sharedBackends(UInt32(place))
+        let talk = ShareTalk(
+            parameters: askingParameters(asker),
+            statement: ShareTalk.question(
+                bound.name, holder: sharing.holder, host: HostName.own,
+                weight: settings.sharedWeight,
+                question, backends: backends))
+        do throws(UVError) {
+            try loop.submit({ talk.ask() }) { [weak self] result in
+                self?.shareAnswered(place, question.number, result)
+            }
+        } catch {
+            shareAnswered(
+                place, question.number,
+                .failure(.error(.insufficientResources, "no worker thread: \(error)")))
+        }
+    }
+
+    private func shareAnswered(
+        _ place: Int, _ number: Int64, _ result: Result<ShareAnswer, PgError>
+    ) {
+        let now = now
+        switch result {
+        case .success(let answer):
+            sharing.bounds.all[place].machine.take(answer, to: number, now)
+            sharing.bounds.all[place].witnessUntil = now + .seconds(1)
+            shareRecovered(place)
+        case .failure(let error):
+            sharing.bounds.all[place].machine.fail(error.message, to: number, now)
+            shareFailed(place, error)
+        }
+        allow(place)
+        housekeeping(by: min(now + .seconds(1), sharing.bounds.all[place].machine.deadline))
+        dealWithNotices()
+    }
+
+    /// Whose server and role the table is asked with: a pool of the line that has it, or one that is opened as that
+    /// would be for the user of the first pool under the bound.
+    private func askingPool(_ place: Int) -> DatabasePool? {
+        let bound = sharing.bounds.all[place].name
+        let pools = sharedPools(UInt32(place))
+        if let own = pools.first(where: { $0.database == bound.database }) { return own }
+        guard let first = pools.first else { return nil }
+        return pool(database: bound.database, user: first.user, learned: nil)
+    }
+
+    private func askingParameters(_ asker: DatabasePool) -> ConnectionParameters {
+        var parameters = connectParameters(asker, .serverDefault, knownPassword(of: asker))
+        parameters.removeAll { $0.keyword == "application_name" }
+        parameters.append(("application_name", "pglease share"))
+        addSettings(
+            [
+                ("default_transaction_isolation", "read committed"),
+                ("default_transaction_read_only", "off"), ("statement_timeout", "10000"),
+            ], to: &parameters)
+        return parameters
+    }
+
+    private func sharedBackends(_ key: UInt32) -> [Int32] {
+        let pools = Set(sharedPools(key).map(\.id))
+        return servers.values.filter { $0.isConnected && pools.contains($0.pool.id) }
+            .map(\.backendProcessID)
+    }
+
+    // MARK: News
+
+    private func shareFailed(_ place: Int, _ error: PgError) {
+        let wasWell = sharing.bounds.all[place].failure == nil
+        sharing.bounds.all[place].failure = error
+        if !error.sqlState.isTransient {
+            post(
+                .shareFailed(
+                    UInt32(place),
+                    ConnectFailure(
+                        kind: .permanent, error: Self.refused(sharing.bounds.all[place].name, error)
+                    )))
+        }
+        guard wasWell else { return }
+        let name = sharing.bounds.all[place].name
+        logger.warning(
+            "the table of a shared bound cannot be asked: connections that are open stay, none is opened",
+            metadata: [
+                "bound": "\(name.name)", "database": "\(name.database)",
+                "sqlstate": "\(error.sqlState.rawValue)", "reason": "\(error.message)",
+                "hint": "\(error.hint ?? Self.shareHint)",
+            ])
+        note(.shareLost, .warning, "shared bound \(name.name): \(error.message)", cause: name.name)
+    }
+
+    private func shareRecovered(_ place: Int) {
+        guard sharing.bounds.all[place].failure != nil else { return }
+        sharing.bounds.all[place].failure = nil
+        let name = sharing.bounds.all[place].name
+        logger.notice(
+            "the table of a shared bound answers again", metadata: ["bound": "\(name.name)"])
+        note(.shareRecovered, .notice, "shared bound \(name.name) answers again", cause: name.name)
+    }
+
+    private static func refused(_ bound: SharedBoundName, _ error: PgError) -> PgError {
+        .error(
+            error.sqlState, "shared_bound \"\(bound.name)\" cannot be asked for: \(error.message)",
+            detail: error.detail, hint: error.hint ?? shareHint)
+    }
+
+    private static let tableSilent = PgError.error(
+        .connectionFailure, "the table did not answer in time")
+    private static let shareHint =
+        "pglease share init makes the table, and says which rights the role needs."
+
+    var shareFacts: [ShareFacts] {
+        sharing.bounds.all.indices.compactMap { place in
+            let bound = sharing.bounds.all[place]
+            guard !sharedPools(UInt32(place)).isEmpty else { return nil }
+            let state: ShareFacts.State =
+                bound.failure != nil
+                ? .failing : bound.machine.allowance.until > now ? .open : .asking
+            return ShareFacts(
+                bound: bound.name.name, database: bound.name.database, state: state,
+                answer: bound.machine.answer, need: bound.need, weight: settings.sharedWeight,
+                questions: bound.questions, holder: sharing.holder, error: bound.failure?.message)
+        }
+    }
+
+    // MARK: The end
+
+    /// Gives back what this broker has, once PostgreSQL has seen its connections end; waits for that a second at most.
+    func leaveShares() {
+        for place in sharing.bounds.all.indices
+        where sharing.bounds.all[place].machine.answer != nil {
+            guard let asker = askingPool(place) else { continue }
+            let backends = sharedBackends(UInt32(place))
+            for server in servers.values
+            where sharedBound(of: server.pool) == sharing.bounds.all[place].name {
+                closeSocket(of: server, isClean: true)
+            }
+            let talk = ShareTalk(
+                parameters: askingParameters(asker),
+                statement: ShareTalk.farewell(
+                    sharing.bounds.all[place].name.name, holder: sharing.holder, backends: backends)
+            )
+            talk.leave()
+        }
+    }
+}
+
+extension SQLState {
+    /// Of a connection, of resources, of an operator: another attempt may be answered.
+    fileprivate var isTransient: Bool {
+        ["08", "53", "55", "57", "58", "40", "XX"].contains(rawValue.prefix(2))
+    }
+}

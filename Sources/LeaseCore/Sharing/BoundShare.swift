@@ -1,0 +1,158 @@
+/// One sidecar's share of a bound that many share: when it asks, and what it may do with the answer.
+///
+/// What keeps the sum of all connections within the total, whatever is lost or late:
+/// - the table gives out no more than the total, in one serial order;
+/// - from the sending of a question until its answer nothing is opened: the answer may be lost after the table has
+///   shrunk the share to what the question said;
+/// - an answer allows opening for five periods after its question was sent, and the row lives six after it was written;
+/// - an answer is good while the PostgreSQL that gave it lives: as the table ends with it, so does the answer, when a
+///   connection is lost, and when the last one is closed (nobody would notice then).
+///
+/// The sidecar's clock is only asked for differences. Two clocks may differ by a sixth in speed.
+package struct BoundShare: Sendable {
+    /// The last answer; nil: there was none yet.
+    package private(set) var answer: ShareAnswer?
+    package private(set) var failure: String?
+    /// When the last answered question was sent, and its answer arrived.
+    private var askedAt = Instant.zero
+    private var answeredAt = Instant.zero
+    private var lastsUntil = Instant.zero
+    private var isVoid = false
+    private var outstanding: Outstanding?
+    private var number: Int64 = 0
+    private var nextQuestion = Instant.zero
+    private var failures = 0
+    private var demand = Demand()
+    private var random: SeededGenerator
+
+    private struct Outstanding {
+        let number: Int64
+        let sentAt: Instant
+        /// A connection was lost since.
+        var isVoid = false
+    }
+
+    package init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+
+    package var isAsking: Bool { outstanding != nil }
+
+    /// When the next question is due. While one is out: when to give it up.
+    package var deadline: Instant {
+        if let outstanding { return outstanding.sentAt.advanced(by: patience) }
+        return nextQuestion
+    }
+
+    package func isOverdue(_ now: Instant) -> Bool {
+        outstanding.map { $0.sentAt.advanced(by: patience) <= now } ?? false
+    }
+
+    package var allowance: ShareAllowance {
+        guard let answer else { return .nothing }
+        // What was said by a question that failed may hold or not: nothing is begun before another answer.
+        let isGood = outstanding == nil && failures == 0 && !isVoid
+        return ShareAllowance(
+            limit: min(answer.share, answer.target), until: isGood ? lastsUntil : .zero)
+    }
+
+    /// How many could be used now; the next question tells the most of the last period.
+    package mutating func note(want: Int, _ now: Instant) { demand.note(want, now, window: period) }
+
+    /// A question, to be sent now. Nothing may be opened until it is answered.
+    package mutating func ask(used: Int, _ now: Instant) -> ShareQuestion {
+        number += 1
+        outstanding = Outstanding(number: number, sentAt: now)
+        // The answer's clock is older than its arrival: what is counted from there has passed for certain.
+        return ShareQuestion(
+            number: number, era: answer?.era, clock: answer?.clock ?? 0,
+            since: now.nanoseconds(since: answeredAt) / 1_000_000, used: used,
+            want: demand.most(now, window: period))
+    }
+
+    /// The answer to the question of that number; one that was given up changes nothing.
+    package mutating func take(_ answer: ShareAnswer, to number: Int64, _ now: Instant) {
+        guard let sent = outstanding, sent.number == number else { return }
+        outstanding = nil
+        self.answer = answer
+        answeredAt = now
+        if sent.isVoid {
+            nextQuestion = now
+            return
+        }
+        askedAt = sent.sentAt
+        lastsUntil = askedAt.advanced(by: Self.periodsToOpen * period)
+        failure = nil
+        failures = 0
+        isVoid = false
+        let pause = random.nanoseconds(in: period / 10 * 9...period / 10 * 11)
+        nextQuestion = sent.sentAt.advanced(by: pause)
+    }
+
+    /// The question was refused, or its answer is not waited for any more.
+    package mutating func fail(_ reason: String, to number: Int64, _ now: Instant) {
+        guard let sent = outstanding, sent.number == number else { return }
+        outstanding = nil
+        failure = reason
+        failures += 1
+        let longest = min(period, eagerPace << min(failures - 1, 3))
+        nextQuestion = now.advanced(by: random.nanoseconds(in: longest / 2...longest))
+    }
+
+    /// A connection was lost, or none is left: the next may be another PostgreSQL's, which knows of no share.
+    package mutating func void() {
+        lastsUntil = .zero
+        askedAt = .zero
+        isVoid = true
+        outstanding?.isVoid = true
+    }
+
+    /// The question that is out will not be answered any more.
+    package mutating func giveUp(_ reason: String, _ now: Instant) {
+        if let outstanding { fail(reason, to: outstanding.number, now) }
+    }
+
+    /// There is nobody to ask with: another look in a while.
+    package mutating func postpone(_ now: Instant) { nextQuestion = now.advanced(by: eagerPace) }
+
+    /// Somebody waits for a place of this bound: it asks sooner.
+    package mutating func hurry(_ now: Instant) {
+        guard outstanding == nil, failures == 0, answer != nil else { return }
+        // An answer that is void keeps nobody waiting.
+        nextQuestion = min(nextQuestion, max(now, askedAt.advanced(by: eagerPace)))
+    }
+
+    /// Nanoseconds between two questions, as the table wants it.
+    private var period: Int64 { (answer?.period ?? Self.firstPeriod) * 1_000_000 }
+    /// While somebody waits: once a second for up to a hundred sidecars.
+    private var eagerPace: Int64 { period / 5 }
+    private var patience: Int64 { period }
+
+    private static let firstPeriod: Int64 = 5_000
+    private static let periodsToOpen: Int64 = 5
+}
+
+/// The most that was wanted of late: between one and one and a half windows.
+struct Demand: Sendable {
+    private var present = 0
+    private var recent = 0
+    private var before = 0
+    private var turnedAt = Instant.zero
+
+    mutating func note(_ want: Int, _ now: Instant, window: Int64) {
+        turn(now, window)
+        present = want
+        recent = max(recent, want)
+    }
+
+    mutating func most(_ now: Instant, window: Int64) -> Int {
+        turn(now, window)
+        return max(present, recent, before)
+    }
+
+    private mutating func turn(_ now: Instant, _ window: Int64) {
+        let passed = now.nanoseconds(since: turnedAt)
+        guard passed >= window / 2 else { return }
+        before = passed >= window ? present : recent
+        recent = present
+        turnedAt = now
+    }
+}

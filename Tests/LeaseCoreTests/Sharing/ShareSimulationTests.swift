@@ -1,0 +1,28 @@
+import LeaseSimulation
+import Testing
+
+/// The share machine among others of its kind. `scripts/simulate --machine shares` runs more of it, with up to 10,000.
+struct ShareSimulationTests {
+    @Test(arguments: UInt64(1)...40)
+    func `a few sidecars in bad weather never have more than the total`(seed: UInt64) throws {
+        var weather = ShareWeather(hosts: 2 + Int(seed % 9), total: 12 + Int(seed % 7) * 9)
+        weather.differentWeights = seed % 3 == 0
+        var run = ShareRun(weather, seed: seed)
+        let report = try run.run(minutes: 10)
+        #expect(
+            report.fairAfter.map { $0 <= 5 } == true,
+            "fair after \(String(describing: report.fairAfter)) periods")
+        #expect(report.longestBesideFree <= 2)
+    }
+
+    @Test(arguments: UInt64(1)...3)
+    func `three hundred of them`(seed: UInt64) throws {
+        var weather = ShareWeather(hosts: 300, total: 900)
+        weather.calm = 2
+        var run = ShareRun(weather, seed: seed)
+        let report = try run.run(minutes: 3)
+        #expect(
+            report.fairAfter.map { $0 <= 5 } == true,
+            "fair after \(String(describing: report.fairAfter)) periods")
+    }
+}

@@ -1,0 +1,94 @@
+import LeaseCore
+
+/// A sidecar under a shared bound: the shipped share machine, and in place of its pools a few counts.
+struct ShareHost {
+    /// One run of the process; another one after each end.
+    var holder: Int
+    var share: BoundShare
+    var weight = 1
+    /// How many connections its clients would use now.
+    var demand = 0
+    /// Its backends: those that are open, by whom they serve.
+    var idle: [Int] = []
+    var busy: [Int] = []
+    /// Attempts under way, none of them a backend before its end.
+    var connecting = 0
+    /// Attempts of an earlier number were given up.
+    var attempts = 0
+    /// Closed here, and perhaps not yet gone there.
+    var closing = 0
+
+    var isRunning = true
+    var isLeaving = false
+    /// SIGSTOP: what comes meanwhile is found at the end of it.
+    var stoppedUntil = Instant.zero
+    /// No packet comes or goes.
+    var cutUntil = Instant.zero
+    /// Its clock: seconds of its own for each true one, and where it began.
+    var clockRate = 1.0
+    var clockOffset: Int64 = 0
+    /// The connection that it asked on is kept that long.
+    var asksUntil = Instant.zero
+    /// Since when it waits beside free places.
+    var waitsSince: Instant?
+    /// The moment its next look is planned for.
+    var plannedAt: Instant?
+
+    init(holder: Int, seed: UInt64) {
+        self.holder = holder
+        share = BoundShare(seed: seed)
+    }
+
+    var open: Int { idle.count + busy.count }
+    var staying: Int { open + connecting }
+    var used: Int { staying + closing }
+
+    func local(_ now: Instant) -> Instant {
+        Instant(nanoseconds: clockOffset + Int64(Double(now.nanoseconds) * clockRate))
+    }
+
+    func global(_ local: Instant) -> Instant {
+        if local.nanoseconds == .max { return local }
+        let passed = Double(local.nanoseconds - clockOffset) / clockRate
+        // A microsecond more than the arithmetic can lose.
+        return Instant(nanoseconds: Int64(passed.rounded(.up)) + 1000)
+    }
+
+    func isReachable(_ now: Instant) -> Bool {
+        isRunning && stoppedUntil <= now && cutUntil <= now
+    }
+}
+
+/// How rough a run is.
+package struct ShareWeather: Sendable {
+    package var hosts: Int
+    package var total: Int
+    package var spare = 2
+    /// Of a thousand questions: lost, answered and the answer lost, late by up to three periods.
+    package var lost = 20
+    package var unanswered = 20
+    package var late = 10
+    /// Seconds between two troubles; 0: none.
+    package var calm = 5.0
+    package var differentWeights = false
+    /// Leases of up to so many seconds.
+    package var longestLease = 20.0
+
+    package init(hosts: Int, total: Int) {
+        self.hosts = hosts
+        self.total = total
+    }
+}
+
+/// What a run found out.
+package struct ShareReport: Sendable {
+    package var questions = 0
+    package var levellings = 0
+    package var mostAlive = 0
+    /// Periods until everybody had its fair part after the last trouble; nil: not within thirty.
+    package var fairAfter: Double?
+    package var seconds = 0.0
+    package var period = 0.0
+    /// The longest that one waited beside free places, in seconds.
+    package var longestBesideFree = 0.0
+}

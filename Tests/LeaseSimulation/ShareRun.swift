@@ -1,0 +1,375 @@
+import HeapModule
+import LeaseCore
+
+/// Many sidecars and one PostgreSQL, from a seed: questions and answers that are lost, late or overtaken, processes that
+/// stop and wake, clocks that drift, restarts, floods of demand. After each step the sums are checked.
+package struct ShareRun {
+    enum Action {
+        case look(Int)
+        /// The look that `plannedAt` is about, unless it was planned anew.
+        case planned(Int, Instant)
+        case commit(Int, holder: Int, ShareQuestion, backends: Set<Int>, isAnswered: Bool, era: Int)
+        case answer(Int, holder: Int, number: Int64, ShareAnswer)
+        case refused(Int, holder: Int, number: Int64)
+        case connected(Int, holder: Int, era: Int, attempts: Int, until: Instant)
+        case lost(Int, holder: Int)
+        case leaseEnds(Int, holder: Int, backend: Int)
+        case closed(Int, holder: Int)
+        case backendEnds(Int)
+        case starts(Int)
+        case serverStarts
+        case trouble
+    }
+
+    private struct Event: Comparable {
+        let at: Instant
+        let order: Int
+        let action: Action
+
+        static func == (one: Event, other: Event) -> Bool { one.order == other.order }
+        static func < (one: Event, other: Event) -> Bool {
+            (one.at, one.order) < (other.at, other.order)
+        }
+    }
+
+    let weather: ShareWeather
+    var table: ShareTable
+    var hosts: [ShareHost]
+    var random: SeededGenerator
+    private var events = Heap<Event>()
+    private var order = 0
+    var now = Instant(nanoseconds: 1_000_000_000_000)
+
+    /// By backend: whose it is (a run of a host), and since when.
+    var backends: [Int: (holder: Int, startedAt: Instant)] = [:]
+    var aliveOf: [Int: Int] = [:]
+    var nextBackend = 1
+    var nextHolder = 1
+    var isServerUp = true
+    /// Counts the starts of PostgreSQL: what was under way to another one never arrives.
+    var era = 1
+    var isCalm = false
+    /// From then on what trouble left behind is over: questions that wait for an answer, pauses after failures.
+    var settledFrom = Instant(nanoseconds: .max)
+    package var report = ShareReport()
+    private let trace: ((String) -> Void)?
+
+    package init(_ weather: ShareWeather, seed: UInt64, trace: ((String) -> Void)? = nil) {
+        self.weather = weather
+        self.trace = trace
+        random = SeededGenerator(seed: seed)
+        table = ShareTable(total: weather.total, spare: weather.spare)
+        hosts = []
+        for _ in 0..<weather.hosts {
+            var host = ShareHost(holder: nextHolder, seed: random.next())
+            nextHolder += 1
+            host.clockRate = 1 + Double(chance(0...140) - 70) / 1000
+            host.clockOffset = Int64(chance(0...1_000_000)) * 1_000_000
+            if weather.differentWeights { host.weight = chance(1...4) }
+            hosts.append(host)
+        }
+    }
+
+    // MARK: The run
+
+    /// Minutes of turmoil, then calm until all have their fair part.
+    package mutating func run(minutes: Double) throws(Violation) -> ShareReport {
+        let began = now
+        for host in hosts.indices {
+            hosts[host].demand = chance(0...5) * chance(0...4)
+            add(.look(host), after: seconds(Double(chance(0...5000)) / 1000))
+        }
+        if weather.calm > 0 { add(.trouble, after: seconds(weather.calm)) }
+        try run(until: began + .seconds(minutes * 60))
+        isCalm = true
+        // The longest stop, and connections of a host that is no more.
+        try run(until: now + .seconds(125))
+        try run(until: now + lastTrouble())
+        let calmSince = now
+        let period = Double(table.period) / 1000
+        settledFrom = now + seconds(2 * period)
+        for quarter in 1...120 {
+            try run(until: calmSince + .seconds(Double(quarter) * Double(table.period) / 4000))
+            if isFair {
+                let longest = max(period, Double(table.period) / 1000)
+                report.fairAfter = seconds(now - calmSince) / longest
+                break
+            }
+        }
+        if report.fairAfter == nil { describe() }
+        report.seconds = seconds(now - began)
+        report.period = Double(table.period) / 1000
+        report.levellings = table.levellings
+        return report
+    }
+
+    mutating func run(until end: Instant) throws(Violation) {
+        while let next = events.min, next.at <= end {
+            events.removeMin()
+            now = next.at
+            try perform(next.action)
+            try checkTotals()
+        }
+        now = end
+    }
+
+    mutating func add(_ action: Action, after duration: Duration) {
+        add(action, at: now + duration)
+    }
+
+    mutating func add(_ action: Action, at moment: Instant) {
+        order += 1
+        events.insert(Event(at: max(now, moment), order: order, action: action))
+    }
+
+    private mutating func perform(_ action: Action) throws(Violation) {
+        // What comes to a process that is stopped is found when it wakes.
+        if let host = recipient(action), hosts[host].stoppedUntil > now {
+            add(action, at: hosts[host].stoppedUntil)
+            return
+        }
+        switch action {
+        case .look(let host): look(host)
+        case .planned(let host, let moment):
+            guard hosts[host].plannedAt == moment else { return }
+            hosts[host].plannedAt = nil
+            look(host)
+        case .commit(let host, let holder, let question, let told, let isAnswered, let era):
+            guard era == self.era else { return }
+            try commit(host, holder, question, told, isAnswered: isAnswered)
+        case .answer(let host, let holder, let number, let answer):
+            guard hosts[host].holder == holder, hosts[host].cutUntil <= now else { return }
+            hosts[host].share.take(answer, to: number, hosts[host].local(now))
+            hosts[host].asksUntil = now + .seconds(1)
+            add(.look(host), at: hosts[host].asksUntil)
+            look(host)
+        case .refused(let host, let holder, let number):
+            guard hosts[host].holder == holder else { return }
+            hosts[host].share.fail("refused", to: number, hosts[host].local(now))
+            look(host)
+        case .connected(let host, let holder, let era, let attempts, let until):
+            guard hosts[host].attempts == attempts else { return }
+            try connected(host, holder, era, until)
+        case .lost(let host, let holder):
+            guard hosts[host].holder == holder else { return }
+            lose(host)
+            look(host)
+        case .leaseEnds(let host, let holder, let backend):
+            guard hosts[host].holder == holder,
+                let place = hosts[host].busy.firstIndex(of: backend)
+            else { return }
+            hosts[host].busy.remove(at: place)
+            hosts[host].idle.append(backend)
+            look(host)
+        case .closed(let host, let holder):
+            guard hosts[host].holder == holder else { return }
+            hosts[host].closing -= 1
+            look(host)
+        case .backendEnds(let backend): end(backend)
+        case .starts(let host): start(host)
+        case .serverStarts:
+            isServerUp = true
+            trace?("\(stamp) PostgreSQL is back")
+        case .trouble: makeTrouble()
+        }
+    }
+
+    private func recipient(_ action: Action) -> Int? {
+        switch action {
+        case .look(let host), .planned(let host, _), .answer(let host, _, _, _),
+            .refused(let host, _, _),
+            .connected(let host, _, _, _, _), .lost(let host, _), .leaseEnds(let host, _, _),
+            .closed(let host, _):
+            host
+        case .commit, .backendEnds, .starts, .serverStarts, .trouble: nil
+        }
+    }
+
+    // MARK: PostgreSQL
+
+    private mutating func commit(
+        _ host: Int, _ holder: Int, _ question: ShareQuestion, _ told: Set<Int>, isAnswered: Bool
+    ) throws(Violation) {
+        guard isServerUp else { return }
+        report.questions += 1
+        let alive = backends
+        let before = table.taken
+        let answer = table.ask(
+            question, of: holder, weight: hosts[host].weight, backends: told,
+            alive: { alive.map { .init(id: $0.key, startedAt: $0.value.startedAt) } }, now: now)
+        if table.taken > max(before, table.total - table.spare) {
+            throw Violation("the shares add up to \(table.taken) of \(table.total)")
+        }
+        if weather.hosts <= 200 || report.questions % 500 == 0 {
+            let sum = table.rows.values.reduce(0) { $0 + $1.share }
+            if sum != table.taken { throw Violation("\(sum) shares counted as \(table.taken)") }
+            for (holder, row) in table.rows where (aliveOf[holder] ?? 0) > row.share {
+                throw Violation("\(aliveOf[holder] ?? 0) connections under a share of \(row.share)")
+            }
+        }
+        tell(
+            "host \(host) [\(hosts[host].idle.count) \(hosts[host].busy.count) \(hosts[host].connecting) \(hosts[host].closing)]: \(question) -> \(answer.map { "\($0)" } ?? "overtaken"), clock \(table.clock), level \(table.level), \(table.taken) taken"
+        )
+        if let answer, isAnswered {
+            add(.answer(host, holder: holder, number: question.number, answer), after: hop())
+        }
+    }
+
+    private mutating func connected(
+        _ host: Int, _ holder: Int, _ era: Int, _ until: Instant
+    ) throws(Violation) {
+        guard hosts[host].holder == holder else { return }
+        hosts[host].connecting -= 1
+        let local = hosts[host].local(now)
+        guard isServerUp, era == self.era, hosts[host].cutUntil <= now, hosts[host].isRunning,
+            local < until
+        else {
+            // Too late, or refused: it is given up.
+            look(host)
+            return
+        }
+        let backend = nextBackend
+        nextBackend += 1
+        backends[backend] = (holder, now)
+        aliveOf[holder, default: 0] += 1
+        hosts[host].idle.append(backend)
+        if let row = table.rows[holder], aliveOf[holder, default: 0] > row.share {
+            throw Violation(
+                "host \(host) has \(aliveOf[holder, default: 0]) connections, its share is \(row.share)"
+            )
+        }
+        if backends.count > table.total {
+            throw Violation("\(backends.count) connections of \(table.total)")
+        }
+        report.mostAlive = max(report.mostAlive, backends.count)
+        look(host)
+    }
+
+    mutating func end(_ backend: Int) {
+        guard let (holder, _) = backends.removeValue(forKey: backend) else { return }
+        aliveOf[holder, default: 0] -= 1
+        if aliveOf[holder] == 0 { aliveOf[holder] = nil }
+    }
+
+    private func checkTotals() throws(Violation) {
+        if backends.count > table.total {
+            throw Violation("\(backends.count) connections of \(table.total)")
+        }
+    }
+
+    // MARK: A host
+
+    /// All that a sidecar does in a turn of its loop.
+    mutating func look(_ host: Int) {
+        guard hosts[host].isRunning else { return }
+        let local = hosts[host].local(now)
+        if hosts[host].share.isAsking, hosts[host].share.isOverdue(local) {
+            hosts[host].share.giveUp("no answer", local)
+        }
+        if hosts[host].open == 0, hosts[host].asksUntil <= now { lose(host) }
+        let demand = hosts[host].demand
+        hosts[host].share.note(want: demand, local)
+        let allowance = hosts[host].share.allowance
+        // Gives back what it has too much of; its leases go on.
+        while hosts[host].staying > allowance.limit, let backend = hosts[host].idle.popLast() {
+            close(backend, of: host)
+        }
+        serve(host)
+        if local < allowance.until {
+            while hosts[host].used < allowance.limit, hosts[host].staying < demand {
+                hosts[host].connecting += 1
+                add(
+                    .connected(
+                        host, holder: hosts[host].holder, era: era, attempts: hosts[host].attempts,
+                        until: allowance.until),
+                    after: seconds(Double(chance(3...80)) / 1000))
+            }
+        }
+        if hosts[host].isLeaving, hosts[host].used == 0 {
+            leave(host)
+            return
+        }
+        if hosts[host].staying < demand { hosts[host].share.hurry(local) }
+        if !hosts[host].share.isAsking, hosts[host].share.deadline <= local { ask(host) }
+        watchPatience(host)
+        let at = hosts[host].global(hosts[host].share.deadline)
+        if hosts[host].plannedAt.map({ $0 <= at }) != true {
+            hosts[host].plannedAt = at
+            add(.planned(host, at), at: at)
+        }
+    }
+
+    private mutating func serve(_ host: Int) {
+        while hosts[host].busy.count < hosts[host].demand, let backend = hosts[host].idle.popLast()
+        {
+            hosts[host].busy.append(backend)
+            let longest = isCalm ? 2000 : Int(weather.longestLease * 1000)
+            add(
+                .leaseEnds(host, holder: hosts[host].holder, backend: backend),
+                after: seconds(Double(chance(10...longest)) / 1000))
+        }
+    }
+
+    /// What the last answer said is void, and with it the attempts under way.
+    private mutating func lose(_ host: Int) {
+        hosts[host].share.void()
+        hosts[host].connecting = 0
+        hosts[host].attempts += 1
+    }
+
+    mutating func close(_ backend: Int, of host: Int) {
+        hosts[host].closing += 1
+        let gone = seconds(Double(chance(1...40)) / 1000)
+        add(.backendEnds(backend), after: gone)
+        add(.closed(host, holder: hosts[host].holder), after: gone + .milliseconds(chance(1...10)))
+    }
+
+    private mutating func ask(_ host: Int) {
+        let local = hosts[host].local(now)
+        let question = hosts[host].share.ask(used: hosts[host].used, local)
+        let holder = hosts[host].holder
+        guard hosts[host].cutUntil <= now else { return }
+        guard isServerUp else {
+            add(.refused(host, holder: holder, number: question.number), after: hop())
+            return
+        }
+        let kind = isCalm ? 1000 : chance(0...999)
+        if kind < weather.lost { return }
+        let isAnswered = kind >= weather.lost + weather.unanswered
+        let isLate = kind >= 1000 - weather.late && !isCalm
+        let delay = isLate ? seconds(Double(table.period) * Double(chance(0...3000)) / 1e6) : hop()
+        add(
+            .commit(
+                host, holder: holder, question,
+                backends: Set(hosts[host].idle + hosts[host].busy), isAnswered: isAnswered, era: era
+            ),
+            after: delay)
+    }
+
+    private mutating func watchPatience(_ host: Int) {
+        let isBesideFree =
+            table.taken < table.total - table.spare && hosts[host].staying < hosts[host].demand
+            && hosts[host].isReachable(now) && isServerUp && settledFrom <= now
+        guard isBesideFree else {
+            hosts[host].waitsSince = nil
+            return
+        }
+        let since = hosts[host].waitsSince ?? now
+        hosts[host].waitsSince = since
+        report.longestBesideFree = max(report.longestBesideFree, seconds(now - since))
+    }
+
+    // MARK: Chance
+
+    mutating func chance(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+
+    private mutating func hop() -> Duration { .microseconds(chance(200...20_000)) }
+
+    func seconds(_ value: Double) -> Duration { .nanoseconds(Int64(value * 1e9)) }
+
+    func seconds(_ duration: Duration) -> Double { Double(duration.wholeNanoseconds) / 1e9 }
+
+    var stamp: String { "\(now.nanoseconds / 1_000_000) ms" }
+
+    func tell(_ line: @autoclosure () -> String) { trace?("\(stamp) \(line())") }
+}

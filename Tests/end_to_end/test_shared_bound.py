@@ -1,0 +1,243 @@
+"""One bound over many brokers: `shared_bound`, `pglease share`, SHOW SHARES, and what they do when something fails."""
+
+import os
+import signal
+import subprocess
+import threading
+
+import psycopg2
+import pytest
+
+from harness import postgres as database
+from harness.pooler import pglease_binary
+from harness.waiting import eventually, pause
+
+pytestmark = pytest.mark.pglease_only
+
+TOTAL = 12
+SPARE = 2
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A PostgreSQL of its own: its connections are counted."""
+    server = database.Postgres({"max_connections": 100})
+    yield server
+    server.destroy()
+
+
+def share(server, *words, user="postgres", dbname="app", status=0):
+    """`pglease share …` there; what it says."""
+    done = subprocess.run(
+        [pglease_binary(), "share", *words], capture_output=True, text=True, timeout=60,
+        env=os.environ | {"PGHOST": server.host, "PGPORT": str(server.port), "PGUSER": user,
+                          "PGDATABASE": dbname})
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def bound(server):
+    """The schema as it is made, and a bound in it."""
+    server.sql("DROP SCHEMA IF EXISTS pglease CASCADE", dbname="app")
+    share(server, "init", "--role", "app")
+    share(server, "set", "orders", str(TOTAL))
+    return "orders"
+
+
+@pytest.fixture
+def make_sharer(make_broker, server):
+    def make(**settings):
+        settings = {"shared_bound": "orders", "default_pool_size": "10", **settings}
+        return make_broker(settings, on=server, databases={
+            "app": f"host={server.host} port={server.port} dbname=app user=app"})
+    return make
+
+
+class Count(threading.Thread):
+    """Looks at pg_stat_activity all the time: how many connections there are but those that only ask for a share."""
+
+    def __init__(self, server):
+        super().__init__(daemon=True)
+        self.server, self.is_over, self.most, self.looks = server, threading.Event(), 0, 0
+        self.start()
+
+    def run(self):
+        while not self.is_over.is_set():
+            try:
+                with self.server.connect("app") as one, one.cursor() as cursor:
+                    while not self.is_over.is_set():
+                        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
+                        self.most = max(self.most, cursor.fetchone()[0])
+                        one.commit()
+                        self.looks += 1
+                        pause(0.02)
+            except psycopg2.Error:
+                pause(0.05)
+
+    def stop(self):
+        self.is_over.set()
+        self.join()
+        return self.most
+
+
+class Flood:
+    """Clients of one broker that run short transactions all the time, and come back after errors."""
+
+    def __init__(self, broker, clients=8):
+        self.broker, self.is_over, self.done = broker, threading.Event(), 0
+        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
+        for one in self.threads:
+            one.start()
+
+    def run(self):
+        while not self.is_over.is_set():
+            try:
+                one = psycopg2.connect(self.broker.dsn())
+                one.autocommit = True
+                cursor = one.cursor()
+                while not self.is_over.is_set():
+                    cursor.execute("SELECT pg_sleep(0.01)")
+                    self.done += 1
+                one.close()
+            except psycopg2.Error:
+                pause(0.05)
+
+    def stop(self):
+        self.is_over.set()
+        for one in self.threads:
+            one.join()
+
+
+def row(broker):
+    rows = broker.console("SHOW SHARES")
+    assert len(rows) == 1
+    return rows[0]
+
+
+def used(broker):
+    return int(row(broker)["used"] or 0)
+
+
+def test_what_one_host_does_not_use_others_have_and_never_more_than_the_total(
+        server, bound, make_sharer):
+    first, second = make_sharer(), make_sharer()
+    count = Count(server)
+    floods = [Flood(first)]
+    eventually(lambda: used(first) == 8, 20, lambda: row(first))
+    floods.append(Flood(second))
+    eventually(lambda: used(first) == used(second) == 5, 30, lambda: (row(first), row(second)))
+    third = make_sharer()
+    floods.append(Flood(third))
+    eventually(lambda: sorted(used(one) for one in (first, second, third)) == [3, 3, 4], 30,
+               lambda: [row(one) for one in (first, second, third)])
+    shown = share(server, "show")
+    assert f"orders: {TOTAL - SPARE} of {TOTAL} connections given to 3 hosts" in shown
+
+    # One goes: what it had is there at once, and not when its row would have run out.
+    floods.pop().stop()
+    third.send_signal(signal.SIGTERM)
+    assert third.wait() == 0
+    eventually(lambda: used(first) + used(second) == TOTAL - SPARE, 20,
+               lambda: (row(first), row(second)))
+
+    # A larger total is in force without anybody being told.
+    share(server, "set", "orders", str(TOTAL + 4))
+    eventually(lambda: used(first) + used(second) == TOTAL + 2, 20, lambda: (row(first), row(second)))
+    for one in floods:
+        one.stop()
+    most = count.stop()
+    assert count.looks > 50
+    assert most <= TOTAL + 4, most
+
+
+def test_postgresql_is_started_anew_under_it(server, bound, make_sharer):
+    brokers = [make_sharer() for _ in range(2)]
+    for one in brokers:
+        one.errors_expected = True
+    floods = [Flood(one) for one in brokers]
+    eventually(lambda: [used(one) for one in brokers] == [5, 5], 30, lambda: [row(one) for one in brokers])
+    count = Count(server)
+    for how in (signal.SIGINT, signal.SIGQUIT):
+        server.restart(how)
+        done = [one.done for one in floods]
+        eventually(lambda: all(now.done > before for now, before in zip(floods, done)), 30)
+        eventually(lambda: [used(one) for one in brokers] == [5, 5], 30,
+                   lambda: [row(one) for one in brokers])
+    for one in floods:
+        one.stop()
+    assert count.stop() <= TOTAL
+
+
+def test_a_host_that_is_killed_gives_back_what_it_had(server, bound, make_sharer):
+    first, second = make_sharer(), make_sharer()
+    floods = [Flood(first), Flood(second)]
+    eventually(lambda: used(first) == used(second) == 5, 30, lambda: (row(first), row(second)))
+    count = Count(server)
+    second.errors_expected = True
+    second.kill()
+    # Six periods of silence, counted by the one that is left.
+    eventually(lambda: used(first) == 8, 60, lambda: row(first))
+    for one in floods:
+        one.stop()
+    assert count.stop() <= TOTAL
+
+
+def test_without_the_table_nothing_is_opened_and_it_is_said_why(server, make_sharer):
+    server.sql("DROP SCHEMA IF EXISTS pglease CASCADE", dbname="app")
+    broker = make_sharer(query_wait_timeout="1", startup_connect="0")
+    broker.errors_expected = True
+    with psycopg2.connect(broker.dsn()) as one, one.cursor() as cursor:
+        with pytest.raises(psycopg2.Error) as refused:
+            cursor.execute("SELECT 1")
+    assert 'shared_bound "orders" cannot be asked for' in refused.value.diag.message_primary
+    assert "pglease share init" in refused.value.diag.message_hint
+    assert row(broker)["state"] == "failing" and "pglease" in row(broker)["error"]
+    assert broker.logged("the table of a shared bound cannot be asked")
+    kinds = [event["kind"] for event in broker.console("SHOW EVENTS")]
+    assert "share_lost" in kinds
+    assert server.backends(user="app", state="idle") == []
+
+    # The schema, but not the right to ask.
+    share(server, "init")
+    share(server, "set", "orders", str(TOTAL))
+    eventually(lambda: "permission denied" in (row(broker)["error"] or ""), 30, lambda: row(broker))
+    share(server, "init", "--role", "app")
+    with psycopg2.connect(broker.dsn()) as one, one.cursor() as cursor:
+        def works():
+            try:
+                cursor.execute("SELECT 1")
+                return True
+            except psycopg2.Error:
+                one.rollback()
+                return False
+        eventually(works, 30, lambda: row(broker))
+    assert row(broker)["state"] == "open"
+
+
+def test_a_bound_that_nobody_has_set(server, bound, make_sharer):
+    broker = make_sharer(shared_bound="unknown", query_wait_timeout="1", startup_connect="0")
+    broker.errors_expected = True
+    with psycopg2.connect(broker.dsn()) as one, pytest.raises(psycopg2.Error):
+        one.cursor().execute("SELECT 1")
+    assert "pglease share set" in broker.log() and 'no shared bound "unknown"' in row(broker)["error"]
+
+
+def test_the_command_line(server):
+    server.sql("DROP SCHEMA IF EXISTS pglease CASCADE", dbname="app")
+    assert "HINT: pglease share init" in share(server, "show", status=1)
+    script = share(server, "init", "--role", 'a "role"', "--print")
+    assert 'grant usage on schema pglease to "a ""role""";' in script
+    assert server.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'pglease'", dbname="app") == [(0,)]
+    assert "HINT" in share(server, "init", user="app", dbname="postgres", status=1)
+    share(server, "init")
+    share(server, "init")
+    assert "no bound is set" in share(server, "show", status=1)
+    assert "10 connections for all hosts together, 2 of them to ask with" in share(server, "set", "b", "10")
+    assert "1 of them" in share(server, "set", "b", "20", "--spare", "1")
+    assert "1 of them" in share(server, "set", "b", "30")
+    assert "30" in share(server, "show", "b")
+    assert 'there is no bound "c"' in share(server, "show", "c", status=1)
+    for words in (("set", "b", "0"), ("set", "b", "5", "--spare", "5"), ("set", "", "5")):
+        share(server, *words, status=64)
+    assert 'database "nowhere" does not exist' in share(server, "show", dbname="nowhere", status=69)
