@@ -136,6 +136,11 @@ import Testing
                 LockSummary(lock: lock, since: Self.ago(1), lent: 1, rejected: 0, reserve: 3))
         ]
         snapshot.peers = [PeerFacts(id: 7)]
+        snapshot.shares = [
+            ShareFacts(
+                bound: "orders", database: "app", state: .asking, answer: nil, need: ShareNeed(),
+                weight: 1, questions: 3, holder: "a", error: nil)
+        ]
         snapshot.locks[0].links = [LinkFacts(link), LinkFacts(link)]
     }
 

@@ -183,18 +183,21 @@ package struct ShareTable {
     private mutating func shrinkGone(_ alive: [Backend]) {
         let gone = rows.filter { $0.value.until < clock }.keys.sorted()
         if gone.isEmpty { return }
-        let told = rows.values.reduce(into: Set<Int>()) { $0.formUnion($1.backends) }
+        var told: [Int: Int] = [:]
+        for row in rows.values { for backend in row.backends { told[backend, default: 0] += 1 } }
         for holder in gone {
             guard let row = rows[holder] else { continue }
             let mayBeIts = alive.count { backend in
                 if row.backends.contains(backend.id) { return true }
                 return backend.startedAt > row.askedAt.advanced(by: -60_000_000_000)
-                    && !told.contains(backend.id)
+                    && told[backend.id, default: 0] == 0
             }
             let left = min(row.share, mayBeIts)
             taken += left - row.share
             rows[holder]?.share = left
-            if left == 0 { rows[holder] = nil }
+            guard left == 0 else { continue }
+            for backend in row.backends { told[backend]! -= 1 }
+            rows[holder] = nil
         }
     }
 

@@ -171,9 +171,13 @@ extension Broker {
     private func askingPool(_ place: Int) -> DatabasePool? {
         let bound = sharing.bounds.all[place].name
         let pools = sharedPools(UInt32(place))
-        if let own = pools.first(where: { $0.database == bound.database }) { return own }
+        let isThere = { (pool: DatabasePool) in
+            pool.database == bound.database && pool.replication == nil
+        }
+        if let own = pools.first(where: isThere) { return own }
         guard let first = pools.first else { return nil }
-        return pool(database: bound.database, user: first.user, learned: nil)
+        return pool(
+            database: bound.database, user: first.user, replication: nil, learned: nil)
     }
 
     private func askingParameters(_ asker: DatabasePool) -> ConnectionParameters {

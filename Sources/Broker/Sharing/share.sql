@@ -89,7 +89,7 @@ declare
 begin
     select * into strict terms from pglease.bound b where b.bound = about;
     select * into strict it from pglease.state s where s.bound = about for update;
-    for gone in select * from pglease.share s where s.bound = about and s.until < it.clock loop
+    for gone in select * from pglease.share s where s.bound = about and s.until < it.clock order by s.holder loop
         -- Those that it told of, and those that it may have opened since.
         select count(*) into alive
             from pg_stat_activity a
