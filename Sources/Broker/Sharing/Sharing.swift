@@ -138,9 +138,9 @@ extension Broker {
                 weight: settings.sharedWeight,
                 question, backends: backends))
         do throws(UVError) {
-            try loop.submit({ talk.ask() }) { [weak self] result in
-                self?.shareAnswered(place, question.number, result)
-            }
+            try loop.submit(
+                { talk.ask() },
+                then: { [weak self] in self?.shareAnswered(place, question.number, $0) })
         } catch {
             shareAnswered(
                 place, question.number,
