@@ -203,4 +203,26 @@ private typealias Fixture = ConfigurationFixture
             for: entry, database: "app", user: "u", password: entry.password)
         #expect(!"\(parameters)".contains("hunter2"))
     }
+
+    @Test func theTableOfASharedBoundIsInOneDatabase() throws {
+        let good = try Fixture.load(
+            "[databases]\na =\n* = shared_bound_dbname=a\n[pglease]\nshared_bound = orders\n")
+        for name in ["a", "*"] {
+            let entry = try #require(good.configuration.database(named: name))
+            #expect(
+                good.configuration.sharedBound(of: entry)
+                    == SharedBoundName(name: "orders", database: "a"))
+        }
+        let errors =
+            Fixture.errors(
+                "[databases]\n* = shared_bound=orders\n")
+            + Fixture.errors(
+                "[databases]\na = shared_bound=orders shared_bound_dbname=b\n")
+        #expect(
+            errors == [
+                "pglease.ini:2: databases.*.shared_bound: the line stands for many databases, and the table is in one "
+                    + "(shared_bound_dbname = NAME says in which)",
+                "pglease.ini:2: databases.a.shared_bound_dbname: \"b\" is not in [databases], and there is no *",
+            ])
+    }
 }

@@ -9,8 +9,6 @@ import PostgresWire
 /// The bounds that this broker shares with those of other hosts.
 struct Sharing {
     var bounds = SharedBoundTable()
-    /// One run of this broker, as the tables call it.
-    let holder = UUIDText.random()
 }
 
 /// The bounds by the keys that the scheduler knows them by. One that the configuration does not name any more has no
@@ -28,6 +26,8 @@ struct SharedBoundTable {
 /// One bound: where its table is, what it said, and how the asking goes.
 struct SharedBound {
     let name: SharedBoundName
+    /// One run of this broker, as the table calls it. Each line has its own: two may ask in one table by different ways.
+    let holder = UUIDText.random()
     var machine = BoundShare(seed: UInt64.random(in: .min ... .max))
     var need = ShareNeed()
     /// What it asked on was there until then: long enough for a first connection.
@@ -134,7 +134,7 @@ extension Broker {
         let talk = ShareTalk(
             parameters: askingParameters(asker),
             statement: ShareTalk.question(
-                bound.name, holder: sharing.holder, host: HostName.own,
+                bound.name, holder: sharing.bounds.all[place].holder, host: HostName.own,
                 weight: settings.sharedWeight,
                 question, backends: backends))
         do throws(UVError) {
@@ -253,7 +253,7 @@ extension Broker {
             return ShareFacts(
                 bound: bound.name.name, database: bound.name.database, state: state,
                 answer: bound.machine.answer, need: bound.need, weight: settings.sharedWeight,
-                questions: bound.questions, holder: sharing.holder, error: bound.failure?.message)
+                questions: bound.questions, holder: bound.holder, error: bound.failure?.message)
         }
     }
 
@@ -272,7 +272,8 @@ extension Broker {
             let talk = ShareTalk(
                 parameters: askingParameters(asker),
                 statement: ShareTalk.farewell(
-                    sharing.bounds.all[place].name.name, holder: sharing.holder, backends: backends)
+                    sharing.bounds.all[place].name.name, holder: sharing.bounds.all[place].holder,
+                    backends: backends)
             )
             talk.leave()
         }

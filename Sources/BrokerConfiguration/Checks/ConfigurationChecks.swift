@@ -9,6 +9,7 @@ extension ConfigurationLoader {
         checkTimes()
         checkAccess()
         checkPasswords()
+        checkSharedBounds()
         checkMonitoring()
         checkClientTLS()
         checkServerTLS()
