@@ -85,7 +85,9 @@ def the_commands(served, tmp_path):
             done = run(*[addressed(word, served) for word in words], environment=environment)
             assert done.returncode == 0, done.stderr
         elif name == "pglease" and words[1] == "serve":
-            rest = words[2:]
+            rest = [word for word in words[2:] if word != "--replace"]
+            if not rest:
+                rest = ["--database-url", "postgresql://app@db.example/app"]
             if "--config" in rest:
                 rest[rest.index("--config") + 1] = REPOSITORY / "config/groups.ini"
                 rest += ["--database-url", "postgresql://app@db.example/app"]
