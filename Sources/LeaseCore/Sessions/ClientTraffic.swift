@@ -324,8 +324,6 @@ extension Engine {
                 stall(client, UnsafeRawBufferPointer(rebasing: bytes[count...]))
             }
         case .gone:
-            // What it said before its goodbye is still to be run: the answer to LEASE is no reason to drop it.
-            if session.pointee.goodbye == .said, !session.pointee.pending.isEmpty { return }
             // Its end is noticed by reading, in a turn of its own: not in the middle of this one.
             watch(client, for: [.bytes, .end])
         }
