@@ -12,6 +12,10 @@ extension Engine {
         clients[client].settings.told = passed.changing(step.restoredParameters)
         // What an explicit lease sets ends with it.
         guard !pools[servers[server].pool].isSession, !servers[server].isExplicit else { return }
+        if !mayBeItsOwn(step, server) {
+            learnReload(server, client, passed)
+            return
+        }
         let wasInForce = servers[server].profile.current == clients[client].settings.current
         let isFollowed = followProfile(step, server, client)
         // What was asked behind it may have changed something, too: then it is cleaned away.
@@ -23,6 +27,24 @@ extension Engine {
         if step.sessionWasReset, !servers[server].stream.taint.leavesSomething {
             profiles.release(servers[server].profile.current)
             servers[server].profile.current = .serverDefault
+        }
+    }
+
+    /// Whether what is reported may come of something that the client asked for. A reload of PostgreSQL's configuration is
+    /// reported behind the next answer, whoever is given that: it is nobody's setting.
+    private func mayBeItsOwn(_ step: borrowing ServerStep, _ server: ServerID) -> Bool {
+        !servers[server].stream.taint.isEmpty || step.followedSetting != nil || step.sessionWasReset
+            || !step.resets.isEmpty || !step.openResets.isEmpty || !step.restoredParameters.isEmpty
+    }
+
+    /// Who logs in from now on is told what a new connection would be.
+    private mutating func learnReload(
+        _ server: ServerID, _ client: ClientID, _ passed: ParameterSet
+    ) {
+        guard servers[server].profile.current == .serverDefault else { return }
+        learnParameters(of: server, under: .serverDefault)
+        if clients[client].settings.told === passed {
+            clients[client].settings.told = servers[server].profile.parameters
         }
     }
 
