@@ -146,6 +146,25 @@ def test_a_waiter_that_said_goodbye_is_served(make_broker, postgres, table, firs
 
 
 @pytest.mark.pglease_only
+def test_a_lease_that_nothing_follows_leaves_the_queue(make_broker):
+    broker = make_broker({"default_pool_size": 1})
+    with broker.wire() as holder:
+        holder.query("BEGIN")
+        for asked in (wire.query("LEASE"), wire.query("LEASE WAIT '20s'"),
+                      batch("LEASE", wire.sync()), batch("LEASE", wire.flush(), wire.sync())):
+            for is_later in (False, True):
+                with broker.wire() as one:
+                    one.send(asked, b"" if is_later else wire.terminate())
+                    if is_later:
+                        eventually(lambda: broker.waiting() == 1)
+                        one.send(wire.terminate())
+                    assert {kind for kind, _ in until_end(one)} <= {"1", "2"}
+                eventually(lambda: broker.waiting() == 0)
+        holder.query("COMMIT")
+    eventually(lambda: broker.active() == 0)
+
+
+@pytest.mark.pglease_only
 def test_a_waiter_that_said_goodbye_keeps_its_deadline(make_broker, postgres, table):
     broker = make_broker({"default_pool_size": 1, "query_wait_timeout": "0.2"})
     with broker.wire() as holder, broker.wire() as one:

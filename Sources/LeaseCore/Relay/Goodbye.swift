@@ -11,6 +11,7 @@ import PostgresWire
 /// | COPY FROM STDIN and rows without CopyDone | rolled back |
 /// | a piece of a message | what stands in front of it is run, the piece is dropped |
 /// | LEASE and statements | the lease is waited for, the statements run in it, and it is given back |
+/// | LEASE and nothing else | the lease would be nobody's: it leaves the queue |
 ///
 /// | the client's socket | outcome |
 /// |---|---|
@@ -24,6 +25,24 @@ package enum Goodbye: Sendable {
     case said
     /// It writes nothing more, and may read its answers.
     case halfClosed
+
+    /// Whether nothing that could be run stands in front of the Terminate among these bytes, which begin with a
+    /// header.
+    package static func isNext(in bytes: UnsafeRawBufferPointer) -> Bool {
+        var offset = 0
+        while bytes.count - offset >= MessageHeader.size {
+            let header = MessageHeader(bytes, at: offset)
+            switch FrontendKind(rawValue: header.kind) {
+            case .terminate: return true
+            // The end of the batch in which LEASE came.
+            case .sync, .flush, .close: break
+            default: return false
+            }
+            guard header.bodyLength >= 0 else { return false }
+            offset += MessageHeader.size + header.bodyLength
+        }
+        return false
+    }
 
     /// Whether a Terminate is among these bytes. They begin inside of a message that has so many bytes to
     /// come, or with a header.

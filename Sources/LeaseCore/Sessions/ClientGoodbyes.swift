@@ -13,6 +13,14 @@ extension Engine {
         endIfDone(client)
     }
 
+    /// A LEASE that waits, with a Terminate behind it and nothing between, would be nobody's when it is granted.
+    mutating func leaveIfNothingFollows(_ client: ClientID) {
+        guard clients[client].call != nil, clients[client].isWaiting,
+            clients[client].pending.withUnsafeBytes({ Goodbye.isNext(in: $0) })
+        else { return }
+        end(client, because: "client said goodbye")
+    }
+
     /// The client has closed its writing side, or its socket: reading shows no difference.
     package mutating func clientInputEnded(_ client: ClientID, now: Instant) {
         self.now = now

@@ -63,6 +63,8 @@ extension Engine {
             if let reason, let lease { notices.append(.leaseNotDirect(client, lease, reason)) }
             let bytes = leaseAnswer(server, call, kind: "relay")
             bytes.withUnsafeBytes { send($0, to: client) }
+            // Nobody may be there any more to read this: what was said behind LEASE is run all the same.
+            if clients[client].goodbye == .said { watchForMessages(client) }
             notices.append(.leaseBegan(client, lease, isDirect: false))
         }
         if !clients[client].pending.isEmpty || clients[client].goodbye != nil {
