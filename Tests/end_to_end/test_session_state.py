@@ -4,13 +4,14 @@ A pool of two, and a neighbour who uses both: nothing is there by luck. `scripts
 """
 
 import asyncio
+import itertools
 
 import asyncpg
 import psycopg
 import psycopg2
 import pytest
 
-from harness import wire
+from harness import pooler, wire
 
 pytestmark = pytest.mark.pglease_only
 
@@ -56,6 +57,7 @@ WAYS = {
     "extended transaction": lambda one, text: [
         one.query("BEGIN"), one.extended(text), one.query("COMMIT")][1],
 }
+numbers = itertools.count()
 FOLLOWS = {
     "SET work_mem = '9MB'": ("SHOW work_mem", "9MB"),
     "SET app.tenant = '42'": ("SELECT current_setting('app.tenant')", "42"),
@@ -131,6 +133,83 @@ def test_it_pins_until_it_is_gone(pooled, text, way):
         assert "E" not in wire.kinds(one.query(removal))
         one.query("SELECT 1")
         assert not [row for row in pooled.console("SHOW LEASES") if row["pin"]]
+
+
+def named(one, text):
+    return one.extended(text, name=f"state_{next(numbers)}")
+
+
+def behind_errors(one, text):
+    """In one write with batches that fail, each in its own way."""
+    name = f"state_{next(numbers)}"
+    one.send(wire.parse("SELECT 1/0"), wire.bind(), wire.execute(), wire.sync(),
+             wire.bind((), "nobody"), wire.sync(), wire.query("SELECT 1/0"),
+             wire.parse("SELEC"), wire.sync(),
+             wire.parse(text, name), wire.bind((), name), wire.execute(), wire.sync())
+    return one.until_ready(5)[-3:]
+
+
+def in_transaction(one, text):
+    return [one.query("BEGIN"), named(one, text), one.query("COMMIT")][1]
+
+
+def parsed_before(one, text):
+    """In one transaction, and executed behind others."""
+    one.query("BEGIN")
+    name = f"state_{next(numbers)}"
+    one.send(wire.parse(text, name), wire.sync())
+    one.until_ready()
+    named(one, "SELECT 1")
+    one.send(wire.bind((), name), wire.execute(), wire.sync())
+    return [one.until_ready(), one.query("COMMIT")][0]
+
+
+NAMED = {"named": named, "behind errors": behind_errors, "in a transaction": in_transaction,
+         "parsed before": parsed_before}
+
+
+@pytest.fixture(scope="module", params=[0, 100], ids=["names pass", "names are kept"])
+def naming(request, postgres, objects):
+    one = pooler.make(postgres, {
+        "default_pool_size": 2, "reserve_pool_size": 0, "pin_notice": 0,
+        "max_prepared_statements": request.param}).start()
+    one.follows_statements = request.param > 0
+    yield one
+    one.stop()
+    one.check()
+    one.destroy()
+
+
+@pytest.mark.parametrize("way", NAMED)
+@pytest.mark.parametrize("text", FOLLOWS)
+def test_it_follows_of_a_named_statement(naming, text, way):
+    question, answer = FOLLOWS[text]
+    if text.startswith("PREPARE") and not naming.follows_statements:
+        pytest.skip("max_prepared_statements = 0 follows no statement, as in pgbouncer")
+    with naming.wire("postgres") as one:
+        seen = NAMED[way](one, text)
+        assert "E" not in wire.kinds(seen), seen
+        neighbour(naming)
+        assert one.value(question) == answer
+        if "work_mem" in text:
+            NAMED[way](one, "RESET ALL")
+            neighbour(naming)
+            assert one.value(question) == "4MB"
+
+
+@pytest.mark.parametrize("way", NAMED)
+@pytest.mark.parametrize("text", PINS)
+def test_it_pins_of_a_named_statement(naming, text, way):
+    question, answer, removal, reason = PINS[text]
+    with naming.wire("postgres") as one:
+        seen = NAMED[way](one, text)
+        assert "E" not in wire.kinds(seen), seen
+        neighbour_of_one(naming)
+        assert one.value(question) == answer
+        assert [row["pin"] for row in naming.console("SHOW LEASES") if row["pin"]] == [reason]
+        assert "E" not in wire.kinds(NAMED[way](one, removal))
+        one.query("SELECT 1")
+        assert not [row for row in naming.console("SHOW LEASES") if row["pin"]]
 
 
 def neighbour_of_one(broker):

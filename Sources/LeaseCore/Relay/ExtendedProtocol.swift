@@ -67,14 +67,7 @@ extension ClientTurn {
                 ? .done : .incomplete
         }
         guard mode.tracksStatements else {
-            if !message.isWhole, message.header.bodyLength <= Self.listenLimit {
-                return .incomplete
-            }
-            if message.isWhole { noteParsed(body, name, &client) }
-            server.taint.formUnion([.preparedStatements])
-            server.push(Outstanding(.parse, .client))
-            pass(message, &client, &toServer)
-            return .done
+            return parsePassing(name, message, &client, &server, &toServer)
         }
         guard statements.memory.mayKeep(message.header.bodyLength) else {
             return .refused(Self.statementTooLong(message.header.bodyLength, statements.memory))
@@ -95,6 +88,51 @@ extension ClientTurn {
         offset = message.bodyStart + message.available
         parseNamed(key, definition, &client, &server, &statements, &toServer)
         return .done
+    }
+
+    /// Where names pass as they are, nobody knows at a Bind which text it runs: what the text may leave counts from here.
+    private mutating func parsePassing(
+        _ name: Range<Int>, _ message: Message, _ client: inout ClientStream,
+        _ server: inout ServerStream, _ toServer: inout RelayOutput
+    ) -> Progress {
+        if !message.isWhole, message.header.bodyLength <= Self.parseScanLimit { return .incomplete }
+        if message.isWhole {
+            let body = body(message)
+            let text = statementText(
+                UnsafeRawBufferPointer(rebasing: body[(name.upperBound + 1)...]))
+            var calls = false
+            let isPlain = PlainText.isOneStatement(text, calls: &calls)
+            if !isPlain {
+                switch gate(text, &server) {
+                case .open: break
+                case .shut: return .incomplete
+                case .refused(let error):
+                    refuseOnServer(message, with: error, &client, &server, &toServer)
+                    return .done
+                }
+            }
+            if calls || !isPlain, callsInDoubt(text, &server), awaitsSequences(&server) {
+                return .incomplete
+            }
+            noteParsed(body, name, &client)
+            if !isPlain { noteEffects(of: text, &server) }
+        } else {
+            server.taint.insert(.other)
+        }
+        server.taint.formUnion(.preparedStatements)
+        server.push(Outstanding(.parse, .client))
+        pass(message, &client, &toServer)
+        return .done
+    }
+
+    private func noteEffects(of text: UnsafeRawBufferPointer, _ server: inout ServerStream) {
+        guard text.count <= Self.parseScanLimit else {
+            server.taint.insert(.other)
+            return
+        }
+        let taint = SessionTaint.inText(text)
+        server.taint.formUnion(taint)
+        if Self.mayName(text, taint) { server.note(SettingNames.inText(text)) }
     }
 
     /// False if there is no place for its pin, or the engine is to look first.
