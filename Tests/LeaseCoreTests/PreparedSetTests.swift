@@ -32,6 +32,25 @@ import Testing
         #expect(set.count == 0)
     }
 
+    /// Its client closes it, and two Parses of it have no answer yet: they are counted, whatever comes back before.
+    @Test func whatIsOnItsWayIsNotForgotten() {
+        var table = StatementTable()
+        let id = statements(1, &table)[0]
+        var set = PreparedSet()
+        set.add(id, copy("x"), in: &table)
+        #expect(set.abandon(id, in: &table) == copy("x"))
+        set.sent(id, as: copy("x"), batch: 1, in: &table)
+        set.sent(id, as: copy("x"), batch: 2, in: &table)
+        #expect(set.abandon(id, in: &table) == nil)
+        // The drop in front of the first was skipped, so was the Parse; the second drop is answered, its Parse fails.
+        set.add(id, copy("x"), in: &table)
+        set.missed(id, in: &table)
+        set.dropped(id)
+        set.missed(id, in: &table)
+        #expect(set.count == 0)
+        #expect(table.references(to: id) == 1)
+    }
+
     /// Only the batch that it was sent in can count on it before the answer.
     @Test func onItsWayItIsInDoubtForLaterBatches() {
         var table = StatementTable()

@@ -336,7 +336,7 @@ package struct ClientTurn {
                 {
                     name.withUnsafeBytes { _ = client.statements.remove($0) }
                     if statement.meaning == nil,
-                        let copy = server.prepared.remove(statement.id, in: &statements)
+                        let copy = server.prepared.abandon(statement.id, in: &statements)
                     {
                         server.prepared.supersede(copy.name)
                     }

@@ -437,7 +437,7 @@ extension ClientTurn {
             } else if mode.tracksStatements, let statement = client.statements.remove(key) {
                 // What is shared stays on the server, for this client's next Parse and for others.
                 if statement.meaning == nil,
-                    let copy = server.prepared.remove(statement.id, in: &statements)
+                    let copy = server.prepared.abandon(statement.id, in: &statements)
                 {
                     server.prepared.supersede(copy.name)
                 }

@@ -174,6 +174,12 @@ package struct PreparedSet {
         return entry.copy
     }
 
+    /// Nobody will ask for it again. One that is on its way stays: its answers are still to be counted, and it goes
+    /// when there are too many.
+    package mutating func abandon(_ id: StatementID, in table: inout StatementTable) -> Copy? {
+        entries[id]?.underWay == 0 ? remove(id, in: &table) : nil
+    }
+
     /// The server has dropped this one by a DEALLOCATE; one that it was told since is on its way.
     package mutating func forget(_ id: StatementID, in table: inout StatementTable) {
         guard let entry = entries[id] else { return }
