@@ -146,19 +146,21 @@ def test_a_waiter_that_said_goodbye_is_served(make_broker, postgres, table, firs
 
 
 @pytest.mark.pglease_only
-def test_a_lease_that_nothing_follows_leaves_the_queue(make_broker):
-    broker = make_broker({"default_pool_size": 1})
+@pytest.mark.parametrize("way", ["close", "half"])
+def test_a_lease_that_nothing_follows_leaves_the_queue(make_broker, way):
+    broker = make_broker({"default_pool_size": 1}, tcp=True)
     with broker.wire() as holder:
         holder.query("BEGIN")
-        for asked in (wire.query("LEASE"), wire.query("LEASE WAIT '20s'"),
-                      batch("LEASE", wire.sync()), batch("LEASE", wire.flush(), wire.sync())):
-            for is_later in (False, True):
-                with broker.wire() as one:
-                    one.send(asked, b"" if is_later else wire.terminate())
-                    if is_later:
-                        eventually(lambda: broker.waiting() == 1)
-                        one.send(wire.terminate())
-                    assert {kind for kind, _ in until_end(one)} <= {"1", "2"}
+        for address in (broker.socket_path, broker.tcp_address):
+            for asked in (wire.query("LEASE"), wire.query("LEASE WAIT '20s'"),
+                          batch("LEASE", wire.sync()), batch("LEASE", wire.flush(), wire.sync())):
+                with wire.Wire(address).start("app") as one:
+                    one.send(asked)
+                    eventually(lambda: broker.waiting() == 1)
+                    one.send(wire.terminate())
+                    if way == "half":
+                        one.socket.shutdown(socket.SHUT_WR)
+                        assert {kind for kind, _ in until_end(one)} <= {"1", "2"}
                 eventually(lambda: broker.waiting() == 0)
         holder.query("COMMIT")
     eventually(lambda: broker.active() == 0)

@@ -11,11 +11,11 @@ import PostgresWire
 /// | COPY FROM STDIN and rows without CopyDone | rolled back |
 /// | a piece of a message | what stands in front of it is run, the piece is dropped |
 /// | LEASE and statements | the lease is waited for, the statements run in it, and it is given back |
-/// | LEASE and nothing else | the lease would be nobody's: it leaves the queue |
 ///
 /// | the client's socket | outcome |
 /// |---|---|
 /// | half closed, later wholly closed | from then on as wholly closed |
+/// | closed behind a LEASE that waits and a Terminate, with nothing between | the lease would be nobody's: it leaves the queue |
 /// | wholly closed or reset without a Terminate (a Unix socket shows it at once, TCP when something is written to it) | what runs is cancelled and what waits is dropped: the process is gone, and its lease is taken back at once. PostgreSQL itself notices when it fails to write |
 /// | does not take an answer behind a Terminate | what runs is cancelled: PostgreSQL, too, ends when it fails to write |
 ///

@@ -13,14 +13,6 @@ extension Engine {
         endIfDone(client)
     }
 
-    /// A LEASE that waits, with a Terminate behind it and nothing between, would be nobody's when it is granted.
-    mutating func leaveIfNothingFollows(_ client: ClientID) {
-        guard clients[client].call != nil, clients[client].isWaiting,
-            clients[client].pending.withUnsafeBytes({ Goodbye.isNext(in: $0) })
-        else { return }
-        end(client, because: "client said goodbye")
-    }
-
     /// The client has closed its writing side, or its socket: reading shows no difference.
     package mutating func clientInputEnded(_ client: ClientID, now: Instant) {
         self.now = now
@@ -31,7 +23,7 @@ extension Engine {
                 Goodbye.isIn($0, passing: clients[client].stream.passing.bytesLeft)
             }
         guard clients[client].goodbye == nil, settings.clientGone == .finish, mayFinish(client),
-            isGoodbyeKnown || !world.isHungUp(client)
+            isGoodbyeKnown ? !leasesForNobody(client) : !world.isHungUp(client)
         else {
             close(client, because: "client closed the connection")
             return
@@ -40,6 +32,12 @@ extension Engine {
         watchForMessages(client)
         if !isGoodbyeKnown { probe(client) }
         endIfDone(client)
+    }
+
+    /// A LEASE waits, and there is nothing between it and the Terminate.
+    private func leasesForNobody(_ client: ClientID) -> Bool {
+        clients[client].call != nil && clients[client].isWaiting
+            && clients[client].pending.withUnsafeBytes { Goodbye.isNext(in: $0) }
     }
 
     /// Whether there may be something to do for a client that sends nothing more.

@@ -237,7 +237,6 @@ extension Engine {
             if consumed == 0, clients[client].pending.isEmpty, clients[client].isOpen {
                 // A long message that is not whole yet: it goes back without being copied.
                 clients[client].pending = bytes
-                leaveIfNothingFollows(client)
             } else {
                 bytes.withUnsafeBytes { keepRest(of: $0, from: consumed, client) }
             }
@@ -298,7 +297,6 @@ extension Engine {
         // Whoever resumed in the meantime has dealt with nothing of this: these bytes come first.
         clients[client].pending.insert(contentsOf: rest, at: 0)
         if clients[client].pending.count >= pendingLimit { watchForMessages(client) }
-        leaveIfNothingFollows(client)
     }
 
     // MARK: To the client
