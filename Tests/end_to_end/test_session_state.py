@@ -198,6 +198,21 @@ def test_it_follows_of_a_named_statement(naming, text, way):
 
 
 @pytest.mark.parametrize("way", NAMED)
+@pytest.mark.parametrize("text", ["RESET ALL", "RESET application_name", "DISCARD ALL",
+                                  "SET application_name TO DEFAULT"])
+def test_a_named_statement_goes_back_to_the_startup_packet(naming, text, way):
+    if text == "DISCARD ALL" and NAMED[way] in (in_transaction, parsed_before):
+        pytest.skip("DISCARD ALL runs in no transaction")
+    with naming.wire("postgres", application_name="state_mine") as one:
+        one.query("SET application_name = 'other'")
+        seen = NAMED[way](one, text)
+        assert "E" not in wire.kinds(seen), seen
+        assert one.parameters["application_name"] == "state_mine"
+        neighbour(naming)
+        assert one.value("SHOW application_name") == "state_mine"
+
+
+@pytest.mark.parametrize("way", NAMED)
 @pytest.mark.parametrize("text", PINS)
 def test_it_pins_of_a_named_statement(naming, text, way):
     question, answer, removal, reason = PINS[text]

@@ -115,7 +115,10 @@ extension ClientTurn {
                 return .incomplete
             }
             noteParsed(body, name, &client)
-            if !isPlain { noteEffects(of: text, &server) }
+            let reset = isPlain ? nil : noteEffects(of: text, &server)
+            if reset != nil || !server.passingResets.isEmpty {
+                server.passingResets[Array(body[name])] = reset
+            }
         } else {
             server.taint.insert(.other)
         }
@@ -125,14 +128,19 @@ extension ClientTurn {
         return .done
     }
 
-    private func noteEffects(of text: UnsafeRawBufferPointer, _ server: inout ServerStream) {
+    /// Returns what it puts back.
+    private func noteEffects(
+        of text: UnsafeRawBufferPointer, _ server: inout ServerStream
+    ) -> SettingsReset? {
         guard text.count <= Self.parseScanLimit else {
             server.taint.insert(.other)
-            return
+            return nil
         }
         let taint = SessionTaint.inText(text)
         server.taint.formUnion(taint)
         if Self.mayName(text, taint) { server.note(SettingNames.inText(text)) }
+        return SettingsReset.statement(text)
+            ?? (MentionedWords.mayResetWithin(text) ? .hidden : nil)
     }
 
     /// False if there is no place for its pin, or the engine is to look first.
@@ -347,7 +355,8 @@ extension ClientTurn {
             if client.listening != nil { noteBound(body, portal, named: name, &client) }
             if portal.isEmpty {
                 server.boundScope = .nothing
-                server.boundReset = nil
+                server.boundReset =
+                    server.passingResets.isEmpty ? nil : server.passingResets[Array(key)]
             }
             if refuseOurName(message, name, .bind, &client, &server, &toServer) { return .done }
         }

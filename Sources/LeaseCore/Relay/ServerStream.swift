@@ -105,6 +105,8 @@ package struct ServerStream: ~Copyable {
     var resetInBatch: SettingsReset?
     /// What was bound last puts this back.
     var boundReset: SettingsReset?
+    /// What statements put back whose names pass as they are.
+    var passingResets: [[UInt8]: SettingsReset] = [:]
     /// What the client has put back since its transaction began, how many of that it knows of, and how many a COMMIT in
     /// the same string has made final.
     var pendingResets: [SettingsReset] = []
@@ -223,6 +225,7 @@ package struct ServerStream: ~Copyable {
         ignoredSyncs = 0
         if pendingSetting != nil { pendingSetting = nil }
         if boundReset != nil { boundReset = nil }
+        if !passingResets.isEmpty { passingResets = [:] }
         forgetResets()
         hasToldItsEnd = false
         hasDiscarded = false
