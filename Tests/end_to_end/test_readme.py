@@ -173,3 +173,8 @@ def test_the_swift_program_ends_with_its_message_and_not_with_a_crash(document):
     body = program[program.index("do {"):]
     assert program.index("try LeaseClient()") > program.index("do {")
     assert "} catch {" in body and "\\(error)" in body and "exit(1)" in body
+
+
+def test_every_fault_of_the_mutation_run_can_be_planted():
+    done = subprocess.run([REPOSITORY / "scripts/mutate", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0 and "faults can be planted" in done.stdout, done.stdout + done.stderr
