@@ -61,11 +61,33 @@ def test_what_is_parked_is_taken_back_without_a_word(narrow):
             one.park()
             assert activity(broker) == ["parked"]
             assert one.take()
-            assert not one.take()
         assert activity(broker) == ["direct"]
         assert one.silent_for(0)
         parked.give_back(one)
         assert broker.console("SHOW LEASES") == []
+
+
+def test_one_that_lets_it_lie_may_ask_again(narrow):
+    """It saw the page say no while the broker looked; the broker had seen its token out, and said yes again."""
+    broker = narrow()
+    with parked.connect(broker) as one:
+        end = one.park_lease()
+        end.query("SET search_path TO elsewhere")
+        one.park()
+        one.ring()
+        one.close_end()
+        end = one.park_lease()
+        assert one.can_park and end.value("SHOW search_path") == '"$user", public'
+        parked.give_back(one)
+        assert broker.console("SHOW LEASES") == []
+
+
+def test_one_that_uses_it_is_told_to_ask_by_name(narrow):
+    broker = narrow()
+    with parked.connect(broker) as one:
+        one.park_lease()
+        assert wire.error_of(one.query("LEASE DIRECT PARK")).code == "55000"
+        parked.give_back(one)
 
 
 def test_another_process_has_its_place(narrow, peer_of):
@@ -90,17 +112,44 @@ def test_another_process_has_its_place(narrow, peer_of):
         parked.give_back(one) if end is not one else direct.give_back(one)
 
 
-def test_the_same_process_has_it_cleaned(narrow):
+LEFT = ["SET app.tenant = 'mine'", "SET work_mem = '5MB'", "SET statement_timeout = '1h'",
+        "CREATE TEMP TABLE left_behind (id int)", "LISTEN left_behind",
+        "PREPARE left_behind AS SELECT 1", "SELECT pg_advisory_lock(42)",
+        "BEGIN; DECLARE left_behind CURSOR WITH HOLD FOR SELECT 1; COMMIT",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET ROLE pg_read_all_stats",
+        "BEGIN"]
+SEEN = """
+    SELECT coalesce(current_setting('app.tenant', true), ''), current_setting('work_mem'),
+        current_setting('statement_timeout'), to_regclass('pg_temp.left_behind') IS NULL,
+        (SELECT count(*) FROM pg_listening_channels()),
+        (SELECT count(*) FROM pg_prepared_statements),
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'),
+        (SELECT count(*) FROM pg_cursors), current_setting('transaction_read_only'), current_user
+"""
+
+
+@pytest.fixture
+def reader(postgres):
+    """The user may take another role."""
+    postgres.sql("GRANT pg_read_all_stats TO app")
+    yield
+    postgres.sql("REVOKE pg_read_all_stats FROM app")
+
+
+def test_the_same_process_has_it_cleaned(narrow, reader):
     broker = narrow()
     with parked.connect(broker) as one, direct.connect(broker) as other:
+        clean = wire.rows_of(other.query(SEEN))
         end = one.park_lease()
         backend = int(end.value(PID))
-        end.query("CREATE TEMP TABLE left_behind (id int)")
-        end.query("BEGIN")
+        for text in LEFT:
+            assert "E" not in wire.kinds(end.query(text)), text
+        left = wire.rows_of(end.query(SEEN))
+        assert all(was != now for was, now in zip(clean[0], left[0])), left
         one.park()
         mine = other.lease()
         assert other.is_direct and int(mine.value(PID)) == backend
-        assert mine.value("SELECT to_regclass('left_behind') IS NULL") == "t"
+        assert wire.rows_of(mine.query(SEEN)) == clean
         other.give_back()
         assert not one.take()
         assert wire.error_of(one.query("LEASE RETURN")).code == "55000"
@@ -256,10 +305,14 @@ STEPS = {
     "in use": "end.query('BEGIN'); end.query(insert)",
     "parked, and used all the same":
         "one.park(); end.query('BEGIN'); end.query(insert); end.send(wire.query(insert))",
-    "blocking token": "import fcntl; fcntl.fcntl(one.token, fcntl.F_SETFL, 0); one.park()",
-    "blocking and empty token": "import fcntl; fcntl.fcntl(one.token, fcntl.F_SETFL, 0)",
+    "taken out, and not looked": "one.park(); one.page[parked.TOKEN] = 0",
+    "let lie again": "one.park(); one.page[parked.TOKEN] = 0; one.page[parked.TOKEN] = 1; one.ring()",
+    "parked with a blocking bell":
+        "import fcntl; fcntl.fcntl(one.bell, fcntl.F_SETFL, 0); one.ring(); one.park()",
+    "ringing for nothing": "for _ in range(1000): one.ring()",
     "wiped page": "one.page[:] = bytes(4096); one.park()",
-    "token closed": "os.close(one.token); one.token = None",
+    "full page": "one.page[:] = bytes([255]) * 4096",
+    "bell closed": "os.close(one.bell); one.bell = None",
 }
 
 
@@ -294,11 +347,9 @@ def test_killed_with_9(lasting, peer_of, postgres, table, step):
     eventually(lambda: not alive(postgres, backend))
 
 
-@pytest.mark.parametrize("step", [one for one in STEPS if one.startswith(("parked", "wiped", "bl"))])
+@pytest.mark.parametrize("step", [one for one in STEPS if one.startswith(("parked", "wiped", "let"))])
 def test_stopped_it_still_makes_room(narrow, peer_of, postgres, table, step):
-    """SIGSTOP: the kernel holds its token, and the broker takes it."""
-    if step == "blocking and empty token":
-        pytest.skip("nothing is parked")
+    """SIGSTOP: its page says that it has parked, and the broker takes it."""
     # Its own: one that had to take a connection away hands none out for a while.
     lasting = narrow(default_pool_size=2)
     peer = peer_of(lasting)
@@ -315,8 +366,7 @@ def test_stopped_it_still_makes_room(narrow, peer_of, postgres, table, step):
                 one.give_back()
     finally:
         os.kill(peer.pid, signal.SIGCONT)
-    assert peer.do("one.take() if one.token is not None and os.get_blocking(one.token) is False "
-                   "else False") is False
+    assert peer.do("one.take()") is False
 
 
 @pytest.mark.parametrize("step", ["parked", "parked, and used all the same", "wiped page"])

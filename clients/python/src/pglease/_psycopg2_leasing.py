@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import threading
-import time
-from typing import Any, Callable, Optional
+from types import FrameType
+from typing import Any, Callable, NoReturn, Optional
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -16,16 +15,13 @@ import psycopg2.pool
 from ._leasing import Leasing
 from ._link import LOOK_EVERY
 from ._outcome import Family
-from ._parking import MAY_PARK, ONE
 from ._policy import Policy
 from ._psycopg2_link import Psycopg2Link, leasable
 from ._request import Request
 from ._waits import Blocking, run
 
 _IDLE = ext.TRANSACTION_STATUS_IDLE
-# As they are here: what looks them up in their modules each time costs as much as they do.
-_read, _write, _get_ident, _getframe, _monotonic = (
-    os.read, os.write, threading.get_ident, sys._getframe, time.monotonic)
+_get_ident = threading.get_ident
 
 
 def _rolled_back(connection: ext.connection) -> bool:
@@ -75,94 +71,78 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             raise TypeError("connection_factory must make psycopg2 connections")
         return Psycopg2Link(connection, self.waits)
 
-    # The short way, of leases that go from use to use: what the general one does in steps, in one. Two
-    # system calls, on the token; the rest is what a pool of one's own does.
+    # The short way, of leases that go from use to use without a system call and without a lock:
+    # `LeasePool.getconn` and `putconn` go it, and come here where something is to be done.
 
-    def take_parked(self, purpose: Optional[str],
-                    wish: Callable[..., Request], wait: Optional[float]) -> Optional[ext.connection]:
-        """What was parked last, if nobody is before us; None: the general way. `wish` makes the request
-        where it is another thread, place or purpose than that of the use before."""
-        book = self.book
-        with book.lock:
-            parked = book.parked
-            if not parked or book.queue or book.taken >= book.size:
-                return None
-            link: Any = parked[-1]
-            loan = link.loan
-            if loan is None:
-                # Parked by the general way: so it is taken back.
-                return None
-            parked.pop()
-            book.taken += 1
+    def note_use(self, loan: Any, frame: Optional[FrameType], purpose: Optional[str],
+                 wish: Callable[..., Request], wait: Optional[float]) -> None:
+        """What was ready is used by another thread, at another place or for another purpose than last
+        time; `wish` makes the request."""
         try:
-            _read(link.place.token, 8)
-        except OSError:
-            self._was_taken(link)
-            return None
-        if purpose is not None:
-            is_same = loan.purpose == purpose and loan.ident == _get_ident()
-        else:
-            frame = _getframe(2)
-            is_same = (loan.code is frame.f_code and loan.instruction == frame.f_lasti
-                       and loan.purpose is None and loan.ident == _get_ident()
-                       and loan.caller is (frame.f_back and frame.f_back.f_code))
-        if not is_same:
-            self._note(link, loan, wish(wait, None, purpose), purpose, _getframe(2))
-        loan.since = _monotonic()
-        connection: ext.connection = link.connection
-        book.lent[loan.identity] = loan
-        if book.closed:
-            run(self.give(connection, close=True))
-            raise self.closed_error()
-        link.connection = link.loan = None
-        return connection
+            request = wish(wait, None, purpose)
+        except BaseException:
+            self.lay_ready(loan)
+            raise
+        loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
+        if frame is not None:
+            loan.code, loan.instruction = frame.f_code, frame.f_lasti
+            loan.caller = frame.f_back and frame.f_back.f_code
+        loan.link.place.say(request.thread, request.purpose)
 
-    def _was_taken(self, link: Any) -> None:
+    def was_taken(self, loan: Any) -> None:
         """By the broker: the link is as any idle one, and the turn is asked for again."""
+        link = loan.link
+        link.connection, loan.connection, loan.reference = loan.connection, None, None
+        link.place.let_lie()
         link.parked_is_gone()
         if not self.book.put_idle(link):
             run(self.end(link))
         self.book.leave()
 
-    @staticmethod
-    def _note(link: Any, loan: Any, request: Request, purpose: Optional[str], frame: Any) -> None:
-        loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
-        loan.code, loan.instruction = frame.f_code, frame.f_lasti
-        loan.caller = frame.f_back and frame.f_back.f_code
-        link.place.say(request.thread, request.purpose)
+    def closed_meanwhile(self, connection: ext.connection) -> NoReturn:
+        """The pool was closed while a lease was taken."""
+        run(self.give(connection, close=True))
+        raise self.closed_error()
 
-    def park(self, connection: ext.connection) -> bool:
+    def park(self, loan: Any, connection: ext.connection) -> bool:
         """Parks what was lent, if it may be; else nothing has happened. As a pool of the program's own
         does, it rolls back, and leaves everything else as it is."""
-        book = self.book
-        loan: Any = book.lent.get(id(connection))
-        if loan is None or loan.is_keyed or loan.reference() is not connection:
+        link, book = loan.link, self.book
+        lent: Any = book.lent
+        if (not self.parks or loan.is_keyed or loan.reference() is not connection
+                or book.turns > book.size or not link.may_park()):
+            loan.look_due = 0.0
             return False
-        link: Any = loan.link
-        if (not link.is_parkable or link.place.page[0] != MAY_PARK
-                or loan.since - link.looked > LOOK_EVERY):
-            return False
+        loan.page, loan.grant = link.place.page, link.regrant or loan.grant
+        # Until it is looked at again it goes the short way.
+        loan.look_due = max(link.looked + LOOK_EVERY, loan.since)
         if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):
             return False
         # Of two who give it back at the same time one goes on.
-        lent: Any = book.lent.pop(loan.identity, None)
-        if lent is not loan:
+        if lent.pop(loan.identity, None) is not loan:
             return False
-        if link.regrant is not None:
-            loan.grant = link.regrant
-        link.loan, link.connection = loan, connection
-        _write(link.place.token, ONE)
-        with book.lock:
-            if not book.closed:
-                book.parked.append(link)
-                book.taken -= 1
-                if book.queue:
-                    book.admit()
-                return True
-        # Closed at this moment.
-        run(self.end(link))
-        book.leave()
+        loan.connection = connection
+        self.lay_ready(loan)
         return True
+
+    def lay_ready(self, loan: Any) -> None:
+        """Parks it with its turn. The loan holds the connection, and is in nobody's hands."""
+        book: Any = self.book
+        try:
+            page = loan.page
+            page[32] = 1  # TOKEN, IN
+            if page[0] != 1:  # WORD, MAY_PARK
+                loan.link.place.ring()
+        except ValueError:
+            # Its user closed the session; whoever takes it next finds that out.
+            pass
+        book.ready.append(loan)
+        if (book.queue or book.closed) and not book.settle_ready(loan):
+            # Closed at this moment.
+            link = loan.link
+            link.connection, loan.connection, loan.reference = loan.connection, None, None
+            run(self.end(link))
+            book.leave()
 
     def closed_error(self) -> Exception:
         return psycopg2.pool.PoolError("connection pool is closed")
