@@ -57,8 +57,10 @@ extension ShareRun {
         if !asking.isWithin { report.onSpare += 1 }
         let asker = nextBackend
         nextBackend += 1
+        // One whose PostgreSQL was started anew since takes a spare place.
         askers[asker] = AskingBackend(
-            holder: asking.holder, startedAt: now, isWithin: asking.isWithin && !asking.isLate)
+            holder: asking.holder, startedAt: now,
+            isWithin: asking.isWithin && !asking.isLate && table.rows[asking.holder] != nil)
         if let row = table.rows[asking.holder], asking.isWithin, !asking.isLate,
             (aliveOf[asking.holder] ?? 0) + 1 > row.share
         {

@@ -106,7 +106,7 @@ package struct BoundShare: Sendable {
         if used < certainShare, used == 0 || used < crowdedAt { return .ask(isWithin: true) }
         if makesRoomUntil == nil {
             makesRoomUntil = now.advanced(
-                by: random.nanoseconds(in: eagerPace / 4...eagerPace / 2))
+                by: random.nanoseconds(in: eagerPace / 8...eagerPace / 4))
         }
         return .later
     }
@@ -129,6 +129,11 @@ package struct BoundShare: Sendable {
     /// The answer to the question of that number; one that was given up changes nothing.
     package mutating func take(_ answer: ShareAnswer, to number: Int64, _ now: Instant) {
         guard let sent = outstanding, sent.number == number else { return }
+        // After a stop much may have happened to whoever gave it.
+        if isOverdue(now) {
+            fail("the answer came too late", to: number, now)
+            return
+        }
         outstanding = nil
         self.answer = answer
         answeredAt = now
