@@ -1,7 +1,8 @@
 """One bound over eight brokers of one PostgreSQL, in bad weather: `pg_stat_activity` is looked at all the time.
 
-Load that wanders between the brokers, a broker that is killed and started again, one that is stopped for a minute, a rolling
-deployment of all of them, PostgreSQL started anew; then the same load through eight poolers that do not know of each other.
+All flood at once; load that wanders; a broker that is killed and started again, one that is stopped for a minute, some that
+are cut off (each has a network namespace of its own, where `ip netns` works); PostgreSQL started anew; a rolling deployment
+of all of them. Then the same load through eight poolers that do not know of each other.
 """
 
 import argparse
@@ -24,6 +25,59 @@ from harness.postgres import Postgres  # noqa: E402
 from harness.waiting import pause  # noqa: E402
 
 TOTAL = 40
+BROKERS = 8
+
+
+class Networks:
+    """A network namespace for each broker, with one link to PostgreSQL's host that can be taken down."""
+
+    def __init__(self):
+        self.names = [f"pglease-{os.getpid()}-{number}" for number in range(BROKERS)]
+        self.work = True
+        try:
+            for number, name in enumerate(self.names):
+                here, there = self.link(number), f"there{number}"
+                self.ip("netns", "add", name)
+                self.ip("link", "add", here, "type", "veth", "peer", "name", there, "netns", name)
+                self.ip("addr", "add", f"{self.address(number)}/30", "dev", here)
+                self.ip("link", "set", here, "up")
+                self.ip("-n", name, "addr", "add", f"10.211.{number}.2/30", "dev", there)
+                self.ip("-n", name, "link", "set", there, "up")
+        except (OSError, subprocess.CalledProcessError) as error:
+            print(f"without network namespaces: {error}", file=sys.stderr)
+            self.close()
+            self.work = False
+
+    @staticmethod
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    @staticmethod
+    def link(number):
+        return f"pgl{os.getpid() % 10000}n{number}"
+
+    @staticmethod
+    def address(number):
+        """PostgreSQL's, as that broker sees it."""
+        return f"10.211.{number}.1"
+
+    def cut(self, numbers, state="down"):
+        for number in numbers:
+            self.ip("link", "set", self.link(number), state)
+
+    def close(self):
+        for name in self.names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+class Sharer(Pooler):
+    """A broker in a network namespace of its own."""
+
+    namespace = None
+
+    def command(self):
+        inside = ["ip", "netns", "exec", self.namespace] if self.namespace else []
+        return inside + super().command()
 
 
 class Watch(threading.Thread):
@@ -107,15 +161,21 @@ def act(name, watch, result, body):
     seconds = time.monotonic() - start
     result[name] = {"seconds": round(seconds), "statements": done, "looks": watch.looks - looks,
                     "most": watch.most, "over": watch.over - over}
-    print(f"{name:34}{seconds:6.0f} s {done:8} statements {watch.looks - looks:6} looks, "
+    print(f"{name:42}{seconds:6.0f} s {done:8} statements {watch.looks - looks:6} looks, "
           f"at most {watch.most:3}, over {TOTAL}: {watch.over - over}", flush=True)
 
 
-def brokers_of(postgres, kind, **settings):
-    databases = {"app": f"host={postgres.host} port={postgres.port} dbname=app user=app"}
-    return [kind(postgres, {"default_pool_size": "40" if kind is Pgbouncer else "38", "pool_mode": "transaction",
-                            "query_wait_timeout": "60", **settings}, databases=databases).start()
-            for _ in range(8)]
+def brokers_of(postgres, kind, networks=None, **settings):
+    found = []
+    for number in range(BROKERS):
+        host = networks.address(number) if networks else "127.0.0.1"
+        one = kind(postgres, {"default_pool_size": "40" if kind is Pgbouncer else "38", "pool_mode": "transaction",
+                              "query_wait_timeout": "60", **settings},
+                   databases={"app": f"host={host} port={postgres.port} dbname=app user=app"})
+        if networks:
+            one.namespace = networks.names[number]
+        found.append(one.start())
+    return found
 
 
 def main():
@@ -127,16 +187,27 @@ def main():
     rng = random.Random(asked.seed)
     length = 20 if asked.quick else 60
     stop = 40 if asked.quick else 60
-    postgres = Postgres({"fsync": "off", "max_connections": 400})
+    networks = Networks()
+    postgres = Postgres({"fsync": "off", "max_connections": 400, "listen_addresses": "*"},
+                        hba=["host all all 10.211.0.0/16 trust"])
     environment = os.environ | {"PGHOST": postgres.host, "PGPORT": str(postgres.port),
                                 "PGUSER": "postgres", "PGDATABASE": "app"}
     for words in (["init", "--role", "app"], ["set", "orders", str(TOTAL)]):
         subprocess.run([pglease_binary(), "share", *words], check=True, env=environment,
                        stdout=subprocess.DEVNULL)
     result = {}
-    brokers = brokers_of(postgres, Pooler, shared_bound="orders")
+    brokers = brokers_of(postgres, Sharer, networks if networks.work else None, shared_bound="orders")
     load, watch = Load(brokers), Watch(postgres)
     try:
+        def flooded():
+            before = sum(load.done)
+            for _ in range(4):
+                load.working = [0] * BROKERS
+                pause(8)
+                load.working = [20] * BROKERS
+                pause(length / 6)
+            return sum(load.done) - before
+        act("all begin to flood at once, 4 times", watch, result, flooded)
         act("load wanders", watch, result, lambda: span(load, rng, length))
 
         def killed():
@@ -152,6 +223,18 @@ def main():
             brokers[1].send_signal(signal.SIGCONT)
             return done + span(load, rng, length)
         act(f"SIGSTOP for {stop} s, SIGCONT", watch, result, stopped)
+
+        def cut():
+            networks.cut([2])
+            done = span(load, rng, length)
+            networks.cut([2], "up")
+            done += span(load, rng, length / 3)
+            networks.cut([3, 4, 5])
+            done += span(load, rng, 10)
+            networks.cut([3, 4, 5], "up")
+            return done + span(load, rng, length / 3)
+        if networks.work:
+            act(f"one is cut off for {length} s, three for 10 s", watch, result, cut)
 
         def restarted():
             postgres.restart(signal.SIGINT)
@@ -184,6 +267,7 @@ def main():
         for one in brokers:
             one.destroy()
         postgres.destroy()
+        networks.close()
     if asked.json:
         Path(asked.json).write_text(json.dumps(result, indent=2) + "\n")
 

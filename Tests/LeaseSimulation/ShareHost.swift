@@ -20,6 +20,9 @@ struct ShareHost {
 
     var isRunning = true
     var isLeaving = false
+    /// It leaves for good: another one is in its place.
+    var isRetired = false
+    var startedAt = Instant.zero
     /// SIGSTOP: what comes meanwhile is found at the end of it.
     var stoppedUntil = Instant.zero
     /// No packet comes or goes.
@@ -34,14 +37,16 @@ struct ShareHost {
     /// The moment its next look is planned for.
     var plannedAt: Instant?
 
-    init(holder: Int, seed: UInt64) {
+    init(holder: Int, seed: UInt64, asksApart: Bool) {
         self.holder = holder
-        share = BoundShare(seed: seed)
+        share = BoundShare(seed: seed, asksApart: asksApart)
     }
 
     var open: Int { idle.count + busy.count }
     var staying: Int { open + connecting }
     var used: Int { staying + closing }
+    /// With the connection that asks.
+    var places: Int { used + (share.isAsking ? 1 : 0) }
 
     func local(_ now: Instant) -> Instant {
         Instant(nanoseconds: clockOffset + Int64(Double(now.nanoseconds) * clockRate))
@@ -71,6 +76,8 @@ package struct ShareWeather: Sendable {
     /// Seconds between two troubles; 0: none.
     package var calm = 5.0
     package var differentWeights = false
+    /// The askers have a role of their own, with the spare places as its CONNECTION LIMIT.
+    package var asksApart = false
     /// Leases of up to so many seconds.
     package var longestLease = 20.0
 
@@ -85,6 +92,17 @@ package struct ShareReport: Sendable {
     package var questions = 0
     package var levellings = 0
     package var mostAlive = 0
+    /// With those that ask.
+    package var mostTogether = 0
+    /// Questions on spare places, and those for which PostgreSQL had no room.
+    package var onSpare = 0
+    package var crowdedOut = 0
+    /// Moments at which askers without a limit took more than the spare places.
+    package var momentsOver = 0
+    /// The longest from a start to the first connection, in seconds.
+    package var longestStart = 0.0
+    /// Three periods: others learn that they are due less when they ask, and give back when a lease ends.
+    package static let longestStartAllowed = 15.0
     /// Periods until everybody had its fair part after the last trouble; nil: not within thirty.
     package var fairAfter: Double?
     package var seconds = 0.0

@@ -8,8 +8,12 @@ package struct ShareRun {
         case look(Int)
         /// The look that `plannedAt` is about, unless it was planned anew.
         case planned(Int, Instant)
-        case commit(Int, holder: Int, ShareQuestion, backends: Set<Int>, isAnswered: Bool, era: Int)
-        case answer(Int, holder: Int, number: Int64, ShareAnswer)
+        case askerComes(Int, ShareAsking)
+        case commit(Int, ShareAsking, asker: Int)
+        case answer(Int, holder: Int, number: Int64, ShareAnswer, asker: Int)
+        case answered(Int, holder: Int, number: Int64, ShareAnswer)
+        case crowdedOut(Int, holder: Int, number: Int64)
+        case askerEnds(Int)
         case refused(Int, holder: Int, number: Int64)
         case connected(Int, holder: Int, era: Int, attempts: Int, until: Instant)
         case lost(Int, holder: Int)
@@ -43,6 +47,8 @@ package struct ShareRun {
     /// By backend: whose it is (a run of a host), and since when.
     var backends: [Int: (holder: Int, startedAt: Instant)] = [:]
     var aliveOf: [Int: Int] = [:]
+    /// Connections that ask, by number as the others.
+    var askers: [Int: AskingBackend] = [:]
     var nextBackend = 1
     var nextHolder = 1
     var isServerUp = true
@@ -61,13 +67,18 @@ package struct ShareRun {
         table = ShareTable(total: weather.total, spare: weather.spare)
         hosts = []
         for _ in 0..<weather.hosts {
-            var host = ShareHost(holder: nextHolder, seed: random.next())
-            nextHolder += 1
-            host.clockRate = 1 + Double(chance(0...140) - 70) / 1000
-            host.clockOffset = Int64(chance(0...1_000_000)) * 1_000_000
-            if weather.differentWeights { host.weight = chance(1...4) }
-            hosts.append(host)
+            addHost()
         }
+    }
+
+    mutating func addHost() {
+        var host = ShareHost(
+            holder: nextHolder, seed: random.next(), asksApart: weather.asksApart)
+        nextHolder += 1
+        host.clockRate = 1 + Double(chance(0...140) - 70) / 1000
+        host.clockOffset = Int64(chance(0...1_000_000)) * 1_000_000
+        if weather.differentWeights { host.weight = chance(1...4) }
+        hosts.append(host)
     }
 
     // MARK: The run
@@ -134,11 +145,23 @@ package struct ShareRun {
             guard hosts[host].plannedAt == moment else { return }
             hosts[host].plannedAt = nil
             look(host)
-        case .commit(let host, let holder, let question, let told, let isAnswered, let era):
-            guard era == self.era else { return }
-            try commit(host, holder, question, told, isAnswered: isAnswered)
-        case .answer(let host, let holder, let number, let answer):
+        case .askerComes(let host, let asking): try askerComes(host, asking)
+        case .commit(let host, let asking, let asker):
+            guard asking.era == era else { return }
+            try commit(host, asking, asker)
+        case .answer(let host, let holder, let number, let answer, let asker):
             guard hosts[host].holder == holder, hosts[host].cutUntil <= now else { return }
+            // It says goodbye, and has the end of the other side before it believes itself gone.
+            let gone = Duration.milliseconds(chance(1...20))
+            add(.askerEnds(asker), after: gone)
+            add(.answered(host, holder: holder, number: number, answer), after: gone + hop())
+        case .crowdedOut(let host, let holder, let number):
+            guard hosts[host].holder == holder else { return }
+            hosts[host].share.crowdedOut("no room", of: number, hosts[host].local(now))
+            look(host)
+        case .askerEnds(let asker): askers[asker] = nil
+        case .answered(let host, let holder, let number, let answer):
+            guard hosts[host].holder == holder else { return }
             hosts[host].share.take(answer, to: number, hosts[host].local(now))
             hosts[host].asksUntil = now + .seconds(1)
             add(.look(host), at: hosts[host].asksUntil)
@@ -176,44 +199,16 @@ package struct ShareRun {
 
     private func recipient(_ action: Action) -> Int? {
         switch action {
-        case .look(let host), .planned(let host, _), .answer(let host, _, _, _),
-            .refused(let host, _, _),
+        case .look(let host), .planned(let host, _), .answer(let host, _, _, _, _),
+            .answered(let host, _, _, _), .refused(let host, _, _), .crowdedOut(let host, _, _),
             .connected(let host, _, _, _, _), .lost(let host, _), .leaseEnds(let host, _, _),
             .closed(let host, _):
             host
-        case .commit, .backendEnds, .starts, .serverStarts, .trouble: nil
+        case .askerComes, .commit, .askerEnds, .backendEnds, .starts, .serverStarts, .trouble: nil
         }
     }
 
     // MARK: PostgreSQL
-
-    private mutating func commit(
-        _ host: Int, _ holder: Int, _ question: ShareQuestion, _ told: Set<Int>, isAnswered: Bool
-    ) throws(Violation) {
-        guard isServerUp else { return }
-        report.questions += 1
-        let alive = backends
-        let before = table.taken
-        let answer = table.ask(
-            question, of: holder, weight: hosts[host].weight, backends: told,
-            alive: { alive.map { .init(id: $0.key, startedAt: $0.value.startedAt) } }, now: now)
-        if table.taken > max(before, table.total - table.spare) {
-            throw Violation("the shares add up to \(table.taken) of \(table.total)")
-        }
-        if weather.hosts <= 200 || report.questions % 500 == 0 {
-            let sum = table.rows.values.reduce(0) { $0 + $1.share }
-            if sum != table.taken { throw Violation("\(sum) shares counted as \(table.taken)") }
-            for (holder, row) in table.rows where (aliveOf[holder] ?? 0) > row.share {
-                throw Violation("\(aliveOf[holder] ?? 0) connections under a share of \(row.share)")
-            }
-        }
-        tell(
-            "host \(host) [\(hosts[host].idle.count) \(hosts[host].busy.count) \(hosts[host].connecting) \(hosts[host].closing)]: \(question) -> \(answer.map { "\($0)" } ?? "overtaken"), clock \(table.clock), level \(table.level), \(table.taken) taken"
-        )
-        if let answer, isAnswered {
-            add(.answer(host, holder: holder, number: question.number, answer), after: hop())
-        }
-    }
 
     private mutating func connected(
         _ host: Int, _ holder: Int, _ era: Int, _ until: Instant
@@ -238,10 +233,12 @@ package struct ShareRun {
                 "host \(host) has \(aliveOf[holder, default: 0]) connections, its share is \(row.share)"
             )
         }
-        if backends.count > table.total {
-            throw Violation("\(backends.count) connections of \(table.total)")
-        }
         report.mostAlive = max(report.mostAlive, backends.count)
+        if hosts[host].startedAt > .zero {
+            report.longestStart = max(
+                report.longestStart, seconds(now - hosts[host].startedAt))
+            hosts[host].startedAt = .zero
+        }
         look(host)
     }
 
@@ -251,9 +248,20 @@ package struct ShareRun {
         if aliveOf[holder] == 0 { aliveOf[holder] = nil }
     }
 
-    private func checkTotals() throws(Violation) {
-        if backends.count > table.total {
-            throw Violation("\(backends.count) connections of \(table.total)")
+    private mutating func checkTotals() throws(Violation) {
+        let within = askers.values.count(where: \.isWithin)
+        if backends.count + within > table.total - table.spare {
+            describe()
+            throw Violation(
+                "\(backends.count) connections and \(within) that ask within their shares, of \(table.total)"
+            )
+        }
+        let together = backends.count + askers.count
+        report.mostTogether = max(report.mostTogether, together)
+        guard together > table.total else { return }
+        report.momentsOver += 1
+        if weather.asksApart {
+            throw Violation("\(together) connections of \(table.total)")
         }
     }
 
@@ -266,12 +274,21 @@ package struct ShareRun {
         if hosts[host].share.isAsking, hosts[host].share.isOverdue(local) {
             hosts[host].share.giveUp("no answer", local)
         }
-        if hosts[host].open == 0, hosts[host].asksUntil <= now { lose(host) }
         let demand = hosts[host].demand
         hosts[host].share.note(want: demand, local)
+        if hosts[host].open + hosts[host].closing == 0, hosts[host].asksUntil <= now,
+            !hosts[host].share.makesRoom, !hosts[host].share.isAsking, !hosts[host].share.isVoid
+        {
+            lose(host)
+        }
+        if hosts[host].staying < demand { hosts[host].share.hurry(local) }
+        if case .ask(let isWithin) = hosts[host].share.turn(used: hosts[host].used, local) {
+            ask(host, isWithin: isWithin)
+        }
         let allowance = hosts[host].share.allowance
         // Gives back what it has too much of; its leases go on.
-        while hosts[host].staying > allowance.limit, let backend = hosts[host].idle.popLast() {
+        let most = hosts[host].isLeaving ? 0 : allowance.limit
+        while hosts[host].staying > most, let backend = hosts[host].idle.popLast() {
             close(backend, of: host)
         }
         serve(host)
@@ -289,8 +306,6 @@ package struct ShareRun {
             leave(host)
             return
         }
-        if hosts[host].staying < demand { hosts[host].share.hurry(local) }
-        if !hosts[host].share.isAsking, hosts[host].share.deadline <= local { ask(host) }
         watchPatience(host)
         let at = hosts[host].global(hosts[host].share.deadline)
         if hosts[host].plannedAt.map({ $0 <= at }) != true {
@@ -324,28 +339,6 @@ package struct ShareRun {
         add(.closed(host, holder: hosts[host].holder), after: gone + .milliseconds(chance(1...10)))
     }
 
-    private mutating func ask(_ host: Int) {
-        let local = hosts[host].local(now)
-        let question = hosts[host].share.ask(used: hosts[host].used, local)
-        let holder = hosts[host].holder
-        guard hosts[host].cutUntil <= now else { return }
-        guard isServerUp else {
-            add(.refused(host, holder: holder, number: question.number), after: hop())
-            return
-        }
-        let kind = isCalm ? 1000 : chance(0...999)
-        if kind < weather.lost { return }
-        let isAnswered = kind >= weather.lost + weather.unanswered
-        let isLate = kind >= 1000 - weather.late && !isCalm
-        let delay = isLate ? seconds(Double(table.period) * Double(chance(0...3000)) / 1e6) : hop()
-        add(
-            .commit(
-                host, holder: holder, question,
-                backends: Set(hosts[host].idle + hosts[host].busy), isAnswered: isAnswered, era: era
-            ),
-            after: delay)
-    }
-
     private mutating func watchPatience(_ host: Int) {
         let isBesideFree =
             table.taken < table.total - table.spare && hosts[host].staying < hosts[host].demand
@@ -363,7 +356,7 @@ package struct ShareRun {
 
     mutating func chance(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
 
-    private mutating func hop() -> Duration { .microseconds(chance(200...20_000)) }
+    mutating func hop() -> Duration { .microseconds(chance(200...20_000)) }
 
     func seconds(_ value: Double) -> Duration { .nanoseconds(Int64(value * 1e9)) }
 

@@ -103,7 +103,14 @@ package struct ShareTable {
         if before >= target {
             mine.share = min(before, max(target, mine.used))
         } else {
-            mine.share = before + max(0, min(target - before, places - taken))
+            var room = places - taken
+            if before > 0, room > 0 {
+                // Those that have none come first, while they ask.
+                room -= rows.values.count {
+                    $0.share == 0 && $0.want > 0 && clock - $0.clock <= 3 * period / 10
+                }
+            }
+            mine.share = before + max(0, min(target - before, room))
         }
         taken += mine.share - before
         mine.until = clock + 6 * period
@@ -190,6 +197,8 @@ package struct ShareTable {
             let mayBeIts = alive.count { backend in
                 if row.backends.contains(backend.id) { return true }
                 return backend.startedAt > row.askedAt.advanced(by: -60_000_000_000)
+                    && backend.startedAt
+                        < row.askedAt.advanced(by: 60_000_000_000 + 6 * period * 1_000_000)
                     && told[backend.id, default: 0] == 0
             }
             let left = min(row.share, mayBeIts)

@@ -58,6 +58,9 @@ extension ShareRun {
                 .backendEnds(backend), after: lingers ? .seconds(chance(5...120)) : .milliseconds(5)
             )
         }
+        for asker in askers.keys.sorted() where askers[asker]?.holder == holder {
+            add(.askerEnds(asker), after: .milliseconds(5))
+        }
         restart(host, after: .seconds(chance(1...30)))
     }
 
@@ -67,7 +70,8 @@ extension ShareRun {
     }
 
     mutating func start(_ host: Int) {
-        var fresh = ShareHost(holder: nextHolder, seed: random.next())
+        var fresh = ShareHost(
+            holder: nextHolder, seed: random.next(), asksApart: weather.asksApart)
         nextHolder += 1
         fresh.weight = hosts[host].weight
         fresh.clockRate = hosts[host].clockRate
@@ -80,6 +84,14 @@ extension ShareRun {
     mutating func leave(_ host: Int) {
         tell("host \(host) is gone")
         if isServerUp, hosts[host].cutUntil <= now { table.leave(hosts[host].holder) }
+        // A question that is out when its sidecar ends takes a spare place.
+        for asker in askers.keys where askers[asker]?.holder == hosts[host].holder {
+            askers[asker]?.isWithin = false
+        }
+        if hosts[host].isRetired {
+            hosts[host].isRunning = false
+            return
+        }
         restart(host, after: .seconds(chance(1...30)))
     }
 
@@ -92,6 +104,7 @@ extension ShareRun {
         table.clear()
         backends = [:]
         aliveOf = [:]
+        askers = [:]
         for host in hosts.indices where hosts[host].isRunning {
             hosts[host].idle = []
             hosts[host].busy = []
@@ -122,19 +135,21 @@ extension ShareRun {
 
     /// Everybody that runs has what max-min gives it, but for one; and nothing that somebody wants is left.
     var isFair: Bool {
-        let running = hosts.filter(\.isRunning)
-        guard running.count == hosts.count else { return false }
+        let present = hosts.filter { !$0.isRetired }
+        let running = present.filter(\.isRunning)
+        guard running.count == present.count else { return false }
         let wants = running.map { (want: max(1, $0.demand), weight: $0.weight) }
         let places = table.total - table.spare
         guard wants.count <= places else {
-            return running.reduce(0) { $0 + $1.open } >= min(
+            return running.reduce(0) { $0 + $1.places } >= min(
                 places, wants.reduce(0) { $0 + $1.want }) - 1
         }
         let parts = Self.fairParts(wants, places)
-        for (host, part) in zip(running, parts) where host.open < min(host.demand, part) - 1 {
+        // One that makes room for its question has its part.
+        for (host, part) in zip(running, parts) where host.places < min(host.demand, part) - 1 {
             return false
         }
-        let open = running.reduce(0) { $0 + min($1.open, $1.demand) }
+        let open = running.reduce(0) { $0 + min($1.places, $1.demand) }
         return open >= min(places, running.reduce(0) { $0 + $1.demand }) - idlePlaces(running)
     }
 
@@ -146,7 +161,7 @@ extension ShareRun {
         for (number, host) in hosts.enumerated() {
             tell(
                 "host \(number): wants \(host.demand), has \(host.open) of them \(host.busy.count) busy,"
-                    + " \(host.connecting) + \(host.closing); weight \(host.weight)"
+                    + " \(host.connecting) + \(host.closing), \(askers.values.filter { $0.holder == host.holder }); weight \(host.weight)"
                     + " \(String(describing: host.share.answer)) \(String(describing: table.rows[host.holder]))"
             )
         }

@@ -36,7 +36,8 @@ struct JSONTests {
         let object = try #require(try parsed(reading.json) as? [String: Any])
         #expect(
             Set(object.keys) == [
-                "version", "time", "state", "pools", "groups", "leases", "waiters", "locks",
+                "version", "time", "state", "pools", "groups", "shares", "leases", "waiters",
+                "locks",
                 "stats",
             ])
         #expect((object["time"] as? Double) == 1_700_000_000.000042)

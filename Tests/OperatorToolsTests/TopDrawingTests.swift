@@ -51,6 +51,27 @@ struct TopDrawingTests {
         #expect(lines[2].contains("90 %"))
     }
 
+    @Test("The header has this host's shares of bounds that other hosts share")
+    func shares() {
+        func line(_ state: String, used: String, want: String, _ name: String) -> Line {
+            var reading = Fixture.reading(leases: 9)
+            reading.tables[.shares] = Fixture.table(
+                ["bound", "state", "total", "share", "used", "want"],
+                [[name, state, "40", "5", used, want]])
+            var model = TopModel(address: "/nowhere", interval: .seconds(1))
+            model.received(reading, at: .zero)
+            return Fixture.draw(model, 120, 24)[1]
+        }
+        #expect(
+            line("open", used: "5", want: "4", "orders").text
+                == "leases 9/10  waiting 0  warned 1  servers 12  clients 17/500  share orders 5/5 of 40"
+        )
+        #expect(
+            line("failing", used: "4", want: "4", "orders").text.hasSuffix(
+                "share orders 4/5 of 40, failing"))
+        #expect(line("open", used: "5", want: "5", "\u{1B}[2J").text.contains("\u{FFFD}[2J 5/5"))
+    }
+
     @Test("The row under the cursor is always on the screen, and only one")
     func cursor() {
         var model = Fixture.model(leases: 1000, waiters: 20)

@@ -125,6 +125,51 @@ def test_the_deadline_says_that_postgresql_has_no_room(narrow_broker, postgres, 
 
 
 @pytest.mark.pglease_only
+def test_each_cause_of_no_room_is_told_apart(narrow_broker):
+    """What waiters, SHOW EVENTS and the log say; and whoever still waits is served once there is room."""
+    server = Postgres({"max_connections": 6, "superuser_reserved_connections": 2})
+    broker = narrow_broker("transaction", on=server, query_wait_timeout=1)
+    outsiders = []
+
+    def refusal(words, advice):
+        with broker.wire("app", "app") as waiter:
+            error = wire.error_of(waiter.query("SELECT 1"))
+        assert error.code == "53300" and words in error.fields["M"] and advice in error.fields["H"]
+        last = [one for one in broker.console("SHOW EVENTS") if one["kind"] == "connect_failed"][-1]
+        assert words in last["message"]
+        assert words in broker.log()
+
+    def outside(user, count, dbname="postgres"):
+        outsiders.extend(server.connect(dbname, user) for _ in range(count))
+
+    def leave():
+        while outsiders:
+            outsiders.pop().close()
+
+    try:
+        server.sql("ALTER ROLE app CONNECTION LIMIT 1")
+        outside("app", 1)
+        refusal("too many connections for role", "the role's CONNECTION LIMIT")
+        server.sql("ALTER ROLE app CONNECTION LIMIT -1")
+        server.sql("ALTER DATABASE app CONNECTION LIMIT 0")
+        refusal("too many connections for database", "the database's CONNECTION LIMIT")
+        server.sql("ALTER DATABASE app CONNECTION LIMIT -1")
+        leave()
+        outside("other", 4)
+        refusal("connection slots are reserved", "max_connections")
+        outside("postgres", 2)
+        refusal("too many clients", "max_connections")
+        with broker.wire("app", "app") as waiter:
+            waiter.send(wire.query("SELECT 1"))
+            eventually(lambda: broker.waiting() == 1)
+            leave()
+            assert wire.rows_of(waiter.until_ready()) == [["1"]]
+    finally:
+        leave()
+        server.destroy()
+
+
+@pytest.mark.pglease_only
 def test_an_idle_connection_of_another_pool_of_the_same_server_makes_room(narrow_broker):
     server = own_postgres(places=3)
     try:

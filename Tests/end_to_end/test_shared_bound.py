@@ -1,9 +1,11 @@
 """One bound over many brokers: `shared_bound`, `pglease share`, SHOW SHARES, and what they do when something fails."""
 
 import os
+import re
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -21,7 +23,10 @@ SPARE = 2
 @pytest.fixture(scope="module")
 def server():
     """A PostgreSQL of its own: its connections are counted."""
-    server = database.Postgres({"max_connections": 100})
+    server = database.Postgres(
+        {"max_connections": 100}, hba=["host all asker,rotating 127.0.0.1/32 scram-sha-256"])
+    server.sql("CREATE ROLE asker LOGIN PASSWORD 'asks' CONNECTION LIMIT 2")
+    server.sql("CREATE ROLE rotating LOGIN PASSWORD 'first'")
     yield server
     server.destroy()
 
@@ -47,19 +52,19 @@ def bound(server):
 
 @pytest.fixture
 def make_sharer(make_broker, server):
-    def make(**settings):
+    def make(host=None, user="app", userlist=None, words="", **settings):
         settings = {"shared_bound": "orders", "default_pool_size": "10", **settings}
-        return make_broker(settings, on=server, databases={
-            "app": f"host={server.host} port={server.port} dbname=app user=app"})
+        line = f"host={host or server.host} port={server.port} dbname=app user={user} {words}"
+        return make_broker(settings, on=server, databases={"app": line}, userlist=userlist)
     return make
 
 
 class Count(threading.Thread):
-    """Looks at pg_stat_activity all the time: how many connections there are but those that only ask for a share."""
+    """Looks at pg_stat_activity all the time: how many connections there are, with those that ask for a share."""
 
     def __init__(self, server):
         super().__init__(daemon=True)
-        self.server, self.is_over, self.most, self.looks = server, threading.Event(), 0, 0
+        self.server, self.is_over, self.most, self.looks, self.asked = server, threading.Event(), 0, 0, 0
         self.start()
 
     def run(self):
@@ -67,8 +72,10 @@ class Count(threading.Thread):
             try:
                 with self.server.connect("app") as one, one.cursor() as cursor:
                     while not self.is_over.is_set():
-                        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
-                        self.most = max(self.most, cursor.fetchone()[0])
+                        cursor.execute("""SELECT count(*), count(*) FILTER (WHERE usename = 'asker')
+                            FROM pg_stat_activity WHERE usename IN ('app', 'asker', 'rotating')""")
+                        all_of_them, asking = cursor.fetchone()
+                        self.most, self.asked = max(self.most, all_of_them), max(self.asked, asking)
                         one.commit()
                         self.looks += 1
                         pause(0.02)
@@ -151,6 +158,78 @@ def test_what_one_host_does_not_use_others_have_and_never_more_than_the_total(
     assert most <= TOTAL + 4, most
 
 
+def test_a_role_of_its_own_asks_and_postgresql_bounds_it(server, bound, make_sharer):
+    share(server, "init", "--role", "asker")
+    users = {"app": "", "other": "", "admin": "", "asker": "asks"}
+    brokers = [make_sharer(host="127.0.0.1", userlist=users, shared_bound_user="asker") for _ in range(3)]
+    for one in brokers:
+        one.errors_expected = True
+    count, floods = Count(server), [Flood(one) for one in brokers]
+    eventually(lambda: all(used(one) >= 2 for one in brokers) and sum(map(used, brokers)) == TOTAL - SPARE, 30,
+               lambda: [row(one) for one in brokers])
+
+    # One is killed, and another takes its place. Its row stays for some time: the new one lives on what others give back.
+    floods.pop().stop()
+    brokers[2].kill()
+    brokers[2].start()
+    floods.append(Flood(brokers[2]))
+    eventually(lambda: floods[2].done and used(brokers[2]) >= 1, 30, lambda: row(brokers[2]))
+    for one in floods:
+        one.stop()
+    assert count.stop() <= TOTAL and count.asked <= SPARE
+
+    # Somebody else takes both of its places: connections that are open serve on, and it is said why none is opened.
+    others = [psycopg2.connect(host="127.0.0.1", port=server.port, user="asker", password="asks", dbname="app")
+              for _ in range(SPARE)]
+    eventually(lambda: "no room to ask" in (row(brokers[0])["error"] or ""), 30, lambda: row(brokers[0]))
+    assert "too many connections for role" in row(brokers[0])["error"]
+    assert "or see in pg_stat_activity who has them" in brokers[0].log()
+    with psycopg2.connect(brokers[0].dsn()) as one, one.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    for one in others:
+        one.close()
+    eventually(lambda: row(brokers[0])["error"] is None, 30, lambda: row(brokers[0]))
+
+
+def test_a_password_that_is_read_asks_too(server, bound, make_sharer, tmp_path):
+    share(server, "init", "--role", "rotating")
+    path = tmp_path / "password"
+    path.write_text("first\n")
+    broker = make_sharer(host="127.0.0.1", user="rotating", words=f"password_file={path}", prewarm="0")
+    broker.errors_expected = True
+    with psycopg2.connect(broker.dsn()) as one, one.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == ("rotating",)
+    server.sql("ALTER ROLE rotating PASSWORD 'second'")
+    path.write_text("second\n")
+    # The old one is refused once, and read anew.
+    questions = int(row(broker)["questions"])
+    eventually(lambda: int(row(broker)["questions"]) >= questions + 2 and row(broker)["state"] == "open", 30,
+               lambda: row(broker))
+    server.sql("ALTER ROLE rotating PASSWORD 'first'")
+
+
+def test_the_fence_below_the_share(server, bound, make_sharer):
+    broker = make_sharer(query_wait_timeout="30")
+    broker.errors_expected = True
+    server.sql("ALTER ROLE app CONNECTION LIMIT 4")
+    try:
+        flood = Flood(broker)
+        eventually(lambda: "too many connections for role" in broker.log(), 20)
+        done = flood.done
+        questions = int(row(broker)["questions"])
+        eventually(lambda: flood.done > done + 20 and int(row(broker)["questions"]) > questions + 1
+                   and row(broker)["state"] == "open", 20, lambda: row(broker))
+        events = broker.console("SHOW EVENTS")
+        assert any("too many connections for role" in one["message"] for one in events)
+        # It is PostgreSQL that has no room, and not the table that cannot be asked.
+        assert "share_lost" not in {one["kind"] for one in events}
+    finally:
+        server.sql("ALTER ROLE app CONNECTION LIMIT -1")
+    eventually(lambda: used(broker) == 8, 20, lambda: row(broker))
+    flood.stop()
+
+
 def test_postgresql_is_started_anew_under_it(server, bound, make_sharer):
     brokers = [make_sharer() for _ in range(2)]
     for one in brokers:
@@ -215,13 +294,45 @@ def test_the_command_line(server):
     assert server.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'pglease'", dbname="app") == [(0,)]
     assert "HINT" in share(server, "init", user="app", dbname="postgres", status=1)
     share(server, "init")
-    share(server, "init")
+    share(server, "init", "--role", "app", "--role", "asker")
     assert "no bound is set" in share(server, "show", status=1)
     assert "10 connections for all hosts together, 2 of them to ask with" in share(server, "set", "b", "10")
     assert "1 of them" in share(server, "set", "b", "20", "--spare", "1")
     assert "1 of them" in share(server, "set", "b", "30")
-    assert "30" in share(server, "show", "b")
+    shown = share(server, "show", "b")
+    assert "b: 0 of 30 connections given to 0 hosts" in shown and "may ask: app, asker (CONNECTION LIMIT 2)" in shown
     assert 'there is no bound "c"' in share(server, "show", "c", status=1)
     for words in (("set", "b", "0"), ("set", "b", "5", "--spare", "5"), ("set", "", "5")):
         share(server, *words, status=64)
     assert 'database "nowhere" does not exist' in share(server, "show", dbname="nowhere", status=69)
+
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "config/kubernetes-shared-bound.yaml"
+
+
+def test_the_kubernetes_example(server, tmp_path):
+    """Its variables are settings, its secrets lead to the table, and its grace period is long enough."""
+    text = EXAMPLE.read_text()
+    variables = dict(re.findall(r'{ name: (PGLEASE_\w+), value: "?([^" }]+)"? }', text))
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    url = f"postgresql://app:change-me@127.0.0.1:{server.port}/app"
+    (secrets / "url").write_text(url + "\n")
+    (secrets / "users").write_text(re.search(r'^    ("pglease_ask" .*)$', text, re.M).group(1) + "\n")
+    variables = {key: value.replace("/secrets/database", str(secrets)) for key, value in variables.items()}
+    done = subprocess.run([pglease_binary(), "check-config"], capture_output=True, text=True, timeout=30,
+                          env={"PATH": os.environ["PATH"], **variables})
+    assert done.returncode == 0, done.stdout + done.stderr
+    seconds = {key: int(value.removesuffix("s")) for key, value in variables.items() if value.endswith("s")
+               and value[:-1].isdigit()}
+    grace = int(re.search(r"^      terminationGracePeriodSeconds: (\d+)$", text, re.M).group(1))
+    assert grace > seconds["PGLEASE_DRAIN_IDLE_CLIENTS"] + seconds["PGLEASE_SHUTDOWN_GRACE"] + 3
+
+    # What the DBA and the Job run.
+    server.sql("DROP SCHEMA IF EXISTS pglease CASCADE", dbname="app")
+    for statement in re.findall(r"^#   ((?:CREATE|GRANT) .*;)$", text, re.M):
+        server.sql(statement.replace("…", "change-me-too"), dbname="app")
+    commands = re.findall(r"^              pglease (share .*)$", text, re.M)
+    assert len(commands) == 3
+    shown = [share(server, *command.split()[1:]) for command in commands][-1]
+    assert "workers: 0 of 200" in shown and "pglease_ask (CONNECTION LIMIT 10)" in shown

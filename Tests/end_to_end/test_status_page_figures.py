@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness import readable, status_server
-from harness.status_server import event, group, lease, link, pool, stats, waiter
+from harness.status_server import event, group, lease, link, pool, share, stats, waiter
 
 pytestmark = pytest.mark.pglease_only
 
@@ -79,6 +79,7 @@ def everything():
         "waiters": [waiter(1), waiter(2, deadline_us=900000), waiter(3, application_name=HOSTILE, purpose=HOSTILE)],
         "groups": [group("backfill", min_leases=2, max_leases=9, leases=6), group(HOSTILE),
                    group("pipeline-orders", max_leases=4, leases=4, waiting=3, maxwait_us=4200000)],
+        "shares": [share(), share(HOSTILE, state="failing", error=HOSTILE, share=None, total=None)],
         "locks": [link(1), link(2, purpose=HOSTILE, thread=HOSTILE), link(3, waits_for="u" * 10000)],
         "events": [event(1), event(2, "started", "notice"), event(3, "leak", "warning", age_us=9000000, message=HOSTILE),
                    event(4, "exhausted", "error", age_us=8000000, count=5, message="x" * 10000, database="app", user="app",
@@ -303,8 +304,9 @@ def test_all_controls_and_tables_have_names(open_page, figures):
         for role in ("button", "searchbox", "combobox", "image", "table", "region", "columnheader"):
             assert found.get(role) and all(found[role]), (role, found.get(role))
         assert found["searchbox"] == ["Filter"] and found["combobox"] == ["Kind"]
-        assert set(found["table"]) == {"Waiters", "Leases", "Pools", "Groups", "Events"}
-        assert len(found["row"]) == 3 + 5 + 2 + 3 + 4 + 5 and len(found["columnheader"]) > 40
+        assert set(found["table"]) == {
+            "Waiters", "Leases", "Pools", "Shared bounds", "Groups", "Events"}
+        assert len(found["row"]) == 3 + 5 + 2 + 2 + 3 + 4 + 6 and len(found["columnheader"]) > 40
 
 
 def full(**values):
@@ -330,6 +332,9 @@ VERDICTS = {
         {"pools": [pool(cl_waiting=1, maxwait=2)], "waiters": [waiter(1)],
          "groups": [group("pipeline-orders", max_leases=4, leases=4, waiting=1)]},
         "warning", ["group pipeline-orders has all 4 leases it may have", "Raise max_leases"]),
+    "a share that cannot be asked for": (
+        {"shares": [share(state="failing", error="permission denied for schema pglease")]},
+        "warning", ["The table of shared bound orders cannot be asked: permission denied", "none is opened until"]),
     "all servers in use": (
         {"pools": [pool(cl_waiting=1, maxwait=2)], "servers": {"connected": 40, "max": 40}},
         "warning", ["all 40 connections of the broker are in use (max_server_connections)"]),

@@ -34,6 +34,9 @@ struct Simulate: ParsableCommand {
     @Option(help: "Minutes of turmoil under a shared bound.")
     var minutes = 10.0
 
+    @Flag(help: "Under a shared bound: replace the sidecars one by one, instead of turmoil.")
+    var rollout = false
+
     @Option(help: "Which machine to run.")
     var machine = Machine.all
 
@@ -123,23 +126,34 @@ struct Simulate: ParsableCommand {
     private func runShares(_ seeds: ClosedRange<UInt64>) throws {
         for seed in seeds {
             runningSeed = seed
+            let hosts = hosts ?? (rollout ? 100 : nil)
             var weather = ShareWeather(
                 hosts: hosts ?? 2 + Int(seed % 30),
                 total: hosts.map { $0 * 3 } ?? 12 + Int(seed % 13) * 9)
             weather.differentWeights = seed % 3 == 0
+            weather.asksApart = seed % 2 == 0
+            // As `pglease share set` has it.
+            weather.spare = max(2, weather.total / 20)
+            if rollout { weather.longestLease = 5 }
             var run = ShareRun(weather, seed: seed, trace: trace ? { print($0) } : nil)
             do {
-                let report = try run.run(minutes: minutes)
-                if hosts != nil || report.fairAfter.map({ $0 > 5 }) != false
+                let report =
+                    rollout
+                    ? try run.rollOut(wanting: 6, each: 3) : try run.run(minutes: minutes)
+                if self.hosts != nil || rollout || report.fairAfter.map({ $0 > 5 }) != false
                     || report.longestBesideFree > 2
                 {
                     print("seed \(seed): \(weather.hosts) sidecars, \(report)")
+                }
+                if rollout, report.longestStart > ShareReport.longestStartAllowed {
+                    throw Violation("a new one had to wait \(report.longestStart) s")
                 }
             } catch {
                 print("FAILED seed \(seed): \(error)")
                 print(
                     "replay: scripts/simulate --machine shares --seed \(seed)",
-                    "--minutes \(minutes)\(hosts.map { " --hosts \($0)" } ?? "") --trace")
+                    rollout ? "--rollout" : "--minutes \(minutes)",
+                    "\(hosts.map { " --hosts \($0)" } ?? "") --trace")
                 throw ExitCode(1)
             }
         }

@@ -83,7 +83,7 @@ extension Broker {
     private static let poolsKept = 256
     private static let poolsClosedAtOnce = 16
 
-    private func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
+    func password(for user: String, _ entry: DatabaseEntry) -> Secret? {
         // The password of the line is that of its user; the one who asks auth_query there is another one.
         if let password = entry.password, entry.forcedUser == nil || entry.forcedUser == user {
             return password

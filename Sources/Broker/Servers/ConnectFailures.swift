@@ -32,17 +32,17 @@ extension Broker {
     ) -> String? {
         guard kind == .saturated else { return passwordAdvice(state, pool) }
         let served = "The broker goes on with the connections that it has."
-        switch scope {
-        case .server:
-            return
-                "\(served) Raise max_connections of PostgreSQL, or lower pool_size or max_server_connections."
-        case .database:
-            return
-                "\(served) Raise the database's CONNECTION LIMIT, or lower pool_size or max_db_connections."
-        case .role:
-            return
-                "\(served) Raise the role's CONNECTION LIMIT, or lower pool_size or max_user_connections."
+        let bound = sharedBound(of: pool).map {
+            ", or the total of shared bound \"\($0.name)\" (pglease share set)"
         }
+        let less: String
+        let more: String
+        switch scope {
+        case .server: (more, less) = ("max_connections of PostgreSQL", "max_server_connections")
+        case .database: (more, less) = ("the database's CONNECTION LIMIT", "max_db_connections")
+        case .role: (more, less) = ("the role's CONNECTION LIMIT", "max_user_connections")
+        }
+        return "\(served) Raise \(more), or lower pool_size or \(less)\(bound ?? "")."
     }
 
     private static func kind(

@@ -142,15 +142,10 @@ extension Broker {
 
     /// libpq's keywords for a new connection of this pool.
     private func connectParameters(_ server: ServerConnection) -> ConnectionParameters {
-        connectParameters(server.pool, server.startupProfile, textPassword(of: server))
-    }
-
-    func connectParameters(
-        _ pool: DatabasePool, _ profile: ProfileID, _ password: Secret?
-    ) -> ConnectionParameters {
+        let pool = server.pool
         var parameters: ConnectionParameters = configuration.connectionParameters(
             for: pool.entry, database: pool.entry.serverDatabase(requested: pool.database),
-            user: pool.user, password: password
+            user: pool.user, password: textPassword(of: server)
         ).map { ($0.keyword, $0.value) }
         // A session is its client's: without a name it has none.
         if pool.mode.pooling != .session {
@@ -159,7 +154,8 @@ extension Broker {
         if let kind = pool.replication { makeWalsender(kind, &parameters) }
         addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
         addSettings(
-            engine.profiles.entries(of: profile).map { ($0.name, $0.value) }, to: &parameters)
+            engine.profiles.entries(of: server.startupProfile).map { ($0.name, $0.value) },
+            to: &parameters)
         return parameters
     }
 
@@ -243,5 +239,7 @@ extension Broker {
         server.farewell = nil
         engine.serverGone(server.id, now: now)
         dealWithNotices()
+        // A question may wait for its place.
+        if sharedBound(of: server.pool) != nil { housekeeping(by: now) }
     }
 }

@@ -39,20 +39,41 @@ struct ServerPasswords {
 extension Broker {
     /// nil: the password of this pool's role is not read anew.
     private func passwordKey(of pool: DatabasePool) -> (ServerPasswords.Key, ttl: Duration)? {
-        guard
-            let (origin, ttl) = configuration.passwordOrigin(
-                database: pool.entry, user: pool.user)
+        passwordKey(pool.entry, database: pool.database, user: pool.user)
+    }
+
+    private func passwordKey(
+        _ entry: DatabaseEntry, database: String, user: String
+    ) -> (ServerPasswords.Key, ttl: Duration)? {
+        guard let (origin, ttl) = configuration.passwordOrigin(database: entry, user: user)
         else { return nil }
         var environment: [String] = []
         if case .command = origin {
-            let entry = pool.entry
             environment = [
-                "PGUSER=\(pool.user)", "PGHOST=\(entry.serverParameter("host") ?? "")",
+                "PGUSER=\(user)", "PGHOST=\(entry.serverParameter("host") ?? "")",
                 "PGPORT=\(entry.serverParameter("port") ?? "5432")",
-                "PGDATABASE=\(entry.serverDatabase(requested: pool.database) ?? "")",
+                "PGDATABASE=\(entry.serverDatabase(requested: database) ?? "")",
             ]
         }
         return (ServerPasswords.Key(origin: origin, environment: environment), ttl)
+    }
+
+    /// The password that is read for a role there, for a connection of the broker's own. nil: it is not read. With
+    /// `isRefused` what was read before is forgotten.
+    func readPassword(
+        of user: String, _ entry: DatabaseEntry, database: String, isRefused: Bool,
+        then goOn: @escaping (Result<Secret?, ServerPasswords.Failure>) -> Void
+    ) {
+        guard let (key, ttl) = passwordKey(entry, database: database, user: user) else {
+            goOn(.success(nil))
+            return
+        }
+        if isRefused { jobs.passwords.known[key] = nil }
+        if let known = jobs.passwords.known[key], known.readAt + ttl > now {
+            goOn(.success(known.secret))
+        } else {
+            readPassword(key) { goOn($0.map(\.secret)) }
+        }
     }
 
     func readsPassword(of pool: DatabasePool) -> Bool { passwordKey(of: pool) != nil }

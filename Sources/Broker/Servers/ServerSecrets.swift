@@ -15,7 +15,7 @@ enum ServerSecret: Equatable {
 extension Broker {
     /// In the order in which they count: the password of the line in [databases] or of `auth_file`, a hashed secret
     /// of `auth_file`, what a login has taught.
-    private func serverSecret(of pool: DatabasePool) -> ServerSecret? {
+    func serverSecret(of pool: DatabasePool) -> ServerSecret? {
         if let password = pool.password { return .password(password) }
         if let hashed = configured.users.hashedSecret(of: pool.user) { return .hashed(hashed) }
         return pool.learned
@@ -32,14 +32,6 @@ extension Broker {
     private func password(of server: ServerConnection) -> Secret? {
         if let read = server.password { return read.secret }
         guard case .password(let password)? = serverSecret(of: server.pool) else { return nil }
-        return password
-    }
-
-    /// Of the configuration or a login, as text; nil where it is read for each connection, or is none.
-    func knownPassword(of pool: DatabasePool) -> Secret? {
-        guard case .password(let password)? = serverSecret(of: pool),
-            String(validating: password.bytes, as: UTF8.self) != nil
-        else { return nil }
         return password
     }
 

@@ -2,9 +2,15 @@ import LeaseCore
 import LibPQ
 import PostgresWire
 
-/// A question and its answer, on a connection of its own: it is open for a few milliseconds, and the spare places of
-/// the bound are for it. Runs on a worker thread.
+/// A question and its answer, on a connection of its own that is open for a few milliseconds: whoever has the answer
+/// knows that the place is free again. Runs on a worker thread.
 struct ShareTalk: Sendable {
+    enum Failure: Error {
+        /// PostgreSQL has no room for the connection (53300): nothing was asked.
+        case noRoom(PgError)
+        case error(PgError)
+    }
+
     struct Statement: Sendable {
         var text: String
         var values: [String?]
@@ -12,10 +18,14 @@ struct ShareTalk: Sendable {
 
     private let keywords: [(String, String)]
     private let statement: Statement
+    private let deadline: ContinuousClock.Instant
 
-    init(parameters: ConnectionParameters, statement: Statement) {
+    init(
+        parameters: ConnectionParameters, statement: Statement, patience: Duration = .seconds(5)
+    ) {
         keywords = parameters.map { ($0.keyword, $0.value) }
         self.statement = statement
+        deadline = ContinuousClock.now + patience
     }
 
     static func question(
@@ -43,18 +53,15 @@ struct ShareTalk: Sendable {
         "{\(backends.map { "\($0)" }.joined(separator: ","))}"
     }
 
-    /// Seconds. A question that takes longer has been given up.
-    private static let patience = Duration.seconds(5)
-
-    func ask() -> Result<ShareAnswer, PgError> {
+    func ask() -> Result<ShareAnswer, Failure> {
         let row: [String]
-        do throws(PgError) {
-            row = try run(Self.patience)
+        do throws(Failure) {
+            row = try run()
         } catch {
             return .failure(error)
         }
         guard let answer = Self.answer(row) else {
-            return .failure(.error(.protocolViolation, "pglease.ask gave no answer"))
+            return .failure(.error(.error(.protocolViolation, "pglease.ask gave no answer")))
         }
         return .success(answer)
     }
@@ -71,15 +78,15 @@ struct ShareTalk: Sendable {
     }
 
     /// The row runs out by itself if it fails.
-    func leave() { _ = try? run(.seconds(2)) }
+    func leave() { _ = try? run() }
 
-    private func run(_ patience: Duration) throws(PgError) -> [String] {
-        let patience = Patience(until: ContinuousClock.now + patience)
+    private func run() throws(Failure) -> [String] {
+        let patience = Patience(until: deadline)
         do {
             let connection = try BlockingConnection.connect(
                 keywords.map { (keyword: $0.0, value: $0.1) }, wakeup: ThreadWakeup(),
                 patience: patience)
-            defer { connection.close() }
+            defer { connection.closeAndWait(patience) }
             try connection.sendStatement(
                 statement.text,
                 statement.values.map {
@@ -94,16 +101,17 @@ struct ShareTalk: Sendable {
             return row
         } catch let message as ServerMessage {
             throw .error(
-                message.sqlState.isEmpty
-                    ? .connectionFailure : SQLState(rawValue: message.sqlState), message.message,
-                detail: message.detail, hint: message.hint)
+                .error(
+                    message.sqlState.isEmpty
+                        ? .connectionFailure : SQLState(rawValue: message.sqlState),
+                    message.message, detail: message.detail, hint: message.hint))
         } catch let failure as ConnectionFailure {
-            throw .error(
+            let error = PgError.error(
                 failure.sqlState.map { SQLState(rawValue: $0) } ?? .connectionNotEstablished,
-                failure.message,
-                detail: failure.detail, hint: failure.hint)
+                failure.message, detail: failure.detail, hint: failure.hint)
+            throw error.sqlState == .tooManyConnections ? .noRoom(error) : .error(error)
         } catch {
-            throw .error(.connectionFailure, "the table did not answer in time")
+            throw .error(.error(.connectionFailure, "the table did not answer in time"))
         }
     }
 }

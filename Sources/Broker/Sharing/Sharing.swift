@@ -28,15 +28,23 @@ struct SharedBound {
     let name: SharedBoundName
     /// One run of this broker, as the table calls it. Each line has its own: two may ask in one table by different ways.
     let holder = UUIDText.random()
-    var machine = BoundShare(seed: UInt64.random(in: .min ... .max))
+    var machine: BoundShare
     var need = ShareNeed()
     /// What it asked on was there until then: long enough for a first connection.
     var witnessUntil = Instant.zero
     /// Why the last question had no answer; nil: it had.
     var failure: PgError?
     var questions = 0
+    /// The server has refused the last password.
+    var isPasswordRefused = false
+    /// What was read for the last question.
+    var password: Secret?
 
-    init(name: SharedBoundName) { self.name = name }
+    init(name: SharedBoundName) {
+        self.name = name
+        machine = BoundShare(
+            seed: UInt64.random(in: .min ... .max), asksApart: name.user != nil)
+    }
 }
 
 /// Version 4 of RFC 9562.
@@ -74,11 +82,17 @@ extension Broker {
             let need = engine.scheduler.takeNeed(ofShare: key)
             sharing.bounds.all[place].need = need
             sharing.bounds.all[place].machine.note(want: need.want, now)
-            if need.open == 0, sharing.bounds.all[place].witnessUntil <= now { voidShare(place) }
-            if !sharing.bounds.all[place].machine.isAsking,
-                sharing.bounds.all[place].machine.deadline <= now
+            // Its last connection may have ended to make room for the question.
+            let machine = sharing.bounds.all[place].machine
+            if need.open == 0, sharing.bounds.all[place].witnessUntil <= now,
+                !machine.makesRoom, !machine.isAsking, !machine.isVoid
             {
-                askForShare(place, need)
+                voidShare(place)
+            }
+            switch sharing.bounds.all[place].machine.turn(used: need.used, now) {
+            case .ask(let isWithin): askForShare(place, need, isWithin: isWithin)
+            case .later:
+                if machine.makesRoom != sharing.bounds.all[place].machine.makesRoom { allow(place) }
             }
             housekeeping(by: sharing.bounds.all[place].machine.deadline)
         }
@@ -99,7 +113,6 @@ extension Broker {
     }
 
     private func voidShare(_ place: Int) {
-        guard sharing.bounds.all[place].machine.allowance.until > .zero else { return }
         sharing.bounds.all[place].machine.void()
         allow(place, isVoid: true)
     }
@@ -113,83 +126,90 @@ extension Broker {
         configuration.database(named: pool.database).flatMap { configuration.sharedBound(of: $0) }
     }
 
-    private func sharedPools(_ key: UInt32) -> [DatabasePool] {
+    func sharedPools(_ key: UInt32) -> [DatabasePool] {
         let name = sharing.bounds.all[Int(key)].name
         return directory.pools.inOrder.filter { sharedBound(of: $0) == name }
     }
 
     // MARK: Asking
 
-    private func askForShare(_ place: Int, _ need: ShareNeed) {
+    private func askForShare(_ place: Int, _ need: ShareNeed, isWithin: Bool) {
         let now = now
         let bound = sharing.bounds.all[place].name
-        guard let asker = askingPool(place) else {
+        guard let asker = asker(place) else {
             sharing.bounds.all[place].machine.postpone(now)
             return
         }
-        let question = sharing.bounds.all[place].machine.ask(used: need.used, now)
+        let question = sharing.bounds.all[place].machine.ask(
+            used: need.used, isWithin: isWithin, now)
         sharing.bounds.all[place].questions += 1
         allow(place)
-        let backends = sharedBackends(UInt32(place))
+        let statement = ShareTalk.question(
+            bound.name, holder: sharing.bounds.all[place].holder, host: HostName.own,
+            weight: settings.sharedWeight, question, backends: sharedBackends(UInt32(place)))
+        let isRefused = sharing.bounds.all[place].isPasswordRefused
+        readPassword(
+            of: asker.user, asker.entry, database: asker.database, isRefused: isRefused
+        ) { [weak self] result in
+            guard let self else { return }
+            switch result {
+            case .success(let read):
+                self.send(statement, question.number, place, asker, read ?? asker.password)
+            case .failure(let failure):
+                self.shareAnswered(
+                    place, question.number,
+                    .failure(.error(.error(.invalidPassword, "no password: \(failure.reason)"))))
+            }
+        }
+    }
+
+    private func send(
+        _ statement: ShareTalk.Statement, _ number: Int64, _ place: Int, _ asker: ShareAsker,
+        _ password: Secret?
+    ) {
+        // While the password was read, the question may have been given up.
+        guard sharing.bounds.all[place].machine.isAsking(number) else { return }
+        sharing.bounds.all[place].password = password
         let talk = ShareTalk(
-            parameters: askingParameters(asker),
-            statement: ShareTalk.question(
-                bound.name, holder: sharing.bounds.all[place].holder, host: HostName.own,
-                weight: settings.sharedWeight,
-                question, backends: backends))
+            parameters: askingParameters(asker, password), statement: statement)
         do throws(UVError) {
             try loop.submit(
                 { talk.ask() },
-                then: { [weak self] in self?.shareAnswered(place, question.number, $0) })
+                then: { [weak self] in
+                    self?.shareAnswered(place, number, $0, hasOnlyKeys: asker.hasOnlyKeys)
+                })
         } catch {
             shareAnswered(
-                place, question.number,
-                .failure(.error(.insufficientResources, "no worker thread: \(error)")))
+                place, number,
+                .failure(.error(.error(.insufficientResources, "no worker thread: \(error)"))))
         }
     }
 
     private func shareAnswered(
-        _ place: Int, _ number: Int64, _ result: Result<ShareAnswer, PgError>
+        _ place: Int, _ number: Int64, _ result: Result<ShareAnswer, ShareTalk.Failure>,
+        hasOnlyKeys: Bool = false
     ) {
         let now = now
         switch result {
         case .success(let answer):
             sharing.bounds.all[place].machine.take(answer, to: number, now)
             sharing.bounds.all[place].witnessUntil = now + .seconds(1)
+            sharing.bounds.all[place].isPasswordRefused = false
             shareRecovered(place)
-        case .failure(let error):
+        case .failure(.noRoom(let error)):
+            sharing.bounds.all[place].machine.crowdedOut(error.message, of: number, now)
+            if sharing.bounds.all[place].machine.isCrowdedOut {
+                shareFailed(place, Self.crowded(error, sharing.bounds.all[place].name))
+            }
+        case .failure(.error(var error)):
             sharing.bounds.all[place].machine.fail(error.message, to: number, now)
+            sharing.bounds.all[place].isPasswordRefused = error.sqlState.rawValue.hasPrefix("28")
+            if hasOnlyKeys, error.hint == nil { error.hint = Self.keysHint }
             shareFailed(place, error)
         }
         allow(place)
         housekeeping(by: min(now + .seconds(1), sharing.bounds.all[place].machine.deadline))
         dealWithNotices()
-    }
-
-    /// Whose server and role the table is asked with: a pool of the line that has it, or one that is opened as that
-    /// would be for the user of the first pool under the bound.
-    private func askingPool(_ place: Int) -> DatabasePool? {
-        let bound = sharing.bounds.all[place].name
-        let pools = sharedPools(UInt32(place))
-        let isThere = { (pool: DatabasePool) in
-            pool.database == bound.database && pool.replication == nil
-        }
-        if let own = pools.first(where: isThere) { return own }
-        guard let first = pools.first else { return nil }
-        return pool(
-            database: bound.database, user: first.user, replication: nil, learned: nil)
-    }
-
-    private func askingParameters(_ asker: DatabasePool) -> ConnectionParameters {
-        var parameters = connectParameters(asker, .serverDefault, knownPassword(of: asker))
-        parameters.removeAll { $0.keyword == "application_name" }
-        parameters.append(("application_name", "pglease share"))
-        addSettings(
-            [
-                ("default_transaction_isolation", "read committed"),
-                ("default_transaction_read_only", "off"), ("statement_timeout", "10000"),
-            ], to: &parameters)
-        return parameters
     }
 
     private func sharedBackends(_ key: UInt32) -> [Int32] {
@@ -240,6 +260,20 @@ extension Broker {
 
     private static let tableSilent = PgError.error(
         .connectionFailure, "the table did not answer in time")
+    private static func crowded(_ error: PgError, _ bound: SharedBoundName) -> PgError {
+        .error(
+            error.sqlState, "no room to ask: \(error.message)", detail: error.detail,
+            hint: bound.user.map {
+                "The CONNECTION LIMIT of role \"\($0)\" is the number of places to ask with: raise it and "
+                    + "--spare, or see in pg_stat_activity who has them."
+            }
+                ?? "Others than this bound's brokers take what max_connections or CONNECTION LIMIT leaves."
+        )
+    }
+
+    private static let keysHint =
+        "The broker has only a SCRAM secret of this role, and asks with a password: shared_bound_user names a role "
+        + "whose password is in auth_file."
     private static let shareHint =
         "pglease share init makes the table, and says which rights the role needs."
 
@@ -247,12 +281,15 @@ extension Broker {
         sharing.bounds.all.indices.compactMap { place in
             let bound = sharing.bounds.all[place]
             guard !sharedPools(UInt32(place)).isEmpty else { return nil }
+            var need = bound.need
+            need.used = engine.scheduler.places(ofShare: UInt32(place))
+            if bound.machine.asksWithin { need.used += 1 }
             let state: ShareFacts.State =
                 bound.failure != nil
                 ? .failing : bound.machine.allowance.until > now ? .open : .asking
             return ShareFacts(
                 bound: bound.name.name, database: bound.name.database, state: state,
-                answer: bound.machine.answer, need: bound.need, weight: settings.sharedWeight,
+                answer: bound.machine.answer, need: need, weight: settings.sharedWeight,
                 questions: bound.questions, holder: bound.holder, error: bound.failure?.message)
         }
     }
@@ -263,17 +300,18 @@ extension Broker {
     func leaveShares() {
         for place in sharing.bounds.all.indices
         where sharing.bounds.all[place].machine.answer != nil {
-            guard let asker = askingPool(place) else { continue }
+            guard let asker = asker(place) else { continue }
             let backends = sharedBackends(UInt32(place))
             for server in servers.values
             where sharedBound(of: server.pool) == sharing.bounds.all[place].name {
                 closeSocket(of: server, isClean: true)
             }
             let talk = ShareTalk(
-                parameters: askingParameters(asker),
+                parameters: askingParameters(
+                    asker, sharing.bounds.all[place].password ?? asker.password),
                 statement: ShareTalk.farewell(
                     sharing.bounds.all[place].name.name, holder: sharing.bounds.all[place].holder,
-                    backends: backends)
+                    backends: backends), patience: .seconds(2)
             )
             talk.leave()
         }

@@ -57,6 +57,9 @@ create unlogged table if not exists pglease.share (
     primary key (bound, holder)
 ) with (fillfactor = 50);
 
+-- Those that have no place yet are few, and counted with each question.
+create index if not exists share_none on pglease.share (bound) where share = 0;
+
 -- What a sidecar is due at a level, before what whole numbers leave is shared out.
 create or replace function pglease.due(want integer, weight integer, level double precision) returns integer
 language sql immutable
@@ -90,13 +93,18 @@ begin
     select * into strict terms from pglease.bound b where b.bound = about;
     select * into strict it from pglease.state s where s.bound = about for update;
     for gone in select * from pglease.share s where s.bound = about and s.until < it.clock order by s.holder loop
-        -- Those that it told of, and those that it may have opened since.
+        -- Those that it told of, and those that it may have opened since: before its row ran out, and a minute for a
+        -- clock that was set.
         select count(*) into alive
             from pg_stat_activity a
             where a.backend_type = 'client backend'
                 and (a.pid = any (gone.pids)
                     or a.pid <> pg_backend_pid() and a.usename = gone.role
-                        and (a.backend_start is null or a.backend_start > gone.asked - interval '1 minute')
+                        and coalesce(a.application_name, '') <> 'pglease share'
+                        and (a.backend_start is null
+                            or a.backend_start > gone.asked - interval '1 minute'
+                                and a.backend_start < gone.asked + interval '1 minute'
+                                    + 6 * it.period * interval '1 millisecond')
                         and not exists (
                             select from pglease.share s where s.bound = about and a.pid = any (s.pids)));
         alive := least(alive, gone.share);
@@ -160,6 +168,7 @@ declare
     it pglease.state;
     mine pglease.share;
     is_known boolean;
+    room integer;
 begin
     select * into terms from pglease.bound b where b.bound = about;
     if not found then
@@ -225,7 +234,14 @@ begin
     if mine.share >= target then
         share := least(mine.share, greatest(target, my_used));
     else
-        share := mine.share + greatest(0, least(target - mine.share, terms.total - terms.spare - it.taken));
+        room := terms.total - terms.spare - it.taken;
+        if mine.share > 0 and room > 0 then
+            -- Those that have none come first, while they ask.
+            select room - count(*) into room
+                from pglease.share s
+                where s.bound = about and s.share = 0 and s.want > 0 and it.clock - s.clock <= 3 * it.period / 10;
+        end if;
+        share := mine.share + greatest(0, least(target - mine.share, room));
     end if;
     it.taken := it.taken + share - mine.share;
     update pglease.share s set share = ask.share, bonus = mine.bonus, until = it.clock + 6 * it.period

@@ -67,6 +67,7 @@ extension EntryKey where Entry == DatabaseEntry {
         EntryKey("max_db_connections", \.maxDbConnections, .limit(upTo: 100_000)),
         EntryKey(plain: "shared_bound", \.sharedBound, .optionalText),
         EntryKey(plain: "shared_bound_dbname", \.sharedBoundDbname, .optionalText),
+        EntryKey(plain: "shared_bound_user", \.sharedBoundUser, .optionalText),
         EntryKey("max_db_client_connections", \.maxDbClientConnections, .limit(upTo: 1_000_000)),
         EntryKey("server_lifetime", \.serverLifetime, .optionalDuration),
         EntryKey("query_wait_timeout", \.queryWaitTimeout, .optionalDuration),

@@ -123,6 +123,11 @@ extension Settings {
             "The line of [databases] in whose database that table is; empty is the line itself. A database's "
                 + "line may name another one."),
         SettingDescription(
+            "shared_bound_user", \.sharedBoundUser, .optionalText,
+            "The role that asks that table, with its password of auth_file; its CONNECTION LIMIT is the number of spare "
+                + "places. A database's line may name another one. Empty: the role of the pool asks, on one of the "
+                + "share's own places."),
+        SettingDescription(
             "shared_weight", \.sharedWeight, .integer(1...1000),
             "What this host is due of a shared bound beside others, when there is not enough for all."
         ),

@@ -29,6 +29,7 @@ package struct DatabaseEntry: Equatable, Sendable {
     /// nil: as in general.
     package var sharedBound: String?
     package var sharedBoundDbname: String?
+    package var sharedBoundUser: String?
     package var maxDbClientConnections: Override<Int?> = .inherited
     package var serverLifetime: Override<Duration?> = .inherited
     package var queryWaitTimeout: Override<Duration?> = .inherited

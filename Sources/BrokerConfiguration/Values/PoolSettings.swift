@@ -44,14 +44,17 @@ package struct PoolSettings: Equatable, Sendable {
     }
 }
 
-/// Which bound, and the line of [databases] in whose database its table is.
+/// Which bound, the line of [databases] in whose database its table is, and who asks there.
 package struct SharedBoundName: Hashable, Sendable {
     package var name: String
     package var database: String
+    /// nil: the role of the pools.
+    package var user: String?
 
-    package init(name: String, database: String) {
+    package init(name: String, database: String, user: String? = nil) {
         self.name = name
         self.database = database
+        self.user = user
     }
 }
 
@@ -62,7 +65,9 @@ extension Configuration {
         }
         return SharedBoundName(
             name: name,
-            database: database.sharedBoundDbname ?? settings.sharedBoundDbname ?? database.name)
+            database: database.sharedBoundDbname ?? settings.sharedBoundDbname ?? database.name,
+            user: [database.sharedBoundUser, settings.sharedBoundUser].lazy.compactMap { $0 }
+                .first { !$0.isEmpty })
     }
 
     package func poolSettings(

@@ -62,6 +62,7 @@ package struct Settings: Equatable, Sendable {
     package var maxServerConnections: Int?
     package var sharedBound: String?
     package var sharedBoundDbname: String?
+    package var sharedBoundUser: String?
     package var sharedWeight = 1
     package var maxDbConnections: Int?
     package var maxUserConnections: Int?

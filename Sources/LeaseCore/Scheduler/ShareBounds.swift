@@ -66,6 +66,11 @@ extension Scheduler {
         return need
     }
 
+    /// Connections under this bound, in any state.
+    package func places(ofShare key: UInt32) -> Int {
+        bounds.shares.all.first { $0.key == key }?.tally.total ?? 0
+    }
+
     /// What the bound's table said: opens what is wanted, or closes what is too much.
     mutating func changeShare(
         _ key: UInt32, _ allowance: ShareAllowance, isVoid: Bool, _ now: Instant,

@@ -8,6 +8,9 @@
 /// - an answer is good while the PostgreSQL that gave it lives: as the table ends with it, so does the answer, when a
 ///   connection is lost, and when the last one is closed (nobody would notice then).
 ///
+/// The connection that asks is one, too. It takes one of the share's own places wherever there is one, and a full sidecar
+/// frees one for it; the spare places of the bound are for those that have none (`ShareTurn`).
+///
 /// The sidecar's clock is only asked for differences. Two clocks may differ by a sixth in speed.
 package struct BoundShare: Sendable {
     /// The last answer; nil: there was none yet.
@@ -17,7 +20,20 @@ package struct BoundShare: Sendable {
     private var askedAt = Instant.zero
     private var answeredAt = Instant.zero
     private var lastsUntil = Instant.zero
-    private var isVoid = false
+    /// The last answer may be another PostgreSQL's.
+    package private(set) var isVoid = false
+    /// PostgreSQL itself bounds the askers, by the CONNECTION LIMIT of a role of their own: no place is freed for them.
+    private let asksApart: Bool
+    /// A question waits for one of the share's own places until then.
+    private var makesRoomUntil: Instant?
+    /// What a question that failed may have left of the share, if the table has seen it.
+    private var leastLeft = Int.max
+    /// Refusals for want of room since the last answer.
+    private var crowds = 0
+    /// How many there were before that answer.
+    private var crowdsBefore = 0
+    /// How many connections there were beside the one that was refused; until there are more.
+    private var crowdedAt = Int.max
     private var outstanding: Outstanding?
     private var number: Int64 = 0
     private var nextQuestion = Instant.zero
@@ -28,19 +44,32 @@ package struct BoundShare: Sendable {
     private struct Outstanding {
         let number: Int64
         let sentAt: Instant
+        let used: Int
+        /// Without the one that asks.
+        let beside: Int
         /// A connection was lost since.
         var isVoid = false
     }
 
-    package init(seed: UInt64) { random = SeededGenerator(seed: seed) }
+    package init(seed: UInt64, asksApart: Bool = false) {
+        random = SeededGenerator(seed: seed)
+        self.asksApart = asksApart
+    }
 
     package var isAsking: Bool { outstanding != nil }
+    package func isAsking(_ number: Int64) -> Bool { outstanding?.number == number }
+
+    /// The connection that asks now has one of the share's places.
+    package var asksWithin: Bool { outstanding.map { $0.used > $0.beside } ?? false }
 
     /// When the next question is due. While one is out: when to give it up.
     package var deadline: Instant {
         if let outstanding { return outstanding.sentAt.advanced(by: patience) }
-        return nextQuestion
+        return makesRoomUntil ?? nextQuestion
     }
+
+    /// A full sidecar waits for one of its connections to end, so that it can ask in its place.
+    package var makesRoom: Bool { makesRoomUntil != nil }
 
     package func isOverdue(_ now: Instant) -> Bool {
         outstanding.map { $0.sentAt.advanced(by: patience) <= now } ?? false
@@ -50,17 +79,46 @@ package struct BoundShare: Sendable {
         guard let answer else { return .nothing }
         // What was said by a question that failed may hold or not: nothing is begun before another answer.
         let isGood = outstanding == nil && failures == 0 && !isVoid
+        let most = makesRoom ? min(certainShare, crowdedAt) - 1 : answer.share
         return ShareAllowance(
-            limit: min(answer.share, answer.target), until: isGood ? lastsUntil : .zero)
+            limit: min(most, answer.target), until: isGood ? lastsUntil : .zero)
+    }
+
+    /// What it keeps whatever the table has seen and decides next. One that asked on a place beyond what it is due would
+    /// hold that place for its questions alone.
+    private var certainShare: Int {
+        guard let answer else { return 0 }
+        return min(answer.share, answer.target, leastLeft)
     }
 
     /// How many could be used now; the next question tells the most of the last period.
     package mutating func note(want: Int, _ now: Instant) { demand.note(want, now, window: period) }
 
-    /// A question, to be sent now. Nothing may be opened until it is answered.
-    package mutating func ask(used: Int, _ now: Instant) -> ShareQuestion {
+    /// What is to be done about the next question, by one that has so many connections in any state. `allowance` may be
+    /// another one afterwards.
+    package mutating func turn(used: Int, _ now: Instant) -> ShareTurn {
+        guard outstanding == nil, nextQuestion <= now else { return .later }
+        let isKnown = !isVoid && now < lastsUntil
+        guard isKnown, !asksApart, certainShare > 0 else { return .ask(isWithin: false) }
+        if used > crowdedAt { crowdedAt = .max }
+        // After a stop it has waited long enough, and does not know what its share is worth.
+        if let makesRoomUntil, makesRoomUntil <= now { return .ask(isWithin: false) }
+        if used < certainShare, used == 0 || used < crowdedAt { return .ask(isWithin: true) }
+        if makesRoomUntil == nil {
+            makesRoomUntil = now.advanced(
+                by: random.nanoseconds(in: eagerPace / 8...eagerPace / 4))
+        }
+        return .later
+    }
+
+    /// A question, to be sent now, on a connection that takes one of the share's places (`isWithin`) or a spare one.
+    /// Nothing may be opened until it is answered.
+    package mutating func ask(used: Int, isWithin: Bool, _ now: Instant) -> ShareQuestion {
         number += 1
-        outstanding = Outstanding(number: number, sentAt: now)
+        makesRoomUntil = nil
+        let beside = used
+        let used = isWithin ? used + 1 : used
+        outstanding = Outstanding(number: number, sentAt: now, used: used, beside: beside)
         // The answer's clock is older than its arrival: what is counted from there has passed for certain.
         return ShareQuestion(
             number: number, era: answer?.era, clock: answer?.clock ?? 0,
@@ -71,6 +129,11 @@ package struct BoundShare: Sendable {
     /// The answer to the question of that number; one that was given up changes nothing.
     package mutating func take(_ answer: ShareAnswer, to number: Int64, _ now: Instant) {
         guard let sent = outstanding, sent.number == number else { return }
+        // After a stop much may have happened to whoever gave it.
+        if isOverdue(now) {
+            fail("the answer came too late", to: number, now)
+            return
+        }
         outstanding = nil
         self.answer = answer
         answeredAt = now
@@ -82,6 +145,9 @@ package struct BoundShare: Sendable {
         lastsUntil = askedAt.advanced(by: Self.periodsToOpen * period)
         failure = nil
         failures = 0
+        leastLeft = .max
+        crowdsBefore = crowds
+        crowds = 0
         isVoid = false
         let pause = random.nanoseconds(in: period / 10 * 9...period / 10 * 11)
         nextQuestion = sent.sentAt.advanced(by: pause)
@@ -93,14 +159,30 @@ package struct BoundShare: Sendable {
         outstanding = nil
         failure = reason
         failures += 1
+        leastLeft = min(leastLeft, sent.used)
         let longest = min(period, eagerPace << min(failures - 1, 3))
         nextQuestion = now.advanced(by: random.nanoseconds(in: longest / 2...longest))
     }
+
+    /// PostgreSQL had no room for the connection that would have asked: nothing was asked, and it is tried again soon, at
+    /// another moment than others.
+    package mutating func crowdedOut(_ reason: String, of number: Int64, _ now: Instant) {
+        guard let sent = outstanding, sent.number == number else { return }
+        outstanding = nil
+        crowds += 1
+        crowdedAt = sent.beside
+        let longest = min(eagerPace, Self.crowdPause << min(crowds - 1, 4))
+        nextQuestion = now.advanced(by: random.nanoseconds(in: longest / 4...longest))
+    }
+
+    /// It has found no room for so long that somebody should know.
+    package var isCrowdedOut: Bool { crowds >= Self.crowdsToTell }
 
     /// A connection was lost, or none is left: the next may be another PostgreSQL's, which knows of no share.
     package mutating func void() {
         lastsUntil = .zero
         askedAt = .zero
+        makesRoomUntil = nil
         isVoid = true
         outstanding?.isVoid = true
     }
@@ -116,8 +198,9 @@ package struct BoundShare: Sendable {
     /// Somebody waits for a place of this bound: it asks sooner.
     package mutating func hurry(_ now: Instant) {
         guard outstanding == nil, failures == 0, answer != nil else { return }
-        // An answer that is void keeps nobody waiting.
-        nextQuestion = min(nextQuestion, max(now, askedAt.advanced(by: eagerPace)))
+        // An answer that is void keeps nobody waiting. Where so many ask that some are refused, all ask less often.
+        let pace = eagerPace * Int64(1 + min(crowdsBefore, 4))
+        nextQuestion = min(nextQuestion, max(now, askedAt.advanced(by: pace)))
     }
 
     /// Nanoseconds between two questions, as the table wants it.
@@ -126,6 +209,9 @@ package struct BoundShare: Sendable {
     private var eagerPace: Int64 { period / 5 }
     private var patience: Int64 { period }
 
+    /// Some ten questions' time, in nanoseconds.
+    private static let crowdPause: Int64 = 100_000_000
+    private static let crowdsToTell = 10
     private static let firstPeriod: Int64 = 5_000
     private static let periodsToOpen: Int64 = 5
 }

@@ -7,7 +7,8 @@ package struct ShareQuestion: Equatable, Sendable {
     package var clock: Int64
     /// Milliseconds since that arrived, by the sidecar's own clock.
     package var since: Int64
-    /// Connections that may be alive: open, being opened, being closed.
+    /// Connections that may be alive: open, being opened, being closed, and the one that asks if it takes a place of the
+    /// share.
     package var used: Int
     /// Connections that it could use.
     package var want: Int
@@ -22,6 +23,15 @@ package struct ShareQuestion: Equatable, Sendable {
         self.used = used
         self.want = want
     }
+}
+
+/// What a sidecar does about its next question.
+package enum ShareTurn: Equatable, Sendable {
+    /// It is not due; or all places of the share are taken, and one that ends is waited for.
+    case later
+    /// It is due. `isWithin`: the connection that asks takes one of the share's places, else a spare one of the bound:
+    /// there is no share yet, or every connection was in a lease for longer than a question can wait.
+    case ask(isWithin: Bool)
 }
 
 /// What the table answers.

@@ -203,6 +203,26 @@ package final class BlockingConnection: @unchecked Sendable {
         unsafe PQfinish(handle)
     }
 
+    /// `close`, and returns once the server has ended it too: then its place is free. At the deadline in any case.
+    package func closeAndWait(_ patience: Patience) {
+        guard let handle = unsafe handle, direct == nil, processID == getpid() else {
+            close()
+            return
+        }
+        let copy = fcntl(unsafe PQsocket(handle), F_DUPFD_CLOEXEC, 0)
+        close()
+        guard copy >= 0 else { return }
+        defer { _ = Glibc.close(copy) }
+        let wait = SocketWait(descriptor: copy, events: Int16(POLLIN))
+        while (try? wait.wait(wakeup: wakeup, patience: patience)) != nil {
+            var word = 0
+            // SAFETY: the kernel writes at most the size of `word`.
+            let count = unsafe recv(copy, &word, MemoryLayout<Int>.size, Int32(MSG_DONTWAIT))
+            if count > 0 || count < 0 && (errno == EINTR || errno == EAGAIN) { continue }
+            return
+        }
+    }
+
     /// shutdown(2) of a connection that cannot be trusted any more, then PQfinish.
     package func destroy() {
         guard let handle = unsafe handle else { return }

@@ -7,6 +7,7 @@ package enum Question: String, CaseIterable, Sendable {
     case pools
     case databases
     case groups
+    case shares
     case leases
     case waiters
     case locks

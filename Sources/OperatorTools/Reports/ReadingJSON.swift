@@ -25,7 +25,7 @@ extension BrokerReading {
                         .init(row.text("key") ?? "", row.text("value").map { .text($0) } ?? .null)
                     })),
         ]
-        for question: Question in [.pools, .groups, .leases, .waiters, .locks, .stats] {
+        for question: Question in [.pools, .groups, .shares, .leases, .waiters, .locks, .stats] {
             members.append(.init(question.rawValue, tables[question]?.json ?? .array([])))
         }
         return .object(members)

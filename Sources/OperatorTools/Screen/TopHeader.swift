@@ -102,6 +102,17 @@ struct TopHeader {
         if reading.locks > 0 { add("LOCKS", "\(reading.locks)", .alarm) }
         add("servers", share(reading.servers, reading.serverLimit))
         if let clients = reading.clients { add("clients", share(clients, reading.clientLimit)) }
+        // How much of this host's share is used, and what there is for all hosts together.
+        for bound in reading.records(.shares).prefix(2) {
+            var value = share(bound.integer("used") ?? 0, bound.integer("share"))
+            if let total = bound.integer("total") { value += " of \(Quantity.count(total))" }
+            let isFailing = bound.text("state") == "failing"
+            let isShort = (bound.integer("want") ?? 0) > (bound.integer("share") ?? .max)
+            add(
+                "share \(glyphs.clean(bound.text("bound") ?? ""))",
+                isFailing ? "\(value), failing" : value,
+                isFailing || isShort ? .warning : .strong)
+        }
         return line
     }
 

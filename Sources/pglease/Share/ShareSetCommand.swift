@@ -7,8 +7,9 @@ struct ShareSetCommand: ParsableCommand {
         commandName: "set",
         abstract: "Set how many server connections all hosts under a bound may have together.",
         discussion: """
-            Hosts that have more than they are due then give back at their leases' ends; none is cut. Brokers ask on \
-            connections of their own for a few milliseconds: --spare places of the total are kept for them.
+            Hosts that have more than they are due then give back at their leases' ends; none is cut. --spare places of \
+            the total are kept for brokers that ask and have no place of their own to ask on: new ones, and those \
+            whose connections are all in long leases.
             """
     )
 
@@ -22,7 +23,9 @@ struct ShareSetCommand: ParsableCommand {
 
     @Option(
         name: .long,
-        help: ArgumentHelp("Places that no share takes; 2 unless set before.", valueName: "places"))
+        help: ArgumentHelp(
+            "Places that no share takes; unless set before, a twentieth of the total, at least 2.",
+            valueName: "places"))
     var spare: Int?
 
     func validate() throws {
@@ -42,7 +45,7 @@ struct ShareSetCommand: ParsableCommand {
             connection,
             """
             insert into pglease.bound (bound, total, spare)
-            values ($1, $2::integer, coalesce(nullif($3, '')::integer, 2))
+            values ($1, $2::integer, coalesce(nullif($3, '')::integer, least($2::integer - 1, greatest(2, $2::integer / 20))))
             on conflict (bound) do update set
                 total = excluded.total, spare = coalesce(nullif($3, '')::integer, pglease.bound.spare)
             returning total, spare

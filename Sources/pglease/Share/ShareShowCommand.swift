@@ -45,6 +45,23 @@ struct ShareShowCommand: ParsableCommand {
                 """, [bound[0]])
             show(rows)
         }
+        let askers = try database.run(
+            connection,
+            """
+            select r.rolname, r.rolconnlimit
+            from pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) a, pg_catalog.pg_roles r
+            where p.pronamespace = 'pglease'::regnamespace and p.proname = 'ask'
+                and a.privilege_type = 'EXECUTE' and a.grantee = r.oid and r.oid <> p.proowner
+            order by 1
+            """)
+        Output.line(
+            askers.isEmpty
+                ? "no role but the owner may ask: pglease share init --role NAME"
+                : "may ask: \(askers.map(Self.asker).joined(separator: ", "))")
+    }
+
+    private static func asker(_ row: [String]) -> String {
+        row[1] == "-1" ? row[0] : "\(row[0]) (CONNECTION LIMIT \(row[1]))"
     }
 
     private func show(_ rows: [[String]]) {

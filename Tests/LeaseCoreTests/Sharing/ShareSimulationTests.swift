@@ -7,12 +7,24 @@ struct ShareSimulationTests {
     func `a few sidecars in bad weather never have more than the total`(seed: UInt64) throws {
         var weather = ShareWeather(hosts: 2 + Int(seed % 9), total: 12 + Int(seed % 7) * 9)
         weather.differentWeights = seed % 3 == 0
+        weather.asksApart = seed % 2 == 0
         var run = ShareRun(weather, seed: seed)
         let report = try run.run(minutes: 10)
         #expect(
             report.fairAfter.map { $0 <= 5 } == true,
             "fair after \(String(describing: report.fairAfter)) periods")
         #expect(report.longestBesideFree <= 2)
+    }
+
+    @Test(arguments: UInt64(1)...2)
+    func `twenty are replaced one by one, and no new one starves`(seed: UInt64) throws {
+        var weather = ShareWeather(hosts: 20, total: 60)
+        weather.longestLease = 5
+        weather.asksApart = seed % 2 == 0
+        var run = ShareRun(weather, seed: seed)
+        let report = try run.rollOut(wanting: 6, each: 3)
+        #expect(report.longestStart <= ShareReport.longestStartAllowed)
+        #expect(report.fairAfter.map { $0 <= 5 } == true)
     }
 
     @Test(arguments: UInt64(1)...3)

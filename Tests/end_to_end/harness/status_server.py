@@ -118,6 +118,15 @@ def group(name, **values):
             "leases": 1, "waiting": 0, "maxwait_us": 0} | values
 
 
+def share(name="orders", **values):
+    """A row of SHOW SHARES."""
+    return {
+        "bound": name, "database": "app", "state": "open", "total": 40, "share": 5, "target": 5, "used": 4,
+        "want": 9, "free": 0, "hosts": 8, "weight": 1, "period_ms": 5000, "questions": 12,
+        "holder": "c0ffee00-0000-4000-8000-000000000000", "error": None,
+    } | values
+
+
 def event(number, kind="reload", level="info", **values):
     """A row of SHOW EVENTS."""
     return {

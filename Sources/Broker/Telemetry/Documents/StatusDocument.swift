@@ -15,7 +15,7 @@ extension Broker {
 /// `/stats.json`: the console's tables and a few figures of the whole, in one moment.
 struct StatusDocument {
     static let parts: BrokerSnapshot.Parts = [
-        .pools, .groups, .leases, .waiters, .locks, .events, .counts,
+        .pools, .groups, .shares, .leases, .waiters, .locks, .events, .counts,
     ]
     /// Of leases and of waiters: writing more would hold up the loop. SHOW has all of them.
     static let rowsListed = 1000
@@ -31,6 +31,7 @@ struct StatusDocument {
             json.key("pools")
             addPools(to: &json)
             add("groups", .groups, to: &json)
+            add("shares", .shares, to: &json)
             add("leases", .leases, to: &json)
             add("waiters", .waiters, to: &json)
             json.key("not_listed")
