@@ -135,11 +135,22 @@ package final class PostgresConnection: @unchecked Sendable {
         return unsafe CancelHandle(owning: cancel)
     }
 
-    /// shutdown(2): ends the connection for every process that shares the socket.
-    package func shutdown() {
+    /// Ends the connection at once, so that the server's next write fails: then PostgreSQL runs nothing of what it has
+    /// received and not begun. A Unix socket sees to that by shutdown(2), TCP by a reset (connect(2) to AF_UNSPEC), as
+    /// behind a mere FIN the first write succeeds. One that is shared with other processes is shut down only: what a
+    /// client has must end as libpq expects it.
+    package func shutdown(isShared: Bool = false) {
         let descriptor = self.descriptor
+        guard descriptor >= 0 else { return }
+        if !isShared, host?.hasPrefix("/") == false {
+            var nowhere = sockaddr()
+            nowhere.sa_family = sa_family_t(AF_UNSPEC)
+            // SAFETY: the kernel reads the address during the call. Where it fails, shutdown does what it can.
+            _ = unsafe Glibc.connect(
+                descriptor, &nowhere, socklen_t(MemoryLayout<sockaddr>.size))
+        }
         // ENOTCONN: the server was faster.
-        if descriptor >= 0 { _ = Glibc.shutdown(descriptor, Int32(SHUT_RDWR)) }
+        _ = Glibc.shutdown(descriptor, Int32(SHUT_RDWR))
     }
 
     /// PQfinish. Never blocks: the connection is in non-blocking mode, where libpq drops what it
@@ -148,7 +159,7 @@ package final class PostgresConnection: @unchecked Sendable {
     /// shared with other processes, which is never one with TLS, is shut down in any case.
     package func close(sendTerminate: Bool, isShared: Bool = false) {
         guard let handle = unsafe handle else { return }
-        if !sendTerminate { shutdown() } else if isShared { terminateForAll() }
+        if !sendTerminate { shutdown(isShared: isShared) } else if isShared { terminateForAll() }
         unsafe self.handle = nil
         unsafe tls = nil
         relayDescriptor = -1

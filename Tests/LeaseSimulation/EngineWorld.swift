@@ -114,7 +114,7 @@ final class EngineWorld: World {
 
     func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?) { (nil, nil) }
 
-    func shutDown(_ server: ServerID) {
+    func shutDown(_ server: ServerID, isShared: Bool) {
         servers[server]?.isShutDown = true
         servers[server]?.descriptorOf = nil
     }

@@ -66,6 +66,6 @@ final class ListenWorld: World {
         _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int? { nil }
     func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? { .switchedOff }
-    func shutDown(_ server: ServerID) { servers[server]?.backend.isDead = true }
+    func shutDown(_ server: ServerID, isShared: Bool) { servers[server]?.backend.isDead = true }
     func randomNumber() -> UInt64 { random.next() }
 }

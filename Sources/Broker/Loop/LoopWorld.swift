@@ -126,7 +126,9 @@ final class LoopWorld: World {
         clients[client]?.parking?.use ?? (nil, nil)
     }
 
-    func shutDown(_ server: ServerID) { servers[server]?.connection?.shutdown() }
+    func shutDown(_ server: ServerID, isShared: Bool) {
+        servers[server]?.connection?.shutdown(isShared: isShared)
+    }
 
     func randomNumber() -> UInt64 { random.next() }
 }

@@ -172,11 +172,6 @@ package struct ServerStream: ~Copyable {
     /// The server has not answered everything yet.
     package var isOwing: Bool { !outstanding.isEmpty }
 
-    /// The last that it was sent is a query by itself.
-    var endsInQuery: Bool {
-        outstanding.last.map { $0.kind == .query || $0.kind == .functionCall } == true
-    }
-
     /// How many ReadyForQuery are to come.
     var readiesOwed: Int {
         outstanding.count {

@@ -190,13 +190,12 @@ extension Engine {
 
     // MARK: Taking away
 
-    /// Ends the connection for everyone who has its descriptor, and what runs on it.
-    mutating func cutOff(_ server: ServerID, cancels: Bool = true) {
-        if cancels {
-            servers[server].recovery.cancelsToCome = lingering.count
-            cancel(server, for: .backend)
-        }
-        world.shutDown(server)
+    /// Ends the connection for everyone who has its descriptor, and what runs on it; what was sent behind that does
+    /// not run. The request goes once the connection has ended.
+    mutating func cutOff(_ server: ServerID) {
+        world.shutDown(server, isShared: servers[server].facts.wasHandedOut)
+        servers[server].recovery.cancelsToCome = lingering.count
+        cancel(server, for: .backend)
     }
 
     /// Between one cancel of what runs on a connection that was cut off and the next.

@@ -319,11 +319,11 @@ extension Engine {
             servers[server].phase == .ready
             && servers[server].stream.beginDraining(orphan, into: &bytes)
         guard canDrain else {
-            // A query that is half sent never runs.
-            if orphan.passing.isHalfPassed, servers[server].stream.endsInQuery {
-                servers[server].holding.answersToNobody = 1
+            if wasBusy {
+                // Nothing of the rest runs: the request goes once the connection has ended.
+                world.shutDown(server, isShared: servers[server].facts.wasHandedOut)
+                cancel(server)
             }
-            if wasBusy, servers[server].runsItsLast { cancel(server) }
             servers[server].stream.dropAll(&orphan, statements: &statements)
             orphan.releaseAll(in: &statements)
             endLease(server, .broken)

@@ -51,7 +51,6 @@ extension Engine {
 
     private mutating func endDrain(_ server: ServerID) {
         notices.append(.drainTimedOut(server))
-        let runsItsLast = servers[server].runsItsLast
         if let client = servers[server].client {
             // It said goodbye to its walsender, which goes on.
             detach(server, client)
@@ -62,8 +61,8 @@ extension Engine {
             servers[server].stream.dropAll(&orphan.stream, statements: &statements)
             orphan.stream.releaseAll(in: &statements)
         }
-        // Whatever still runs must not outlive the connection, but for a pipeline, which is not torn apart.
-        cutOff(server, cancels: runsItsLast)
+        // Whatever still runs must not outlive the connection.
+        cutOff(server)
         endLease(server, .broken)
     }
 
@@ -173,6 +172,9 @@ extension Engine {
     /// What the end of a lease does to what was begun in it.
     private func outcome(for server: ServerID) -> String {
         if servers[server].isDirect { return "a transaction that was open is rolled back" }
+        if servers[server].stream.isOwing {
+            return "what ran is cancelled, and rolled back unless a COMMIT was under way"
+        }
         return servers[server].stream.isBusy
             ? "the transaction was rolled back" : "no transaction was open"
     }
@@ -189,10 +191,11 @@ extension Engine {
             return
         }
         stopParking(server, client)
-        // A message that is half sent cannot be followed by one of ours.
+        // A message that is half sent cannot be followed by one of ours. Behind what a cancel hits the rest of a pipeline
+        // would run, although its client is told that it does not.
         let isTorn =
             clients[client].stream.passing.isHalfPassed || !servers[server].outbound.isEmpty
-            || servers[server].stream.brokerQuery != nil
+            || servers[server].stream.brokerQuery != nil || !servers[server].runsItsLast
         let isOver = servers[server].isDirect || isTorn
         if isOver {
             cutOff(server)

@@ -33,8 +33,9 @@ package protocol World: AnyObject {
     func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?)
     /// Why the outside would not have this lease direct; nil if it may be.
     func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect?
-    /// Ends the connection for everyone who has its descriptor.
-    func shutDown(_ server: ServerID)
+    /// Ends the connection for everyone who has its descriptor; some client has with `isShared`. What PostgreSQL has
+    /// not begun of what was sent is not run: whatever it says next fails.
+    func shutDown(_ server: ServerID, isShared: Bool)
 
     /// Numbers that nobody can foresee.
     func randomNumber() -> UInt64

@@ -29,7 +29,7 @@ final class EngineFixture {
             _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
         ) -> Int? { nil }
         func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? { .switchedOff }
-        func shutDown(_ server: ServerID) {}
+        func shutDown(_ server: ServerID, isShared: Bool) {}
         func randomNumber() -> UInt64 { 4 }
     }
 
