@@ -47,6 +47,7 @@ def cluster():
     """A primary and a standby that has each COMMIT before it is answered: without that, a failover may lose some."""
     primary, standby = pair(synchronous=True)
     primary.sql("CREATE TABLE written (writer int, number int)", dbname="app", user="app")
+    primary.sql("CREATE ROLE guest LOGIN PASSWORD 'anything'")
     yield primary, standby
     for one in (primary, standby):
         one.destroy()
@@ -57,6 +58,17 @@ def twenty(broker):
     names = list(MODES)
     dsns = [broker.dsn("app", names[index % 3], connect_timeout=30) for index in range(20)]
     return Writers(dsns, "written", lambda index: index % 3 == 0)
+
+
+# A role that auth_file does not have is looked up, by a pool of its own.
+ASKS = {"auth_user": "postgres"}
+
+
+def guest(broker):
+    """Logs in as one who is looked up; to which server it came, and after how long."""
+    began = time.monotonic()
+    with broker.wire("guest") as one:
+        return port(one), time.monotonic() - began
 
 
 def check_promotion(broker, writers, standby, promoted):
@@ -73,13 +85,18 @@ def check_promotion(broker, writers, standby, promoted):
 def test_writers_go_on_after_a_promotion(make_broker, cluster):
     primary, standby = cluster
     metrics = f"127.0.0.1:{free_port()}"
-    broker = make_broker({"metrics_listen": metrics}, databases=lines(primary, standby))
+    broker = make_broker(
+        {"metrics_listen": metrics} | ASKS, databases=lines(primary, standby))
     with twenty(broker) as writers:
         writers.all_write(time.monotonic())
+        assert guest(broker)[0] == primary.port
         assert ports_in_use(broker) == {primary.port}
         primary.stop(signal.SIGQUIT)
         standby.promote()
-        check_promotion(broker, writers, standby, time.monotonic())
+        promoted = time.monotonic()
+        came_to, took = guest(broker)
+        assert came_to == standby.port and took < 5, (came_to, took)
+        check_promotion(broker, writers, standby, promoted)
     with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=30) as answer:
         assert 'pglease_failovers_total{cause="refused"} 1' in answer.read().decode()
     writers.check(standby)
@@ -88,12 +105,16 @@ def test_writers_go_on_after_a_promotion(make_broker, cluster):
 def test_a_host_that_answers_nothing_is_left(make_broker, cluster):
     """Its sockets stay open: no query that is under way on it will ever be answered."""
     primary, standby = cluster
-    broker = make_broker(databases=lines(primary, standby, size=4))
+    broker = make_broker(ASKS, databases=lines(primary, standby, size=4))
     with twenty(broker) as writers:
         writers.all_write(time.monotonic())
+        assert guest(broker)[0] == primary.port
         with Frozen(primary):
             standby.promote()
-            check_promotion(broker, writers, standby, time.monotonic())
+            promoted = time.monotonic()
+            came_to, took = guest(broker)
+            assert came_to == standby.port and took < 5, (came_to, took)
+            check_promotion(broker, writers, standby, promoted)
             writers.stopping.set()
             writers.check(standby)
 

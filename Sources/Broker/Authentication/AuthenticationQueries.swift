@@ -23,12 +23,16 @@ struct AuthenticationQueries {
         let user: String
         let text: String
         let answered: (Broker, QueriedSecret) -> Void
+        /// How often the server was lost that had been asked.
+        var losses = 0
     }
 
     /// For one place.
     static let sessionsAtOnce = 4
     /// How long the same failure is not logged again.
     static let silence = Duration.seconds(60)
+    /// A question changes nothing: it is put again where its server is lost, as in a failover.
+    static let mostLosses = 3
 
     var waiting: [Place: [Question]] = [:]
     var sessions: [Place: [AuthenticationSession]] = [:]
@@ -133,13 +137,33 @@ extension Broker {
         jobs.queries.sessions[place]?.removeAll { $0 === session }
         if jobs.queries.sessions[place]?.isEmpty == true { jobs.queries.sessions[place] = nil }
         guard let failure else { return }
-        session.question?.answered(self, .refused(failure))
+        if let question = session.question { deliver(.refused(failure), to: question, at: place) }
         if session.hasAsked {
             openSession(at: place)
         } else {
             // Nobody was let in: the next would wait for the same refusal.
             failAll(at: place, .refused(failure))
         }
+    }
+
+    /// Hands an answer over, unless it is the loss of the server.
+    func deliver(
+        _ answer: QueriedSecret, to question: AuthenticationQueries.Question,
+        at place: AuthenticationQueries.Place
+    ) {
+        guard case .refused(let error) = answer, Self.isLoss(error.sqlState),
+            question.losses < AuthenticationQueries.mostLosses
+        else {
+            question.answered(self, answer)
+            return
+        }
+        var again = question
+        again.losses += 1
+        jobs.queries.waiting[place, default: []].insert(again, at: 0)
+    }
+
+    private static func isLoss(_ state: SQLState) -> Bool {
+        state == .connectionFailure || state == .adminShutdown || state == .crashShutdown
     }
 
     private func failAll(at place: AuthenticationQueries.Place, _ answer: QueriedSecret) {

@@ -84,10 +84,10 @@ final class AuthenticationSession: FileWatcherDelegate {
             return
         }
         guard let found = answer?.take(kind, body) else { return }
-        let answered = question?.answered
+        let asked = question
         question = nil
         answer = nil
-        answered?(broker, found)
+        if let asked { broker.deliver(found, to: asked, at: place) }
         if !isClosed { askNext() }
     }
 
