@@ -34,13 +34,15 @@ extension Broker {
         _ client: ClientConnection, _ method: AuthenticationMethod, _ secret: StoredSecret?
     ) {
         guard let login = client.login else { return }
-        let form =
-            secret?.form
-            ?? configured.users.unknown.form(of: client.user, recent: jobs.queries.recentForm)
+        // Worked out for each user: it takes some time.
+        let strangersForm = configured.users.unknown.form(
+            of: client.user, recent: jobs.queries.recentForm)
+        let form = secret?.form ?? strangersForm
         var bytes: [UInt8] = []
         switch (method, form) {
         case (.plain, _):
-            login.exchange = .awaitsPassword(secret ?? nobodysSecret(client.user, form))
+            let strangers = nobodysSecret(client.user, form)
+            login.exchange = .awaitsPassword(secret ?? strangers)
             bytes.appendAuthenticationCleartextPassword()
         case (.md5, .plain), (.md5, .md5):
             let salt = OpenSSLArithmetic().randomBytes(4)
@@ -76,6 +78,9 @@ extension Broker {
         let shown: ScramSecret
         switch secret {
         case .scram(let stored)?:
+            // As much work as for a stranger.
+            _ = unknown.secret(
+                of: client.user, iterations: stored.iterations, saltLength: stored.salt.count)
             shown = stored
             target = .secret(stored)
         case .plain(let password)?:
