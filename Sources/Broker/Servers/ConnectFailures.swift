@@ -55,11 +55,15 @@ extension Broker {
         let stateClass = String(state.prefix(2))
         // A startup parameter of the client's own that the server does not take.
         if hasOwnProfile, stateClass == "25" || stateClass == "55" { return .permanent }
-        return permanentClasses.contains(stateClass) ? .permanent : .transient
+        return passingClasses.contains(stateClass) ? .transient : .permanent
     }
 
-    /// Login, database, privilege, parameter, and what the server does not know.
-    private static let permanentClasses: Set<String> = ["0A", "22", "28", "3D", "42"]
+    /// What may be over soon: the network, a state of the server, its resources, an operator, its disk, a fault. All
+    /// others will be the same next time: the login, the database, a privilege, a parameter, what a trigger of the login
+    /// raises (in whatever class).
+    private static let passingClasses: Set<String> = [
+        "08", "25", "40", "53", "54", "55", "57", "58", "F0", "XX",
+    ]
 
     /// Which limit of PostgreSQL refused: by the function that did, in whatever language it speaks.
     private static func scope(of failure: ConnectionFailure) -> FenceScope {
