@@ -420,9 +420,11 @@ def test_as_systemd_reloads(make_broker):
     broker.hear()
     broker.told = []
     with broker.log_path.open("ab") as log:
-        done = subprocess.run(
-            ["python3", "-c", program, *broker.command(), "--replace", "--detach"], timeout=30,
+        done = subprocess.Popen(
+            ["python3", "-c", program, *broker.command(), "--replace", "--detach"],
             stdout=log, stderr=log, env=os.environ | {"NOTIFY_SOCKET": path} | broker.environment)
+        # A manager that does not read loses what it is told.
+        eventually(lambda: broker.hear() and done.poll() is not None, 30)
     assert done.returncode == 0, broker.log_tail()
     broker.wait_told("MAINPID=")
     told = [line for line in broker.hear() if line.startswith("MAINPID=")]

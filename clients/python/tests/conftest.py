@@ -63,7 +63,9 @@ def unix_way(request):
 @pytest.fixture
 def broker(make_broker):
     """A broker of the test's own with three server connections. At the end nothing may be held."""
-    one = make_broker({"default_pool_size": "3", "reserve_pool_size": "0"}, tcp=True)
+    one = make_broker({
+        # What was given back, and is parked, is shown until its time is over.
+        "default_pool_size": "3", "reserve_pool_size": "0", "park_timeout": "2"}, tcp=True)
     yield one
     if one.alive:
         eventually(lambda: not leases(one), 10, lambda: f"leases left: {leases(one)}")
