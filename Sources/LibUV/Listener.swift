@@ -96,6 +96,16 @@ package final class Listener: FileWatcherDelegate {
     /// What another process needs to listen at the same addresses. The descriptors stay this one's.
     package var handedOut: [HandedSockets.Socket] { entries.map(\.handedOut) }
 
+    /// TCP_DEFER_ACCEPT: the kernel keeps a connection to itself for about so many seconds, until its client has sent
+    /// something. 0: not at all. Of no interest to a Unix socket.
+    package func deferAccept(seconds: Int32) {
+        for entry in entries where !Descriptor.isUnixSocket(entry.descriptor) {
+            // It only spares a turn of the loop: a kernel without it serves as well.
+            try? Descriptor.setOption(
+                entry.descriptor, Int32(IPPROTO_TCP), TCP_DEFER_ACCEPT, seconds)
+        }
+    }
+
     /// Takes those who wait to be accepted, before it is closed. More than the queue holds do not come.
     package func acceptWaiting() {
         for entry in entries {

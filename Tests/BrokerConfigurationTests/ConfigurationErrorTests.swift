@@ -28,7 +28,7 @@ private typealias Fixture = ConfigurationFixture
             "tcp_user_timeout = 0.5",
             "tcp_user_timeout: \"0.5\" is finer than a millisecond"
         ),
-        ("stats_period = 0", "stats_period: \"0\" is too short: at least 1 s"),
+        ("stats_period = 0.5", "stats_period: \"0.5\" is too short: at least 1 s"),
         ("log_stats = maybe", "log_stats: \"maybe\" is not a boolean (write 1 or 0)"),
         ("startup_factor = 0.5", "startup_factor: \"0.5\" is not a number from 1.0 to 100.0"),
         ("startup_factor = nan", "startup_factor: \"nan\" is not a number from 1.0 to 100.0"),
@@ -152,7 +152,7 @@ private typealias Fixture = ConfigurationFixture
         ("a = hst=x", "databases.a: unknown key \"hst\" (did you mean host?)"),
         ("a = port=0", "databases.a.port: \"0\" is not a port, 1 to 65535"),
         ("a = port=1,99999", "databases.a.port: \"1,99999\" is not a port, 1 to 65535"),
-        ("a = pool_size=-1", "databases.a.pool_size: -1 is out of range, 0 to 100000"),
+        ("a = pool_size=-2", "databases.a.pool_size: -2 is out of range, 0 to 100000"),
         (
             "a = pool_mode=x",
             "databases.a.pool_mode: \"x\" is not one of session, transaction, statement"

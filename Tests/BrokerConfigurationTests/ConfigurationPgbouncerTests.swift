@@ -99,7 +99,7 @@ private typealias Fixture = ConfigurationFixture
     }
 
     @Test(arguments: [
-        "client_tls_sslmode = require", "client_tls_sslmode = verify-full", "auth_type = hba",
+        "client_tls_sslmode = require", "client_tls_sslmode = verify-full",
         "auth_type = cert", "auth_type = ldap",
         "disable_pqexec = 1", "client_tls_sslmode = nonsense",
     ])
@@ -286,5 +286,48 @@ private typealias Fixture = ConfigurationFixture
         let warnings = try Fixture.settings(lines).warnings
         #expect(warnings.count == 1)
         #expect(warnings.first?.description.contains(expected) == true)
+    }
+
+    /// As 1.26.1 reads them, tried side by side.
+    @Test(arguments: [
+        ("max_client_conn = +7", "max_client_conn", "7"),
+        ("max_client_conn = 0x10", "max_client_conn", "16"),
+        ("max_client_conn = 2147483647", "max_client_conn", "1000000"),
+        ("default_pool_size = 999999", "default_pool_size", "100000"),
+        ("stats_period = 0", "stats_period", "0"),
+        ("server_login_retry = 0", "server_login_retry", "0.001"),
+        ("syslog_ident =", "syslog_ident", "pgbouncer"),
+        ("syslog_facility =", "syslog_facility", "daemon"),
+        ("client_tls_dheparams =", "client_tls_dheparams", "auto"),
+        ("tcp_defer_accept = 45", "tcp_defer_accept", "45"),
+        ("auth_type = hba", "auth_type", "hba"),
+        ("[users] ; and their limits\na = pool_size=3\n[pgbouncer] # again", "verbose", "0"),
+    ])
+    func whatStartsThereStartsHere(line: String, setting: String, value: String) throws {
+        let loaded = try Fixture.load("[databases]\n* =\n[pgbouncer]\n\(line)\n")
+        #expect(Settings.byName[setting]?.text(in: loaded.configuration.settings) == value)
+    }
+
+    @Test func minusOneInALineIsTheMainSectionsValue() throws {
+        let loaded = try Fixture.load(
+            """
+            [databases]
+            a = pool_size=-1 min_pool_size=-1 max_db_connections=-1 server_lifetime=-1
+            [users]
+            u = pool_size=-1 query_timeout=-1
+            [pgbouncer]
+            default_pool_size = 7
+            """)
+        let entry = try #require(loaded.configuration.database(named: "a"))
+        #expect(entry.poolSize == .inherited && entry.serverLifetime == .inherited)
+        #expect(entry.maxDbConnections == .inherited && entry.minPoolSize == .inherited)
+        #expect(loaded.configuration.users.first?.poolSize == .inherited)
+        #expect(loaded.configuration.users.first?.queryTimeout == .inherited)
+    }
+
+    @Test func aNumberThatMayBeOctalIsRefused() {
+        let errors = Fixture.errors(
+            "[databases]\n* = pool_size=010\n[pgbouncer]\nmax_client_conn = 0100\n")
+        #expect(errors.count == 2 && errors.allSatisfy { $0.contains("begins with a zero") })
     }
 }

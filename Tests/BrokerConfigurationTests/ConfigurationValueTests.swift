@@ -54,14 +54,20 @@ import Testing
         #expect(throws: SettingValueError.self) { try SettingText.boolean(text) }
     }
 
-    @Test(arguments: ["", "-", "--1", "1x", "0x10", "1.0", " 1", "11", "99999999999999999999"])
+    @Test(arguments: [
+        "", "-", "--1", "1x", "0x10", "1.0", " 1", "11", "99999999999999999999", "0x", "+", "010",
+        "+-1", "0x-1",
+    ])
     func notIntegersUpToTen(text: String) {
         #expect(throws: SettingValueError.self) { try SettingText.integer(text, in: -1...10) }
     }
 
     @Test func integersRead() throws {
         #expect(try SettingText.integer("-1", in: -1...10) == -1)
-        #expect(try SettingText.integer("010", in: -1...10) == 10)
+        #expect(try SettingText.integer("+10", in: -1...10) == 10)
+        #expect(try SettingText.integer("0xA", in: -1...10) == 10)
+        #expect(try SettingText.integer("0", in: -1...10) == 0)
+        #expect(try SettingText.integer("100001", in: 0...100_000) == 100_000)
     }
 
     @Test func commentAfterAValueIsExplained() {

@@ -615,3 +615,39 @@ def test_a_list_of_users_that_is_not_there_keeps_nobody_from_starting_but_a_relo
         broker.console("RELOAD")
     assert "No such file or directory" in refused.value.fields["D"]
     login()
+
+
+def test_rules_that_are_not_there_let_nobody_in_but_a_reload_reads_them(face):
+    """As 1.26: pgbouncer starts, and says so. A RELOAD without them is refused once they were there."""
+    broker = face({"auth_type": "hba"}, start=False)
+    rules = broker.folder / "hba"
+    broker.set(auth_hba_file=rules)
+    broker.launch().wait_told("READY=1")
+    assert broker.logged("no such file or directory: no client can log in", "warn")
+    with pytest.raises(wire.Refused) as refused:
+        broker.wire()
+    assert refused.value.fields["M"] == "no authentication method is found"
+    broker.console("RELOAD")
+    rules.write_text("local all all trust\n")
+    broker.console("RELOAD")
+    broker.wire().close()
+    rules.unlink()
+    broker.errors_expected = True
+    with pytest.raises(wire.Refused) as refused:
+        broker.console("RELOAD")
+    assert "No such file or directory" in refused.value.fields["D"]
+    broker.wire().close()
+
+
+def test_who_says_nothing_is_the_kernels_for_a_while(face):
+    broker = face({"tcp_defer_accept": 60}, tcp=True)
+    before = broker.open_files_now()
+    with wire.Wire(broker.tcp_address), wire.Wire(broker.tcp_address).start("app") as one:
+        one.value("SELECT 1")
+        # It and its server, though the silent one came first.
+        assert broker.open_files_now() == before + 2
+    eventually(lambda: broker.open_files_now() == before + 1)
+    broker.set(tcp_defer_accept=0)
+    broker.console("RELOAD")
+    with wire.Wire(broker.tcp_address):
+        eventually(lambda: broker.open_files_now() == before + 2)

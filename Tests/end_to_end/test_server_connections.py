@@ -7,6 +7,7 @@ import pytest
 
 from harness import wire
 from harness.faucet import Faucet
+from harness.pooler import REPOSITORY
 from harness.postgres import Postgres
 
 pytestmark = pytest.mark.pglease_only
@@ -87,6 +88,23 @@ def test_server_tls_protocols(tls_broker, protocols, version):
     broker = tls_broker({"server_tls_sslmode": "require", "server_tls_protocols": protocols})
     with broker.wire() as one:
         assert one.value("SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == version
+
+
+@pytest.mark.parametrize("protocol, cipher", [
+    ("tlsv1.2", "ECDHE-RSA-AES128-GCM-SHA256"), ("tlsv1.3", "TLS_CHACHA20_POLY1305_SHA256")])
+def test_a_file_of_openssl_chooses_the_ciphers(make_broker, tls_postgres, tmp_path, protocol, cipher):
+    """As docs/tls.md has it: libpq has no setting for them."""
+    document = (REPOSITORY / "docs/tls.md").read_text()
+    text = document[document.index("openssl_conf = init"):]
+    text = text[:text.index("```")]
+    file = tmp_path / "openssl.cnf"
+    file.write_text(text.replace("ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-GCM-SHA256"))
+    broker = make_broker(
+        {"server_tls_sslmode": "require", "server_tls_protocols": protocol}, on=tls_postgres,
+        databases={"app": f"host=127.0.0.1 port={tls_postgres.port}"},
+        environment={"OPENSSL_CONF": str(file)})
+    with broker.wire() as one:
+        assert one.value("SELECT cipher FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == cipher
 
 
 def test_other_settings_of_server_tls_replace_connections(tls_broker, tls, tmp_path):

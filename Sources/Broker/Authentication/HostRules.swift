@@ -83,16 +83,24 @@ extension Broker {
         of loaded: LoadedConfiguration
     ) throws(ConfigurationError) -> [ConfigurationIssue] {
         _ = try userList(of: loaded)
-        return warnings(of: try hostRules(of: loaded), loaded)
+        return warnings(of: try hostRules(of: loaded, mayBeMissing: true), loaded)
     }
 
     /// The rules of `auth_hba_file`; nil where auth_type is not hba. Every mistake in them is named.
+    ///
+    /// Where that file is not there, pgbouncer starts, lets nobody in, and reads it at the next RELOAD: so does a
+    /// `pgbouncer.ini` here with `mayBeMissing`, as with an `auth_file` that is not there.
     static func hostRules(
-        of loaded: LoadedConfiguration
+        of loaded: LoadedConfiguration, mayBeMissing: Bool = false
     ) throws(ConfigurationError) -> HBARules? {
         let settings = loaded.configuration.settings
         let directory = try directory(of: loaded)
         guard settings.authType == .hba, let path = settings.authHbaFile else { return nil }
+        if mayBeMissing, loaded.configuration.flavour == .pgbouncer,
+            case .failure(let failure) = readText(path), failure.isMissing
+        {
+            return HBARules(missing: path)
+        }
         var issues: [ConfigurationIssue] = []
         let maps = settings.authIdentFile.map { path in
             let reader = IdentMapReader(

@@ -26,10 +26,11 @@ extension Broker {
         warnAboutLimits()
         do throws(ConfigurationError) {
             configured.begin(with: try Self.userList(of: configured.loaded))
-            configured.hostRules = try Self.hostRules(of: configured.loaded)
+            configured.hostRules = try Self.hostRules(of: configured.loaded, mayBeMissing: true)
             let encryption = try EncryptionSetup(configured.loaded)
             configured.clientTLS = encryption.context
-            for warning in encryption.warnings {
+            let doubts = Self.warnings(of: configured.hostRules, configured.loaded)
+            for warning in doubts + encryption.warnings {
                 logger.warning("configuration", metadata: ["issue": "\(warning)"])
             }
         } catch {
@@ -248,7 +249,7 @@ extension Broker {
             surroundings.watchdogInterval = interval
             housekeeping(by: now)
         }
-        housekeeping(by: now + settings.statsPeriod)
+        housekeeping(by: now + statisticsPeriod)
         surroundings.onReady(address)
     }
 
@@ -289,6 +290,7 @@ extension Broker {
         } catch {
             throw BrokerStartError(listenFailure(error), exitStatus: 73)
         }
+        deferAccepts()
         for listener in listening.listeners {
             listener.onRefuse = { [unowned self] in self.turnedAway($0) }
         }
@@ -343,6 +345,12 @@ extension Broker {
                     onAccept: { [unowned self] in self.accepted($0) },
                     onError: { [unowned self] in self.acceptFailed($0) }))
         }
+    }
+
+    /// Also for those that are there, after a change.
+    func deferAccepts() {
+        let seconds = Int32(clamping: settings.tcpDeferAccept ?? 0)
+        for listener in listening.listeners { listener.deferAccept(seconds: seconds) }
     }
 
     /// The socket's folder is made if its parent is there; what is wrong with it, bind will say.

@@ -17,7 +17,8 @@ extension Broker {
             throw ConfigurationError(issues: [missing], warnings: next.warnings)
         }
         let users = try Self.userList(of: next)
-        let hostRules = try Self.hostRules(of: next)
+        let hostRules = try Self.hostRules(
+            of: next, mayBeMissing: configured.hostRules?.isMissing == true)
         next.warnings += Self.warnings(of: hostRules, next)
         let encryption = try EncryptionSetup(next, replacing: configured.clientTLS)
         let changes = configuration.changes(to: next.configuration)
@@ -41,6 +42,7 @@ extension Broker {
         openGuaranteedGroups()
         // A limit may have become shorter than what was looked ahead to.
         housekeeping(by: now)
+        deferAccepts()
         for change in changes {
             logger.notice(
                 change.needsRestart ? "setting changed, needs a restart" : "setting changed",
@@ -112,6 +114,7 @@ extension Broker {
         deriveSecrets()
         reconfigurePools(reconnecting: Self.concernServerTLS(changes))
         housekeeping(by: now)
+        deferAccepts()
         for change in changes {
             logger.notice("setting changed by SET", metadata: ["change": "\(change)"])
         }

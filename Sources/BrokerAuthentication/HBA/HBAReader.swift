@@ -285,4 +285,7 @@ package struct HBAFileFailure: Error {
     package let reason: String
 
     package init(_ reason: String) { self.reason = reason }
+
+    /// There is no such file, in the words of ENOENT.
+    package var isMissing: Bool { reason.hasPrefix("No such file") }
 }

@@ -82,6 +82,27 @@ package struct HBARules: Equatable, Sendable {
     package let maps: IdentMaps
     /// What is doubtful, and read all the same.
     package let warnings: [HBAIssue]
+    /// The file is not there: nobody has a rule.
+    package let isMissing: Bool
+
+    init(rules: [HBARule], maps: IdentMaps, warnings: [HBAIssue]) {
+        self.rules = rules
+        self.maps = maps
+        self.warnings = warnings
+        isMissing = false
+    }
+
+    /// Those of a file that is not there.
+    package init(missing file: String) {
+        rules = []
+        maps = IdentMaps()
+        warnings = [
+            HBAIssue(
+                file, 0, "no such file or directory: no client can log in",
+                advice: "RELOAD reads it once it is there")
+        ]
+        isMissing = true
+    }
 
     /// The first rule that is for the client; nil when there is none, which lets it in by no method.
     package func rule(for client: HBAClient) -> HBARule? {

@@ -213,9 +213,10 @@ extension ConfigurationLoader {
                     advice: "certificates are checked by it; verify-full lets nobody in without one"
                 ))
         case .hba where settings.authHbaFile == nil:
-            errors.append(
+            // pgbouncer starts, and lets nobody in.
+            reportStrictly(
                 issue(
-                    "auth_type", "hba needs auth_hba_file",
+                    "auth_type", "hba needs auth_hba_file: no client can log in",
                     advice: "name the file whose lines say who may log in"))
         case .ldap where settings.authLdapOptions == nil:
             errors.append(

@@ -72,7 +72,8 @@ struct ConfigurationReader {
         guard let close = content.firstIndex(of: "]") else {
             return report(origin, "the section's \"[\" has no \"]\"")
         }
-        guard content[close...].dropFirst().trimmedBlanks.isEmpty else {
+        let rest = content[close...].dropFirst().trimmedBlanks
+        guard rest.isEmpty || rest.hasPrefix(";") || rest.hasPrefix("#") else {
             return report(origin, "text after the section's \"]\"")
         }
         let name = String(content[..<close].dropFirst().trimmedBlanks)

@@ -11,17 +11,35 @@ enum SettingText {
         }
     }
 
+    /// A whole number, also with a sign and hexadecimal, as pgbouncer reads it. What is more than any machine has is
+    /// the most that there may be: people write it for "no limit".
     static func integer(
         _ text: String, in range: ClosedRange<Int>
     ) throws(SettingValueError) -> Int {
+        let digits = text.hasPrefix("-") || text.hasPrefix("+") ? text.dropFirst() : text[...]
+        let isHexadecimal = digits.hasPrefix("0x") || digits.hasPrefix("0X")
         let isNumber =
-            !text.isEmpty && text.utf8.drop { $0 == UInt8(ascii: "-") }.allSatisfy(isDigit)
-        guard isNumber, let value = Int(text) else {
+            isHexadecimal
+            ? digits.utf8.count > 2 && digits.utf8.dropFirst(2).allSatisfy(isHexDigit)
+            : !digits.isEmpty && digits.utf8.allSatisfy(isDigit)
+        let sign = text.hasPrefix("-") ? "-" : ""
+        guard isNumber,
+            let value = isHexadecimal
+                ? Int(sign + digits.dropFirst(2), radix: 16) : Int(sign + digits)
+        else {
             let advice = text.contains(";") ? "a comment needs a line of its own" : nil
             let reason =
                 isNumber ? "\(quoted(text)) is out of range" : "\(quoted(text)) is not a number"
             throw SettingValueError(
                 reason + ", \(range.lowerBound) to \(range.upperBound)", advice: advice)
+        }
+        guard isHexadecimal || digits.count == 1 || !digits.hasPrefix("0") else {
+            throw SettingValueError(
+                "\(quoted(text)) begins with a zero",
+                advice: "pgbouncer takes some such numbers for octal: write it without")
+        }
+        if range.upperBound >= 100_000, value > range.upperBound, value <= Int(Int32.max) {
+            return range.upperBound
         }
         guard range.contains(value) else {
             throw SettingValueError(
@@ -40,6 +58,10 @@ enum SettingText {
     /// Items between commas; blanks around them and empty items do not count.
     static func list(_ text: String) -> [String] {
         text.split(separator: ",").map { String($0.trimmedBlanks) }.filter { !$0.isEmpty }
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        isDigit(byte) || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte | 0x20)
     }
 
     static func isDigit(_ byte: UInt8) -> Bool {

@@ -98,11 +98,12 @@ extension ValueSyntax where Value == Duration {
             render: { DurationText.render($0) })
     }
 
-    static func duration(atLeast minimum: Duration) -> Self {
+    static func duration(atLeast minimum: Duration, zeroIs other: Duration? = nil) -> Self {
         Self(
             kind: .duration(zeroIsOff: false),
             parse: { text throws(SettingValueError) in
                 let value = try DurationText.parse(text)
+                if value == .zero, let other { return other }
                 guard value >= minimum else {
                     throw SettingValueError(
                         "\(quoted(text)) is too short: at least "
@@ -115,6 +116,17 @@ extension ValueSyntax where Value == Duration {
 }
 
 extension ValueSyntax where Value == Duration? {
+    static func optionalDuration(atLeast minimum: Duration) -> Self {
+        let syntax = ValueSyntax<Duration>.duration(atLeast: minimum, zeroIs: .zero)
+        return Self(
+            kind: .duration(zeroIsOff: true),
+            parse: { text throws(SettingValueError) in
+                let value = try syntax.parse(text)
+                return value == .zero ? nil : value
+            },
+            render: { DurationText.render($0 ?? .zero) })
+    }
+
     static var optionalDuration: Self {
         Self(
             kind: .duration(zeroIsOff: true),
@@ -140,11 +152,15 @@ extension ValueSyntax where Value == Duration? {
 }
 
 extension ValueSyntax where Value: SettingChoice {
-    static var choice: Self {
+    static var choice: Self { choice(emptyIs: nil) }
+
+    /// pgbouncer takes an empty text for its default.
+    static func choice(emptyIs other: Value?) -> Self {
         let names = Value.allCases.map(\.rawValue)
         return Self(
             kind: .choice(names),
             parse: { text throws(SettingValueError) in
+                if text.isEmpty, let other { return other }
                 guard let value = Value(rawValue: text.asciiLowercased) else {
                     throw SettingValueError.notOneOf(names, text)
                 }
@@ -155,12 +171,15 @@ extension ValueSyntax where Value: SettingChoice {
 }
 
 extension ValueSyntax where Value == String {
-    static var text: Self {
+    static var text: Self { text(emptyIs: nil) }
+
+    static func text(emptyIs other: String?) -> Self {
         Self(
             kind: .text,
             parse: { text throws(SettingValueError) in
-                guard !text.isEmpty else { throw SettingValueError("is empty") }
-                return text
+                guard text.isEmpty else { return text }
+                guard let other else { throw SettingValueError("is empty") }
+                return other
             },
             render: { $0 })
     }

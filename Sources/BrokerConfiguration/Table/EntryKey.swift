@@ -18,8 +18,9 @@ struct EntryKey<Entry: Sendable>: Sendable {
         self.name = name
         self.aliases = aliases
         self.isSecret = false
+        // pgbouncer's word for "as in the main section".
         self.assign = { text, entry throws(SettingValueError) in
-            entry[keyPath: property] = .value(try syntax.parse(text))
+            entry[keyPath: property] = text == "-1" ? .inherited : .value(try syntax.parse(text))
         }
         self.text = { entry in
             switch entry[keyPath: property] {
@@ -107,7 +108,7 @@ extension EntryKey where Entry == PeerEntry {
     static let all: [EntryKey] = [
         EntryKey(plain: "host", \.host, .optionalText),
         EntryKey(plain: "port", \.port, .integer(1...65535)),
-        EntryKey("pool_size", \.poolSize, .integer(1...100_000)),
+        EntryKey("pool_size", \.poolSize, .integer(0...100_000)),
     ]
 }
 

@@ -59,8 +59,6 @@ struct ReplacedSetting: Sendable {
             "pkt_buf", silent: ["4096"], needsRestart: true,
             .warn("buffers are sized by what a connection needs")),
         ReplacedSetting(
-            "tcp_defer_accept", silent: ["1", "0"], .warn("the kernel's default is used")),
-        ReplacedSetting(
             "dns_nxdomain_ttl", silent: ["15"], .warn("names are looked up at each connect")),
         ReplacedSetting(
             "dns_zone_check_period", silent: ["0"], .warn("names are looked up at each connect")),
@@ -69,10 +67,10 @@ struct ReplacedSetting: Sendable {
             .warn("the system's resolver is used")),
         ReplacedSetting(
             "server_tls_ciphers", silent: ["default", "secure", "fast", "normal", ""],
-            .warn("OpenSSL's own configuration chooses the ciphers")),
+            .warn("OpenSSL's own configuration (OPENSSL_CONF) chooses the ciphers")),
         ReplacedSetting(
             "server_tls13_ciphers", silent: [""],
-            .warn("OpenSSL's own configuration chooses the ciphers")),
+            .warn("OpenSSL's own configuration (OPENSSL_CONF) chooses the ciphers")),
     ]
 
     /// Adds what there is to say about `value` to one of the lists.

@@ -29,7 +29,7 @@ extension Settings {
             "client_tls13_ciphers", \.clientTls13Ciphers, .optionalText,
             "Ciphers of TLS 1.3 between colons; empty is OpenSSL's own choice."),
         SettingDescription(
-            "client_tls_dheparams", \.clientTlsDheparams, .choice,
+            "client_tls_dheparams", \.clientTlsDheparams, .choice(emptyIs: .auto),
             "Diffie-Hellman without curves, before TLS 1.3: auto is as strong as the key, legacy "
                 + "is 1024 bits, none is off."),
         SettingDescription(

@@ -15,8 +15,9 @@ extension Settings {
             "First pause after a failed connection; it doubles, with jitter, up to "
                 + "server_login_retry."),
         SettingDescription(
-            "server_login_retry", \.serverLoginRetry, .duration(atLeast: .milliseconds(1)),
-            "Longest pause between failed connections."),
+            "server_login_retry", \.serverLoginRetry,
+            .duration(atLeast: .milliseconds(1), zeroIs: .milliseconds(1)),
+            "Longest pause between failed connections; 0 is the shortest there is, a millisecond."),
         SettingDescription(
             "password_command", \.passwordCommand, .optionalText,
             "A command for /bin/sh that prints the password of role PGUSER for server PGHOST, PGPORT, PGDATABASE: a "
@@ -157,8 +158,9 @@ extension Settings {
         SettingDescription(
             "log_stats", \.logStats, .boolean, "Log a line of totals each stats_period."),
         SettingDescription(
-            "stats_period", \.statsPeriod, .duration(atLeast: .seconds(1)),
-            "Time over which SHOW STATS takes its averages."),
+            "stats_period", \.statsPeriod, .optionalDuration(atLeast: .seconds(1)),
+            "Time over which SHOW STATS takes its averages; 0: they are those of a minute, and no line of totals is "
+                + "logged."),
         SettingDescription(
             "verbose", \.verbose, .integer(0...10),
             "pgbouncer's way to raise the level: 1 is debug, 2 and more is trace."),
@@ -174,10 +176,10 @@ extension Settings {
         SettingDescription(
             "syslog", \.syslog, .boolean, "Send the log to syslog (/dev/log), too."),
         SettingDescription(
-            "syslog_ident", \.syslogIdent, .text, pgbouncer: "pgbouncer",
+            "syslog_ident", \.syslogIdent, .text(emptyIs: "pgbouncer"), pgbouncer: "pgbouncer",
             "The name that syslog shows."),
         SettingDescription(
-            "syslog_facility", \.syslogFacility, .choice,
+            "syslog_facility", \.syslogFacility, .choice(emptyIs: .daemon),
             "The facility of syslog: daemon, user, auth, authpriv, local0 to local7 and the others."
         ),
     ]
@@ -220,6 +222,10 @@ extension Settings {
             "tcp_socket_buffer", \.tcpSocketBuffer, .limit(upTo: 1 << 30),
             "Bytes of the kernel's buffers of TCP connections, of clients and of servers; 0 is the system's "
                 + "setting, which grows with the connection."),
+        SettingDescription(
+            "tcp_defer_accept", \.tcpDeferAccept, .limit(upTo: 32_767), pgbouncer: "1",
+            "Seconds that the kernel keeps a new TCP connection to itself until its client says something; 0 is not at "
+                + "all."),
         SettingDescription(
             "tcp_user_timeout", \.tcpUserTimeout, .milliseconds, pgbouncer: "0",
             "Milliseconds that sent bytes may stay unacknowledged; 0 is the system's setting."),

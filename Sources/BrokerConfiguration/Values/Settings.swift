@@ -160,7 +160,8 @@ package struct Settings: Equatable, Sendable {
     package var logDisconnections = true
     package var logPoolerErrors = true
     package var logStats = true
-    package var statsPeriod: Duration = .seconds(60)
+    /// nil: nothing is logged, and averages are those of a minute.
+    package var statsPeriod: Duration? = .seconds(60)
     package var verbose = 0
     package var logFormat = LogFormat.text
     package var logLevel = LogLevel.info
@@ -194,6 +195,8 @@ package struct Settings: Equatable, Sendable {
     package var tcpKeepintvl: Int? = 10
     package var tcpKeepcnt: Int? = 3
     package var tcpSocketBuffer: Int?
+    /// Seconds; nil: a client is accepted before it says anything.
+    package var tcpDeferAccept: Int?
     package var tcpUserTimeout: Duration? = .seconds(30)
 
     /// pgbouncer's, with every name in its schema.
