@@ -67,4 +67,22 @@ struct EngineCancelTests {
         fixture.settle()
         #expect(fixture.cancels.last == server)
     }
+
+    @Test(arguments: [1, 3])
+    func behindWhatIsCancelledNothingOfAPipelineRuns(messages: Int) {
+        let fixture = EngineFixture()
+        let (client, server) = fixture.busyClient(of: fixture.openPool(1))
+        for _ in 1..<messages { fixture.send(fixture.query, from: client) }
+        guard let lease = fixture.engine.servers[server].leaseID else {
+            fatalError("a busy client has no lease")
+        }
+        let isKilled = fixture.engine.killLease(lease, now: fixture.now)
+        fixture.settle()
+        #expect(isKilled && fixture.cancels == [server])
+        #expect(fixture.world.shutDowns == (messages == 1 ? [] : [server]))
+        #expect(fixture.server(of: client) == nil && fixture.isKnown(client))
+        // Each message is told of.
+        let told = fixture.world.toClients[client, default: []]
+        #expect(told.count { $0 == UInt8(ascii: "Z") } >= messages)
+    }
 }

@@ -9,6 +9,7 @@ final class EngineFixture {
         var toClients: [ClientID: [UInt8]] = [:]
         var serverInterest: [ServerID: ServerInterest] = [:]
         var clientInterest: [ClientID: ClientInterest] = [:]
+        var shutDowns: [ServerID] = []
 
         func write(_ bytes: UnsafeRawBufferPointer, to client: ClientID) -> WriteOutcome {
             toClients[client, default: []] += bytes
@@ -29,7 +30,7 @@ final class EngineFixture {
             _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
         ) -> Int? { nil }
         func reasonNotDirect(_ server: ServerID, _ client: ClientID) -> NotDirect? { .switchedOff }
-        func shutDown(_ server: ServerID, isShared: Bool) {}
+        func shutDown(_ server: ServerID, isShared: Bool) { shutDowns.append(server) }
         func randomNumber() -> UInt64 { 4 }
     }
 
