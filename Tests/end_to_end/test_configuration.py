@@ -55,7 +55,7 @@ WRONG = {
         "[databases]\napp=\n[pgbouncer]\nclient_tls_sslmode = require\n", 4,
         ["client_tls_sslmode"]),
     "a login that is not there yet": (
-        "[databases]\napp=\n[pgbouncer]\nauth_type = hba\n", 4, ["auth_type"]),
+        "[databases]\napp=\n[pgbouncer]\nauth_type = ldap\n", 4, ["auth_type"]),
     "an include that is missing": ("%include /nowhere/at/all.ini\n", 1, ["/nowhere/at/all.ini"]),
     "a negative time": ("[databases]\napp=\n[pglease]\nquery_timeout = -1\n", 4,
                         ["query_timeout"]),
