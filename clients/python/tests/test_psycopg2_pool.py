@@ -350,7 +350,8 @@ def test_threads_that_nest_leases_do_not_wait_for_each_other_in_the_process(
         make_broker, closing, way):
     """maxconn leases are held, every holder wants one more, and so on: the broker has room."""
     threads = 6
-    broker = make_broker({"default_pool_size": "18", "reserve_pool_size": "0"}, tcp=True)
+    broker = make_broker({
+        "default_pool_size": "18", "reserve_pool_size": "0", "park_timeout": "2"}, tcp=True)
     pool = closing(psycopg2_pool.LeasePool(0, threads, way.dsn(broker), direct=way.direct))
     all_hold_one = threading.Barrier(threads)
 
