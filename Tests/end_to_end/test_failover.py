@@ -115,7 +115,7 @@ def test_a_host_that_answers_nothing_is_left(make_broker, cluster):
             came_to, took = guest(broker)
             assert came_to == standby.port and took < 5, (came_to, took)
             check_promotion(broker, writers, standby, promoted)
-            writers.stopping.set()
+            writers.stop()
             writers.check(standby)
 
 

@@ -120,22 +120,20 @@ def test_a_single_message_costs_no_connection(brokers, postgres, end, limit):
         assert one.value("SELECT pg_backend_pid()") == pid
 
 
+# PostgreSQL signals twice for one cancel: this takes the second one.
+ABSORBS = "DO $$ BEGIN PERFORM pg_sleep(0.3); EXCEPTION WHEN query_canceled THEN NULL; END $$"
+
+
 @pytest.mark.parametrize("make", [wire.query, batch])
 def test_a_cancel_ends_what_runs_and_nothing_else(brokers, postgres, make):
     """As on a connection of its own."""
     broker, told = brokers[0], []
-    for address, start in ((broker.socket_path, broker.wire), (postgres.socket_path, None)):
-        one = start() if start else wire.Wire(postgres.socket_path).start("app", "app")
-        one.send(make(HELD), make("INSERT INTO ahead VALUES ('kept')"), make(HELD), make("SELECT 5"))
-        heard = []
-        for _ in range(2):
+    for address in (broker.socket_path, postgres.socket_path):
+        with wire.Wire(address).start("app", "app") as one:
+            one.send(make(HELD), make(ABSORBS), make("INSERT INTO ahead VALUES ('kept')"),
+                     make("SELECT 5"))
             eventually(lambda: running(postgres))
             wire.cancel(address, one.key)
-            heard.append(wire.told(one.until_ready()))
-            if len(heard) == 1:
-                heard.append(wire.told(one.until_ready()))
-        heard.append(wire.told(one.until_ready()))
-        told.append(heard)
+            told.append([wire.told(one.until_ready()) for _ in range(4)])
         assert postgres.sql("DELETE FROM ahead RETURNING word", dbname="app") == [("kept",)]
-        one.close()
-    assert told[0] == told[1] and len(told[0]) == 4
+    assert told[0] == told[1] and told[0][0][-2][1]["C"] == "57014"
