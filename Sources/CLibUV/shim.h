@@ -121,15 +121,27 @@ static inline int pglease_page(size_t size) {
     return -1;
 }
 
-static inline int pglease_token(void) {
+/* What a client rings when the broker must look at its page. */
+static inline int pglease_bell(void) {
     return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 /* read(2) that never waits, whatever the flags of the description are: others share it (preadv2(2), RWF_NOWAIT). */
-static inline ssize_t pglease_take_token(int token) {
+static inline ssize_t pglease_silence_bell(int bell) {
     unsigned long long value = 0;
     struct iovec vector = {.iov_base = &value, .iov_len = sizeof value};
-    return (ssize_t)syscall(SYS_preadv2, token, &vector, 1, -1L, -1L, 8);
+    return (ssize_t)syscall(SYS_preadv2, bell, &vector, 1, -1L, -1L, 8);
+}
+
+/* A memory barrier in every thread of every process that has registered for it, before this returns: membarrier(2),
+   MEMBARRIER_CMD_GLOBAL_EXPEDITED. */
+static inline int pglease_barrier(void) {
+    return (int)syscall(SYS_membarrier, 2, 0, 0);
+}
+
+/* This process's own threads are among those: MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED. */
+static inline int pglease_register_for_barriers(void) {
+    return (int)syscall(SYS_membarrier, 4, 0, 0);
 }
 
 /* Swift keeps fork(2) from its programs: between it and exec(3) a runtime with threads is half a runtime. A daemon

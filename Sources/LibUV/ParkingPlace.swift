@@ -1,44 +1,50 @@
 import CLibUV
 import Glibc
 
-/// Token and page of one client's parked leases: an eventfd and a sealed memfd, which the client has as well.
+/// Page and bell of one client's parked leases: a sealed memfd and an eventfd, which the client has as well.
 ///
-/// Whoever reads the token has what lies parked. Of the page the broker writes the first byte, and reads what the client
-/// has written about itself; it is not mapped here, so that nothing that the client does with it is felt.
+/// Each side writes one byte of the page and then reads the other's: the broker its word, the client its token. A
+/// client needs no system call for that; the broker puts a memory barrier into all of them (membarrier(2)) between its
+/// two steps, so that at least one of the two sees the other's byte. The page is not mapped here, so that nothing that
+/// the client does with it is felt.
 @safe
 package final class ParkingPlace: FileWatcherDelegate {
-    private let token: Int32
+    private let bell: Int32
     private let page: Int32
     private let loop: EventLoop
-    private let onToken: () -> Void
+    private let onBell: () -> Void
     private var watcher: FileWatcher?
     private var isAllowed = false
     private var isClosed = false
 
-    /// What the page holds: whether the client may park, then who uses what is not parked.
+    /// What the page holds: the broker's word (1: the client may park), the client's token (1: it has parked), then who
+    /// uses what is not parked.
     package static let size = 4096
+    static let wordOffset: off_t = 0
+    static let tokenOffset: off_t = 32
     static let threadOffset: off_t = 64
     static let threadSize = 64
     static let purposeSize = 256
 
-    /// nil: the system has no such thing, or no descriptor is left. `onToken`: while it is watched, the token is in.
-    package init?(loop: EventLoop, onToken: @escaping () -> Void) {
-        let token = pglease_token()
-        guard token >= 0 else { return nil }
-        // A new one is empty; another answer than "not now" says that it could not be asked without waiting.
-        guard pglease_take_token(token) < 0, errno == EAGAIN else {
-            Descriptor.close(token)
+    /// nil: the system has no such thing, or no descriptor is left. `onBell`: while it is watched, it was rung.
+    package init?(loop: EventLoop, onBell: @escaping () -> Void) {
+        guard pglease_barrier() == 0 else { return nil }
+        let bell = pglease_bell()
+        guard bell >= 0 else { return nil }
+        // A new one is silent; another answer than "not now" says that it could not be asked without waiting.
+        guard pglease_silence_bell(bell) < 0, errno == EAGAIN else {
+            Descriptor.close(bell)
             return nil
         }
         let page = pglease_page(Self.size)
         guard page >= 0 else {
-            Descriptor.close(token)
+            Descriptor.close(bell)
             return nil
         }
-        self.token = token
+        self.bell = bell
         self.page = page
         self.loop = loop
-        self.onToken = onToken
+        self.onBell = onBell
     }
 
     deinit { close() }
@@ -49,42 +55,69 @@ package final class ParkingPlace: FileWatcherDelegate {
         isClosed = true
         watcher?.close()
         watcher = nil
-        Descriptor.close(token)
+        Descriptor.close(bell)
         Descriptor.close(page)
     }
 
-    /// The token is out, and the page says that it may be put in. False if the page cannot be written.
+    // MARK: The broker's word
+
+    /// The token is out, and the page says that it may be put in: for a client that waits for its lease. False if the
+    /// page cannot be written.
     package func allow() -> Bool {
-        _ = take()
-        return say(true)
+        _ = pglease_silence_bell(bell)
+        guard write(0, at: Self.tokenOffset), write(1, at: Self.wordOffset) else { return false }
+        isAllowed = true
+        return true
     }
 
+    /// From now on the client rings when it has put the token in, or found the word.
     package func forbid(watching: Bool) {
-        _ = say(false)
-        if watching, watcher == nil, let made = try? FileWatcher(loop: loop, descriptor: token) {
+        forbid()
+        if watching, watcher == nil, let made = try? FileWatcher(loop: loop, descriptor: bell) {
             made.delegate = self
             watcher = made
         }
         watcher?.watch(watching ? .readable : [])
     }
 
-    private func say(_ isAllowed: Bool) -> Bool {
-        if isAllowed == self.isAllowed { return true }
-        var byte: UInt8 = isAllowed ? 1 : 0
+    /// What the client's token says afterwards holds: who has it in leaves it there.
+    private func forbid() {
+        isAllowed = false
+        _ = write(0, at: Self.wordOffset)
+        _ = pglease_barrier()
+    }
+
+    // MARK: The client's token
+
+    /// Whether the lease is the broker's now: the token is in, and the client is kept from taking it out.
+    package func take() -> Bool {
+        guard isTokenIn else { return false }
+        let wasAllowed = isAllowed
+        forbid()
+        if isTokenIn { return true }
+        // It was taken out in this moment. A client that has seen the word puts it in again, and has lost the lease.
+        if wasAllowed {
+            isAllowed = true
+            _ = write(1, at: Self.wordOffset)
+        }
+        return false
+    }
+
+    package var isTokenIn: Bool { read(at: Self.tokenOffset) == 1 }
+
+    private func write(_ value: UInt8, at offset: off_t) -> Bool {
+        var byte = value
         // SAFETY: the kernel reads one byte.
-        guard unsafe pwrite(page, &byte, 1, 0) == 1 else { return false }
-        self.isAllowed = isAllowed
-        return true
+        return unsafe pwrite(page, &byte, 1, offset) == 1
     }
 
-    /// Takes the token out; false if it is not in.
-    package func take() -> Bool { pglease_take_token(token) > 0 }
-
-    package var isTokenIn: Bool {
-        var query = pollfd(fd: token, events: Int16(POLLIN), revents: 0)
-        // SAFETY: the kernel writes the one `revents`.
-        return unsafe poll(&query, 1, 0) > 0 && query.revents & Int16(POLLIN) != 0
+    private func read(at offset: off_t) -> UInt8? {
+        var byte: UInt8 = 0
+        // SAFETY: the kernel writes one byte.
+        return unsafe pread(page, &byte, 1, offset) == 1 ? byte : nil
     }
+
+    // MARK: Its user
 
     /// Who uses what is not parked, and for what, in the client's own words; nil: it says nothing.
     package var use: (thread: String?, purpose: String?) {
@@ -100,12 +133,13 @@ package final class ParkingPlace: FileWatcherDelegate {
     }
 
     package func fileReady(_ events: FileEvents, error: UVError?) {
-        if error == nil { onToken() }
+        _ = pglease_silence_bell(bell)
+        if error == nil { onBell() }
     }
 }
 
 extension Descriptor {
-    /// As `write(_:from:handingOut:)`, with token and page behind the descriptor.
+    /// As `write(_:from:handingOut:)`, with bell and page behind the descriptor.
     package static func write(
         _ descriptor: Int32, from buffer: UnsafeRawBufferPointer, handingOut handedOut: Int32,
         _ place: ParkingPlace
@@ -125,7 +159,7 @@ extension ParkingPlace {
     ) -> Int {
         // SAFETY: the kernel reads at most `count` bytes of the caller's buffer, and descriptors of an array that
         // lives as long as the call.
-        unsafe [server, token, page].withUnsafeBufferPointer {
+        unsafe [server, bell, page].withUnsafeBufferPointer {
             unsafe pglease_send_descriptors(
                 socket, buffer.baseAddress, buffer.count, $0.baseAddress, $0.count)
         }

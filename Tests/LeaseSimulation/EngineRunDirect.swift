@@ -29,12 +29,13 @@ extension EngineRun {
         let socket = client.socket
         if client.isParked {
             client.isParked = false
-            if socket.isTokenIn {
+            if socket.saysMayPark {
                 socket.isTokenIn = false
                 note("client \(client.index) takes back what it parked")
                 return chance(50)
             }
             note("what client \(client.index) parked is gone")
+            socket.isBellRung = true
             socket.descriptor = nil
             socket.isParkable = false
             client.program.parkedIsGone()

@@ -12,7 +12,7 @@ extension EngineRun {
         case work(ServerSocket)
         case brokerReadsServer(ServerSocket)
         case serverHasRoom(ServerSocket)
-        case tokenIsSeen(EngineClient)
+        case bellIsHeard(EngineClient)
     }
 
     mutating func ready() -> [Choice] {
@@ -26,7 +26,7 @@ extension EngineRun {
                 choices.append(.clientReads(client))
             }
             if !socket.isClosedByBroker {
-                if socket.isTokenWatched, socket.isTokenIn { choices.append(.tokenIsSeen(client)) }
+                if socket.isBellWatched, socket.isBellRung { choices.append(.bellIsHeard(client)) }
                 if isReadable(socket) { choices.append(.brokerReads(client)) }
                 if socket.interest.contains(.room), socket.isClosed || socket.room(at: now) > 0 {
                     choices.append(.clientHasRoom(client))
@@ -98,9 +98,10 @@ extension EngineRun {
         case .deliver(let socket): deliver(to: socket)
         case .work(let socket): work(socket)
         case .brokerReadsServer(let socket): receive(from: socket)
-        case .tokenIsSeen(let client):
+        case .bellIsHeard(let client):
             before()
-            engine.tokenSeen(client.id, now: now)
+            client.socket.isBellRung = false
+            engine.bellRung(client.id, now: now)
             after()
         case .serverHasRoom(let socket):
             before()

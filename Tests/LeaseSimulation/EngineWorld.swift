@@ -14,6 +14,8 @@ final class EngineWorld: World {
     var now = Instant.zero
     /// Set by whoever notices a broken promise.
     var violation: String?
+    /// What others do between a step of the broker's on a page and its next.
+    var meanwhile: (() -> Void)?
     /// Told what the engine sends to servers.
     var trace: ((String) -> Void)?
 
@@ -91,19 +93,29 @@ final class EngineWorld: World {
     }
 
     func allowParking(_ client: ClientID) -> Bool {
-        clients[client]?.isTokenIn = false
-        clients[client]?.saysMayPark = true
-        return clients[client] != nil
+        guard let socket = clients[client] else { return false }
+        socket.isBellRung = false
+        socket.isTokenIn = false
+        socket.saysMayPark = true
+        return true
     }
 
     func forbidParking(_ client: ClientID, watching: Bool) {
         clients[client]?.saysMayPark = false
-        clients[client]?.isTokenWatched = watching
+        clients[client]?.isBellWatched = watching
+        meanwhile?()
     }
 
     func takeToken(of client: ClientID) -> Bool {
         guard let socket = clients[client], socket.isTokenIn else { return false }
-        socket.isTokenIn = false
+        let wasAllowed = socket.saysMayPark
+        meanwhile?()
+        socket.saysMayPark = false
+        meanwhile?()
+        guard socket.isTokenIn else {
+            socket.saysMayPark = wasAllowed
+            return false
+        }
         for server in servers.values where server.descriptorOf == client {
             server.descriptorOf = nil
         }
@@ -141,12 +153,13 @@ final class ClientSocket {
     let capacity: Int
     /// The server that the client was handed.
     var descriptor: ServerSocket?
-    /// What it was handed it may park: the token, and the page's word.
+    /// What it was handed it may park: its token, and the broker's word.
     var isParkable = false
     var isTokenIn = false
     var saysMayPark = false
-    /// The engine is told once the token is in.
-    var isTokenWatched = false
+    /// The engine is told when the client rings.
+    var isBellWatched = false
+    var isBellRung = false
 
     init(capacity: Int) { self.capacity = capacity }
 

@@ -3,8 +3,9 @@ import PostgresWire
 
 /// Every interleaving of two workers and the engine as it ships around token and page, on a pool of one connection.
 ///
-/// A worker's step is one system call: it looks at the page, writes or reads the token, sends or reads a message, dies.
-/// A step of the broker is one event. States are told apart by what both sides can see; each is reached once, by
+/// A worker's step is one access: it looks at the page, puts the token in or out, rings, sends or reads a message, dies.
+/// A step of the broker is one event, in which workers may take steps on their pages wherever the broker has written to
+/// a page or read from it. That each side sees what the other has written is what the barriers are for. States are told apart by what both sides can see; each is reached once, by
 /// playing its steps again from the beginning, since an engine cannot be copied.
 package struct ParkingExplorer {
     /// How workers may behave.
@@ -57,51 +58,6 @@ package struct ParkingExplorer {
     }
 }
 
-/// One step of somebody's.
-enum ParkingStep: Hashable {
-    case ask(Int)
-    case readAnswer(Int)
-    case begin(Int)
-    case lookAtPage(Int)
-    case park(Int)
-    case takeBack(Int)
-    case giveBack(Int)
-    case die(Int)
-    case useWhatIsParked(Int)
-    case parkWhatIsUsed(Int)
-    case brokerReads(Int)
-    case brokerSeesToken(Int)
-    case processEnds(Int)
-    case serverAnswers
-    case timeComes
-}
-
-/// A worker of the exploration, with what it believes.
-private final class ParkingWorker {
-    enum Belief: String {
-        case nothing, asking, using, mayPark, mustReturn, parked, returning, dead
-    }
-
-    let id: ClientID
-    let socket = ClientSocket(capacity: 1 << 20)
-    let peer: PeerID
-    var belief = Belief.nothing
-    var movesLeft: Int
-    var inTransaction = false
-    var hasLied = false
-    var hasEnded = false
-    var server: ServerSocket?
-
-    init(id: ClientID, peer: PeerID, moves: Int) {
-        self.id = id
-        self.peer = peer
-        movesLeft = moves
-    }
-
-    /// It has the connection, if it is honest.
-    var owns: Bool { belief == .using || belief == .mayPark || belief == .mustReturn }
-}
-
 private struct ParkingState: ~Copyable {
     let setting: ParkingExplorer.Setting
     let world: EngineWorld
@@ -113,6 +69,8 @@ private struct ParkingState: ~Copyable {
     var violation: String?
     var looksLeft = 2
     var pausesLeft = 30
+    /// What happens within the broker's next step.
+    var meanwhile: (worker: Int, pause: Int, steps: Int)?
     /// The engine does not keep it.
     let times = GroupTimes(group: "g")
 
@@ -237,10 +195,11 @@ private struct ParkingState: ~Copyable {
             if !worker.socket.outbox.isEmpty || worker.socket.isClosed {
                 steps.append(.brokerReads(index))
             }
-            if worker.socket.isTokenWatched, worker.socket.isTokenIn {
-                steps.append(.brokerSeesToken(index))
+            if worker.socket.isBellWatched, worker.socket.isBellRung {
+                steps.append(.brokerHearsBell(index))
             }
         }
+        if meanwhile != nil { steps = steps.filter(\.isOfBroker) }
         for (index, worker) in workers.enumerated()
         where worker.belief == .dead && !worker.hasEnded { steps.append(.processEnds(index)) }
         var isAnswering = !cancels.isEmpty
@@ -253,6 +212,7 @@ private struct ParkingState: ~Copyable {
             }
         }
         if isAnswering { steps.append(.serverAnswers) }
+        addMeanwhile(&steps)
         guard steps.isEmpty, engine.nextDeadline != nil else { return steps }
         // What was cut off keeps its place for a while.
         let isAwaited = workers.contains { $0.belief == .asking }
@@ -260,6 +220,18 @@ private struct ParkingState: ~Copyable {
             steps.append(.timeComes)
         }
         return steps
+    }
+
+    /// One of the broker's steps is possible, and something may happen within it.
+    private func addMeanwhile(_ steps: inout [ParkingStep]) {
+        guard meanwhile == nil, steps.contains(where: \.isOfBroker) else { return }
+        for (index, worker) in workers.enumerated() where worker.pageStep(index) != nil {
+            for pause in 0..<3 {
+                for count in 1...2 {
+                    steps.append(.meanwhile(index, pause: pause, steps: count))
+                }
+            }
+        }
     }
 
     private func steps(of worker: ParkingWorker, _ index: Int) -> [ParkingStep] {
@@ -274,11 +246,15 @@ private struct ParkingState: ~Copyable {
             if worker.movesLeft > 1, !worker.inTransaction { steps.append(.begin(index)) }
         case .mayPark: steps.append(.park(index))
         case .mustReturn: steps.append(.giveBack(index))
-        case .parked: if worker.movesLeft > 0 { steps.append(.takeBack(index)) }
+        case .hasParked, .parked, .hasTaken, .mustLetLie, .hasLetLie, .mustRing:
+            if let step = worker.pageStep(index) { steps.append(step) }
         case .dead: return []
         }
-        guard index == 0, worker.movesLeft > 0 else { return steps }
-        if setting.dies { steps.append(.die(index)) }
+        guard index == 0 else { return steps }
+        if setting.dies, worker.movesLeft > 0 || worker.pageStep(index) != nil {
+            steps.append(.die(index))
+        }
+        guard worker.movesLeft > 0 else { return steps }
         if setting.lies, worker.socket.isParkable {
             if worker.belief == .parked { steps.append(.useWhatIsParked(index)) }
             if worker.owns { steps.append(.parkWhatIsUsed(index)) }
@@ -287,7 +263,27 @@ private struct ParkingState: ~Copyable {
     }
 
     mutating func take(_ step: ParkingStep) {
+        var pause = 0
+        if step.isOfBroker, let within = meanwhile {
+            let worker = workers[within.worker]
+            world.meanwhile = {
+                if pause == within.pause {
+                    for _ in 0..<within.steps {
+                        if let step = worker.pageStep(within.worker) { worker.take(step) }
+                    }
+                }
+                pause += 1
+            }
+            meanwhile = nil
+        }
+        carryOut(step)
+        settle()
+        world.meanwhile = nil
+    }
+
+    private mutating func carryOut(_ step: ParkingStep) {
         switch step {
+        case .meanwhile(let index, let pause, let steps): meanwhile = (index, pause, steps)
         case .ask(let index):
             workers[index].belief = .asking
             workers[index].movesLeft -= 1
@@ -297,13 +293,9 @@ private struct ParkingState: ~Copyable {
             workers[index].movesLeft -= 1
             workers[index].inTransaction = true
             use(workers[index])
-        case .lookAtPage(let index):
-            workers[index].belief = workers[index].socket.saysMayPark ? .mayPark : .mustReturn
-        case .park(let index):
-            workers[index].movesLeft -= 1
-            workers[index].belief = .parked
-            workers[index].socket.isTokenIn = true
-        case .takeBack(let index): takeBack(workers[index])
+        case .lookAtPage(let index), .park(let index), .lookAgain(let index), .takeBack(let index),
+            .lookAtTaken(let index), .letLie(let index), .ring(let index):
+            workers[index].take(step)
         case .giveBack(let index):
             let worker = workers[index]
             worker.belief = .returning
@@ -322,7 +314,9 @@ private struct ParkingState: ~Copyable {
             workers[index].hasLied = true
             workers[index].socket.isTokenIn = true
         case .brokerReads(let index): brokerReads(workers[index])
-        case .brokerSeesToken(let index): engine.tokenSeen(workers[index].id, now: now)
+        case .brokerHearsBell(let index):
+            workers[index].socket.isBellRung = false
+            engine.bellRung(workers[index].id, now: now)
         case .processEnds(let index):
             workers[index].hasEnded = true
             engine.processEnded(
@@ -335,7 +329,6 @@ private struct ParkingState: ~Copyable {
             world.now = now
             engine.timeReached(now)
         }
-        settle()
     }
 
     /// It says something to the server that it has a descriptor of, rightly or not.
@@ -343,19 +336,6 @@ private struct ParkingState: ~Copyable {
         guard let server = worker.server, !server.isEnded else { return }
         server.wire.appendQuery("begin")
         server.wire.appendQuery("insert d\(worker.id.slot)")
-    }
-
-    private mutating func takeBack(_ worker: ParkingWorker) {
-        worker.movesLeft -= 1
-        if worker.socket.isTokenIn {
-            worker.socket.isTokenIn = false
-            worker.belief = .using
-        } else {
-            worker.belief = .nothing
-            worker.inTransaction = false
-            worker.socket.descriptor = nil
-            worker.socket.isParkable = false
-        }
     }
 
     private mutating func readAnswer(_ worker: ParkingWorker) {
@@ -412,8 +392,12 @@ private struct ParkingState: ~Copyable {
             let isOurs = held != nil && held == worker.server?.id
             if worker.owns, !isOurs { violation = "\(worker.id) owns what the broker has taken" }
             if worker.owns, worker.socket.isTokenIn { violation = "a token is in for who owns" }
-            if worker.belief == .parked, worker.socket.isTokenIn != isOurs {
-                violation = "what \(worker.id) parked is nobody's, or both's"
+            if !isOurs, worker.hasPlace, worker.socket.saysMayPark {
+                violation = "\(worker.id) would take what the broker has taken"
+            }
+            let isAsked = isOurs && !worker.socket.saysMayPark
+            if isAsked, worker.belief == .parked, !worker.socket.isBellRung {
+                violation = "what \(worker.id) parked is waited for, and nobody looks"
             }
         }
         for socket in servers where engine.servers.contains(socket.id) {
@@ -433,7 +417,7 @@ private struct ParkingState: ~Copyable {
             let socket = worker.socket
             words.append(
                 "\(worker.belief) \(worker.movesLeft) \(worker.inTransaction) \(worker.hasLied) \(worker.hasEnded)"
-                    + " \(socket.isTokenIn) \(socket.saysMayPark) \(socket.isTokenWatched)"
+                    + " \(socket.isTokenIn) \(socket.saysMayPark) \(socket.isBellWatched) \(socket.isBellRung)"
                     + " \(socket.isParkable) \(socket.isClosed)"
                     + " \(worker.server.map { "\($0.id)" } ?? "-")"
                     + " \(RelayTranscript.ofClient(socket.outbox)) \(RelayTranscript.ofServer(socket.inbox))"
@@ -454,7 +438,8 @@ private struct ParkingState: ~Copyable {
                     + " \(socket.backend.output.count) \(engine.isFindingOut(socket.id))"
             )
         }
-        words.append("\(looksLeft) \(pausesLeft) \(cancels.count)")
+        let within = meanwhile.map { "\($0.worker) \($0.pause) \($0.steps)" } ?? "-"
+        words.append("\(looksLeft) \(pausesLeft) \(cancels.count) \(within)")
         return words.joined(separator: "|")
     }
 

@@ -61,11 +61,33 @@ def test_what_is_parked_is_taken_back_without_a_word(narrow):
             one.park()
             assert activity(broker) == ["parked"]
             assert one.take()
-            assert not one.take()
         assert activity(broker) == ["direct"]
         assert one.silent_for(0)
         parked.give_back(one)
         assert broker.console("SHOW LEASES") == []
+
+
+def test_one_that_lets_it_lie_may_ask_again(narrow):
+    """It saw the page say no while the broker looked; the broker had seen its token out, and said yes again."""
+    broker = narrow()
+    with parked.connect(broker) as one:
+        end = one.park_lease()
+        end.query("SET search_path TO elsewhere")
+        one.park()
+        one.ring()
+        one.close_end()
+        end = one.park_lease()
+        assert one.can_park and end.value("SHOW search_path") == '"$user", public'
+        parked.give_back(one)
+        assert broker.console("SHOW LEASES") == []
+
+
+def test_one_that_uses_it_is_told_to_ask_by_name(narrow):
+    broker = narrow()
+    with parked.connect(broker) as one:
+        one.park_lease()
+        assert wire.error_of(one.query("LEASE DIRECT PARK")).code == "55000"
+        parked.give_back(one)
 
 
 def test_another_process_has_its_place(narrow, peer_of):
@@ -256,10 +278,14 @@ STEPS = {
     "in use": "end.query('BEGIN'); end.query(insert)",
     "parked, and used all the same":
         "one.park(); end.query('BEGIN'); end.query(insert); end.send(wire.query(insert))",
-    "blocking token": "import fcntl; fcntl.fcntl(one.token, fcntl.F_SETFL, 0); one.park()",
-    "blocking and empty token": "import fcntl; fcntl.fcntl(one.token, fcntl.F_SETFL, 0)",
+    "taken out, and not looked": "one.park(); one.page[parked.TOKEN] = 0",
+    "let lie again": "one.park(); one.page[parked.TOKEN] = 0; one.page[parked.TOKEN] = 1; one.ring()",
+    "parked with a blocking bell":
+        "import fcntl; fcntl.fcntl(one.bell, fcntl.F_SETFL, 0); one.ring(); one.park()",
+    "ringing for nothing": "for _ in range(1000): one.ring()",
     "wiped page": "one.page[:] = bytes(4096); one.park()",
-    "token closed": "os.close(one.token); one.token = None",
+    "full page": "one.page[:] = bytes([255]) * 4096",
+    "bell closed": "os.close(one.bell); one.bell = None",
 }
 
 
@@ -294,11 +320,9 @@ def test_killed_with_9(lasting, peer_of, postgres, table, step):
     eventually(lambda: not alive(postgres, backend))
 
 
-@pytest.mark.parametrize("step", [one for one in STEPS if one.startswith(("parked", "wiped", "bl"))])
+@pytest.mark.parametrize("step", [one for one in STEPS if one.startswith(("parked", "wiped", "let"))])
 def test_stopped_it_still_makes_room(narrow, peer_of, postgres, table, step):
-    """SIGSTOP: the kernel holds its token, and the broker takes it."""
-    if step == "blocking and empty token":
-        pytest.skip("nothing is parked")
+    """SIGSTOP: its page says that it has parked, and the broker takes it."""
     # Its own: one that had to take a connection away hands none out for a while.
     lasting = narrow(default_pool_size=2)
     peer = peer_of(lasting)
@@ -315,8 +339,7 @@ def test_stopped_it_still_makes_room(narrow, peer_of, postgres, table, step):
                 one.give_back()
     finally:
         os.kill(peer.pid, signal.SIGCONT)
-    assert peer.do("one.take() if one.token is not None and os.get_blocking(one.token) is False "
-                   "else False") is False
+    assert peer.do("one.take()") is False
 
 
 @pytest.mark.parametrize("step", ["parked", "parked, and used all the same", "wiped page"])

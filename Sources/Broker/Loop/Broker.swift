@@ -123,7 +123,7 @@ package final class Broker {
             self.reasonNotDirect(server, client)
         }
         world.makeParkingPlace = { [unowned self] client in
-            ParkingPlace(loop: self.loop) { [weak self] in self?.tokenSeen(client) }
+            ParkingPlace(loop: self.loop) { [weak self] in self?.bellRung(client) }
         }
         world.continueReading = { [unowned self] client in self.continueReading(client) }
     }

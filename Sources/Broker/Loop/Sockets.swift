@@ -133,9 +133,9 @@ extension Broker {
         dealWithNotices()
     }
 
-    /// The token of what it parked is in.
-    func tokenSeen(_ client: ClientID) {
-        engine.tokenSeen(client, now: now)
+    /// It may have parked what it was asked for.
+    func bellRung(_ client: ClientID) {
+        engine.bellRung(client, now: now)
         dealWithNotices()
     }
 

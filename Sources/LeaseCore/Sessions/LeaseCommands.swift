@@ -12,6 +12,8 @@ extension Engine {
     // MARK: LEASE
 
     private mutating func acquire(_ call: LeaseCall, for client: ClientID) {
+        // One that saw the page say no in the moment in which it took its lease back has let it lie.
+        if let server = clients[client].server { _ = reclaim(server, .waiter) }
         if let server = clients[client].server {
             if servers[server].isExplicit {
                 answer(LeaseErrors.leaseIsHeld, call.form, to: client)

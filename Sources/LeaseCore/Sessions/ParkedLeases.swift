@@ -2,8 +2,8 @@ import PostgresWire
 
 /// Direct leases that lie parked between their client's uses: `docs/parked.md` has the protocol.
 ///
-/// To the engine such a lease is out until its token was taken. Nothing that the client does with token or page can
-/// harm another one: whoever takes the token finds out what was left, as after any direct lease.
+/// To the engine such a lease is out until it was taken where it lies. Nothing that the client does with page or bell
+/// can harm another one: what is taken is examined as after any direct lease.
 extension Engine {
     // MARK: Beginning
 
@@ -76,8 +76,8 @@ extension Engine {
         }
     }
 
-    /// The token of this client's is in, whom the engine has asked for it.
-    package mutating func tokenSeen(_ client: ClientID, now: Instant) {
+    /// This client, which was asked for its lease, says that its page has changed.
+    package mutating func bellRung(_ client: ClientID, now: Instant) {
         self.now = now
         guard clients.contains(client), let server = clients[client].server,
             servers[server].mayBeParked
@@ -100,7 +100,7 @@ extension Engine {
     /// Its time is over: `park_timeout`, or a limit that counts from its beginning. True if it was taken.
     mutating func lookAtParked(_ server: ServerID) -> Bool {
         guard servers[server].mayBeParked else { return false }
-        // The token of one that was asked back is watched, where there was a descriptor left for that.
+        // The bell of one that was asked for it is watched, where there was a descriptor left for that.
         guard case .allowed(let moment) = servers[server].holding.parking else {
             return reclaim(server, .waiter)
         }

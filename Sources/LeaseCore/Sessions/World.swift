@@ -15,19 +15,19 @@ package protocol World: AnyObject {
     /// The client's own writing side is closed, and nobody reads any more.
     func isHungUp(_ client: ClientID) -> Bool
 
-    /// Writes these bytes with the server connection's descriptor, and with `parking` those of the client's token and
+    /// Writes these bytes with the server connection's descriptor, and with `parking` those of the client's bell and
     /// page; how many were taken, nil for none.
     func handOut(
         _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int?
-    /// The client has a token and a page; the token is out, and its page says that it may park. False where that
+    /// The client has a page and a bell; its token is out, and the page says that it may park. False where that
     /// cannot be.
     func allowParking(_ client: ClientID) -> Bool
-    /// Its page says that it may not park any more. With `watching`, `Engine.tokenSeen` is called once the token is in.
+    /// Its page says that it may not park any more. With `watching`, `Engine.bellRung` is called when the client rings.
     func forbidParking(_ client: ClientID, watching: Bool)
-    /// Takes the token out; false if it is not in. Whoever takes it has what lies parked.
+    /// Takes what lies parked: the token is in, and stays in; false if it is out.
     func takeToken(of client: ClientID) -> Bool
-    /// Whether the token is in, and stays there.
+    /// Whether the token is in at this moment.
     func isTokenIn(of client: ClientID) -> Bool
     /// Who uses what may be parked, and for what, in the client's own words on its page; nil: it says nothing.
     func useOnPage(of client: ClientID) -> (thread: String?, purpose: String?)

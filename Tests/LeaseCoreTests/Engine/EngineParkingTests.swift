@@ -15,7 +15,7 @@ import Testing
         let report = explore { _ in }
         #expect(report.violation == nil)
         #expect(report.states > 30)
-        for step in ["park(0)", "takeBack(0)", "brokerSeesToken(0)", "giveBack(0)"] {
+        for step in ["park(0)", "takeBack(0)", "letLie(0)", "brokerHearsBell(0)", "giveBack(0)"] {
             #expect(report.taken[step] ?? 0 > 0, "\(step) was never possible")
         }
     }

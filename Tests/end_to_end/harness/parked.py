@@ -1,13 +1,17 @@
-"""A raw client of LEASE DIRECT PARK: the token and the page, as docs/parked.md has them."""
+"""A raw client of LEASE DIRECT PARK: page and bell, as docs/parked.md has them."""
 
+import ctypes
 import mmap
 import os
+import platform
 import sys
 
 from . import direct, wire
 
 ONE = (1).to_bytes(8, sys.byteorder)
-THREAD = 64
+WORD, TOKEN, THREAD = 0, 32, 64
+# membarrier(2), MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED.
+MEMBARRIER, REGISTER = {"x86_64": 324, "aarch64": 283}[platform.machine()], 4
 
 
 class Client(direct.Client):
@@ -15,7 +19,8 @@ class Client(direct.Client):
 
     def __init__(self, address, timeout=20.0):
         super().__init__(address, timeout)
-        self.token = self.memory = self.page = None
+        assert ctypes.CDLL(None).syscall(MEMBARRIER, REGISTER, 0, 0) == 0
+        self.bell = self.memory = self.page = None
 
     def park_lease(self, options=""):
         """LEASE DIRECT PARK; the connection to use. `can_park` says whether it may be parked."""
@@ -28,39 +33,46 @@ class Client(direct.Client):
         self.end = direct.ServerEnd(descriptors[0], self.timeout)
         self.forget_place()
         if len(descriptors) == 3:
-            self.token, self.memory = descriptors[1:]
+            self.bell, self.memory = descriptors[1:]
             self.page = mmap.mmap(self.memory, 4096)
         return self.end
 
     @property
     def can_park(self):
-        return self.token is not None
+        return self.bell is not None
 
     @property
     def may_park(self):
         """What the page says now."""
-        return self.page[0] == 1
+        return self.page[WORD] == 1
 
     def say_thread(self, thread):
         self.page[THREAD:THREAD + 64] = thread.encode().ljust(64, b"\0")
 
     def park(self):
-        """The token goes in: the connection is whoever's takes it out."""
-        assert os.write(self.token, ONE) == 8
+        """The token goes in: the connection is whoever's takes it."""
+        self.page[TOKEN] = 1
+        if not self.may_park:
+            self.ring()
 
     def take(self):
-        """The token comes out; False if the broker has taken it."""
-        try:
-            return os.read(self.token, 8) != b""
-        except BlockingIOError:
-            return False
+        """The token comes out; False if the broker has taken what lay there, or is about to."""
+        self.page[TOKEN] = 0
+        if self.may_park:
+            return True
+        self.page[TOKEN] = 1
+        self.ring()
+        return False
+
+    def ring(self):
+        assert os.write(self.bell, ONE) == 8
 
     def forget_place(self):
-        if self.token is not None:
-            os.close(self.token)
+        if self.bell is not None:
+            os.close(self.bell)
             self.page.close()
             os.close(self.memory)
-            self.token = self.memory = self.page = None
+            self.bell = self.memory = self.page = None
 
     def close(self):
         self.forget_place()

@@ -43,6 +43,11 @@ class Loan(Generic[C]):
         self.grant = grant
         self.since = time.monotonic()
         self.is_keyed = type(key) is not Keyless
+        # Held while it lies parked with its turn; its page; until when it need not be looked at.
+        self.connection: Optional[C] = None
+        self.place = link.place
+        self.is_quick = False
+        self.look_due = 0.0
         # Who asked last, where and for what: whoever takes it back from where it is parked compares.
         self.ident = 0
         self.purpose: Optional[str] = None
@@ -66,28 +71,55 @@ class Book(Generic[C]):
     def __init__(self, size: int) -> None:
         self.lock = threading.Lock()
         self.size = size
-        self.taken = 0
+        # Turns that are out, or kept with what is ready.
+        self.turns = 0
         self.closed = False
         self.queue: deque[Ticket] = deque()
         self._idle: list[Link[C]] = []
         # Idle, too, with a lease that is parked.
         self.parked: list[Link[C]] = []
+        # Parked with its turn: whoever pops one has both, without the lock.
+        self.ready: list[Loan[C]] = []
         self.lent: dict[int, Loan[C]] = {}
         self._keys: dict[Hashable, Loan[C]] = {}
         self._forgotten: deque[Loan[C]] = deque()
 
     # Turns.
 
+    @property
+    def taken(self) -> int:
+        """Turns that somebody has."""
+        return self.turns - len(self.ready)
+
+    def _has_turn(self) -> bool:
+        """A turn for whoever asks, if there is one: free, or kept with what is parked."""
+        if self.turns < self.size:
+            self.turns += 1
+            return True
+        return self._part()
+
+    def _part(self) -> bool:
+        """The lease that is ready longest is only parked from now on, and its turn the caller's."""
+        try:
+            loan = self.ready.pop(0)
+        except IndexError:
+            return False
+        link = loan.link
+        link.connection, loan.connection, loan.reference = loan.connection, None, None
+        self.parked.append(link)
+        return True
+
     def enter(self, ticket: Ticket, thread: Optional[str] = None) -> bool:
         """True when the turn is had at once; otherwise the ticket is in the queue."""
         with self.lock:
-            if (self.closed or (self.taken < self.size and not self.queue)
-                    or self._holds_a_lease(thread)):
-                self.taken += 1
+            entered = not self.queue and self._has_turn()
+            if not entered and (self.closed or self._holds_a_lease(thread)):
+                self.turns += 1
                 entered = True
-            else:
+            if not entered:
                 self.queue.append(ticket)
-                entered = False
+                # Whoever made one ready in this moment may not have seen the queue.
+                self.admit()
         self._reap()
         return entered
 
@@ -113,17 +145,23 @@ class Book(Generic[C]):
         self._reap()
 
     def _pass_on(self) -> None:
-        self.taken -= 1
+        self.turns -= 1
         self.admit()
 
     def admit(self) -> None:
-        while self.queue and (self.taken < self.size or self.closed):
-            if self.queue.popleft().grant():
-                self.taken += 1
+        while self.queue:
+            if not self._has_turn():
+                if not self.closed:
+                    return
+                self.turns += 1
+            if not self.queue.popleft().grant():
+                self.turns -= 1
 
     def resize(self, size: int) -> None:
         with self.lock:
             self.size = size
+            while self.turns > size and self._part():
+                self.turns -= 1
             self.admit()
         self._reap()
 
@@ -152,6 +190,9 @@ class Book(Generic[C]):
     def take_parked(self) -> Optional[Link[C]]:
         """The one that was parked last, if any, for somebody who has a turn."""
         with self.lock:
+            if not self.parked and self._part():
+                # Its turn is the second one.
+                self._pass_on()
             return self.parked.pop() if self.parked else None
 
     def put_parked(self, link: Link[C]) -> bool:
@@ -165,13 +206,34 @@ class Book(Generic[C]):
 
     def take_all_idle(self) -> list[Link[C]]:
         with self.lock:
-            idle, self._idle, self.parked = self.parked + self._idle, [], []
+            idle = self._empty()
         self._reap()
+        return idle
+
+    def _empty(self) -> list[Link[C]]:
+        while self._part():
+            self._pass_on()
+        idle, self._idle, self.parked = self.parked + self._idle, [], []
         return idle
 
     @property
     def idle(self) -> int:
-        return len(self._idle) + len(self.parked)
+        return len(self._idle) + len(self.parked) + len(self.ready)
+
+    def settle_ready(self, loan: Loan[C]) -> bool:
+        """After a lease was made ready while others wait, or while the pool is closed. False: it was
+        closed, and turn and lease are still the caller's."""
+        with self.lock:
+            if not self.closed:
+                self.admit()
+                settled = True
+            elif loan in self.ready:
+                self.ready.remove(loan)
+                settled = False
+            else:
+                settled = True
+        self._reap()
+        return settled
 
     # Loans.
 
@@ -254,7 +316,7 @@ class Book(Generic[C]):
         """No more turns: who waits is let go. Returns the idle connections and the loans."""
         with self.lock:
             self.closed = True
-            idle, self._idle, self.parked = self.parked + self._idle, [], []
+            idle = self._empty()
             lent = list(self.lent.values())
             self.admit()
         self._reap()

@@ -13,6 +13,7 @@ from . import _fork, errors
 from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
 from ._outcome import NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
+from ._parking import is_possible
 from ._policy import Policy
 from ._request import Grant, Request
 from ._waits import Waits
@@ -124,7 +125,7 @@ class Leasing(ABC, Generic[C]):
             attempt += 1
 
     async def _attempt(self, request: Request) -> tuple[Link[C], C, Grant]:
-        request.parks = self.policy.park
+        request.parks = self.policy.park and is_possible()
         must_learn = False
         while True:
             link = self.book.take_parked()
@@ -200,7 +201,6 @@ class Leasing(ABC, Generic[C]):
                 _tell(loan, ending)
             link.connection = connection
             if ending.parked:
-                link.loan = None
                 if not self.book.put_parked(link):
                     await self.end(link)
             elif ending.keep:

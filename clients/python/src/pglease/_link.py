@@ -40,13 +40,11 @@ class Link(ABC, Generic[C]):
         self.waits = waits
         self.pid = os.getpid()
         self.channel = Channel.of(number)
-        # Token and page of this session, once it has some, and whether the present lease may be parked.
+        # Page and bell of this session, once it has some, and whether the present lease may be parked.
         self.place: Optional[Place] = None
         self.is_parkable = False
         # What was parked was taken, and the connection object is still as its last user left it.
         self.was_taken = False
-        # The loan that the lease was parked by.
-        self.loan: Any = None
         self.looked = time.monotonic()
         # What the broker granted, as whoever takes the lease back from where it is parked sees it.
         self.regrant: Optional[Grant] = None
@@ -102,7 +100,7 @@ class Link(ABC, Generic[C]):
                 self.place = Place(numbers[1], numbers[2])
                 numbers = numbers[:1]
         finally:
-            # Further descriptors of the token and the page that we have.
+            # Further descriptors of the bell and the page that we have.
             for number in numbers[1:]:
                 os.close(number)
             self.channel.to_server(numbers[0])
@@ -134,7 +132,6 @@ class Link(ABC, Generic[C]):
     def parked_is_gone(self) -> None:
         """The broker has taken what lay parked: the next lease is another session."""
         self.is_parkable = False
-        self.loan = None
         self.was_taken = True
 
     async def unpark(self, connection: C) -> bool:
@@ -167,13 +164,12 @@ class Link(ABC, Generic[C]):
                 channel.forget_number()
 
     def drop(self) -> None:
-        """Closes what is ours of the session: its copy of the broker's socket, token and page."""
+        """Closes what is ours of the session: its copy of the broker's socket, bell and page."""
         if self.channel is not None:
             self.channel.close()
         if self.place is not None:
             self.place.close()
         self.is_parkable = False
-        self.loan = None
 
     def park(self, connection: C) -> None:
         """The connection is idle from now on: whoever still has it cannot use it."""

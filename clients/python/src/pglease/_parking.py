@@ -1,30 +1,39 @@
-"""Token and page of a lease that may be parked: docs/parked.md of pglease has the protocol."""
+"""Page and bell of a lease that may be parked: docs/parked.md of pglease has the protocol."""
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
+import platform
 import sys
 from typing import Optional
 
 SIZE = 4096
-MAY_PARK = 1
-ONE = (1).to_bytes(8, sys.byteorder)
+# The broker's byte, and what it says; the client's.
+WORD, MAY_PARK = 0, 1
+TOKEN, OUT, IN = 32, 0, 1
+_ONE = (1).to_bytes(8, sys.byteorder)
 _THREAD, _THREAD_END = 64, 128
 _PURPOSE, _PURPOSE_END = 128, 384
+
+# membarrier(2), where this process is one of 64 bits.
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283, "ppc64le": 365, "s390x": 356}
+_REGISTER_GLOBAL_EXPEDITED = 4
 
 
 class Place:
     """The two of one session with the broker, owned here.
 
-    Whoever reads the token has what lies parked. The page's first byte says whether the broker would
-    have it back at the end of this use.
+    Who puts the token in or out looks at the broker's word afterwards, as the broker, which writes its
+    word, looks at the token afterwards. Between its two steps the broker has every processor that runs
+    a registered process make its writes seen: so one of the two sees the other, and no lock is needed.
     """
 
-    __slots__ = ("token", "page", "_said")
+    __slots__ = ("bell", "page", "_said")
 
-    def __init__(self, token: int, memory: int) -> None:
-        self.token = token
+    def __init__(self, bell: int, memory: int) -> None:
+        self.bell = bell
         self._said: tuple[str, str] = ("", "")
         try:
             self.page: Optional[mmap.mmap] = mmap.mmap(memory, SIZE)
@@ -37,17 +46,39 @@ class Place:
 
     @property
     def may_park(self) -> bool:
-        return self.page is not None and self.page[0] == MAY_PARK
+        return self.page is not None and self.page[WORD] == MAY_PARK
 
     def take(self) -> bool:
-        """True when what was parked is ours again."""
-        try:
-            return len(os.read(self.token, 8)) == 8
-        except (BlockingIOError, OSError):
+        """True when what was parked is ours again; False: the broker has it, or will have it."""
+        page = self.page
+        if page is None:
             return False
+        page[TOKEN] = OUT
+        if page[WORD] == MAY_PARK:
+            return True
+        self.let_lie()
+        return False
+
+    def let_lie(self) -> None:
+        """Back again: the broker has said no, and may have seen the token out."""
+        if self.page is not None:
+            self.page[TOKEN] = IN
+        self.ring()
 
     def park(self) -> None:
-        os.write(self.token, ONE)
+        page = self.page
+        if page is not None:
+            page[TOKEN] = IN
+            if page[WORD] != MAY_PARK:
+                self.ring()
+
+    def ring(self) -> None:
+        """The broker looks at the page."""
+        try:
+            os.write(self.bell, _ONE)
+        except OSError:
+            # It is ringing already, or the session is closed.
+            pass
 
     def say(self, thread: str, purpose: str) -> None:
         """Who uses what is not parked: for the broker's eyes, when somebody waits for it."""
@@ -58,15 +89,15 @@ class Place:
         self.page[_PURPOSE:_PURPOSE_END] = _field(purpose, _PURPOSE_END - _PURPOSE)
 
     def close(self) -> None:
-        token, self.token = self.token, -1
-        if token >= 0:
-            os.close(token)
+        bell, self.bell = self.bell, -1
+        if bell >= 0:
+            os.close(bell)
         page, self.page = self.page, None
         if page is not None:
             page.close()
 
     def __del__(self) -> None:
-        if getattr(self, "token", -1) >= 0:
+        if getattr(self, "bell", -1) >= 0:
             self.close()
 
 
@@ -76,3 +107,27 @@ def _field(text: str, width: int) -> bytes:
         # Not in the middle of a character.
         raw = raw[: width - 1].decode("utf-8", "ignore").encode()
     return raw.ljust(width, b"\0")
+
+
+# Each process registers for itself.
+_registered: dict[int, bool] = {}
+
+
+def is_possible() -> bool:
+    """Whether this process may park: the broker can have its writes seen."""
+    process = os.getpid()
+    known = _registered.get(process)
+    if known is None:
+        known = _registered[process] = _register()
+    return known
+
+
+def _register() -> bool:
+    number = _MEMBARRIER.get(platform.machine())
+    if not sys.platform.startswith("linux") or number is None or sys.maxsize <= 1 << 32:
+        return False
+    try:
+        call = ctypes.CDLL(None).syscall
+        return bool(call(number, _REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0)
+    except (AttributeError, OSError):
+        return False

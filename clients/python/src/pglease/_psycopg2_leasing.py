@@ -16,7 +16,7 @@ import psycopg2.pool
 from ._leasing import Leasing
 from ._link import LOOK_EVERY
 from ._outcome import Family
-from ._parking import MAY_PARK, ONE
+from ._parking import IN, MAY_PARK, TOKEN, WORD
 from ._policy import Policy
 from ._psycopg2_link import Psycopg2Link, leasable
 from ._request import Request
@@ -24,8 +24,7 @@ from ._waits import Blocking, run
 
 _IDLE = ext.TRANSACTION_STATUS_IDLE
 # As they are here: what looks them up in their modules each time costs as much as they do.
-_read, _write, _get_ident, _getframe, _monotonic = (
-    os.read, os.write, threading.get_ident, sys._getframe, time.monotonic)
+_get_ident, _getframe, _monotonic = threading.get_ident, sys._getframe, time.monotonic
 
 
 def _rolled_back(connection: ext.connection) -> bool:
@@ -75,30 +74,13 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             raise TypeError("connection_factory must make psycopg2 connections")
         return Psycopg2Link(connection, self.waits)
 
-    # The short way, of leases that go from use to use: what the general one does in steps, in one. Two
-    # system calls, on the token; the rest is what a pool of one's own does.
+    # The short way, of leases that go from use to use: what the general one does in steps, in one. It
+    # makes no system call and takes no lock; `LeasePool.getconn` begins it.
 
-    def take_parked(self, purpose: Optional[str],
-                    wish: Callable[..., Request], wait: Optional[float]) -> Optional[ext.connection]:
-        """What was parked last, if nobody is before us; None: the general way. `wish` makes the request
+    def use_again(self, loan: Any, purpose: Optional[str],
+                  wish: Callable[..., Request], wait: Optional[float]) -> ext.connection:
+        """The connection of a lease that was ready, and whose token is out. `wish` makes the request
         where it is another thread, place or purpose than that of the use before."""
-        book = self.book
-        with book.lock:
-            parked = book.parked
-            if not parked or book.queue or book.taken >= book.size:
-                return None
-            link: Any = parked[-1]
-            loan = link.loan
-            if loan is None:
-                # Parked by the general way: so it is taken back.
-                return None
-            parked.pop()
-            book.taken += 1
-        try:
-            _read(link.place.token, 8)
-        except OSError:
-            self._was_taken(link)
-            return None
         if purpose is not None:
             is_same = loan.purpose == purpose and loan.ident == _get_ident()
         else:
@@ -107,62 +89,85 @@ class Psycopg2Leasing(Leasing[ext.connection]):
                        and loan.purpose is None and loan.ident == _get_ident()
                        and loan.caller is (frame.f_back and frame.f_back.f_code))
         if not is_same:
-            self._note(link, loan, wish(wait, None, purpose), purpose, _getframe(2))
+            try:
+                request = wish(wait, None, purpose)
+            except BaseException:
+                self._lay_ready(loan)
+                raise
+            self._note(loan, request, purpose, _getframe(2))
         loan.since = _monotonic()
-        connection: ext.connection = link.connection
+        connection: ext.connection = loan.connection
+        book = self.book
         book.lent[loan.identity] = loan
+        loan.connection = None
         if book.closed:
             run(self.give(connection, close=True))
             raise self.closed_error()
-        link.connection = link.loan = None
         return connection
 
-    def _was_taken(self, link: Any) -> None:
+    def was_taken(self, loan: Any) -> None:
         """By the broker: the link is as any idle one, and the turn is asked for again."""
+        link = loan.link
+        link.connection, loan.connection, loan.reference = loan.connection, None, None
+        link.place.let_lie()
         link.parked_is_gone()
         if not self.book.put_idle(link):
             run(self.end(link))
         self.book.leave()
 
     @staticmethod
-    def _note(link: Any, loan: Any, request: Request, purpose: Optional[str], frame: Any) -> None:
+    def _note(loan: Any, request: Request, purpose: Optional[str], frame: Any) -> None:
         loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
         loan.code, loan.instruction = frame.f_code, frame.f_lasti
         loan.caller = frame.f_back and frame.f_back.f_code
-        link.place.say(request.thread, request.purpose)
+        loan.place.say(request.thread, request.purpose)
 
     def park(self, connection: ext.connection) -> bool:
         """Parks what was lent, if it may be; else nothing has happened. As a pool of the program's own
         does, it rolls back, and leaves everything else as it is."""
-        book = self.book
-        loan: Any = book.lent.get(id(connection))
-        if loan is None or loan.is_keyed or loan.reference() is not connection:
-            return False
-        link: Any = loan.link
-        if (not link.is_parkable or link.place.page[0] != MAY_PARK
-                or loan.since - link.looked > LOOK_EVERY):
-            return False
+        book: Any = self.book
+        loan = book.lent.get(id(connection))
+        if (loan is None or not loan.is_quick or loan.since > loan.look_due
+                or loan.reference() is not connection or book.turns > book.size):
+            return loan is not None and self._begin_parking(loan, connection)
         if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):
             return False
         # Of two who give it back at the same time one goes on.
-        lent: Any = book.lent.pop(loan.identity, None)
-        if lent is not loan:
+        if book.lent.pop(loan.identity, None) is not loan:
             return False
-        if link.regrant is not None:
-            loan.grant = link.regrant
-        link.loan, link.connection = loan, connection
-        _write(link.place.token, ONE)
-        with book.lock:
-            if not book.closed:
-                book.parked.append(link)
-                book.taken -= 1
-                if book.queue:
-                    book.admit()
-                return True
-        # Closed at this moment.
-        run(self.end(link))
-        book.leave()
+        loan.connection = connection
+        self._lay_ready(loan)
         return True
+
+    def _lay_ready(self, loan: Any) -> None:
+        book = self.book
+        page = loan.place.page
+        try:
+            page[TOKEN] = IN
+            if page[WORD] != MAY_PARK:
+                loan.place.ring()
+        except (TypeError, ValueError):
+            # Its user closed the session; whoever takes it next finds that out.
+            pass
+        book.ready.append(loan)
+        if (book.queue or book.closed) and not book.settle_ready(loan):
+            # Closed at this moment.
+            link = loan.link
+            link.connection, loan.connection, loan.reference = loan.connection, None, None
+            run(self.end(link))
+            book.leave()
+
+    def _begin_parking(self, loan: Any, connection: ext.connection) -> bool:
+        """The general look at a lease, after which it may go from use to use for a while; True if it was
+        parked."""
+        link, book = loan.link, self.book
+        loan.is_quick = False
+        if (not self.parks or loan.is_keyed or loan.reference() is not connection
+                or book.turns > book.size or not link.may_park()):
+            return False
+        loan.place, loan.grant, loan.is_quick = link.place, link.regrant or loan.grant, True
+        loan.look_due = max(link.looked + LOOK_EVERY, loan.since)
+        return self.park(connection)
 
     def closed_error(self) -> Exception:
         return psycopg2.pool.PoolError("connection pool is closed")

@@ -24,6 +24,7 @@ from ._book import Keyless
 from ._keys import Keys
 from ._link import is_inherited
 from ._outcome import Family
+from ._parking import MAY_PARK, OUT, TOKEN, WORD
 from ._policy import Policy
 from ._psycopg2_leasing import Psycopg2Leasing
 from ._psycopg2_link import fields_of
@@ -137,12 +138,26 @@ class LeasePool:
         purpose: what the broker's console and errors show; by default the caller's file and line.
         """
         leasing = self._leasing
-        if leasing.book.closed:
+        book: Any = leasing.book
+        if key is None and hold is None and book.ready and not book.queue:
+            try:
+                loan: Any = book.ready.pop()
+            except IndexError:
+                # Another thread was faster.
+                pass
+            else:
+                try:
+                    page = loan.place.page
+                    page[TOKEN] = OUT
+                    is_ours = page[WORD] == MAY_PARK
+                except (TypeError, ValueError):
+                    # Its user closed the session while it lay there.
+                    is_ours = False
+                if is_ours:
+                    return leasing.use_again(loan, purpose, self._request, wait)
+                leasing.was_taken(loan)
+        if book.closed:
             raise PoolError("connection pool is closed")
-        if key is None and hold is None and leasing.book.parked:
-            conn = leasing.take_parked(purpose, self._request, wait)
-            if conn is not None:
-                return conn
         if key is not None:
             return self._keyed(key, self._request(wait, hold, purpose))
         return self._take(Keyless(), self._request(wait, hold, purpose))
@@ -156,7 +171,7 @@ class LeasePool:
         leasing = self._leasing
         if leasing.book.closed:
             raise PoolError("connection pool is closed")
-        if leasing.parks and key is None and not close and conn is not None and leasing.park(conn):
+        if key is None and not close and leasing.park(conn):
             return
         if conn is None and key is not None:
             conn = self._with_key(key)
