@@ -3,15 +3,19 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import psycopg2
+import psycopg2.extras
+import psycopg2.pool
 import pytest
 from harness import direct, wire
 from harness.waiting import eventually
-from programs import elsewhere, in_child
+from programs import Child, elsewhere, in_child
 
-from conftest import Way, leases
+from conftest import SOURCE, Way, leases
 
 PID = "SELECT pg_backend_pid()"
 DIRECT = Way("direct")
@@ -55,17 +59,86 @@ def test_a_stopped_broker_is_not_missed(broker, make_pool):
     eventually(lambda: states(broker) == ["parked"])
 
 
-def test_it_is_a_session_of_the_pools_own(make_pool):
-    pool = make_pool(DIRECT)
-    connection = pool.getconn()
+LEFT = ("SET app.tenant = 'mine'; SET work_mem = '5MB'; CREATE TEMP TABLE mine (id int); LISTEN here;"
+        " PREPARE mine AS SELECT 1; SELECT pg_advisory_lock(42); BEGIN;"
+        " DECLARE mine CURSOR WITH HOLD FOR SELECT 1; COMMIT; SET ROLE pg_read_all_stats")
+SEEN = """
+    SELECT current_setting('app.tenant', true), current_setting('work_mem'), current_user,
+        to_regclass('pg_temp.mine') IS NULL, (SELECT count(*) FROM pg_listening_channels()),
+        (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_cursors),
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid())
+"""
+
+
+def leave(connection):
+    """Session state of every kind, on the server and on the connection object, and a transaction."""
+    connection.set_session(isolation_level="SERIALIZABLE", readonly=True, deferrable=True)
     connection.autocommit = True
-    value(connection, "SELECT set_config('app.tenant', 'mine', false)")
-    pool.putconn(connection)
-    connection = pool.getconn()
-    # Connection object and session go together, as they were left.
-    assert connection.autocommit
-    assert value(connection, "SHOW app.tenant") == "mine"
-    pool.putconn(connection)
+    connection.cursor().execute("SET default_transaction_read_only = off")
+    connection.cursor().execute(LEFT)
+    connection.cursor_factory = psycopg2.extras.DictCursor
+    connection.autocommit = False
+    connection.set_client_encoding("LATIN1")
+    value(connection, "SELECT 1")
+
+
+def seen(connection):
+    # Before anything is sent.
+    manners = (connection.autocommit, connection.isolation_level, connection.readonly,
+               connection.deferrable, connection.cursor_factory, connection.encoding,
+               connection.get_transaction_status())
+    cursor = connection.cursor(cursor_factory=psycopg2.extensions.cursor)
+    cursor.execute(SEEN)
+    return manners, cursor.fetchone()
+
+
+@pytest.fixture
+def reader(postgres):
+    """The user may take another role."""
+    postgres.sql("GRANT pg_read_all_stats TO app")
+    yield
+    postgres.sql("REVOKE pg_read_all_stats FROM app")
+
+
+def test_it_is_a_session_of_the_pools_own(make_pool, postgres, closing, reader):
+    """What putconn leaves to the next getconn is what psycopg2's own pool leaves, of every kind."""
+    own = closing(psycopg2.pool.ThreadedConnectionPool(
+        1, 1, host=postgres.host, port=postgres.port, user="app", dbname="app"))
+    found = []
+    for pool in (own, make_pool(DIRECT, maxconn=1)):
+        connection = pool.getconn()
+        before = seen(connection)
+        connection.rollback()
+        leave(connection)
+        pool.putconn(connection)
+        connection = pool.getconn()
+        found.append(seen(connection))
+        assert found[-1] != before
+        pool.closeall()
+    assert found[0] == found[1]
+
+
+def test_another_process_sees_nothing_of_it(narrow, make_pool, reader):
+    pool = make_pool(DIRECT, on=narrow)
+    peer = direct.Peer(narrow.socket_path)
+    try:
+        peer.do("one = direct.connect(None, address=address)")
+        clean = peer.do(f"wire.rows_of(one.query({SEEN!r}))")
+        connection = pool.getconn()
+        backend = connection.info.backend_pid
+        leave(connection)
+        pool.putconn(connection)
+        assert states(narrow) == ["parked"] or not pool.lease_of(connection)
+        assert peer.do(f"wire.rows_of(one.query({SEEN!r}))") == clean
+        assert peer.do(f"one.value({PID!r})") != str(backend)
+        assert peer.do("one.value(\"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'\")"
+                       ) == "0"
+        # Nor does this process when it comes again.
+        with pool.lease() as connection:
+            assert [str(one) for one in seen(connection)[1][:2]] == ["None", "4MB"]
+            assert seen(connection)[0][:6] == (False, None, None, None, None, "UTF8")
+    finally:
+        peer.close()
 
 
 def test_what_was_taken_comes_back_new(narrow, make_pool):
@@ -204,6 +277,108 @@ def test_a_forked_child_has_none_of_it(broker, make_pool):
     assert use(pool) == backend
 
 
+def test_forked_workers_have_none_of_it_either(broker, make_pool):
+    """A master that has a pool, and forks its workers: each has connections of its own, and it keeps its own."""
+    pool = make_pool(DIRECT)
+    backend = use(pool)
+    held = pool.getconn()
+
+    def work():
+        # What the master holds is nobody's here.
+        pool.putconn(held)
+        one = use(pool)
+        return one, {use(pool) for _ in range(3)}
+
+    children = [Child(work) for _ in range(2)]
+    own = [child.result() for child in children]
+    assert value(held, PID) == backend
+    pool.putconn(held)
+    assert use(pool) == backend and states(broker) == ["parked"]
+    # Between two children it may have been taken from the first.
+    assert backend not in {one for one, _ in own}.union(*[later for _, later in own])
+
+
+def test_a_process_that_ends_by_itself_leaves_nothing(broker, table):
+    program = f"""
+import sys, psycopg2.extensions
+sys.path.insert(0, {str(SOURCE)!r})
+from pglease.psycopg2_pool import LeasePool
+pool = LeasePool(1, 2, {broker.dsn()!r}, wait=10)
+one = pool.getconn()
+one.cursor().execute("INSERT INTO {table} VALUES (1)")
+pool.putconn(one)
+assert pool._leasing.book.ready
+"""
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True,
+                           text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    eventually(lambda: leases(broker) == [])
+    with direct.connect(broker) as other:
+        assert other.value(f"SELECT count(*) FROM {table}") == "0"
+
+
+def test_one_that_its_user_closes_where_it_lies(broker, make_pool):
+    pool = make_pool(DIRECT)
+    connection = pool.getconn()
+    pool.putconn(connection)
+    connection.close()
+    eventually(lambda: leases(broker) == [])
+    assert use(pool, "SELECT 'goes on'") == "goes on"
+    assert pool._leasing.book.taken == 0
+
+
+def test_a_wish_that_makes_no_sense_leaves_it_where_it_lies(broker, make_pool):
+    pool = make_pool(DIRECT, maxconn=1)
+    backend = use(pool)
+    with pytest.raises(ValueError):
+        pool.getconn(wait=-1)
+    assert states(broker) == ["parked"]
+    assert use(pool) == backend
+
+
+def test_its_turn_goes_to_whoever_waits(make_pool):
+    """One turn, which lies parked with the lease: a getconn with a key or a limit must find it."""
+    pool = make_pool(DIRECT, maxconn=1)
+    backend = use(pool)
+    one = elsewhere(pool.getconn, key="mine")
+    assert value(one, PID) == backend
+    with pytest.raises(psycopg2.pool.PoolError):
+        elsewhere(pool.getconn, wait=0)
+    pool.putconn(one, key="mine")
+    assert use(pool) == backend
+    limited = elsewhere(pool.getconn, hold=60)
+    pool.putconn(limited)
+    assert pool._leasing.book.taken == 0
+
+
+def test_no_more_than_its_turns_stay_ready(make_pool):
+    """A thread that holds one has another beyond maxconn; what it parks is not two turns afterwards."""
+    pool = make_pool(DIRECT, maxconn=1)
+    one, two = pool.getconn(), pool.getconn()
+    pool.putconn(one)
+    pool.putconn(two)
+    held = elsewhere(pool.getconn)
+    with pytest.raises(psycopg2.pool.PoolError):
+        elsewhere(pool.getconn, wait=0)
+    pool.putconn(held)
+    assert pool._leasing.book.taken == 0
+
+
+def test_the_page_is_not_the_childs(broker, make_pool):
+    """A child that is forked while a lease lies parked never writes to its page, whatever it does."""
+    pool = make_pool(DIRECT)
+    backend = use(pool)
+    place = pool._leasing.book.ready[0].place
+
+    def in_the_child():
+        assert place.page is None and place.bell == -1
+        pool.closeall()
+
+    in_child(in_the_child)
+    assert states(broker) == ["parked"]
+    assert use(pool) == backend
+
+
 def test_closing_gives_back_what_is_parked(broker, make_pool):
     # The process has another session, so that what is confined to it stays.
     other = make_pool(DIRECT, minconn=1)
@@ -224,17 +399,22 @@ STEPS = ["pass", "held = pool.getconn()", "use()", "held = pool.getconn(); held.
          "f'INSERT INTO {table} VALUES (1)')"]
 
 
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
 @pytest.mark.parametrize("step", range(len(STEPS)))
-def test_a_worker_killed_with_9(broker, postgres, table, step):
+def test_a_worker_killed_with_9(broker, postgres, table, step, driver):
     peer = direct.Peer(broker.socket_path)
     try:
         source = str(os.path.join(os.path.dirname(__file__), "../src"))
         peer.do(f"""
 import sys
 sys.path.insert(0, {source!r})
-from pglease.psycopg2_pool import LeasePool
 table = {table!r}
-pool = LeasePool(1, 2, {broker.dsn()!r}, wait=10)
+if {driver!r} == "psycopg2":
+    from pglease.psycopg2_pool import LeasePool
+    pool = LeasePool(1, 2, {broker.dsn()!r}, wait=10)
+else:
+    from pglease.psycopg_pool import ConnectionPool
+    pool = ConnectionPool({broker.dsn()!r}, max_size=4, park=True)
 def use():
     one = pool.getconn()
     one.cursor().execute("SELECT 1")
@@ -303,6 +483,44 @@ def test_psycopg3_makes_room(narrow):
         with pool.connection() as connection:
             assert not connection.execute(
                 "SELECT current_setting('app.tenant', true)").fetchone()[0]
+
+
+def test_psycopg3_in_a_forked_child(broker):
+    with psycopg_pool(broker, park=True) as pool:
+        def once():
+            with pool.connection() as connection:
+                return connection.execute(PID).fetchone()[0]
+
+        backend = once()
+        assert in_child(once) != backend
+        assert once() == backend
+
+
+def test_a_cancelled_task_leaves_its_place(broker):
+    """Cancelled in a statement, while it waits for its turn, and while it waits at the broker."""
+    async def work():
+        async with psycopg_pool(broker, "AsyncConnectionPool", park=True, timeout=30) as pool:
+            async def sleep():
+                async with pool.connection() as connection:
+                    await connection.execute("SELECT pg_sleep(600)")
+
+            async def once():
+                async with pool.connection() as connection:
+                    return (await (await connection.execute("SELECT 1")).fetchone())[0]
+
+            assert await once() == 1
+            tasks = [asyncio.ensure_future(sleep()) for _ in range(3)]
+            while pool.get_stats()["requests_waiting"] != 1:
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(end, asyncio.CancelledError) for end in ends), ends
+            assert await asyncio.gather(*[once() for _ in range(6)]) == [1] * 6
+            assert pool._leasing.book.taken == 0
+
+    asyncio.run(work())
+    eventually(lambda: leases(broker) == [])
 
 
 def test_asyncio_parks_too(broker):
