@@ -139,11 +139,6 @@ static inline int pglease_barrier(void) {
     return (int)syscall(SYS_membarrier, 2, 0, 0);
 }
 
-/* This process's own threads are among those: MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED. */
-static inline int pglease_register_for_barriers(void) {
-    return (int)syscall(SYS_membarrier, 4, 0, 0);
-}
-
 /* Swift keeps fork(2) from its programs: between it and exec(3) a runtime with threads is half a runtime. A daemon
    forks before there are threads. */
 static inline pid_t pglease_fork(void) {

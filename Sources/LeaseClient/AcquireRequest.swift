@@ -6,6 +6,7 @@ struct AcquireRequest: Sendable {
     var wait: Duration?
     var hold: Duration?
     var direct: DirectUse
+    var parks: Bool
     var thread: Int32?
     let start = ContinuousClock.now
 
@@ -25,6 +26,7 @@ struct AcquireRequest: Sendable {
     func command(localDeadline: ContinuousClock.Instant) -> LeaseWording {
         LeaseWording(
             isDirect: direct == .whenPossible,
+            parks: parks && direct == .whenPossible,
             wait: wait.map { _ in
                 max(.zero, ContinuousClock.now.duration(to: localDeadline))
             },
@@ -56,12 +58,16 @@ extension ClientState {
         wakeup: ThreadWakeup, interruption: Interruption
     ) throws -> Session {
         if let idle {
-            if idle.connection.isAlive {
-                do {
-                    return try lease(idle, request, localDeadline, interruption)
-                } catch LeaseError.brokerAway {
-                    // It had gone while the connection was at rest; a new one tells more.
+            do {
+                if try idle.takeParked(request.command(localDeadline: localDeadline), interruption)
+                {
+                    return ready(idle)
                 }
+                if idle.connection.isAlive {
+                    return try lease(idle, request, localDeadline, interruption)
+                }
+            } catch LeaseError.brokerAway {
+                // It had gone while the connection was at rest; a new one tells more.
             }
             close(idle)
         }
@@ -84,9 +90,7 @@ extension ClientState {
                 deadline: request.answerDeadline(
                     localDeadline: localDeadline, grace: configuration.grace),
                 interruption: interruption)
-            session.canceller = StatementCanceller()
-            session.statementTimeout = configuration.statementTimeout
-            return session
+            return ready(session)
         } catch {
             if session.fault != nil || !session.connection.isOpen {
                 close(session)
@@ -94,6 +98,15 @@ extension ClientState {
             }
             throw RefusedLease(session: session, error: error)
         }
+    }
+}
+
+extension ClientState {
+    /// With its lease.
+    private func ready(_ session: Session) -> Session {
+        session.canceller = StatementCanceller()
+        session.statementTimeout = configuration.statementTimeout
+        return session
     }
 }
 

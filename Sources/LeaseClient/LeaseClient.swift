@@ -165,7 +165,7 @@ public final class LeaseClient: Sendable {
         let configuration = state.configuration
         return try AcquireRequest(
             purpose: purpose, wait: wait ?? configuration.wait, hold: hold ?? configuration.hold,
-            direct: direct ?? configuration.direct, thread: thread
+            direct: direct ?? configuration.direct, parks: state.parks, thread: thread
         ).checked()
     }
 }

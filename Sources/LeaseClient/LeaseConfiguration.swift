@@ -9,6 +9,7 @@ public struct LeaseConfiguration: Sendable {
     public var maximumConnections: Int = 16
     public var retry: RetryPolicy
     public var direct: DirectUse
+    public var parking: ParkingUse
     /// How long each attempt to get a lease may wait; nil is the broker's `query_wait_timeout`.
     /// `PGLEASE_LEASE_WAIT` (seconds).
     public var wait: Duration?
@@ -27,10 +28,11 @@ public struct LeaseConfiguration: Sendable {
     public var onNotice: (@Sendable (PostgresError) -> Void)?
 
     /// Reads `PGLEASE_LEASE_ATTEMPTS`, `PGLEASE_LEASE_DELAY`, `PGLEASE_LEASE_FACTOR`,
-    /// `PGLEASE_LEASE_WAIT` and `PGLEASE_DIRECT`.
+    /// `PGLEASE_LEASE_WAIT`, `PGLEASE_DIRECT` and `PGLEASE_PARK`.
     public init() throws(LeaseError) {
         retry = try RetryPolicy.fromEnvironment()
         direct = try DirectUse.fromEnvironment()
+        parking = try ParkingUse.fromEnvironment()
         wait = try Environment.seconds("PGLEASE_LEASE_WAIT")
     }
 }
@@ -45,12 +47,23 @@ public enum DirectUse: Equatable, Sendable {
 
     /// `PGLEASE_DIRECT=off`
     static func fromEnvironment() throws(LeaseError) -> DirectUse {
-        guard let text = environmentValue("PGLEASE_DIRECT") else { return .whenPossible }
-        switch text.lowercased() {
-        case "on", "true", "yes", "1": return .whenPossible
-        case "off", "false", "no", "0": return .never
-        default: throw .configuration("PGLEASE_DIRECT is \"\(text)\": use on or off")
-        }
+        try Environment.isOn("PGLEASE_DIRECT") ?? true ? .whenPossible : .never
+    }
+}
+
+/// Whether a direct lease may lie parked between two uses, in this process: the next `withLease` goes on with it without a
+/// word to the broker, which takes it when somebody else waits. Its session is then as the last lease left it (rolled back,
+/// with its settings, temporary tables and prepared statements), as in a pool of the process's own; for every other
+/// process it is clean.
+public enum ParkingUse: Equatable, Sendable {
+    /// Where the lease is direct and has no `hold`.
+    case whenPossible
+    /// Every lease begins with a clean session.
+    case never
+
+    /// `PGLEASE_PARK=on`
+    static func fromEnvironment() throws(LeaseError) -> ParkingUse {
+        try Environment.isOn("PGLEASE_PARK") ?? false ? .whenPossible : .never
     }
 }
 
@@ -101,6 +114,15 @@ public struct RetryPolicy: Equatable, Sendable {
 
 /// Reads variables of the environment.
 enum Environment {
+    static func isOn(_ name: String) throws(LeaseError) -> Bool? {
+        guard let text = environmentValue(name) else { return nil }
+        switch text.lowercased() {
+        case "on", "true", "yes", "1": return true
+        case "off", "false", "no", "0": return false
+        default: throw .configuration("\(name) is \"\(text)\": use on or off")
+        }
+    }
+
     static func seconds(_ name: String) throws(LeaseError) -> Duration? {
         guard let text = environmentValue(name) else { return nil }
         guard let seconds = Double(text), seconds >= 0, seconds <= 1_000_000 else {

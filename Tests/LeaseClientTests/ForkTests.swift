@@ -7,12 +7,15 @@ import Testing
 struct ForkTests {
     private static let program = Fixture.program("lease-forks", "PGLEASE_FORKS_BIN")
 
-    @Test("A child shares no connection with its parent, and both go on", arguments: Route.leased)
-    func forks(_ route: Route) async throws {
+    @Test(
+        "A child shares no connection with its parent, and both go on",
+        arguments: Route.leased.map { ($0, "off") } + [(.direct, "on")])
+    func forks(_ route: Route, parking: String) async throws {
         let broker = try Broker()
         let output = try await onThread {
             try Fixture.shell(
-                "timeout 60 \(ForkTests.program) '\(broker.address(route))' \(route.rawValue)")
+                "PGLEASE_PARK=\(parking) timeout 60 \(ForkTests.program) '\(broker.address(route))' \(route.rawValue)"
+            )
         }
         #expect(
             output.split(separator: "\n") == [

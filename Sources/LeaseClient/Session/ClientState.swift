@@ -42,11 +42,14 @@ final class ClientState: Sendable {
 
     let parameters: ConnectionParameters
     let configuration: LeaseConfiguration
+    /// Whether this process may park its leases.
+    let parks: Bool
     private let pool = Mutex(Pool())
 
     init(_ parameters: ConnectionParameters, _ configuration: LeaseConfiguration) {
         self.parameters = parameters
         self.configuration = configuration
+        parks = configuration.parking == .whenPossible && ParkingPage.isPossible
     }
 
     deinit { close() }

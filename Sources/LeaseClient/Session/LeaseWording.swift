@@ -1,16 +1,18 @@
 /// What a lease is asked for with.
 struct LeaseWording: Equatable, Sendable {
     var isDirect: Bool
+    /// The lease may be parked at its end.
+    var parks = false
     var wait: Duration?
     var hold: Duration?
     var purpose: String?
     /// Nil for the async form, whose leases belong to no thread.
     var thread: Int32?
 
-    /// `LEASE DIRECT WAIT '2000ms' HOLD '30000ms' FOR 'why' THREAD '1234'`
+    /// `LEASE DIRECT PARK WAIT '2000ms' HOLD '30000ms' FOR 'why' THREAD '1234'`
     var text: String {
         var text = "LEASE"
-        if isDirect { text += " DIRECT" }
+        if isDirect { text += parks ? " DIRECT PARK" : " DIRECT" }
         if let wait { text += " WAIT '\(LeaseWording.milliseconds(wait))ms'" }
         if let hold { text += " HOLD '\(LeaseWording.milliseconds(hold))ms'" }
         if let purpose { text += " FOR \(LeaseWording.quoted(purpose))" }

@@ -38,8 +38,10 @@ final class Session: @unchecked Sendable {
     var streamError: (any Error)?
     var stage = Stage.running
     var patience = Patience()
-    /// Of one lease.
+    /// Of one session of the server's: a lease, or several that were parked in between.
     var preparedStatements = 0
+    /// A lease that goes on between two uses.
+    var parking = Parking()
     var transactionDepth = 0
     private var cancelRequest: BackgroundWork?
 

@@ -11,6 +11,7 @@ extension Session {
         precondition(grant == nil, "a lease inside a lease of one connection")
         var command = command
         command.isDirect = command.isDirect && usesUnixSocket
+        command.parks = command.parks && command.isDirect && command.hold == nil
         let granted = try request(command, deadline: deadline, interruption: interruption)
         guard let granted else {
             // The descriptor was lost on its way; through the relay nothing can be.
@@ -41,10 +42,10 @@ extension Session {
     }
 
     private func receiveGrant(wantsDirect: Bool) throws -> LeaseGrant? {
-        var received: BlockingConnection.ReceivedDescriptor?
+        var received: BlockingConnection.ReceivedDescriptors?
         if wantsDirect {
             do {
-                received = try connection.peekDescriptor(patience)
+                received = try connection.peekDescriptors(patience)
             } catch let failure as WaitFailure {
                 try giveUp(failure)
             }
@@ -61,8 +62,10 @@ extension Session {
             throw meaning
         }
         if granted.kind == .direct {
-            guard let descriptor = received.take() else { return nil }
-            guard connection.goDirect(descriptor) else { return nil }
+            guard var descriptors = received.take() else { return nil }
+            let fresh = descriptors.takePage()
+            guard connection.goDirect(descriptors) else { return nil }
+            parking.began(fresh)
         }
         grant = granted
         return granted
@@ -87,7 +90,7 @@ extension Session {
         let isOwed = grant != nil
         defer {
             grant = nil
-            preparedStatements = 0
+            if !parking.isParked { preparedStatements = 0 }
             transactionDepth = 0
             statementTimeout = nil
             canceller = StatementCanceller()
@@ -119,8 +122,13 @@ extension Session {
             }
         }
         while connection.takeNotification() != nil {}
+        if park() { return }
         connection.leaveDirect()
-        guard isOwed else { return }
+        if isOwed { try giveBack(interruption) }
+    }
+
+    /// Over the broker's socket. That the lease was over is as good.
+    func giveBack(_ interruption: Interruption) throws {
         do {
             try giveBackRaw(interruption: interruption)
         } catch LeaseError.sql(let error) where error.sqlState == "55000" {

@@ -17,6 +17,13 @@ package final class DirectDescriptor {
         discard()
     }
 
+    fileprivate var isSilent: Bool {
+        var byte: UInt8 = 0
+        // SAFETY: the kernel writes at most one byte.
+        let count = unsafe recv(broker, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT))
+        return count < 0 && errno == EAGAIN
+    }
+
     /// Closes the socket that was set aside.
     func discard() {
         if broker >= 0 { _ = close(broker) }
@@ -64,33 +71,22 @@ package final class DirectDescriptor {
 }
 
 extension BlockingConnection {
-    /// A server connection's socket that came with an answer and is in nobody's place yet.
-    package struct ReceivedDescriptor: ~Copyable {
-        private let descriptor: Int32
-
-        fileprivate init(_ descriptor: Int32) { self.descriptor = descriptor }
-
-        deinit { _ = Glibc.close(descriptor) }
-
-        fileprivate var number: Int32 { descriptor }
-    }
-
-    /// Waits for the first bytes of an answer and takes a duplicate of the descriptor that lies in
+    /// Waits for the first bytes of an answer and takes duplicates of the descriptors that lie in
     /// them, without taking bytes: libpq reads those itself. Nil when the answer has none.
     ///
-    /// The descriptor belongs to the first byte of the RowDescription. Had libpq read past that byte
-    /// before it was looked at, the descriptor would be lost; so notices and parameters that came
+    /// The descriptors belong to the first byte of the RowDescription. Had libpq read past that byte
+    /// before it was looked at, they would be lost; so notices and parameters that came
     /// alone are let rest for `settle`, in which the rest of their burst arrives.
-    package func peekDescriptor(
+    package func peekDescriptors(
         _ patience: Patience, settle: Duration = .milliseconds(20)
-    ) throws -> ReceivedDescriptor? {
+    ) throws -> ReceivedDescriptors? {
         try flush(patience)
         var settled: ContinuousClock.Instant?
         while true {
             try waitForSocket(alsoWriting: false, patience)
-            var descriptor: Int32 = -1
-            let kinds = peekMessageKinds(descriptor: &descriptor)
-            if descriptor >= 0 { return ReceivedDescriptor(descriptor) }
+            var descriptors: [Int32] = []
+            let kinds = peekMessageKinds(&descriptors)
+            if !descriptors.isEmpty { return ReceivedDescriptors(descriptors) }
             guard let kinds else { return nil }
             if kinds.contains(where: { $0 != UInt8(ascii: "N") && $0 != UInt8(ascii: "S") }) {
                 return nil
@@ -110,12 +106,17 @@ extension BlockingConnection {
     }
 
     /// The kinds of the messages that have come; nil at the end of the stream.
-    private func peekMessageKinds(descriptor: inout Int32) -> [UInt8]? {
+    private func peekMessageKinds(_ descriptors: inout [Int32]) -> [UInt8]? {
         var buffer = [UInt8](repeating: 0, count: 16384)
-        let count = unsafe buffer.withUnsafeMutableBytes {
-            unsafe pglease_peek_descriptor(
-                PQsocket(open), $0.baseAddress, $0.count, &descriptor)
+        var room: [Int32] = [-1, -1, -1]
+        var number = room.count
+        let count = unsafe buffer.withUnsafeMutableBytes { bytes in
+            unsafe room.withUnsafeMutableBufferPointer {
+                unsafe pglease_peek_descriptors(
+                    PQsocket(open), bytes.baseAddress, bytes.count, $0.baseAddress, &number)
+            }
         }
+        descriptors = Array(room.prefix(number))
         if count <= 0 { return nil }
         var kinds: [UInt8] = []
         var offset = 0
@@ -131,18 +132,21 @@ extension BlockingConnection {
 
     /// Puts a server connection's socket in the place of the broker's. False when the process has no
     /// descriptor left; nothing has changed then.
-    package func goDirect(_ received: consuming ReceivedDescriptor) -> Bool {
+    package func goDirect(_ received: consuming ReceivedDescriptors) -> Bool {
         precondition(direct == nil, "a second direct descriptor")
         let socket = unsafe PQsocket(open)
         let aside = fcntl(socket, F_DUPFD_CLOEXEC, 3)
         guard aside >= 0 else { return false }
-        guard pglease_replace_descriptor(received.number, socket) >= 0 else {
+        guard pglease_replace_descriptor(received.server, socket) >= 0 else {
             _ = Glibc.close(aside)
             return false
         }
         direct = DirectDescriptor(broker: aside)
         return true
     }
+
+    /// While direct: whether the broker's session, set aside, is still there and has said nothing.
+    package var isBrokerSilent: Bool { direct?.isSilent ?? false }
 
     /// Puts the broker's socket back. libpq must be at rest, and still have its descriptor.
     package func leaveDirect() {
