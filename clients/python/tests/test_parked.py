@@ -368,7 +368,7 @@ def test_the_page_is_not_the_childs(broker, make_pool):
     """A child that is forked while a lease lies parked never writes to its page, whatever it does."""
     pool = make_pool(DIRECT)
     backend = use(pool)
-    place = pool._leasing.book.ready[0].place
+    place = pool._leasing.book.ready[0].link.place
 
     def in_the_child():
         assert place.page is None and place.bell == -1

@@ -45,8 +45,7 @@ class Loan(Generic[C]):
         self.is_keyed = type(key) is not Keyless
         # Held while it lies parked with its turn; its page; until when it need not be looked at.
         self.connection: Optional[C] = None
-        self.place: Any = None
-        self.is_quick = False
+        self.page: Any = None
         self.look_due = 0.0
         # Who asked last, where and for what: whoever takes it back from where it is parked compares.
         self.ident = 0

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import threading
-import time
-from typing import Any, Callable, Optional
+from types import FrameType
+from typing import Any, Callable, NoReturn, Optional
 
 import psycopg2
 import psycopg2.extensions as ext
@@ -16,15 +15,13 @@ import psycopg2.pool
 from ._leasing import Leasing
 from ._link import LOOK_EVERY
 from ._outcome import Family
-from ._parking import IN, MAY_PARK, TOKEN, WORD
 from ._policy import Policy
 from ._psycopg2_link import Psycopg2Link, leasable
 from ._request import Request
 from ._waits import Blocking, run
 
 _IDLE = ext.TRANSACTION_STATUS_IDLE
-# As they are here: what looks them up in their modules each time costs as much as they do.
-_get_ident, _getframe, _monotonic = threading.get_ident, sys._getframe, time.monotonic
+_get_ident = threading.get_ident
 
 
 def _rolled_back(connection: ext.connection) -> bool:
@@ -74,36 +71,23 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             raise TypeError("connection_factory must make psycopg2 connections")
         return Psycopg2Link(connection, self.waits)
 
-    # The short way, of leases that go from use to use: what the general one does in steps, in one. It
-    # makes no system call and takes no lock; `LeasePool.getconn` begins it.
+    # The short way, of leases that go from use to use without a system call and without a lock:
+    # `LeasePool.getconn` and `putconn` go it, and come here where something is to be done.
 
-    def use_again(self, loan: Any, purpose: Optional[str],
-                  wish: Callable[..., Request], wait: Optional[float]) -> ext.connection:
-        """The connection of a lease that was ready, and whose token is out. `wish` makes the request
-        where it is another thread, place or purpose than that of the use before."""
-        if purpose is not None:
-            is_same = loan.purpose == purpose and loan.ident == _get_ident()
-        else:
-            frame = _getframe(2)
-            is_same = (loan.code is frame.f_code and loan.instruction == frame.f_lasti
-                       and loan.purpose is None and loan.ident == _get_ident()
-                       and loan.caller is (frame.f_back and frame.f_back.f_code))
-        if not is_same:
-            try:
-                request = wish(wait, None, purpose)
-            except BaseException:
-                self._lay_ready(loan)
-                raise
-            self._note(loan, request, purpose, _getframe(2))
-        loan.since = _monotonic()
-        connection: ext.connection = loan.connection
-        book = self.book
-        book.lent[loan.identity] = loan
-        loan.connection = None
-        if book.closed:
-            run(self.give(connection, close=True))
-            raise self.closed_error()
-        return connection
+    def note_use(self, loan: Any, frame: Optional[FrameType], purpose: Optional[str],
+                 wish: Callable[..., Request], wait: Optional[float]) -> None:
+        """What was ready is used by another thread, at another place or for another purpose than last
+        time; `wish` makes the request."""
+        try:
+            request = wish(wait, None, purpose)
+        except BaseException:
+            self.lay_ready(loan)
+            raise
+        loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
+        if frame is not None:
+            loan.code, loan.instruction = frame.f_code, frame.f_lasti
+            loan.caller = frame.f_back and frame.f_back.f_code
+        loan.link.place.say(request.thread, request.purpose)
 
     def was_taken(self, loan: Any) -> None:
         """By the broker: the link is as any idle one, and the turn is asked for again."""
@@ -115,38 +99,41 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             run(self.end(link))
         self.book.leave()
 
-    @staticmethod
-    def _note(loan: Any, request: Request, purpose: Optional[str], frame: Any) -> None:
-        loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
-        loan.code, loan.instruction = frame.f_code, frame.f_lasti
-        loan.caller = frame.f_back and frame.f_back.f_code
-        loan.place.say(request.thread, request.purpose)
+    def closed_meanwhile(self, connection: ext.connection) -> NoReturn:
+        """The pool was closed while a lease was taken."""
+        run(self.give(connection, close=True))
+        raise self.closed_error()
 
-    def park(self, connection: ext.connection) -> bool:
+    def park(self, loan: Any, connection: ext.connection) -> bool:
         """Parks what was lent, if it may be; else nothing has happened. As a pool of the program's own
         does, it rolls back, and leaves everything else as it is."""
-        book: Any = self.book
-        loan = book.lent.get(id(connection))
-        if (loan is None or not loan.is_quick or loan.since > loan.look_due
-                or loan.reference() is not connection or book.turns > book.size):
-            return loan is not None and self._begin_parking(loan, connection)
+        link, book = loan.link, self.book
+        lent: Any = book.lent
+        if (not self.parks or loan.is_keyed or loan.reference() is not connection
+                or book.turns > book.size or not link.may_park()):
+            loan.look_due = 0.0
+            return False
+        loan.page, loan.grant = link.place.page, link.regrant or loan.grant
+        # Until it is looked at again it goes the short way.
+        loan.look_due = max(link.looked + LOOK_EVERY, loan.since)
         if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):
             return False
         # Of two who give it back at the same time one goes on.
-        if book.lent.pop(loan.identity, None) is not loan:
+        if lent.pop(loan.identity, None) is not loan:
             return False
         loan.connection = connection
-        self._lay_ready(loan)
+        self.lay_ready(loan)
         return True
 
-    def _lay_ready(self, loan: Any) -> None:
-        book = self.book
-        page = loan.place.page
+    def lay_ready(self, loan: Any) -> None:
+        """Parks it with its turn. The loan holds the connection, and is in nobody's hands."""
+        book: Any = self.book
         try:
-            page[TOKEN] = IN
-            if page[WORD] != MAY_PARK:
-                loan.place.ring()
-        except (TypeError, ValueError):
+            page = loan.page
+            page[32] = 1  # TOKEN, IN
+            if page[0] != 1:  # WORD, MAY_PARK
+                loan.link.place.ring()
+        except ValueError:
             # Its user closed the session; whoever takes it next finds that out.
             pass
         book.ready.append(loan)
@@ -156,18 +143,6 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             link.connection, loan.connection, loan.reference = loan.connection, None, None
             run(self.end(link))
             book.leave()
-
-    def _begin_parking(self, loan: Any, connection: ext.connection) -> bool:
-        """The general look at a lease, after which it may go from use to use for a while; True if it was
-        parked."""
-        link, book = loan.link, self.book
-        loan.is_quick = False
-        if (not self.parks or loan.is_keyed or loan.reference() is not connection
-                or book.turns > book.size or not link.may_park()):
-            return False
-        loan.place, loan.grant, loan.is_quick = link.place, link.regrant or loan.grant, True
-        loan.look_due = max(link.looked + LOOK_EVERY, loan.since)
-        return self.park(connection)
 
     def closed_error(self) -> Exception:
         return psycopg2.pool.PoolError("connection pool is closed")

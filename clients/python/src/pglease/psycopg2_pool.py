@@ -13,6 +13,9 @@ holders.
 from __future__ import annotations
 
 import contextlib
+import sys
+import threading
+import time
 from typing import Any, Hashable, Iterator, Optional
 
 import psycopg2
@@ -24,7 +27,6 @@ from ._book import Keyless
 from ._keys import Keys
 from ._link import is_inherited
 from ._outcome import Family
-from ._parking import MAY_PARK, OUT, TOKEN, WORD
 from ._policy import Policy
 from ._psycopg2_leasing import Psycopg2Leasing
 from ._psycopg2_link import fields_of
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 PoolError = psycopg2.pool.PoolError
+
+_getframe, _get_ident, _monotonic = sys._getframe, threading.get_ident, time.monotonic
 
 # Values of connection.closed; 2 is a connection that psycopg2 has lost.
 _OPEN, _CLOSED_BY_USER = 0, 1
@@ -129,7 +133,7 @@ class LeasePool:
     def closed(self) -> bool:
         return self._leasing.book.closed
 
-    def getconn(self, key: Hashable = None, *, wait: Optional[float] = None,
+    def getconn(self, key: Hashable = None, wait: Optional[float] = None,
                 hold: Optional[float] = None, purpose: Optional[str] = None) -> ext.connection:
         """A connection with a lease. The same `key` gives the same connection until it is put back.
 
@@ -139,22 +143,38 @@ class LeasePool:
         """
         leasing = self._leasing
         book: Any = leasing.book
-        if key is None and hold is None and book.ready and not book.queue:
+        if key is None and hold is None and not book.queue:
+            # One that was parked: what `take` does in steps. Written out, with bare numbers, because what
+            # is looked up here is felt between two short statements.
             try:
-                loan: Any = book.ready.pop()
+                loan = book.ready.pop()
             except IndexError:
-                # Another thread was faster.
                 pass
             else:
                 try:
-                    page = loan.place.page
-                    page[TOKEN] = OUT
-                    is_ours = page[WORD] == MAY_PARK
-                except (TypeError, ValueError):
+                    page = loan.page
+                    page[32] = 0  # TOKEN, OUT
+                    is_ours = page[0] == 1  # WORD, MAY_PARK
+                except ValueError:
                     # Its user closed the session while it lay there.
                     is_ours = False
                 if is_ours:
-                    return leasing.use_again(loan, purpose, self._request, wait)
+                    if purpose is None:
+                        # The dearest of all this, by far.
+                        frame = _getframe(1)
+                        if not (loan.code is frame.f_code and loan.instruction == frame.f_lasti
+                                and loan.purpose is None and loan.ident == _get_ident()
+                                and loan.caller is (frame.f_back and frame.f_back.f_code)):
+                            leasing.note_use(loan, frame, None, self._request, wait)
+                    elif loan.purpose != purpose or loan.ident != _get_ident():
+                        leasing.note_use(loan, None, purpose, self._request, wait)
+                    loan.since = _monotonic()
+                    book.lent[loan.identity] = loan
+                    conn: ext.connection = loan.connection
+                    loan.connection = None
+                    if book.closed:
+                        leasing.closed_meanwhile(conn)
+                    return conn
                 leasing.was_taken(loan)
         if book.closed:
             raise PoolError("connection pool is closed")
@@ -169,10 +189,21 @@ class LeasePool:
         or not from this pool, is a PoolError.
         """
         leasing = self._leasing
-        if leasing.book.closed:
+        book: Any = leasing.book
+        if key is None and not close:
+            # As in getconn: what `park` does in steps.
+            loan = book.lent.get(id(conn))
+            if loan is not None:
+                if (loan.since <= loan.look_due and loan.reference() is conn
+                        and conn.get_transaction_status() == 0 and book.turns <= book.size):
+                    if book.lent.pop(loan.identity, None) is loan:
+                        loan.connection = conn
+                        leasing.lay_ready(loan)
+                        return
+                elif leasing.park(loan, conn):
+                    return
+        if book.closed:
             raise PoolError("connection pool is closed")
-        if key is None and not close and leasing.park(conn):
-            return
         if conn is None and key is not None:
             conn = self._with_key(key)
         loan = self._leasing.loan_of(conn)
