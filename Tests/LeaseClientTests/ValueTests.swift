@@ -9,6 +9,9 @@ struct ValueTests {
     func commands() {
         var command = LeaseWording(isDirect: true)
         #expect(command.text == "LEASE DIRECT")
+        command.parks = true
+        #expect(command.text == "LEASE DIRECT PARK")
+        command.parks = false
         command.wait = .zero
         command.hold = .nanoseconds(1)
         command.purpose = "it's \\ \0me"

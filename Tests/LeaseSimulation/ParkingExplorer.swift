@@ -222,10 +222,13 @@ private struct ParkingState: ~Copyable {
         return steps
     }
 
-    /// One of the broker's steps is possible, and something may happen within it.
-    private func addMeanwhile(_ steps: inout [ParkingStep]) {
+    /// One of the broker's steps is possible, and something may happen within it to a page that it may touch.
+    private mutating func addMeanwhile(_ steps: inout [ParkingStep]) {
         guard meanwhile == nil, steps.contains(where: \.isOfBroker) else { return }
         for (index, worker) in workers.enumerated() where worker.pageStep(index) != nil {
+            guard engine.clients.contains(worker.id), let held = engine.clients[worker.id].server,
+                engine.servers[held].mayBeParked
+            else { continue }
             for pause in 0..<3 {
                 for count in 1...2 {
                     steps.append(.meanwhile(index, pause: pause, steps: count))

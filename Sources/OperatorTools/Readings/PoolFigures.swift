@@ -7,6 +7,8 @@ package struct PoolFigures: Equatable, Sendable {
     package let size: Int?
     package let leased: Int
     package let idle: Int
+    /// Their clients keep them between two uses.
+    package let parked: Int
     /// Being connected, checked or cleaned.
     package let changing: Int
     package let clients: Int
@@ -16,7 +18,7 @@ package struct PoolFigures: Equatable, Sendable {
     package let isPaused: Bool
 
     package var name: String { "\(database)/\(user)" }
-    package var servers: Int { leased + idle + changing }
+    package var servers: Int { leased + idle + parked + changing }
 
     init(_ record: ConsoleRecord, database described: ConsoleRecord?) {
         self.record = record
@@ -29,6 +31,7 @@ package struct PoolFigures: Equatable, Sendable {
         size = record.integer("pool_size") ?? described?.integer("pool_size")
         leased = count("sv_active")
         idle = count("sv_idle", "sv_used")
+        parked = count("parked")
         changing = count("sv_tested", "sv_login", "sv_being_canceled")
         waiting = count("cl_waiting")
         clients = count("cl_active", "cl_waiting")

@@ -62,6 +62,8 @@ extension Panel {
         PanelColumn("SIZE", .right, importance: 8) { $0.pool?.size.map { "\($0)" } ?? "-" },
         count("LEASED", 9) { $0.leased },
         count("IDLE", 6) { $0.idle },
+        // With a client that keeps it between two uses; whoever waits has it.
+        PanelColumn("PARKED", .right, importance: 4) { positive($0, "parked") },
         // Being connected, checked or cleaned.
         count("OTHER", 3) { $0.changing },
         count("CLIENTS", 5) { $0.clients },
@@ -94,6 +96,7 @@ extension Panel {
         PanelColumn("MIN", .right, importance: 4) { positive($0, "min_leases") },
         PanelColumn("MAX", .right, importance: 4) { positive($0, "max_leases") },
         PanelColumn("PINNED", .right, importance: 3) { positive($0, "pinned") },
+        PanelColumn("PARKED", .right, importance: 3) { positive($0, "parked") },
         .number("WEIGHT", "weight", importance: 2),
         .number("CLIENTS", "clients", importance: 3),
         .number("WAITING", "waiting", importance: 7),
