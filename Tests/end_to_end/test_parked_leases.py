@@ -112,17 +112,44 @@ def test_another_process_has_its_place(narrow, peer_of):
         parked.give_back(one) if end is not one else direct.give_back(one)
 
 
-def test_the_same_process_has_it_cleaned(narrow):
+LEFT = ["SET app.tenant = 'mine'", "SET work_mem = '5MB'", "SET statement_timeout = '1h'",
+        "CREATE TEMP TABLE left_behind (id int)", "LISTEN left_behind",
+        "PREPARE left_behind AS SELECT 1", "SELECT pg_advisory_lock(42)",
+        "BEGIN; DECLARE left_behind CURSOR WITH HOLD FOR SELECT 1; COMMIT",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET ROLE pg_read_all_stats",
+        "BEGIN"]
+SEEN = """
+    SELECT coalesce(current_setting('app.tenant', true), ''), current_setting('work_mem'),
+        current_setting('statement_timeout'), to_regclass('pg_temp.left_behind') IS NULL,
+        (SELECT count(*) FROM pg_listening_channels()),
+        (SELECT count(*) FROM pg_prepared_statements),
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'),
+        (SELECT count(*) FROM pg_cursors), current_setting('transaction_read_only'), current_user
+"""
+
+
+@pytest.fixture
+def reader(postgres):
+    """The user may take another role."""
+    postgres.sql("GRANT pg_read_all_stats TO app")
+    yield
+    postgres.sql("REVOKE pg_read_all_stats FROM app")
+
+
+def test_the_same_process_has_it_cleaned(narrow, reader):
     broker = narrow()
     with parked.connect(broker) as one, direct.connect(broker) as other:
+        clean = wire.rows_of(other.query(SEEN))
         end = one.park_lease()
         backend = int(end.value(PID))
-        end.query("CREATE TEMP TABLE left_behind (id int)")
-        end.query("BEGIN")
+        for text in LEFT:
+            assert "E" not in wire.kinds(end.query(text)), text
+        left = wire.rows_of(end.query(SEEN))
+        assert all(was != now for was, now in zip(clean[0], left[0])), left
         one.park()
         mine = other.lease()
         assert other.is_direct and int(mine.value(PID)) == backend
-        assert mine.value("SELECT to_regclass('left_behind') IS NULL") == "t"
+        assert wire.rows_of(mine.query(SEEN)) == clean
         other.give_back()
         assert not one.take()
         assert wire.error_of(one.query("LEASE RETURN")).code == "55000"

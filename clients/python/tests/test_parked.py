@@ -13,6 +13,7 @@ import psycopg2.pool
 import pytest
 from harness import direct, wire
 from harness.waiting import eventually
+from pglease._channel import nowhere
 from programs import Child, elsewhere, in_child
 
 from conftest import SOURCE, Way, leases
@@ -266,6 +267,18 @@ def test_a_killed_broker_is_noticed(broker, make_pool, monkeypatch):
     assert use(pool, wait=20) != backend
 
 
+def test_a_block_parks_too(broker, make_pool):
+    pool = make_pool(DIRECT)
+    with pool.lease() as connection:
+        backend = value(connection, PID)
+    assert states(broker) == ["parked"] and len(pool._leasing.book.ready) == 1
+    with pool.lease(purpose="again") as connection:
+        assert value(connection, PID) == backend
+        assert leases(broker)[0]["purpose"] == "again"
+        connection.close()
+    eventually(lambda: leases(broker) == [])
+
+
 def test_a_forked_child_has_none_of_it(broker, make_pool):
     pool = make_pool(DIRECT)
     backend = use(pool)
@@ -368,10 +381,14 @@ def test_the_page_is_not_the_childs(broker, make_pool):
     """A child that is forked while a lease lies parked never writes to its page, whatever it does."""
     pool = make_pool(DIRECT)
     backend = use(pool)
-    place = pool._leasing.book.ready[0].link.place
+    loan, = pool._leasing.book.ready
+    place, number = loan.link.place, loan.connection.fileno()
+    del loan
 
     def in_the_child():
         assert place.page is None and place.bell == -1
+        # Nor is the server's socket, of which it must not keep a copy.
+        assert os.path.samestat(os.fstat(number), os.fstat(nowhere()))
         pool.closeall()
 
     in_child(in_the_child)

@@ -270,6 +270,9 @@ class Leasing(ABC, Generic[C]):
 
     def after_fork(self) -> None:
         """In the child: nothing is held, nothing is idle, nobody waits."""
+        # Whoever drops the parent's connections must not do so before their links have let go of them.
+        for loan in self.book.ready:
+            loan.link.connection = loan.connection
         fresh: Book[C] = Book(self.book.size)
         fresh.closed = self.book.closed
         self.book = fresh

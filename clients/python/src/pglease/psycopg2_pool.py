@@ -250,7 +250,9 @@ class LeasePool:
             run(self._leasing.give(conn, expected=loan))
             raise
         else:
-            run(self._leasing.give(conn, expected=loan))
+            if loan is None or loan is not self._leasing.loan_of(conn) or (
+                    not self._leasing.park(loan, conn)):
+                run(self._leasing.give(conn, expected=loan))
 
     def lease_of(self, conn: Any) -> Optional[Grant]:
         """What the broker granted for a connection that is lent: lease_id, server_pid, kind
