@@ -14,7 +14,7 @@ import pytest
 from harness import direct, wire
 from harness.waiting import eventually
 from pglease._channel import nowhere
-from programs import Child, elsewhere, in_child
+from programs import Child, elsewhere, in_child, in_threads
 
 from conftest import SOURCE, Way, leases
 
@@ -253,6 +253,24 @@ def test_threads_take_turns(make_pool):
         one.join()
     assert not failed and len(seen) <= 3
     assert pool._leasing.book.taken == 0
+
+
+def test_sessions_that_want_it_all_the_time_hand_it_on(narrow, make_pool):
+    """One connection, and three sessions: it is taken, asked for and parked in every order that comes up, and never
+    two have it."""
+    pools = [make_pool(DIRECT, on=narrow, maxconn=1, park=park) for park in (True, True, False)]
+
+    def work(index):
+        for number in range(150):
+            connection = pools[index].getconn(purpose=str(index))
+            connection.autocommit = True
+            if number % 3 == index:
+                mine = f"{index}.{number}"
+                assert value(connection, f"SELECT '{mine}'") == mine
+            pools[index].putconn(connection)
+
+    in_threads(3, work)
+    assert [pool._leasing.book.taken for pool in pools] == [0, 0, 0]
 
 
 def test_a_killed_broker_is_noticed(broker, make_pool, monkeypatch):
