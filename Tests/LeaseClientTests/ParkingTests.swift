@@ -78,6 +78,12 @@ struct ParkingTests {
             try await connection.query("SELECT current_setting('app.tenant')").one(String.self)
         }
         #expect(same == "mine")
+        try await onThread {
+            // A new lease of the same session is not the old one's by name.
+            _ = try broker.console("RECONNECT")
+            let renamed = try client.withLease(for: "renamed") { _ in try broker.leases() }
+            #expect(renamed == ["renamed"])
+        }
         client.close()
         try await until("nothing is left") { try broker.leases().isEmpty }
     }

@@ -137,7 +137,7 @@ final class Session: @unchecked Sendable {
         cancelRequest = BackgroundWork.start { _ = handle.request() }
     }
 
-    private func finishCancelRequest() {
+    func finishCancelRequest() {
         guard let request = cancelRequest else { return }
         cancelRequest = nil
         let deadline = ContinuousClock.now.advanced(by: grace)

@@ -23,6 +23,7 @@ extension Session {
             else { throw LeaseError.brokerAway(reason: "it granted no lease") }
             return relayed
         }
+        sayUse(command)
         return granted
     }
 

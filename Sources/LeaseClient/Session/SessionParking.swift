@@ -45,6 +45,12 @@ extension Session {
                 return false
             }
         }
+        // Nothing of this use may hit the next one, whoever's that is.
+        finishCancelRequest()
+        guard fault == nil else {
+            parking.isOver()
+            return false
+        }
         parking.grant = grant
         parking.isParked = true
         page.park()
@@ -69,8 +75,14 @@ extension Session {
         }
         again.waited = .zero
         grant = again
-        page.say(thread: command.thread.map(String.init) ?? "", purpose: command.purpose ?? "")
+        sayUse(command)
         return true
+    }
+
+    /// On the page, where the lease may be parked: who uses it now, and for what.
+    func sayUse(_ command: LeaseWording) {
+        guard parking.isPossible, let page = parking.page else { return }
+        page.say(thread: command.thread.map(String.init) ?? "", purpose: command.purpose ?? "")
     }
 
     /// The server's session is another's, or will be.

@@ -10,6 +10,7 @@ import Glibc
 package final class ParkingPage {
     private let page: UnsafeMutablePointer<UInt8>
     private let bell: Int32
+    private var said = (thread: "", purpose: "")
 
     private static let size = 4096
     private static let word = 0
@@ -63,6 +64,8 @@ package final class ParkingPage {
 
     /// Who uses what is not parked, and for what: for the broker's eyes.
     package func say(thread: String, purpose: String) {
+        if said == (thread, purpose) { return }
+        said = (thread, purpose)
         put(thread, into: Self.thread)
         put(purpose, into: Self.purpose)
     }

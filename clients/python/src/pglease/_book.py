@@ -223,14 +223,16 @@ class Book(Generic[C]):
         """After a lease was made ready while others wait, or while the pool is closed. False: it was
         closed, and turn and lease are still the caller's."""
         with self.lock:
+            settled = True
             if not self.closed:
                 self.admit()
-                settled = True
-            elif loan in self.ready:
-                self.ready.remove(loan)
-                settled = False
             else:
-                settled = True
+                try:
+                    self.ready.remove(loan)
+                    settled = False
+                except ValueError:
+                    # Whoever closed the pool has it, or a thread that has just taken it.
+                    pass
         self._reap()
         return settled
 
