@@ -224,7 +224,8 @@ private struct ParkingState: ~Copyable {
 
     /// One of the broker's steps is possible, and something may happen within it to a page that it may touch.
     private mutating func addMeanwhile(_ steps: inout [ParkingStep]) {
-        guard meanwhile == nil, steps.contains(where: \.isOfBroker) else { return }
+        // A worker that dies does so between its own steps; the broker's look the same to it then.
+        guard meanwhile == nil, !setting.dies, steps.contains(where: \.isOfBroker) else { return }
         for (index, worker) in workers.enumerated() where worker.pageStep(index) != nil {
             guard engine.clients.contains(worker.id), let held = engine.clients[worker.id].server,
                 engine.servers[held].mayBeParked
