@@ -153,7 +153,7 @@ def span(load, rng, seconds):
     return sum(load.done) - before
 
 
-def act(name, watch, result, body):
+def measured(name, watch, result, body):
     looks, over = watch.looks, watch.over
     watch.most = 0
     start = time.monotonic()
@@ -182,6 +182,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="short spans, and a stop of 40 s")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--only", default="", metavar="WORD", help="only what has this word in its name")
     options.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")
     asked = options.parse_args()
     rng = random.Random(asked.seed)
@@ -196,6 +197,10 @@ def main():
         subprocess.run([pglease_binary(), "share", *words], check=True, env=environment,
                        stdout=subprocess.DEVNULL)
     result = {}
+
+    def act(name, watch, result, body):
+        if asked.only in name:
+            measured(name, watch, result, body)
     brokers = brokers_of(postgres, Sharer, networks if networks.work else None, shared_bound="orders")
     load, watch = Load(brokers), Watch(postgres)
     try:

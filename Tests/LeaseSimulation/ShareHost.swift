@@ -101,8 +101,8 @@ package struct ShareReport: Sendable {
     package var momentsOver = 0
     /// The longest from a start to the first connection, in seconds.
     package var longestStart = 0.0
-    /// Three periods: others learn that they are due less when they ask, and give back when a lease ends.
-    package static let longestStartAllowed = 15.0
+    /// Five periods: the level is settled anew, others learn that they are due less when they ask, and give back when a lease ends.
+    package static let longestStartAllowed = 25.0
     /// Periods until everybody had its fair part after the last trouble; nil: not within thirty.
     package var fairAfter: Double?
     package var seconds = 0.0

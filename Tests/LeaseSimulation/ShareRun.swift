@@ -334,7 +334,9 @@ package struct ShareRun {
 
     mutating func close(_ backend: Int, of host: Int) {
         hosts[host].closing += 1
-        let gone = seconds(Double(chance(1...40)) / 1000)
+        // What a host that is cut off says arrives when TCP tries again.
+        let cut = hosts[host].cutUntil > now ? hosts[host].cutUntil - now : .zero
+        let gone = cut + .milliseconds(chance(cut > .zero ? 1...20_000 : 1...40))
         add(.backendEnds(backend), after: gone)
         add(.closed(host, holder: hosts[host].holder), after: gone + .milliseconds(chance(1...10)))
     }

@@ -201,8 +201,10 @@ extension Broker {
         guard let server = server(id) else { return }
         if reason.isLoss { connectionLost(in: server.pool) }
         if awaitsEnd, let connection = server.connection {
+            let time =
+                sharedBound(of: server.pool) == nil ? Self.farewellTime : Self.sharedFarewellTime
             server.farewell = Farewell(
-                of: connection.descriptor, loop: loop, deadline: now + Self.farewellTime)
+                of: connection.descriptor, loop: loop, deadline: now + time)
         }
         closeSocket(of: server, isClean: isClean)
         logger.debug(
@@ -222,6 +224,8 @@ extension Broker {
 
     /// A server that hangs keeps its place that long.
     private static let farewellTime = Duration.seconds(1)
+    /// Where others would be given that place: PostgreSQL hears of it when a cut is over, and TCP has tried again.
+    private static let sharedFarewellTime = Duration.seconds(300)
 
     /// What was put off has come: the rest of a login's message, or the end of a farewell.
     func reminded(of id: ServerID) {

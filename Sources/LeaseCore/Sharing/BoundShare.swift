@@ -197,9 +197,10 @@ package struct BoundShare: Sendable {
 
     /// Somebody waits for a place of this bound: it asks sooner.
     package mutating func hurry(_ now: Instant) {
-        guard outstanding == nil, failures == 0, answer != nil else { return }
-        // An answer that is void keeps nobody waiting. Where so many ask that some are refused, all ask less often.
-        let pace = eagerPace * Int64(1 + min(crowdsBefore, 4))
+        guard outstanding == nil, failures == 0, let answer else { return }
+        // An answer that is void keeps nobody waiting. Where so many ask that some are refused, all ask less often but
+        // those that have no place.
+        let pace = eagerPace * Int64(answer.share == 0 ? 1 : 1 + min(crowdsBefore, 4))
         nextQuestion = min(nextQuestion, max(now, askedAt.advanced(by: pace)))
     }
 
