@@ -18,6 +18,16 @@ static inline int pglease_pidfd_open(pid_t process_id) {
     return (int)syscall(SYS_pidfd_open, process_id, 0);
 }
 
+/* recv(2) and send(2) of glibc are points at which a thread may be cancelled, and say so before and behind each call once
+   there are threads. syscall(2) is none; nobody cancels a thread here. */
+static inline ssize_t pglease_receive(int socket, void *bytes, size_t count) {
+    return (ssize_t)syscall(SYS_recvfrom, (long)socket, bytes, count, 0L, NULL, NULL);
+}
+
+static inline ssize_t pglease_send(int socket, const void *bytes, size_t count) {
+    return (ssize_t)syscall(SYS_sendto, (long)socket, bytes, count, (long)MSG_NOSIGNAL, NULL, 0L);
+}
+
 /* Linux 6.5, and younger than the headers of Debian 12. */
 static inline int pglease_so_peerpidfd(void) {
 #ifdef SO_PEERPIDFD

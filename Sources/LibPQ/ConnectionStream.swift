@@ -52,6 +52,11 @@ extension PostgresConnection {
         return unsafe SSL_pending(tls) > 0
     }
 
+    /// What the system calls this errno.
+    package static func words(for error: Int32) -> String {
+        unsafe String(cString: strerror(error))
+    }
+
     private var connected: Int32 {
         precondition(relayDescriptor >= 0, "a connection's stream was used before it was made")
         return relayDescriptor
@@ -63,7 +68,7 @@ extension PostgresConnection {
         case EINTR: nil
         case EAGAIN: .wouldBlock
         case EPIPE, ECONNRESET: .closed
-        default: unsafe .failed(String(cString: strerror(error)))
+        default: .failed(words(for: error))
         }
     }
 

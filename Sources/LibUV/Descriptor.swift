@@ -18,7 +18,7 @@ package enum Descriptor {
     ) -> IOResult {
         while true {
             // SAFETY: the kernel writes at most `count` bytes into the caller's buffer.
-            let count = unsafe recv(descriptor, buffer.baseAddress, buffer.count, 0)
+            let count = unsafe pglease_receive(descriptor, buffer.baseAddress, buffer.count)
             if count > 0 { return .bytes(count) }
             if count == 0 { return unsafe buffer.isEmpty ? .bytes(0) : .closed }
             if let result = outcome(of: errno) { return result }
@@ -37,8 +37,7 @@ package enum Descriptor {
     {
         while true {
             // SAFETY: the kernel reads at most `count` bytes of the caller's buffer.
-            let count = unsafe send(
-                descriptor, buffer.baseAddress, buffer.count, Int32(MSG_NOSIGNAL))
+            let count = unsafe pglease_send(descriptor, buffer.baseAddress, buffer.count)
             if count >= 0 { return .bytes(count) }
             if let result = outcome(of: errno) { return result }
         }

@@ -27,6 +27,22 @@ package protocol FileWatcherDelegate: AnyObject {
     /// watch has ended, and `events` are those that were watched and `.disconnect`. Reading, or
     /// PQconnectPoll, still delivers what arrived and then says which error it was.
     func fileReady(_ events: FileEvents, error: UVError?)
+
+    /// `fileReady` of this object, which somebody else keeps alive. Not to be implemented: a requirement, so that there
+    /// is one for each class.
+    static func deliver(
+        _ events: FileEvents, error: UVError?, to delegate: UnsafeMutableRawPointer)
+}
+
+extension FileWatcherDelegate {
+    package static func deliver(
+        _ events: FileEvents, error: UVError?, to delegate: UnsafeMutableRawPointer
+    ) {
+        // SAFETY: an object of this class, by the caller's word.
+        unsafe Unmanaged<Self>.fromOpaque(delegate)._withUnsafeGuaranteedRef {
+            $0.fileReady(events, error: error)
+        }
+    }
 }
 
 /// Watches one descriptor that somebody else owns (uv_poll_t).
@@ -38,7 +54,37 @@ package protocol FileWatcherDelegate: AnyObject {
 @safe
 package final class FileWatcher {
     package let descriptor: Int32
-    package var delegate: (any FileWatcherDelegate)?
+    /// Held as long as it is the delegate.
+    package var delegate: (any FileWatcherDelegate)? {
+        get {
+            // SAFETY: it is held.
+            unsafe target.flatMap {
+                unsafe Unmanaged<AnyObject>.fromOpaque($0).takeUnretainedValue()
+                    as? any FileWatcherDelegate
+            }
+        }
+        set {
+            let last = unsafe target
+            // SAFETY: `release` is the balance, here, in `ready` or at the end of the watcher.
+            unsafe target = newValue.map {
+                unsafe Unmanaged<AnyObject>.passRetained($0).toOpaque()
+            }
+            type = newValue.map { Swift.type(of: $0) }
+            guard let last = unsafe last else { return }
+            if isDelivering {
+                unsafe departed.append(last)
+            } else {
+                unsafe Self.release(last)
+            }
+        }
+    }
+    /// The delegate, and its class: an event that takes it from a property would count it up and down.
+    private var target: UnsafeMutableRawPointer?
+    private var type: (any FileWatcherDelegate.Type)?
+    /// An event is being delivered, and those who were the delegate until something in there has ended that: they live
+    /// until it is over.
+    private var isDelivering = false
+    private var departed: [UnsafeMutableRawPointer] = unsafe []
     /// What is watched now.
     package private(set) var watched: FileEvents = []
     private let cell: HandleCell<uv_poll_t>
@@ -55,6 +101,12 @@ package final class FileWatcher {
         unsafe self.cell = unsafe cell
         self.descriptor = descriptor
         unsafe cell.adopt(owner: self)
+    }
+
+    deinit { if let target = unsafe target { unsafe Self.release(target) } }
+
+    private static func release(_ target: UnsafeMutableRawPointer) {
+        unsafe Unmanaged<AnyObject>.fromOpaque(target).release()
     }
 
     /// uv_poll_start, unless the set is watched already; uv_poll_stop for the empty set.
@@ -80,14 +132,24 @@ package final class FileWatcher {
     }
 
     fileprivate func ready(status: Int32, events: Int32) {
-        guard status < 0 else {
-            delegate?.fileReady(FileEvents(rawValue: events), error: nil)
-            return
+        var ready = FileEvents(rawValue: events)
+        var error: UVError?
+        if status < 0 {
+            // libuv has stopped the watch by itself.
+            ready = watched.union(.disconnect)
+            watched = []
+            error = UVError(code: status, call: "uv_poll_start")
         }
-        // libuv has stopped the watch by itself.
-        let lost = watched.union(.disconnect)
-        watched = []
-        delegate?.fileReady(lost, error: UVError(code: status, call: "uv_poll_start"))
+        guard let target = unsafe target, let type else { return }
+        let isOutermost = !isDelivering
+        isDelivering = true
+        // SAFETY: the object is held, by `target` or by `departed`, until this is over.
+        unsafe type.deliver(ready, error: error, to: target)
+        guard isOutermost else { return }
+        isDelivering = false
+        guard unsafe !departed.isEmpty else { return }
+        let over = unsafe exchange(&departed, with: [])
+        for index in unsafe over.indices { unsafe Self.release(over[index]) }
     }
 }
 

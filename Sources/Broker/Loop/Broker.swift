@@ -169,7 +169,7 @@ package final class Broker {
         repeat {
             engine.resumeClients(now: now)
             dealWithNotices()
-        } while engine.hasResumable
+        } while engine.mayResume()
         turn.arm(for: turn.hasMore ? now : engine.nextDeadline)
         if monitoring.isOn, let began = turn.time {
             monitoring.lag.record(loop.now - began.nanoseconds)

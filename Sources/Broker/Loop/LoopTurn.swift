@@ -42,7 +42,9 @@ struct LoopTurn {
     }
 
     /// For the engine's next deadline, or the broker's own, if that is earlier.
-    func arm(for deadline: Instant?) {
+    ///
+    /// Mutating only so that the compiler does not copy the turn to ask it.
+    mutating func arm(for deadline: Instant?) {
         var next = deadline
         if let houseDue, next.map({ houseDue < $0 }) ?? true { next = houseDue }
         if let next {

@@ -45,6 +45,14 @@ final class LoopWorld: World {
     }
 
     func write(_ bytes: UnsafeRawBufferPointer, to server: ServerID) -> WriteOutcome {
+        let socket = servers[server]?.socket ?? -1
+        if socket >= 0 {
+            switch Descriptor.write(socket, from: bytes) {
+            case .bytes(let count): return .taken(count)
+            case .wouldBlock: return .taken(0)
+            case .closed, .failed: return .gone
+            }
+        }
         guard let connection = servers[server]?.connection else { return .gone }
         switch connection.send(bytes) {
         case .bytes(let count): return .taken(count)

@@ -152,17 +152,36 @@ extension Broker {
             }
             dealWithNotices()
             // What TLS has decrypted already is announced by no event.
-            guard !server.isClosed, server.connection?.hasBufferedInput == true else { return }
+            guard server.socket < 0, !server.isClosed, server.connection?.hasBufferedInput == true
+            else { return }
         }
         continueReading(server.id)
     }
 
     /// False if there was nothing to read.
     private func read(_ server: ServerConnection) -> Bool {
+        let space = UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize)
+        if server.socket >= 0 {
+            switch Descriptor.read(server.socket, into: space) {
+            case .bytes(let count):
+                let bytes = UnsafeRawBufferPointer(start: readBuffer, count: count)
+                engine.serverBytes(server.id, bytes, now: now)
+            case .wouldBlock: return false
+            case .closed:
+                engine.serverClosed(server.id, "the server closed the connection", now: now)
+            case .failed(let code):
+                engine.serverClosed(server.id, PostgresConnection.words(for: code), now: now)
+            }
+            return true
+        }
+        return read(server, over: space)
+    }
+
+    /// The same with TLS.
+    private func read(_ server: ServerConnection, over space: UnsafeMutableRawBufferPointer) -> Bool
+    {
         guard let connection = server.connection else { return false }
-        switch connection.receive(
-            into: UnsafeMutableRawBufferPointer(start: readBuffer, count: Self.readSize))
-        {
+        switch connection.receive(into: space) {
         case .bytes(let count):
             engine.serverBytes(
                 server.id, UnsafeRawBufferPointer(start: readBuffer, count: count), now: now)

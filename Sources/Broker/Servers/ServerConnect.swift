@@ -108,7 +108,7 @@ extension Broker {
             try? Descriptor.setBuffers(connection.descriptor, Int32(bytes))
         }
         counters.serverConnects += 1
-        server.isConnected = true
+        server.begin()
         server.loginNotices = connection.loginNotices
         engine.remind(of: server.id, at: nil)
         engine.serverConnected(

@@ -13,11 +13,15 @@ final class ServerConnection: FileWatcherDelegate {
     private let owner: Unmanaged<Broker>
     /// What was in the startup packet (session pools), else the server's defaults.
     let startupProfile: ProfileID
-    var connection: PostgresConnection?
+    var connection: PostgresConnection? {
+        didSet { socket = -1 }
+    }
+    /// Where bytes are read and written as they are; -1 with TLS, while libpq logs in, and once it is closed.
+    private(set) var socket: Int32 = -1
     var watcher: FileWatcher?
     var isClosed = false
     /// libpq has logged in: the bytes are the engine's.
-    var isConnected = false
+    private(set) var isConnected = false
 
     /// Of the socket with that number.
     var loginWatch = ServerLoginWatch()
@@ -48,6 +52,12 @@ final class ServerConnection: FileWatcherDelegate {
         openedAt = now
     }
 
+    /// libpq has logged in.
+    func begin() {
+        isConnected = true
+        if let connection, !connection.usesTLS { socket = connection.descriptor }
+    }
+
     var isConnecting: Bool { !isClosed && !isConnected }
 
     var broker: Broker { owner.takeUnretainedValue() }
@@ -60,7 +70,7 @@ final class ServerConnection: FileWatcherDelegate {
         owner._withUnsafeGuaranteedRef { broker in
             if events.mayWrite { broker.mayWrite(to: self) }
             // With TLS a read may have waited for the socket to become writable.
-            if !isClosed, events.mayRead || connection?.usesTLS == true {
+            if !isClosed, events.mayRead || (socket < 0 && connection?.usesTLS == true) {
                 broker.receive(from: self)
             }
         }

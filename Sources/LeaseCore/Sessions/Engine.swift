@@ -24,7 +24,6 @@ package struct Engine: ~Copyable {
     /// For the shell, in their order.
     package internal(set) var notices: [EngineNotice] = []
     /// Clients that may go on after what is running.
-    @usableFromInline
     var resumable: [ClientID] = []
     var looks = DeadlineHeap()
     var cancels = CancelQueue()
@@ -175,8 +174,10 @@ package struct Engine: ~Copyable {
     }
 
     /// Some client may go on: call `resumeClients` before waiting.
-    @inlinable
     package var hasResumable: Bool { !resumable.isEmpty }
+
+    /// The same. Mutating for the same reason as `nextDeadline`.
+    package mutating func mayResume() -> Bool { !resumable.isEmpty }
 
     /// What has come up since; the shell deals with it in this order, and `forget`s clients that are closed.
     package mutating func takeNotices() -> [EngineNotice] {
