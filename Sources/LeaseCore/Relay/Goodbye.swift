@@ -64,7 +64,7 @@ extension ServerStream {
     package func willAnswer(without message: PassingMessage) -> Bool {
         if passing.bytesLeft > 0 || isMidMessage { return true }
         if copy == .into { return false }
-        return outstanding.dropLast(message.isHalfPassed ? 1 : 0).contains {
+        return outstanding.all.dropLast(message.isHalfPassed ? 1 : 0).contains {
             !$0.isExtended && $0.audience != .synthesized
         }
     }

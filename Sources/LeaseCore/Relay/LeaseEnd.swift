@@ -43,7 +43,7 @@ extension ServerStream {
         statements: inout StatementTable, toClient bytes: inout [UInt8]
     ) -> SessionOutcome {
         let halfMessage = passing.isHalfPassed && !isDraining
-        let owed = Array(outstanding)
+        let owed = outstanding.all
         let wasSkipping = isSkippingToSync
         let hadBrokersError = answeredByBroker
         let hadTransaction = status != .idle || self.isBatchOpen

@@ -8,7 +8,7 @@ package import PostgresWire
 package struct ServerStream: ~Copyable {
     /// The server's message that is on its way to the client.
     package var passing = PassingMessage()
-    var outstanding = Deque<Outstanding>()
+    var outstanding = OutstandingQueue()
     /// Those of them that the broker answers itself.
     private var synthesizedCount = 0
     @inline(__always)
@@ -179,12 +179,12 @@ package struct ServerStream: ~Copyable {
 
     /// How many ReadyForQuery are to come.
     var readiesOwed: Int {
-        outstanding.count {
+        outstanding.count(where: {
             switch $0.kind {
             case .query, .sync, .functionCall: $0.audience != .synthesized
             case .parse, .bind, .describe, .close, .execute: false
             }
-        }
+        })
     }
 
     /// A transaction is open, or will be: a batch without its Sync is one.
@@ -287,7 +287,7 @@ package struct ServerStream: ~Copyable {
     /// What is sent now runs by itself: no transaction is open, and the client awaits nothing.
     var runsNextAlone: Bool {
         status == .idle && !isBatchOpen && !isSkippingToSync
-            && outstanding.allSatisfy { $0.audience == .broker && $0.kind == .query }
+            && !outstanding.contains { $0.audience != .broker || $0.kind != .query }
     }
 
     /// The setting that the last step reported is part of the client's profile, and of the server's.
@@ -349,6 +349,7 @@ package struct ServerStream: ~Copyable {
         if let statements, entry.hasResets { resets.append(statements) }
     }
 
+    @inline(__always)
     private mutating func count(_ entry: Outstanding) {
         switch entry.kind {
         case .parse:
@@ -413,26 +414,27 @@ package struct ServerStream: ~Copyable {
     mutating func dropOutstanding(
         _ range: Range<Int>, client: inout ClientStream, statements: inout StatementTable
     ) {
-        let undoBefore = outstanding[..<range.lowerBound].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
-        let undoCount = outstanding[range].reduce(0) { $0 + ($1.hasUndo ? 1 : 0) }
+        let owed = outstanding.all
+        let undoBefore = owed[..<range.lowerBound].count(where: \.hasUndo)
+        let undoCount = owed[range].count(where: \.hasUndo)
         for index in stride(from: undoBefore + undoCount - 1, through: undoBefore, by: -1) {
             let step = exchange(&undo[index], with: .nothing)
             revert(step, client: &client, statements: &statements)
         }
         undo.removeSubrange(undoBefore..<undoBefore + undoCount)
         if !resets.isEmpty {
-            let before = outstanding[..<range.lowerBound].count(where: \.hasResets)
-            let count = outstanding[range].count(where: \.hasResets)
+            let before = owed[..<range.lowerBound].count(where: \.hasResets)
+            let count = owed[range].count(where: \.hasResets)
             resets.removeSubrange(before..<before + count)
         }
         if let listening = client.listening {
-            let before = outstanding[..<range.lowerBound].count(where: \.isAboutListening)
-            listening.drop(outstanding[range].count(where: \.isAboutListening), behind: before)
+            let before = owed[..<range.lowerBound].count(where: \.isAboutListening)
+            listening.drop(owed[range].count(where: \.isAboutListening), behind: before)
         }
-        let hasDroppedUnnamed = outstanding[range].contains(where: \.isAboutUnnamed)
-        let hasDroppedItsParse = outstanding[range].contains(where: \.isParseOfUnnamed)
+        let hasDroppedUnnamed = owed[range].contains(where: \.isAboutUnnamed)
+        let hasDroppedItsParse = owed[range].contains(where: \.isParseOfUnnamed)
         if synthesizedCount > 0 {
-            synthesizedCount -= outstanding[range].count { $0.audience == .synthesized }
+            synthesizedCount -= owed[range].count { $0.audience == .synthesized }
         }
         outstanding.removeSubrange(range)
         // A later batch has settled it anew.
@@ -507,7 +509,7 @@ package struct ServerStream: ~Copyable {
     func isNaming(_ key: UnsafeRawBufferPointer) -> Bool {
         var isNamed = false
         var number = 0
-        for entry in outstanding {
+        for entry in outstanding.all {
             if isNamed, !entry.isExtended { return true }
             guard entry.hasUndo else { continue }
             if case .named(let name, _) = undo[number], name.elementsEqual(key) { isNamed = true }

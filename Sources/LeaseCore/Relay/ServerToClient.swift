@@ -373,7 +373,7 @@ package struct ServerTurn {
         // What was put back in a transaction is back as it was.
         server.forgetOpenResets()
         if let head, head.audience == .broker,
-            server.outstanding.first(where: { $0.kind == .sync })?.audience == .broker
+            server.outstanding.all.first(where: { $0.kind == .sync })?.audience == .broker
         {
             server.errorInFront = []
             if isWhole {
@@ -495,7 +495,7 @@ extension ServerStream {
     }
 
     /// Something besides a Sync was sent behind the first message.
-    var isFollowedByMore: Bool { outstanding.dropFirst().contains { $0.kind != .sync } }
+    var isFollowedByMore: Bool { outstanding.all.dropFirst().contains { $0.kind != .sync } }
 
     mutating func copyFailed(_ head: Outstanding?) {
         if copy == .into || copy == .intoEnding, ignoredSyncs > 0 { isSuspect = true }

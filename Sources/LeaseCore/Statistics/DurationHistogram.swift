@@ -10,9 +10,7 @@ package struct DurationHistogram {
     package static let boundCount = 22
 
     /// The buckets by themselves (not summed up); the last is for what is longer than every bound.
-    ///
-    /// On the heap: an inline array in an object would be copied out and in for each count.
-    private var counts = ContiguousArray<UInt64>(repeating: 0, count: boundCount + 1)
+    private var counts = [23 of UInt64](repeating: 0)
     package private(set) var nanoseconds: Int64 = 0
 
     /// The longest duration that a bucket holds, in nanoseconds.
