@@ -186,6 +186,7 @@ struct RelayFixture {
         answerBytes(message(write)).step
     }
 
+    var carryIsEmpty: Bool { carry.isEmpty }
     var isLeaseOver: Bool { server.isLeaseOver(client, mode) }
     var willAnswer: Bool { server.willAnswer(without: client.passing) }
     var isEnding: Bool { server.isEnding }

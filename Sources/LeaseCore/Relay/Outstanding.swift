@@ -52,6 +52,10 @@ package struct Outstanding: Equatable, Sendable {
         set { rare = newValue ? rare | 2 : rare & ~2 }
     }
 
+    /// The client asked, and nothing hangs on the answer but what `undo` has of it.
+    @inline(__always)
+    var isPlain: Bool { audience == .client && !isSetting && !hasResets && rare & 6 == 0 }
+
     package init(_ kind: Kind, _ audience: Audience) {
         self.kind = kind
         self.audience = audience

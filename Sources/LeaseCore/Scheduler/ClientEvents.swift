@@ -61,6 +61,29 @@ extension Scheduler {
         return (servers.id(server), servers.slots[server].lease!.id)
     }
 
+    /// The same, of a client of which nothing is to be noted, in a pool in which nothing is in the way: nearly always.
+    /// nil says nothing.
+    @inline(__always)
+    package mutating func leasePlainly(
+        to client: ClientID, from pool: PoolID, group: GroupID, owner: OwnerKey,
+        profile: ProfileID, useSince: Instant, now: Instant
+    ) -> (server: ServerID, lease: LeaseID)? {
+        guard groups.contains(group), let number = poolIndex(pool) else { return nil }
+        let place = pools.address(number)
+        guard place.pointee.givesOut, place.pointee.idle.count > 0, place.pointee.queue.count == 0,
+            !place.pointee.lock.isWatched, place.pointee.counts.confined == 0,
+            !place.pointee.limits.policy.roundRobin, waiters.count == 0,
+            let queue = place.pointee.queue.existingIndex(ofGroup: Int(group.rawValue)),
+            mayLease(number, queue, capacity: place.pointee.limits.size, ConnectPlan(number: 0))
+        else { return nil }
+        callNumber &+= 1
+        let server = Int(place.pointee.idle.front)
+        guard servers.slots[server].profile == profile, !needsCheck(server, now) else { return nil }
+        beginLease(server, client, owner, queue, useSince: useSince, now)
+        if checksInvariants { check() }
+        return (servers.id(server), servers.slots[server].lease!.id)
+    }
+
     /// An idle connection, and nobody of the group before this client.
     @inline(__always)
     private mutating func leaseAtOnce(
@@ -164,6 +187,33 @@ extension Scheduler {
         settleWidely(pool, now, &effects)
     }
 
+    /// A clean connection comes back to a pool in which nothing is in the way, while nobody waits: nearly always. It comes
+    /// to the same as `returnLease`, which is for all others. False: nothing has happened.
+    @inline(__always)
+    mutating func returnPlainly(
+        _ server: ServerID, _ profile: ProfileID, _ now: Instant
+    ) -> Bool {
+        guard let index = servers.index(of: server) else { return false }
+        let slot = servers.slots.address(index)
+        guard slot.pointee.state == .leased, let queue = slot.pointee.lease?.queue,
+            slot.pointee.closeWhenFree == nil, slot.pointee.cancelsInFlight == 0,
+            slot.pointee.expiresAt > now, waiters.count == 0, parking.allowed == 0
+        else { return false }
+        let number = slot.pointee.pool
+        let pool = pools.address(number)
+        guard pool.pointee.givesOut, !pool.pointee.limits.policy.alwaysReset,
+            !pool.pointee.limits.policy.servesOnce, !pool.pointee.limits.policy.closesAfterUse,
+            !pool.pointee.lock.isWatched, pool.pointee.lock.since == nil, isCalm(number)
+        else { return false }
+        slot.pointee.profile = profile
+        slot.pointee.needsReset = false
+        endLease(index, number, queue, pool.pointee.queue.queues[queue].group)
+        slot.pointee.provenIn = callNumber
+        move(index, from: .leased, to: .idle, now)
+        armServer(index, now)
+        return true
+    }
+
     mutating func returnLease(
         _ server: ServerID, _ condition: ServerCondition, _ profile: ProfileID, _ now: Instant,
         _ effects: inout [SchedulerEffect]
@@ -237,7 +287,7 @@ extension Scheduler {
             noteAnswer(client, owner, with: LeaseID(nextLease), in: number, now)
         }
         nextLease += 1
-        move(server, to: .leased, now)
+        move(server, from: .idle, to: .leased, now)
     }
 
     /// The lease on this server goes on as another one's, who has not waited in any queue; the new lease. nil, and

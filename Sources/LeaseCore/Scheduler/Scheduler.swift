@@ -60,7 +60,9 @@ package struct Scheduler: ~Copyable {
         now: Instant, into effects: inout [SchedulerEffect]
     ) {
         callNumber &+= 1
-        returnLease(server, condition, profile, now, &effects)
+        if condition != .clean || !returnPlainly(server, profile, now) {
+            returnLease(server, condition, profile, now, &effects)
+        }
         if checksInvariants { check() }
     }
 

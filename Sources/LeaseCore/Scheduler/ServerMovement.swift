@@ -13,6 +13,24 @@ extension Scheduler {
             guard state == .connecting else { contractBroken("a server begins with connecting") }
             tally(pool) { $0.total += 1 }
         }
+        enter(state, index, pool, now)
+    }
+
+    /// The same of one that is in this state, where both are known when this is compiled: most of it is nothing then.
+    @inline(__always)
+    mutating func move(_ index: Int, from old: ServerState, to state: ServerState, _ now: Instant) {
+        guard Self.isLegal(old, state), servers.slots[index].state == old else {
+            contractBroken("server \(servers.id(index)) cannot go from \(old) to \(state)")
+        }
+        let pool = servers.slots[index].pool
+        leave(old, index, pool)
+        enter(state, index, pool, now)
+    }
+
+    @inline(__always)
+    private mutating func enter(
+        _ state: ServerState, _ index: Int, _ pool: Int, _ now: Instant
+    ) {
         let slot = servers.slots.address(index)
         slot.pointee.state = state
         slot.pointee.since = now
@@ -61,6 +79,7 @@ extension Scheduler {
         }
     }
 
+    @inline(__always)
     private static func isLegal(_ from: ServerState, _ to: ServerState) -> Bool {
         switch from {
         case .connecting: to == .idle || to == .cancelling || to == .closing
@@ -113,7 +132,8 @@ extension Scheduler {
     }
 
     /// Leaves an earlier deadline of the same connection where it is: it is looked at again then.
-    private mutating func armServer(_ index: Int, _ now: Instant) {
+    @inline(__always)
+    mutating func armServer(_ index: Int, _ now: Instant) {
         let token = DeadlineToken(.server, index)
         if deadlines.contains(token) { return }
         let idleUntil = now.adding(servers.slots[index].idleAllowance)

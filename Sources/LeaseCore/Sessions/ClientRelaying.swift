@@ -185,7 +185,7 @@ extension Engine {
     }
 
     /// The server took nothing, so nothing can have run: the client's bytes go to another one.
-    private mutating func retry(
+    mutating func retry(
         _ client: ClientID, after server: ServerID, _ position: ClientStream.Position
     ) {
         servers[server].stream.takeBack(

@@ -220,6 +220,11 @@ extension Engine {
             pools.address(of: pool).pointee.statistics.bytesReceived += bytes.count
         }
         if session.pointee.pending.isEmpty {
+            if session.pointee.phase == .ready, let pool = session.pointee.pool,
+                relayPlainQuery(bytes, from: client, session, pool)
+            {
+                return
+            }
             process(bytes, from: client)
         } else {
             session.pointee.pending.append(contentsOf: bytes)

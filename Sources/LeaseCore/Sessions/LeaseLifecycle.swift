@@ -1,6 +1,6 @@
 package import PostgresWire
 
-/// The beginning and the end of leases. Every lease begins in `grant`, and ends in `endLease`.
+/// The beginning and the end of leases. Every lease of a client's begins in `begin`, and every lease ends in `endLease`.
 extension Engine {
     // MARK: Asking
 
@@ -12,8 +12,31 @@ extension Engine {
         }
         let began = since ?? now
         session.pointee.request.since = began
-        session.pointee.request.isWaiting = true
         if since == nil { noteUse(of: client) }
+        // What is ordered already comes first. As an effect would be carried out: what it brings about waits until it
+        // is done.
+        if session.pointee.request.call == nil, !isRunningEffects, effects.isEmpty,
+            !pools[membership.pool].isSession,
+            let (server, lease) = scheduler.leasePlainly(
+                to: client, from: pools[membership.pool].id, group: membership.group,
+                owner: membership.owner, profile: session.pointee.settings.current,
+                useSince: session.pointee.request.useSince, now: now)
+        {
+            isRunningEffects = true
+            begin(lease, of: client, session, membership, on: server, servers.address(of: server))
+            isRunningEffects = false
+            if !effects.isEmpty { runEffects() }
+            return
+        }
+        session.pointee.request.isWaiting = true
+        requestAnyLease(client, membership, began)
+    }
+
+    @inline(never)
+    private mutating func requestAnyLease(
+        _ client: ClientID, _ membership: ClientSession.Membership, _ began: Instant
+    ) {
+        let session = clients.address(of: client)
         var wait = pools[membership.pool].queryWait
         if let asked = session.pointee.call?.terms.wait { wait = asked.wholeNanoseconds }
         var deadline = Instant.endOfTime
@@ -27,11 +50,10 @@ extension Engine {
             request.owner.thread = call.thread
             request.wantsHandOut = call.terms.isDirect && settings.directLeases
         }
-        // What is ordered already comes first.
+        // As above.
         if !isRunningEffects, effects.isEmpty,
             let (server, lease) = scheduler.leaseAtOnce(request, now: now)
         {
-            // As an effect would be carried out: what it brings about waits until it is done.
             isRunningEffects = true
             grant(client, server, lease)
             isRunningEffects = false
@@ -109,8 +131,18 @@ extension Engine {
                 into: &effects)
             return
         }
-        let session = clients.address(of: client)
-        let held = servers.address(of: server)
+        begin(
+            lease, of: client, clients.address(of: client), membership, on: server,
+            servers.address(of: server))
+    }
+
+    /// The one beginning of every lease of a client's.
+    @inline(__always)
+    private mutating func begin(
+        _ lease: LeaseID, of client: ClientID, _ session: UnsafeMutablePointer<ClientSession>,
+        _ membership: ClientSession.Membership, on server: ServerID,
+        _ held: UnsafeMutablePointer<ServerSession>
+    ) {
         session.pointee.request.isWaiting = false
         session.pointee.server = server
         let waited = now.nanoseconds - session.pointee.request.since.nanoseconds
@@ -154,7 +186,14 @@ extension Engine {
 
     /// Ends the lease if the protocol says that it is over.
     mutating func endLeaseIfOver(_ server: ServerID) {
-        let held = servers.address(of: server)
+        endLeaseIfOver(server, servers.address(of: server))
+    }
+
+    /// The same, of the server that lies there.
+    @inline(__always)
+    mutating func endLeaseIfOver(
+        _ server: ServerID, _ held: UnsafeMutablePointer<ServerSession>
+    ) {
         guard held.pointee.isLeased, held.pointee.outbound.isEmpty,
             held.pointee.prelude.isEmpty, held.pointee.stream.brokerQuery == nil
         else { return }
@@ -162,7 +201,9 @@ extension Engine {
             let session = clients.address(of: client)
             guard
                 held.pointee.stream.isLeaseOver(
-                    passing: session.pointee.stream.passing, mode(of: server)),
+                    passing: session.pointee.stream.passing,
+                    held.pointee.isExplicit
+                        ? pools[held.pointee.pool].heldMode : pools[held.pointee.pool].mode),
                 session.pointee.phase != .awaitingServer
             else {
                 if session.pointee.flags.departure == .due { mayDepart(client) }
@@ -188,8 +229,8 @@ extension Engine {
             if session.pointee.stream.listening != nil {
                 endLeaseOfListener(server, client)
             } else {
-                letGo(server, client)
-                finishLease(server)
+                letGo(server, client, held, session)
+                finishLease(server, held)
             }
             if !session.pointee.pending.isEmpty { goOn(client) }
         } else if held.pointee.stream.isQuiet, !held.pointee.isHub {
@@ -203,14 +244,16 @@ extension Engine {
 
     /// The session and the server let go of each other; the lease goes on until what was left is ended.
     mutating func detach(_ server: ServerID, _ client: ClientID) {
-        letGo(server, client)
+        letGo(server, client, servers.address(of: server), clients.address(of: client))
         if clients[client].stream.listening != nil { listeningLeaseEnded(client, server) }
     }
 
     /// The same, of a client that does not listen.
-    private mutating func letGo(_ server: ServerID, _ client: ClientID) {
-        let session = clients.address(of: client)
-        let held = servers.address(of: server)
+    @inline(__always)
+    private mutating func letGo(
+        _ server: ServerID, _ client: ClientID, _ held: UnsafeMutablePointer<ServerSession>,
+        _ session: UnsafeMutablePointer<ClientSession>
+    ) {
         session.pointee.server = nil
         held.pointee.holding.client = nil
         held.pointee.lastClient = client
@@ -224,7 +267,13 @@ extension Engine {
 
     /// The server goes back to its pool, in the state in which its stream is.
     mutating func finishLease(_ server: ServerID) {
-        let held = servers.address(of: server)
+        finishLease(server, servers.address(of: server))
+    }
+
+    @inline(__always)
+    private mutating func finishLease(
+        _ server: ServerID, _ held: UnsafeMutablePointer<ServerSession>
+    ) {
         var condition = held.pointee.stream.conditionOnReturn
         // A library stays loaded until its process ends.
         if held.pointee.stream.residue.has(.libraries) || held.pointee.stream.taint.has(.libraries)
@@ -243,14 +292,21 @@ extension Engine {
             // What ran when its client vanished may have left anything.
             if condition == .clean { condition = .dirty }
         }
-        endLease(server, condition)
+        endLease(server, condition, held)
     }
 
     /// The one end of every lease: what it was is counted and forgotten, and the scheduler has the server back.
     mutating func endLease(_ server: ServerID, _ condition: ServerCondition) {
-        let held = servers.address(of: server)
+        endLease(server, condition, servers.address(of: server))
+    }
+
+    @inline(__always)
+    private mutating func endLease(
+        _ server: ServerID, _ condition: ServerCondition,
+        _ held: UnsafeMutablePointer<ServerSession>
+    ) {
         assert(held.pointee.client == nil, "a lease ends that somebody holds")
-        forgetLease(on: server)
+        forgetLease(on: held)
         if let orphan = held.pointee.orphan {
             held.pointee.orphan = nil
             orphan.stream.releaseAll(in: &statements)
@@ -269,8 +325,7 @@ extension Engine {
 
     /// The lease is no more, and how long it was held is counted.
     @inline(__always)
-    mutating func forgetLease(on server: ServerID) {
-        let held = servers.address(of: server)
+    mutating func forgetLease(on held: UnsafeMutablePointer<ServerSession>) {
         guard held.pointee.endLease() else { return }
         let time = now.nanoseconds - held.pointee.holding.since.nanoseconds
         pools.address(of: held.pointee.pool).pointee.times.hold.record(time)

@@ -195,11 +195,11 @@ extension Engine {
     /// What a server will say once this client's profile is in force. `assumed` stands for what no server of its
     /// pool has said yet.
     package func expectedParameters(
-        of client: ClientID, in pool: PoolSlot, assumed: ParameterSet
+        of client: ClientID, in pool: PoolSlot, assumed: @autoclosure () -> ParameterSet
     ) -> ParameterSet {
         let profile = clients[client].settings.current
         if let known = pools[pool].parameters.known(for: profile) { return known }
-        let base = pools[pool].parameters.base ?? assumed
+        let base = pools[pool].parameters.base ?? assumed()
         let version = base.value(of: "server_version")
         let changes: [(name: String, value: String)] = profiles.entries(of: profile)
             .compactMap {

@@ -103,7 +103,7 @@ extension Engine {
             let lease = scheduler.transferLease(
                 of: server, to: hub.identity, .hub, group: .ofHubs, now: now, into: &effects)
         else { return false }
-        forgetLease(on: server)
+        forgetLease(on: servers.address(of: server))
         beginHub(hub, server, lease)
         runEffects()
         return true

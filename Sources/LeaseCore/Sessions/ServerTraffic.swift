@@ -42,6 +42,11 @@ extension Engine {
             return
         }
         if held.pointee.carry.isEmpty {
+            if let client = held.pointee.client,
+                relayPlainAnswer(bytes, from: server, held, to: client)
+            {
+                return
+            }
             relay(bytes, from: server)
         } else {
             var whole = exchange(&held.pointee.carry, with: [])
@@ -169,7 +174,9 @@ extension Engine {
             if client == nil { changeParameters(of: server, step.changedParameters) }
         }
         if step.queries > 0 {
-            count(step, server)
+            count(
+                queries: step.queries, transactions: step.transactions, held,
+                pools.address(of: pool))
         } else if held.pointee.isLeased, held.pointee.holding.clock.idleSince == nil,
             !held.pointee.stream.isOwing
         {
@@ -211,8 +218,7 @@ extension Engine {
     }
 
     /// True if its next message waits for something of the broker's.
-    @inline(__always)
-    private mutating func noteForClient(
+    mutating func noteForClient(
         _ step: borrowing ServerStep, _ server: ServerID, _ client: ClientID
     ) -> Bool {
         let session = clients.address(of: client)
@@ -258,13 +264,15 @@ extension Engine {
         return false
     }
 
-    private mutating func count(_ step: borrowing ServerStep, _ server: ServerID) {
-        let held = servers.address(of: server)
-        let pool = pools.address(of: held.pointee.pool)
-        pool.pointee.statistics.queries += step.queries
-        pool.pointee.statistics.transactions += step.transactions
+    @inline(__always)
+    mutating func count(
+        queries: Int, transactions: Int, _ held: UnsafeMutablePointer<ServerSession>,
+        _ pool: UnsafeMutablePointer<LeasePool>
+    ) {
+        pool.pointee.statistics.queries += queries
+        pool.pointee.statistics.transactions += transactions
         guard held.pointee.isLeased else { return }
-        held.pointee.holding.transactions += step.transactions
+        held.pointee.holding.transactions += transactions
         let isOwing = held.pointee.stream.isOwing
         if let since = held.pointee.holding.clock.querySince {
             let time = now.nanoseconds - since.nanoseconds
@@ -273,7 +281,7 @@ extension Engine {
             // What was sent ahead begins now.
             held.pointee.holding.clock.querySince = isOwing ? now : nil
         }
-        if step.transactions > 0, let since = held.pointee.holding.clock.transactionSince {
+        if transactions > 0, let since = held.pointee.holding.clock.transactionSince {
             let time = now.nanoseconds - since.nanoseconds
             pool.pointee.statistics.transactionTime += time
             pool.pointee.times.transaction.record(time)
