@@ -16,6 +16,8 @@ package struct ClientStream: ~Copyable {
     package private(set) var unnamed: [UInt8] = []
     /// `PlainText.isOneStatement` says so of its text.
     var isUnnamedPlain = false
+    /// The same, and it calls nothing.
+    var isUnnamedSilent = false
     /// Length of an unnamed statement that was too long to be kept: it is lost with its lease.
     package internal(set) var unnamedNotKept = 0
     /// Lease commands that the client prepared by the extended protocol.
@@ -70,6 +72,7 @@ package struct ClientStream: ~Copyable {
     ) {
         unnamedNotKept = 0
         isUnnamedPlain = false
+        isUnnamedSilent = false
         table.memory.release(unnamed.count)
         table.memory.take(body.count)
         // The one before may be needed again (`position`), and its room is for the next one, whoever's that is.
@@ -88,8 +91,15 @@ package struct ClientStream: ~Copyable {
         unnamedNotKept = 0
         guard !unnamed.isEmpty else { return }
         isUnnamedPlain = false
+        isUnnamedSilent = false
         table.memory.release(unnamed.count)
         unnamed = []
+    }
+
+    /// This is what it parsed last without a name, and there was nothing to be noted of it.
+    @inline(__always)
+    func isSilentAgain(_ definition: UnsafeRawBufferPointer) -> Bool {
+        isUnnamedSilent && areEqual(unnamed, definition)
     }
 
     private static let unnamedCapacity = 1024

@@ -143,7 +143,9 @@ package struct ClientTurn {
                 }
             case .parse, .bind, .describe, .close:
                 switch extended(message, &client, &server, &statements, &toServer) {
-                case .done: continue
+                case .done:
+                    if message.kind == .bind { passPlainEnd(&client, &server, &toServer) }
+                    continue
                 case .incomplete:
                     verdict = wish(of: server)
                     break loop

@@ -159,10 +159,16 @@ extension ClientTurn {
             return true
         }
         let definition = UnsafeRawBufferPointer(rebasing: body(message)[1...])
+        if client.isSilentAgain(definition) {
+            server.push(Self.aboutUnnamed(.parse, .client))
+            pass(message, &client, &toServer)
+            return true
+        }
         let text = statementText(definition)
         client.keepUnnamed(definition, in: &statements)
         var calls = false
         client.isUnnamedPlain = PlainText.isOneStatement(text, calls: &calls)
+        client.isUnnamedSilent = client.isUnnamedPlain && !calls
         if client.isUnnamedPlain {
             if calls, callsInDoubt(text, &server) {
                 if awaitsSequences(&server) { return false }

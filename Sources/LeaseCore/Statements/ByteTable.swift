@@ -8,7 +8,24 @@ package struct ByteTable<Value> {
         var value: Value
     }
 
-    private var entries: [UInt64: Entry] = [:]
+    /// The hash of a key. The dictionary takes it as it is, and its own seed with it: another hash of the hash would cost
+    /// more than all the rest of a look-up.
+    private struct Position: Hashable {
+        var number: UInt64
+
+        static func == (left: Position, right: Position) -> Bool { left.number == right.number }
+
+        func hash(into hasher: inout Hasher) { hasher.combine(number) }
+
+        func _rawHashValue(seed: Int) -> Int {
+            let mixed = (number ^ UInt64(bitPattern: Int64(seed))) &* 0x9e37_79b9_7f4a_7c15
+            return Int(truncatingIfNeeded: mixed ^ (mixed >> 32))
+        }
+
+        var next: Position { Position(number: number &+ 1) }
+    }
+
+    private var entries: [Position: Entry] = [:]
 
     package init() {}
 
@@ -18,8 +35,8 @@ package struct ByteTable<Value> {
     package func value(for key: UnsafeRawBufferPointer) -> Value? {
         var position = Self.hash(key)
         while let entry = entries[position] {
-            if Self.equal(entry.key, key) { return entry.value }
-            position &+= 1
+            if areEqual(entry.key, key) { return entry.value }
+            position = position.next
         }
         return nil
     }
@@ -27,8 +44,8 @@ package struct ByteTable<Value> {
     package mutating func insert(_ value: Value, for key: UnsafeRawBufferPointer) {
         var position = Self.hash(key)
         while let entry = entries[position] {
-            if Self.equal(entry.key, key) { break }
-            position &+= 1
+            if areEqual(entry.key, key) { break }
+            position = position.next
         }
         entries[position] = Entry(key: Array(key), value: value)
     }
@@ -37,12 +54,12 @@ package struct ByteTable<Value> {
     package mutating func remove(_ key: UnsafeRawBufferPointer) -> Value? {
         var position = Self.hash(key)
         while let entry = entries[position] {
-            if Self.equal(entry.key, key) {
+            if areEqual(entry.key, key) {
                 entries[position] = nil
                 closeGap(after: position)
                 return entry.value
             }
-            position &+= 1
+            position = position.next
         }
         return nil
     }
@@ -65,42 +82,42 @@ package struct ByteTable<Value> {
     }
 
     /// Entries behind a removed one may be there only because it was: they move up.
-    private mutating func closeGap(after removed: UInt64) {
-        var position = removed &+ 1
+    private mutating func closeGap(after removed: Position) {
+        var position = removed.next
         while let entry = entries.removeValue(forKey: position) {
             entry.key.withUnsafeBytes { insert(entry.value, for: $0) }
-            position &+= 1
+            position = position.next
         }
     }
 
-    /// FNV-1a. A client that makes names collide slows its own look-ups down; the dictionary below
-    /// is seeded.
-    private static func hash(_ key: UnsafeRawBufferPointer) -> UInt64 {
+    /// FNV-1a. A client that makes names collide slows its own look-ups down.
+    private static func hash(_ key: UnsafeRawBufferPointer) -> Position {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in key {
             hash ^= UInt64(byte)
             hash = hash &* 0x0000_0100_0000_01b3
         }
-        return hash
+        return Position(number: hash)
     }
+}
 
-    private static func equal(_ key: [UInt8], _ bytes: UnsafeRawBufferPointer) -> Bool {
-        let count = bytes.count
-        guard key.count == count else { return false }
-        return key.withUnsafeBytes { own in
-            var index = 0
-            while index + 8 <= count {
-                guard
-                    own.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-                        == bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
-                else { return false }
-                index += 8
-            }
-            while index < count {
-                guard own[index] == bytes[index] else { return false }
-                index += 1
-            }
-            return true
+/// Whether the bytes are the same, eight at a time.
+func areEqual(_ key: [UInt8], _ bytes: UnsafeRawBufferPointer) -> Bool {
+    let count = bytes.count
+    guard key.count == count else { return false }
+    return key.withUnsafeBytes { own in
+        var index = 0
+        while index + 8 <= count {
+            guard
+                own.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+                    == bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            else { return false }
+            index += 8
         }
+        while index < count {
+            guard own[index] == bytes[index] else { return false }
+            index += 1
+        }
+        return true
     }
 }
