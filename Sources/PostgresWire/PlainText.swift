@@ -19,10 +19,13 @@ package enum PlainText {
         var index = 0
         let last = sql.count - TextBlock.size - 1
         while true {
-            if TextBlock.mayLeaveSomething(sql, at: index) { return false }
-            if TextBlock.distanceToParenthesis(sql, at: index) != nil { calls = true }
-            if let distance = TextBlock.distanceToSemicolon(sql, at: index) {
-                return isEnd(sql, from: index + distance)
+            // Most blocks have nothing to be looked at.
+            if TextBlock.isNotable(sql, at: index) {
+                if TextBlock.mayLeaveSomething(sql, at: index) { return false }
+                if TextBlock.distanceToParenthesis(sql, at: index) != nil { calls = true }
+                if let distance = TextBlock.distanceToSemicolon(sql, at: index) {
+                    return isEnd(sql, from: index + distance)
+                }
             }
             if index == last { return true }
             // The last block overlaps the one before.

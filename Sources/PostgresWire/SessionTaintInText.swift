@@ -171,6 +171,26 @@ enum TextBlock {
     /// none does, never false where one does; 17 bytes must be there.
     @inline(__always)
     static func mayLeaveSomething(_ sql: UnsafeRawBufferPointer, at index: Int) -> Bool {
+        isAny(pairs(sql, at: index))
+    }
+
+    /// Whether such a pair, a semicolon or an opening parenthesis is in this block.
+    @inline(__always)
+    static func isNotable(_ sql: UnsafeRawBufferPointer, at index: Int) -> Bool {
+        let bytes = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
+        return isAny(pairs(sql, at: index) .| (bytes .== byte(";")) .| (bytes .== byte("(")))
+    }
+
+    @inline(__always)
+    private static func isAny(_ found: SIMDMask<SIMD16<UInt8>.MaskStorage>) -> Bool {
+        let words = unsafeBitCast(found, to: SIMD2<UInt64>.self)
+        return words[0] | words[1] != 0
+    }
+
+    @inline(__always)
+    private static func pairs(
+        _ sql: UnsafeRawBufferPointer, at index: Int
+    ) -> SIMDMask<SIMD16<UInt8>.MaskStorage> {
         let first = sql.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
         let second = sql.loadUnaligned(fromByteOffset: index + 1, as: SIMD16<UInt8>.self)
         let small = first | caseBit
@@ -178,9 +198,7 @@ enum TextBlock {
         let underscore = (second .== byte("_")) .& begins
         let temporary = (small .== byte("m")) .& ((second | caseBit) .== byte("p"))
         let escape = (first .== byte("&")) .& (second .== byte("\""))
-        let found = underscore .| temporary .| escape
-        let words = unsafeBitCast(found, to: SIMD2<UInt64>.self)
-        return words[0] | words[1] != 0
+        return underscore .| temporary .| escape
     }
 
     /// Where the first semicolon of the block is, from its beginning; nil: it has none.
