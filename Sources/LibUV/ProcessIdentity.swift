@@ -47,9 +47,26 @@ extension ProcessIdentity {
     /// Field 22 of /proc/PID/stat. The second is the program's name, which may hold blanks and parentheses.
     static func startTime(inStat text: [UInt8]) -> UInt64? {
         guard let name = text.lastIndex(of: UInt8(ascii: ")")) else { return nil }
-        let fields = text[(name + 1)...].split(separator: UInt8(ascii: " "))
-        guard fields.count > startField - 3 else { return nil }
-        return UInt64(String(decoding: fields[startField - 3], as: UTF8.self))
+        // The rest is words, of which this one is a number. It is read for each login: no arrays.
+        var field = 2
+        var isInside = false
+        var time: UInt64 = 0
+        for index in (name + 1)..<text.count {
+            guard text[index] != UInt8(ascii: " ") else {
+                if isInside, field == startField { return time }
+                isInside = false
+                continue
+            }
+            if !isInside { field += 1 }
+            isInside = true
+            guard field == startField else { continue }
+            let digit = text[index] &- UInt8(ascii: "0")
+            let (tenfold, isTooMuch) = time.multipliedReportingOverflow(by: 10)
+            let (next, isMore) = tenfold.addingReportingOverflow(UInt64(digit))
+            guard digit < 10, !isTooMuch, !isMore else { return nil }
+            time = next
+        }
+        return isInside && field == startField ? time : nil
     }
 
     private static let startField = 22

@@ -55,8 +55,14 @@ extension [UInt8] {
     }
 
     package mutating func appendCString(_ bytes: some Sequence<UInt8>) {
-        for byte in bytes where byte != 0 {
-            append(byte)
+        // Nearly always it lies in one piece, without a NUL.
+        let isAppended = bytes.withContiguousStorageIfAvailable { text in
+            guard firstNUL(in: UnsafeRawBufferPointer(text), from: 0) == nil else { return false }
+            append(contentsOf: text)
+            return true
+        }
+        if isAppended != true {
+            for byte in bytes where byte != 0 { append(byte) }
         }
         append(0)
     }

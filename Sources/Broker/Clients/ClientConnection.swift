@@ -22,9 +22,8 @@ final class ClientConnection: FileWatcherDelegate {
     var isClosed = false
     /// Which of all clients it is, from the first that ever came.
     let number: Int
-    /// Where it came from over TCP; the kernel forgets it when the client is gone.
-    let networkAddress: IPAddress?
-    private let port: UInt16
+    /// nil over a Unix socket.
+    private let remote: Remote?
     /// It has said who it is.
     var hasArrived = false
 
@@ -33,11 +32,9 @@ final class ClientConnection: FileWatcherDelegate {
     /// Received and not dealt with, while the shell speaks with it.
     var unread: [UInt8] = []
     var login: ClientLogin?
-    /// nil: it has never had a lease that may be parked.
-    var parking: ParkingPlace?
     /// nil without TLS.
     var encryption: ClientEncryption?
-    var console: ConsoleSession?
+    private var rare: Rare?
     var pool: DatabasePool?
     /// nil over TCP, and where its process is not visible.
     var process: ClientProcess?
@@ -51,8 +48,48 @@ final class ClientConnection: FileWatcherDelegate {
     // The key that a CancelRequest names.
     var keyProcessID: Int32 = 0
     var keySecret: Int32 = 0
+
+    /// Where it came from over TCP; the kernel forgets it when the client is gone.
+    private final class Remote {
+        let address: IPAddress?
+        let port: UInt16
+
+        init(_ descriptor: Int32) {
+            let address = SocketAddress(peerOf: descriptor)
+            self.address = address.flatMap { IPAddress(parsing: $0.host) }
+            port = address?.port ?? 0
+        }
+    }
+
+    /// What few have: an idle client has no place for it.
+    private final class Rare {
+        var parking: ParkingPlace?
+        var console: ConsoleSession?
+        var keyRest: [UInt8] = []
+    }
+
+    private func change(_ change: (Rare) -> Void) {
+        let rare = self.rare ?? Rare()
+        self.rare = rare
+        change(rare)
+    }
+
+    /// nil: it has never had a lease that may be parked.
+    var parking: ParkingPlace? {
+        get { rare?.parking }
+        set { if rare != nil || newValue != nil { change { $0.parking = newValue } } }
+    }
+
+    var console: ConsoleSession? {
+        get { rare?.console }
+        set { if rare != nil || newValue != nil { change { $0.console = newValue } } }
+    }
+
     /// The secret beyond its first four bytes; none before protocol 3.2.
-    var keyRest: [UInt8] = []
+    var keyRest: [UInt8] {
+        get { rare?.keyRest ?? [] }
+        set { if rare != nil || !newValue.isEmpty { change { $0.keyRest = newValue } } }
+    }
 
     init(
         id: ClientID, descriptor: Int32, peer: PeerCredentials?, isUnix: Bool, number: Int,
@@ -63,17 +100,18 @@ final class ClientConnection: FileWatcherDelegate {
         self.peer = peer
         self.isUnix = isUnix
         self.number = number
-        let address = isUnix ? nil : SocketAddress(peerOf: descriptor)
-        networkAddress = address.flatMap { IPAddress(parsing: $0.host) }
-        port = address?.port ?? 0
+        remote = isUnix ? nil : Remote(descriptor)
         owner = .passUnretained(broker)
     }
+
+    /// nil over a Unix socket.
+    var networkAddress: IPAddress? { remote?.address }
 
     /// Where it came from, as pgbouncer writes it: `unix(pid):0` or `address:port`.
     var origin: String {
         if let peer { return "unix(\(peer.processID)):0" }
         guard let networkAddress else { return "" }
-        return "\(networkAddress):\(port)"
+        return "\(networkAddress):\(remote?.port ?? 0)"
     }
 
     /// nil over TCP, and where its process is not visible.

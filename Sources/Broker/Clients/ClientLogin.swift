@@ -326,6 +326,7 @@ extension Broker {
         }
         registerCancelKey(client)
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(Self.usualGreeting)
         bytes.appendAuthenticationOk()
         bytes += notices
         appendPgbouncerParameters(pool, to: &bytes)
@@ -346,6 +347,9 @@ extension Broker {
             client.id, told: parameters, startupValues: values, greeting: bytes, now: now)
         dealWithNotices()
     }
+
+    /// In bytes.
+    private static let usualGreeting = 768
 
     func registerCancelKey(_ client: ClientConnection) {
         client.keySecret =

@@ -8,7 +8,7 @@ extension Broker {
         let name =
             client.applicationName.isEmpty
             ? client.process?.name ?? "" : client.applicationName
-        let assignment = configuration.group(
+        let assignment = configured.loaded.configuration.groups.assignment(
             forApplication: name, database: client.database)
         return directory.groups[assignment.name]
             ?? openGroup(assignment.name, Self.policy(of: assignment.entry))

@@ -9,7 +9,7 @@ extension Broker {
     /// The line of [databases] for a client. A client of physical replication names no database: libpq's tools say
     /// `replication`, and where all lines lead to one server, that is the one.
     func databaseEntry(_ database: String, _ replication: ReplicationKind?) -> DatabaseEntry? {
-        if let entry = configuration.database(named: database) { return entry }
+        if let entry = configured.loaded.configuration.databases.named(database) { return entry }
         guard replication == .physical, database == Self.noDatabase,
             let first = configuration.databases.first,
             configuration.databases.allSatisfy({

@@ -16,10 +16,7 @@ package struct Configuration: Equatable, Sendable {
     package init() {}
 
     /// The entry for a database that a client named, or the fallback `*`.
-    package func database(named name: String) -> DatabaseEntry? {
-        databases.first { $0.name == name && !$0.isFallback }
-            ?? databases.first(where: \.isFallback)
-    }
+    package func database(named name: String) -> DatabaseEntry? { databases.named(name) }
 
     package func peer(_ id: Int) -> PeerEntry? { peers.first { $0.peerID == id } }
 
@@ -31,13 +28,7 @@ package struct Configuration: Equatable, Sendable {
     package func group(
         forApplication applicationName: String, database: String
     ) -> GroupAssignment {
-        guard
-            let entry = groups.first(where: {
-                $0.applies(toApplication: applicationName, database: database)
-            })
-        else { return GroupAssignment(name: applicationName, entry: nil) }
-        return GroupAssignment(
-            name: entry.isTemplate ? applicationName : entry.name, entry: entry)
+        groups.assignment(forApplication: applicationName, database: database)
     }
 
     package static func load(
@@ -45,5 +36,29 @@ package struct Configuration: Equatable, Sendable {
     ) throws(ConfigurationError) -> LoadedConfiguration {
         var loader = ConfigurationLoader(sources: sources)
         return try loader.load()
+    }
+}
+
+// Of the lines alone: a question for each login must not copy all that is configured.
+
+extension [DatabaseEntry] {
+    /// The entry for a database that a client named, or the fallback `*`.
+    package func named(_ name: String) -> DatabaseEntry? {
+        first { $0.name == name && !$0.isFallback } ?? first(where: \.isFallback)
+    }
+}
+
+extension [GroupEntry] {
+    /// The group of a client: the first matching line; without one, its application_name.
+    package func assignment(
+        forApplication applicationName: String, database: String
+    ) -> GroupAssignment {
+        guard
+            let entry = first(where: {
+                $0.applies(toApplication: applicationName, database: database)
+            })
+        else { return GroupAssignment(name: applicationName, entry: nil) }
+        return GroupAssignment(
+            name: entry.isTemplate ? applicationName : entry.name, entry: entry)
     }
 }
