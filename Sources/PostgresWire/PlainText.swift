@@ -33,6 +33,20 @@ package enum PlainText {
         }
     }
 
+    /// Whether the text is BEGIN, COMMIT or END and no more, a semicolon perhaps. Of a client that listens a COMMIT is no
+    /// plain text: it makes its LISTEN effective.
+    package static func isBoundary(_ sql: UnsafeRawBufferPointer) -> Bool {
+        var count = sql.count
+        if count > 0, sql[count - 1] == UInt8(ascii: ";") { count -= 1 }
+        guard count <= 6 else { return false }
+        var word: UInt64 = 0
+        for index in 0..<count { word = word << 8 | UInt64(sql[index] | 0x20) }
+        switch word {
+        case 0x62_6567_696e, 0x636f_6d6d_6974, 0x65_6e64: return true
+        default: return false
+        }
+    }
+
     /// Whether nothing stands there any more that is part of a statement.
     private static func isEnd(_ sql: UnsafeRawBufferPointer, from start: Int) -> Bool {
         var index = start

@@ -127,6 +127,19 @@ import Testing
         #expect(plain > 300)
     }
 
+    /// `relayPlainQuery` takes it for one of which nothing is to be noted.
+    @Test(arguments: ["BEGIN", "COMMIT;", "end", "SELECT 1 FROM one_of_the_tables"])
+    func ofABoundaryOfATransactionNothingIsNoted(_ text: String) {
+        var relay = RelayFixture()
+        let before = Self.state(relay).dropFirst()
+        let sent = relay.send(Self.query(text))
+        #expect(sent.toServer == Self.query(text) && sent.isMore)
+        #expect(relay.server.outstanding.all == [Outstanding(.query, .client)])
+        #expect(
+            Self.state(relay).dropFirst().filter { !$0.contains("Tally") }
+                == before.filter { !$0.contains("Tally") })
+    }
+
     @Test(arguments: [RelayMode.Pooling.transaction, .statement])
     func theEndOfABatchIsTheSameAtOnceAndOneByOne(_ pooling: RelayMode.Pooling) {
         for seed in 0..<2_000 as Range<UInt64> {

@@ -26,6 +26,21 @@ struct PlainTextTests {
     ])
     func notPlain(_ text: String) { #expect(!isPlain(text)) }
 
+    @Test(arguments: [
+        ("BEGIN", true), ("begin;", true), ("Commit", true), ("COMMIT;", true), ("end", true),
+        ("END;", true), ("", false), (";", false), ("BEGIN;;", false), ("BEGINS", false),
+        ("ROLLBACK", false), ("COMMIT ", false), (" BEGIN", false), ("ABORT", false),
+    ])
+    func boundary(_ text: String, _ isOne: Bool) {
+        withBytes(of: text) { sql in
+            #expect(PlainText.isBoundary(sql) == isOne)
+            guard isOne else { return }
+            #expect(SessionTaint.inText(sql).isEmpty && SetScope.of(sql).isEmpty)
+            #expect(SettingsReset.statements(of: sql) == [] && SessionSetting.parse(sql) == nil)
+            #expect(StatementReference.all(in: sql).isEmpty && DeallocateText.parse(sql) == nil)
+        }
+    }
+
     /// Texts are put together from what the other looks search for, and from what they pass over.
     @Test(arguments: 0..<20)
     func plainMeansThatEveryOtherLookFindsNothing(_ seed: UInt64) {

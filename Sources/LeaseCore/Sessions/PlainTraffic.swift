@@ -23,7 +23,8 @@ extension Engine {
         let text = UnsafeRawBufferPointer(
             rebasing: bytes[MessageHeader.size..<bytes.count - 1])
         var calls = false
-        guard PlainText.isOneStatement(text, calls: &calls), !calls else { return false }
+        guard PlainText.isOneStatement(text, calls: &calls) || PlainText.isBoundary(text), !calls
+        else { return false }
         assert(!LeaseCommand.mayBegin(text), "a lease command counts as plain")
         if session.pointee.server == nil { requestLease(client) }
         guard let server = session.pointee.server else { return false }
