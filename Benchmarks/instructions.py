@@ -46,7 +46,9 @@ class Counted:
     def command(self):
         command = super().command()
         program = [str(self.binary), *command[1:]] if self.binary else command
-        return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={self.counts}", *program]
+        # What is named may be a script that is replaced by the pooler.
+        return ["valgrind", "--tool=callgrind", "--trace-children=yes",
+                f"--callgrind-out-file={self.counts}", *program]
 
     @property
     def counts(self):
