@@ -54,6 +54,12 @@ extension FileWatcherDelegate {
 @safe
 package final class FileWatcher {
     package let descriptor: Int32
+    /// What is watched now.
+    package private(set) var watched: FileEvents = []
+    private var isClosed = false
+    /// An event is being delivered. What was the delegate until something in there has ended that lives until it is over
+    /// (`departed`).
+    private var isDelivering = false
     /// Held as long as it is the delegate.
     package var delegate: (any FileWatcherDelegate)? {
         get {
@@ -81,14 +87,8 @@ package final class FileWatcher {
     /// The delegate, and its class: an event that takes it from a property would count it up and down.
     private var target: UnsafeMutableRawPointer?
     private var type: (any FileWatcherDelegate.Type)?
-    /// An event is being delivered, and those who were the delegate until something in there has ended that: they live
-    /// until it is over.
-    private var isDelivering = false
     private var departed: [UnsafeMutableRawPointer] = unsafe []
-    /// What is watched now.
-    package private(set) var watched: FileEvents = []
     private let cell: HandleCell<uv_poll_t>
-    private var isClosed = false
 
     /// Makes the descriptor non-blocking (uv_poll_init). It must be a socket, a pipe or a pidfd.
     package init(loop: EventLoop, descriptor: Int32) throws(UVError) {

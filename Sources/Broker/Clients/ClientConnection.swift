@@ -18,17 +18,18 @@ final class ClientConnection: FileWatcherDelegate {
     let isUnix: Bool
     /// The broker itself, which asks `auth_query`.
     var isOurs = false
-    var watcher: FileWatcher?
     var isClosed = false
+    /// It has said who it is.
+    var hasArrived = false
+    /// Why it is being refused, where the SQLSTATE does not say it all.
+    var refusalCause: RefusalCause?
+    /// What it replicates; nil: it is a session.
+    var replication: ReplicationKind?
+    var watcher: FileWatcher?
     /// Which of all clients it is, from the first that ever came.
     let number: Int
     /// nil over a Unix socket.
     private let remote: Remote?
-    /// It has said who it is.
-    var hasArrived = false
-
-    /// Why it is being refused, where the SQLSTATE does not say it all.
-    var refusalCause: RefusalCause?
     /// Received and not dealt with, while the shell speaks with it.
     var unread: [UInt8] = []
     var login: ClientLogin?
@@ -42,8 +43,6 @@ final class ClientConnection: FileWatcherDelegate {
     var user = ""
     var database = ""
     var applicationName = ""
-    /// What it replicates; nil: it is a session.
-    var replication: ReplicationKind?
 
     // The key that a CancelRequest names.
     var keyProcessID: Int32 = 0
