@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from harness.encrypted import SSL_REQUEST
 from harness import direct, wire
 from harness.encrypted import EncryptedWire
 from harness.waiting import Stopwatch, eventually, holds_for
@@ -213,6 +214,9 @@ def test_shutdown_leaves_the_port_to_others(as_pgbouncer, how):
     busy = broker.wire()
     busy.query("BEGIN")
     begun = wire.Wire(broker.tcp_address)
+    # With tcp_defer_accept, as in pgbouncer, only one that has sent something has come.
+    begun.send(SSL_REQUEST)
+    assert begun.socket.recv(1) == b"N"
     broker.settle()
     broker.console(f"SHUTDOWN WAIT_FOR_{how}")
     assert refused(broker) == ("57P01", "pooler is shutting down")

@@ -90,7 +90,7 @@ def test_stat_is_one_screen_of_text(broker, tool, holder, waiter):
     assert "leases 3 of 3" in lines[1] and "waiting 1, oldest" in lines[1]
     assert "servers 3 of 20" in lines[1] and "of 500" in lines[1]
     rows = [line.split() for line in lines]
-    assert ["app/app", "3", "3", "0", "0", "4", "1"] in [row[:7] for row in rows]
+    assert ["app/app", "3", "3", "0", "-", "0", "4", "1"] in [row[:8] for row in rows]
     for group in ("job-0", "backfill"):
         assert any(row[:1] == [group] for row in rows)
     assert "\x1b" not in text
