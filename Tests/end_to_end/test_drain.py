@@ -6,9 +6,8 @@ import subprocess
 
 import pytest
 
-from harness.encrypted import SSL_REQUEST
 from harness import direct, wire
-from harness.encrypted import EncryptedWire
+from harness.encrypted import SSL_REQUEST, EncryptedWire
 from harness.waiting import Stopwatch, eventually, holds_for
 from harness.writers import Writers
 
