@@ -123,16 +123,20 @@ PINS = {
 @pytest.mark.parametrize("way", ["simple", "extended", "transaction", "extended transaction"])
 @pytest.mark.parametrize("text", PINS)
 def test_it_pins_until_it_is_gone(pooled, text, way):
+    it_pins_until_it_is_gone(pooled, text, WAYS[way], lambda one, removal: one.query(removal))
+
+
+def it_pins_until_it_is_gone(broker, text, run, remove):
     question, answer, removal, reason = PINS[text]
-    with pooled.wire("postgres") as one:
-        seen = WAYS[way](one, text)
+    with broker.wire("postgres") as one:
+        seen = run(one, text)
         assert "E" not in wire.kinds(seen), seen
-        neighbour_of_one(pooled)
+        neighbour_of_one(broker)
         assert one.value(question) == answer
-        assert [row["pin"] for row in pooled.console("SHOW LEASES") if row["pin"]] == [reason]
-        assert "E" not in wire.kinds(one.query(removal))
+        assert [row["pin"] for row in broker.console("SHOW LEASES") if row["pin"]] == [reason]
+        assert "E" not in wire.kinds(remove(one, removal))
         one.query("SELECT 1")
-        assert not [row for row in pooled.console("SHOW LEASES") if row["pin"]]
+        assert not [row for row in broker.console("SHOW LEASES") if row["pin"]]
 
 
 def named(one, text):
@@ -215,16 +219,7 @@ def test_a_named_statement_goes_back_to_the_startup_packet(naming, text, way):
 @pytest.mark.parametrize("way", NAMED)
 @pytest.mark.parametrize("text", PINS)
 def test_it_pins_of_a_named_statement(naming, text, way):
-    question, answer, removal, reason = PINS[text]
-    with naming.wire("postgres") as one:
-        seen = NAMED[way](one, text)
-        assert "E" not in wire.kinds(seen), seen
-        neighbour_of_one(naming)
-        assert one.value(question) == answer
-        assert [row["pin"] for row in naming.console("SHOW LEASES") if row["pin"]] == [reason]
-        assert "E" not in wire.kinds(NAMED[way](one, removal))
-        one.query("SELECT 1")
-        assert not [row for row in naming.console("SHOW LEASES") if row["pin"]]
+    it_pins_until_it_is_gone(naming, text, NAMED[way], NAMED[way])
 
 
 def neighbour_of_one(broker):
