@@ -33,7 +33,6 @@ extension EngineRun {
         // What means nothing outside of a copy may still be on its way.
         let underWay = backend.input + socket.wire.prefix(socket.sentBefore)
         socket.takenInLease = socket.wire.count - socket.sentBefore
-        socket.isOwed = false
         socket.isLate = now < max(socket.hangsUntil, socket.stalledUntil)
         let named = backend.prepared.count { !$0.key.isEmpty }
         let hasSent =
@@ -351,8 +350,8 @@ extension EngineRun {
             let isSession = pools[client.pool].terms.mode.pooling == .session
             let isHeld =
                 client.program.isHeld || client.group.map { !$0.isOutsideLeases } == true
-            // A server that was sent nothing of the lease costs its client nothing.
-            if socket.takenInLease > 0 || socket.isOwed || isSession || isHeld || socket.isLate {
+            // A server that has taken nothing of the lease costs its client nothing.
+            if socket.takenInLease > 0 || isSession || isHeld || socket.isLate {
                 client.expect(isSession ? ["08006", "57P01"] : ["08006"])
                 client.mayEnd = true
             }

@@ -48,8 +48,6 @@ final class EngineWorld: World {
         let count = taken(of: bytes.count, room: socket.room(at: now))
         socket.wire += bytes.prefix(count)
         socket.takenInLease += count
-        // The broker keeps the rest for this server alone, even if that is all.
-        socket.isOwed = count < bytes.count
         if let trace {
             trace("to server \(server), \(count) of: \(RelayTranscript.ofClient(Array(bytes)))")
         }
@@ -199,8 +197,6 @@ final class ServerSocket {
     var sentBefore = 0
     /// Bytes that it took in this lease.
     var takenInLease = 0
-    /// It did not take all that it was sent in this lease.
-    var isOwed = false
     /// It hung, or time was lost, since it was granted: it need not have answered in time.
     var isLate = false
     /// Half a message was left on it, in either direction: nobody can say what comes of that.

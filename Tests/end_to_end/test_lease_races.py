@@ -121,8 +121,7 @@ def give_back(broker, one):
     ("", kill), ("", leave), ("DIRECT", kill), ("DIRECT", leave), ("DIRECT", give_back)])
 def test_a_query_just_sent_ends_with_its_lease(narrow, word, postgres, how):
     """A cancel that overtakes its query is no cancel: the backend would go on, counted by nobody."""
-    # The place of each is counted for half a second.
-    broker = narrow({"default_pool_size": 5})
+    broker = narrow()
     mark = f"just_sent_{how.__name__}_{word}"
     running = ("SELECT pid FROM pg_stat_activity WHERE state = 'active' AND "
                f"application_name <> 'harness' AND query LIKE '%{mark}'")
@@ -166,8 +165,7 @@ def test_the_lease_is_asked_for_and_the_client_reads_no_descriptor(narrow):
 
 
 def test_garbage_on_the_brokers_socket_while_direct_ends_both(narrow, postgres):
-    # The place of each is counted for half a second.
-    broker = narrow({"default_pool_size": 5})
+    broker = narrow()
     dice = random.Random(7)
     with broker.wire() as other:
         for number in range(30):
