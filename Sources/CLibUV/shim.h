@@ -18,6 +18,13 @@ static inline int pglease_pidfd_open(pid_t process_id) {
     return (int)syscall(SYS_pidfd_open, process_id, 0);
 }
 
+/* open(2) and snprintf(3) are variadic. */
+static inline int pglease_open_stat(pid_t process_id) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process_id);
+    return open(path, O_RDONLY | O_CLOEXEC);
+}
+
 /* recv(2) and send(2) of glibc are points at which a thread may be cancelled, and say so before and behind each call once
    there are threads. syscall(2) is none; nobody cancels a thread here. */
 static inline ssize_t pglease_receive(int socket, void *bytes, size_t count) {

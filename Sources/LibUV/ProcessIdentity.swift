@@ -34,25 +34,30 @@ extension ProcessIdentity {
 
     /// In clock ticks since the machine started. Waits for nothing.
     static func startTime(of processID: Int32) -> UInt64? {
-        let descriptor = unsafe open("/proc/\(processID)/stat", O_RDONLY | O_CLOEXEC)
+        // It is read for each login: no strings, no arrays.
+        let descriptor = pglease_open_stat(processID)
         guard descriptor >= 0 else { return nil }
         defer { Descriptor.close(descriptor) }
-        let text = unsafe [UInt8](unsafeUninitializedCapacity: statLength) { space, count in
+        return unsafe withUnsafeTemporaryAllocation(byteCount: statLength, alignment: 1) { space in
             // SAFETY: the kernel writes at most `statLength` bytes; the file comes in one piece.
-            count = unsafe max(0, Glibc.read(descriptor, space.baseAddress, space.count))
+            let count = unsafe max(0, Glibc.read(descriptor, space.baseAddress, space.count))
+            return unsafe startTime(inStat: UnsafeRawBufferPointer(rebasing: space[..<count]))
         }
-        return startTime(inStat: text)
     }
 
     /// Field 22 of /proc/PID/stat. The second is the program's name, which may hold blanks and parentheses.
-    static func startTime(inStat text: [UInt8]) -> UInt64? {
-        guard let name = text.lastIndex(of: UInt8(ascii: ")")) else { return nil }
-        // The rest is words, of which this one is a number. It is read for each login: no arrays.
+    static func startTime(inStat text: UnsafeRawBufferPointer) -> UInt64? {
+        // A name has at most 63 bytes, and behind it are no parentheses.
+        var name = min(text.count, 128) - 1
+        while name >= 0, unsafe text[name] != UInt8(ascii: ")") { name -= 1 }
+        guard name >= 0 else { return nil }
+        // The rest is words, of which this one is a number.
         var field = 2
         var isInside = false
         var time: UInt64 = 0
         for index in (name + 1)..<text.count {
-            guard text[index] != UInt8(ascii: " ") else {
+            let sign = unsafe text[index]
+            guard sign != UInt8(ascii: " ") else {
                 if isInside, field == startField { return time }
                 isInside = false
                 continue
@@ -60,7 +65,7 @@ extension ProcessIdentity {
             if !isInside { field += 1 }
             isInside = true
             guard field == startField else { continue }
-            let digit = text[index] &- UInt8(ascii: "0")
+            let digit = sign &- UInt8(ascii: "0")
             let (tenfold, isTooMuch) = time.multipliedReportingOverflow(by: 10)
             let (next, isMore) = tenfold.addingReportingOverflow(UInt64(digit))
             guard digit < 10, !isTooMuch, !isMore else { return nil }

@@ -26,6 +26,21 @@ package func firstNUL(in bytes: UnsafeRawBufferPointer, from offset: Int) -> Int
     return nil
 }
 
+/// Whether no byte has its highest bit set. Eight bytes at a time.
+func isASCII(_ bytes: UnsafeRawBufferPointer) -> Bool {
+    var index = 0
+    var bits: UInt64 = 0
+    while index + 8 <= bytes.count {
+        bits |= bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+        index += 8
+    }
+    while index < bytes.count {
+        bits |= UInt64(bytes[index])
+        index += 1
+    }
+    return bits & 0x8080_8080_8080_8080 == 0
+}
+
 /// The same; where the bytes may end early, up to their end.
 func cString(
     in bytes: UnsafeRawBufferPointer, from offset: Int, mayEndEarly: Bool

@@ -45,8 +45,10 @@ package struct StartupMessage: Sendable {
 
     /// The last `application_name` given; the server keeps the last as well.
     package var applicationName: String? {
-        parameters.last {
-            CanonicalParameter.canonicalName($0.name) == "application_name"
+        let key = "application_name"
+        return parameters.last {
+            $0.name.utf8.count == key.utf8.count
+                && ($0.name == key || CanonicalParameter.canonicalName($0.name) == key)
         }?.value
     }
 
@@ -90,11 +92,11 @@ package struct StartupMessage: Sendable {
             guard let nameRange = cString(in: packet, from: offset),
                 let valueRange = cString(in: packet, from: nameRange.upperBound + 1)
             else { throw .startupPacketLayout }
-            guard let name = String(validating: packet[nameRange], as: UTF8.self) else {
+            guard let name = Self.text(UnsafeRawBufferPointer(rebasing: packet[nameRange])) else {
                 throw .startupParameterEncoding("?")
             }
             let bytes = UnsafeRawBufferPointer(rebasing: packet[valueRange])
-            if let value = String(validating: bytes, as: UTF8.self) {
+            if let value = Self.text(bytes) {
                 take(name: name, value: value)
             } else {
                 take(name: name, value: try Self.plain(bytes, of: name))
@@ -108,6 +110,12 @@ package struct StartupMessage: Sendable {
             throw .replicationValue(replication)
         }
         guard !user.isEmpty else { throw .missingUser }
+    }
+
+    /// nil: it is not UTF-8. Nearly always it is ASCII, which is valid at a glance.
+    private static func text(_ bytes: UnsafeRawBufferPointer) -> String? {
+        isASCII(bytes)
+            ? String(decoding: bytes, as: UTF8.self) : String(validating: bytes, as: UTF8.self)
     }
 
     /// A value that is not UTF-8. PostgreSQL shows each byte of an `application_name` that is no printable

@@ -6,7 +6,7 @@ import Testing
 @Suite("Who a process is")
 struct ProcessIdentityTests {
     private static func startTime(_ text: String) -> UInt64? {
-        ProcessIdentity.startTime(inStat: Array(text.utf8))
+        Array(text.utf8).withUnsafeBytes { ProcessIdentity.startTime(inStat: $0) }
     }
 
     private static let rest =

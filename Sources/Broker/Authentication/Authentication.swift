@@ -82,7 +82,7 @@ extension Broker {
     private func trust(_ client: ClientConnection) {
         // pgbouncer knows nobody then.
         guard
-            configured.userList != nil || authenticationQuery(for: client) != nil
+            configured.userList != nil || hasAuthenticationQuery(for: client)
                 || configuration.flavour == .pgbouncer
         else {
             authenticated(client)
@@ -127,7 +127,7 @@ extension Broker {
         if isTrusted(client) {
             authenticated(client)
         } else if orPassword,
-            configured.userList?.hasSecrets == true || authenticationQuery(for: client) != nil
+            configured.userList?.hasSecrets == true || hasAuthenticationQuery(for: client)
         {
             askForPassword(client, .scramSHA256)
         } else if let peer = client.peer {

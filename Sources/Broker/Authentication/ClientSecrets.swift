@@ -44,11 +44,26 @@ extension Broker {
         for client: ClientConnection
     ) -> (place: AuthenticationQueries.Place, text: String)? {
         let isConsole = ConsoleSession.databases.contains(client.database)
-        let entry = isConsole ? nil : databaseEntry(for: client)
+        return authenticationQuery(isConsole ? nil : databaseEntry(for: client), client.database)
+    }
+
+    /// Whether it would be looked up anywhere.
+    func hasAuthenticationQuery(for client: ClientConnection) -> Bool {
+        if ConsoleSession.databases.contains(client.database) {
+            return authenticationQuery(nil, client.database) != nil
+        }
+        return admissionTerms(of: client)?.hasAuthenticationQuery
+            ?? (authenticationQuery(nil, client.database) != nil)
+    }
+
+    /// Where users of the database are looked up. Without a line of its own it is the console, or unknown.
+    func authenticationQuery(
+        _ entry: DatabaseEntry?, _ name: String
+    ) -> (place: AuthenticationQueries.Place, text: String)? {
         guard let user = entry?.authUser ?? settings.authUser,
             let text = entry?.authQuery ?? settings.authQuery,
             let database = entry?.authDbname ?? settings.authDbname
-                ?? (entry == nil ? nil : client.database)
+                ?? (entry == nil ? nil : name)
         else { return nil }
         return (AuthenticationQueries.Place(database: database, user: user), text)
     }

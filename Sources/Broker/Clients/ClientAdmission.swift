@@ -43,18 +43,17 @@ extension Broker {
     }
 
     func admissionError(_ client: ClientConnection) -> PgError? {
-        guard let entry = databaseEntry(for: client) else {
+        guard let terms = admissionTerms(of: client) else {
             return noSuchDatabase(client.database)
         }
-        let limits = configuration.poolSettings(database: entry, user: client.user)
-        if let limit = limits.maxDbClientConnections,
+        if let limit = terms.maxDatabaseClients,
             directory.clientCounts.byDatabase[client.database, default: 0] >= limit
         {
             return Self.tooManyClients(
                 "client connections exceeded (max_db_client_connections)",
                 "max_db_client_connections of \"\(client.database)\"", limit)
         }
-        if let limit = limits.maxUserClientConnections,
+        if let limit = terms.maxUserClients,
             directory.clientCounts.byUser[client.user, default: 0] >= limit
         {
             return Self.tooManyClients(

@@ -330,9 +330,7 @@ extension Broker {
         bytes.appendAuthenticationOk()
         bytes += notices
         appendPgbouncerParameters(pool, to: &bytes)
-        for parameter in parameters.values {
-            bytes.appendParameterStatus(name: parameter.name, value: parameter.value)
-        }
+        bytes += pool.statusMessages(parameters)
         bytes.appendBackendKeyData(
             processID: client.keyProcessID, secretKey: client.keySecret,
             rest: client.keyRest)

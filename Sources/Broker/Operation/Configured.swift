@@ -8,7 +8,9 @@ import LibSSL
 /// Invariant: the users are those of `loaded`.
 struct Configured {
     /// SET changes it until the next reload.
-    var loaded: LoadedConfiguration
+    var loaded: LoadedConfiguration { didSet { admissions = KnownAdmissions() } }
+    /// Of what is loaded.
+    var admissions = KnownAdmissions()
     /// Reads the same sources again.
     let reload: () throws(ConfigurationError) -> LoadedConfiguration
     var users: KnownUsers

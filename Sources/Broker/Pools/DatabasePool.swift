@@ -26,6 +26,8 @@ final class DatabasePool {
     /// Who held its servers then, in words: thousands of waiters may be refused in one turn.
     var holdersTold: (at: Instant, text: String)?
     var clientCount = 0
+    /// The ParameterStatus messages that the last client was greeted with, and of which set.
+    private var greeting: (parameters: ParameterSet, messages: [UInt8])?
     /// Since when it has had no client; not told while it has one.
     var unusedSince: Instant?
     /// Nobody joins it any more.
@@ -61,6 +63,17 @@ final class DatabasePool {
 
     func isKnownToBeUnusable(_ slot: PoolSlot) -> Bool {
         lastFailure?.kind == .permanent && broker.engine.pools[slot].parameters.base == nil
+    }
+
+    /// Each parameter's ParameterStatus. Most clients of a pool are told the same.
+    func statusMessages(_ parameters: ParameterSet) -> [UInt8] {
+        if let greeting, greeting.parameters === parameters { return greeting.messages }
+        var messages: [UInt8] = []
+        for parameter in parameters.values {
+            messages.appendParameterStatus(name: parameter.name, value: parameter.value)
+        }
+        greeting = (parameters, messages)
+        return messages
     }
 
     func connectFailed(_ failure: ConnectFailure, _ now: Instant) {

@@ -11,14 +11,16 @@ extension Broker {
     func pool(
         database: String, user: String, replication: ReplicationKind?, learned: ServerSecret?
     ) -> DatabasePool? {
-        guard let entry = databaseEntry(database, replication) else { return nil }
-        let serverUser = entry.forcedUser ?? user
+        let asked = PoolKey(database: database, user: user, replication: replication)
+        guard let terms = admissionTerms(asked) else { return nil }
+        let serverUser = terms.forcedUser ?? user
         let key = PoolKey(database: database, user: serverUser, replication: replication)
         let learned = serverUser == user ? learned : nil
         if let pool = directory.pools[key] {
             if let learned { learn(learned, for: pool) }
             return pool
         }
+        guard let entry = databaseEntry(of: key) else { return nil }
         return openPool(
             key, entry, startup: replication == nil ? Self.firstLook : nil, learned: learned)
     }
