@@ -45,7 +45,11 @@ final class EngineWorld: World {
             violation = "bytes for server \(server), which a client has"
         }
         if socket.isEnded { return .gone }
-        let count = taken(of: bytes.count, room: socket.room(at: now))
+        // An empty socket takes something.
+        let isEmpty = socket.wire.isEmpty && socket.backend.input.isEmpty
+        let count = max(
+            taken(of: bytes.count, room: socket.room(at: now)),
+            isEmpty ? min(1, socket.room(at: now)) : 0)
         socket.wire += bytes.prefix(count)
         socket.takenInLease += count
         if let trace {

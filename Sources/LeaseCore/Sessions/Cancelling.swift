@@ -31,10 +31,12 @@ struct CancelQueue {
     /// Those without a turn yet, and what follows those that are on their way.
     var waiting: [ServerID: Waiting] = [:]
     var onTheirWay: [ServerID: [CancelSequel]] = [:]
+    /// Who asked for one while the server ran something of the broker's own, in front of what the client asked.
+    var postponed: [ServerID: [ClientID]] = [:]
     /// Those who ask again for what is asked for already are kept waiting up to this many.
     static let sequelsKept = 32
 
-    var isEmpty: Bool { waiting.isEmpty }
+    var isEmpty: Bool { waiting.isEmpty && postponed.isEmpty }
 }
 
 /// Cancelling what a server runs. The request itself is the world's: PQcancel blocks until PostgreSQL hangs up.
@@ -64,7 +66,34 @@ extension Engine {
             return
         }
         clients[canceller].phase = .closing
-        cancel(server, then: .close(canceller))
+        if servers[server].stream.brokerQuery != nil {
+            cancels.postponed[server, default: []].append(canceller)
+        } else {
+            cancel(server, then: .close(canceller))
+        }
+    }
+
+    /// A cancel that struck the statement which puts the client's settings in force would leave what the client
+    /// sent behind it running without them: it is sent once that statement is answered.
+    @inline(never)
+    mutating func cancelWhatWasPostponed(_ server: ServerID) {
+        guard servers.contains(server), servers[server].stream.brokerQuery == nil,
+            cancels.postponed[server] != nil
+        else { return }
+        if let client = servers[server].client, !servers[server].mayRunSomething,
+            !clients[client].pending.isEmpty
+        {
+            // What is to be cancelled is about to be sent.
+            return
+        }
+        let runs = servers[server].client != nil && servers[server].mayRunSomething
+        for canceller in cancels.postponed.removeValue(forKey: server) ?? [] {
+            if runs {
+                cancel(server, then: .close(canceller))
+            } else {
+                follow([.close(canceller)])
+            }
+        }
     }
 
     /// The server serves nobody else before the request is done.
@@ -100,6 +129,9 @@ extension Engine {
     /// The lease is over: a cancel that has not been sent must not meet the next one. When no next one
     /// comes, what was begun is still to be ended.
     mutating func dropCancel(of server: ServerID, isClosing: Bool) {
+        if let cancellers = cancels.postponed.removeValue(forKey: server) {
+            follow(cancellers.map { .close($0) })
+        }
         guard let dropped = cancels.waiting[server], dropped.purpose != .backend else { return }
         if isClosing {
             cancels.waiting[server]?.purpose = .backend

@@ -153,6 +153,7 @@ extension Engine {
                 serverEnded(server, "the server closed the connection")
                 return step
             }
+            if !cancels.postponed.isEmpty { cancelWhatWasPostponed(server) }
         }
         sendOutput(of: input, to: client)
         // What the server owes an answer for goes on; what it took without one may be all there was.

@@ -241,7 +241,14 @@ package struct ServerSession: ~Copyable {
     @inline(__always)
     mutating func noteSending(_ now: Instant) {
         if holding.clock.transactionSince == nil { holding.clock.transactionSince = now }
-        if holding.clock.querySince == nil { holding.clock.querySince = now }
+        if let since = holding.clock.querySince {
+            // While a batch waited for its client, nothing ran.
+            if let idle = holding.clock.idleSince {
+                holding.clock.querySince = since + (now - idle)
+            }
+        } else {
+            holding.clock.querySince = now
+        }
         holding.clock.idleSince = nil
     }
 

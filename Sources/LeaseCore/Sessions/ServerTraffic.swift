@@ -53,6 +53,7 @@ extension Engine {
             whole.append(contentsOf: bytes)
             whole.withUnsafeBytes { relay($0, from: server) }
         }
+        if !cancels.postponed.isEmpty { cancelWhatWasPostponed(server) }
     }
 
     /// The connection ended, or cannot be read.
@@ -98,17 +99,19 @@ extension Engine {
     }
 
     /// What the broker asked for itself, or what a vanished client left running.
-    private mutating func relayToNobody(_ bytes: UnsafeRawBufferPointer, from server: ServerID) {
+    private mutating func relayToNobody(_ all: UnsafeRawBufferPointer, from server: ServerID) {
         let orphan = servers[server].orphan ?? ServerSession.OrphanStream(ClientStream())
-        var turn = ServerTurn(bytes, mode: pools[servers[server].pool].mode)
         let isIdle =
             servers[server].stream.isQuiet && servers[server].phase == .ready
             && !servers[server].isLeased
+        let end = isIdle ? UnaskedMessages.beginning(in: all) : all.count
+        let bytes = UnsafeRawBufferPointer(rebasing: all[..<end])
+        var turn = ServerTurn(bytes, mode: pools[servers[server].pool].mode)
         let step = turn.run(
             &orphan.stream, &servers[server].stream, statements: &statements,
             toClient: &outputs.toClient)
         outputs.toClient.reset()
-        keepRest(of: bytes, from: step.consumed, server)
+        keepRest(of: all, from: step.consumed, server)
         if servers[server].isLeased { servers[server].orphan = orphan }
         if isIdle {
             heardWhileIdle(step, server)
@@ -117,8 +120,8 @@ extension Engine {
         }
     }
 
-    /// A notice and a parameter's new value may come at any time (a reload of PostgreSQL's configuration):
-    /// whole, they change nothing for the next lease. Whatever else an idle connection says ends it.
+    /// A notice and a parameter's new value may come at any time (a reload of PostgreSQL's configuration), and in
+    /// pieces: they change nothing for the next lease. Whatever else an idle connection says ends it.
     private mutating func heardWhileIdle(_ step: borrowing ServerStep, _ server: ServerID) {
         servers[server].fatal = step.fatal ?? servers[server].fatal
         guard step.broken == nil, step.fatal == nil, !step.hasNotified,

@@ -85,4 +85,153 @@ struct EngineCancelTests {
         let told = fixture.world.toClients[client, default: []]
         #expect(told.count { $0 == UInt8(ascii: "Z") } >= messages)
     }
+
+    // MARK: While the client's settings are put in force
+
+    private static let inForce: [UInt8] = {
+        var bytes: [UInt8] = []
+        for tag in ["BEGIN", "SET", "COMMIT"] { bytes.appendCommandComplete(tag) }
+        bytes.appendReadyForQuery(.idle)
+        return bytes
+    }()
+
+    private static let answer: [UInt8] = {
+        var bytes: [UInt8] = []
+        bytes.appendCommandComplete("SELECT 1")
+        bytes.appendReadyForQuery(.idle)
+        return bytes
+    }()
+
+    /// A client with a setting of its own, whose query waits for it (the first of its kind on a server) or follows
+    /// it in one write, and one that has asked for it to be cancelled.
+    private func cancelledAtOnce(
+        _ fixture: EngineFixture, isFirst: Bool
+    ) throws -> (client: ClientID, server: ServerID, canceller: ClientID) {
+        let client = fixture.client(
+            of: fixture.openPool(1, size: 1),
+            settings: [ProfileEntry(name: "statement_timeout", value: "9s")])
+        if !isFirst {
+            fixture.send(fixture.query, from: client)
+            let server = try #require(fixture.server(of: client))
+            fixture.answer(Self.inForce, from: server)
+            fixture.answer(Self.answer, from: server)
+            // Another's settings are in force now.
+            let other = fixture.client(of: PoolID(1))
+            fixture.send(fixture.query, from: other)
+            fixture.answer(Self.inForce, from: server)
+            fixture.answer(Self.answer, from: server)
+        }
+        fixture.send(fixture.query, from: client)
+        let server = try #require(fixture.server(of: client))
+        let canceller = fixture.engine.accept(isUnix: true, loginDeadline: nil, now: fixture.now)
+        fixture.engine.cancelRequested(of: client, by: canceller, now: fixture.now)
+        fixture.settle()
+        return (client, server, canceller)
+    }
+
+    @Test(arguments: [true, false])
+    func itStrikesWhatTheClientAskedForAndNotItsSettings(isFirst: Bool) throws {
+        let fixture = EngineFixture()
+        let (client, server, canceller) = try cancelledAtOnce(fixture, isFirst: isFirst)
+        #expect(fixture.cancels.isEmpty)
+        #expect(fixture.isKnown(canceller))
+        fixture.answer(Self.inForce, from: server)
+        #expect(fixture.cancels == [server])
+        #expect(fixture.server(of: client) == server && fixture.isOwing(server))
+        fixture.engine.cancelFinished(server, now: fixture.now)
+        fixture.settle()
+        #expect(!fixture.isKnown(canceller))
+    }
+
+    @Test(arguments: [true, false])
+    func whatIsAnsweredWithTheSettingsIsNotCancelled(isFirst: Bool) throws {
+        let fixture = EngineFixture()
+        let (client, server, canceller) = try cancelledAtOnce(fixture, isFirst: isFirst)
+        if isFirst {
+            fixture.engine.serverClosed(server, "the server closed the connection", now: fixture.now)
+            fixture.settle()
+        } else {
+            fixture.answer(Self.inForce + Self.answer, from: server)
+        }
+        #expect(fixture.cancels.isEmpty)
+        #expect(!fixture.isKnown(canceller))
+        #expect(fixture.server(of: client) != server)
+    }
+
+    @Test func oneThatVanishesWithWhatItWantedCancelledIsForgotten() throws {
+        let fixture = EngineFixture()
+        let (client, server, canceller) = try cancelledAtOnce(fixture, isFirst: true)
+        fixture.engine.clientInputEnded(canceller, now: fixture.now)
+        fixture.engine.clientInputEnded(client, now: fixture.now)
+        fixture.settle()
+        fixture.answer(Self.inForce, from: server)
+        #expect(!fixture.isKnown(canceller))
+    }
+
+    @Test func aBatchIsNotTimedWhileItWaitsForItsClient() throws {
+        let fixture = EngineFixture()
+        var limits = LeaseLimits()
+        limits.query = .seconds(5)
+        let client = fixture.client(of: fixture.openPool(1, limits: limits))
+        var batch: [UInt8] = []
+        batch.appendParse(name: "", query: "SELECT 1")
+        batch.appendBind()
+        batch.appendExecute()
+        batch.appendFlush()
+        fixture.send(batch, from: client)
+        let server = try #require(fixture.server(of: client))
+        fixture.wait(.seconds(2))
+        var answers: [UInt8] = []
+        answers.appendParseComplete()
+        answers.appendBindComplete()
+        answers.appendCommandComplete("SELECT 1")
+        fixture.answer(answers, from: server)
+        #expect(!fixture.isOwing(server))
+        fixture.wait(.seconds(600))
+        var sync: [UInt8] = []
+        sync.appendSync()
+        fixture.send(sync, from: client)
+        #expect(fixture.isOwing(server))
+        // Two seconds had passed, and three are left.
+        fixture.wait(.seconds(2))
+        #expect(fixture.server(of: client) == server)
+        fixture.wait(.seconds(2))
+        fixture.wait(.seconds(5))
+        #expect(fixture.server(of: client) == nil)
+    }
+
+    // MARK: At rest
+
+    @Test(arguments: ["N", "S"], [1, 4, 5, 9, 20])
+    func whatMayComeAtAnyTimeMayComeInPieces(kind: String, cut: Int) throws {
+        let fixture = EngineFixture()
+        let (client, server) = fixture.busyClient(of: fixture.openPool(1, size: 1))
+        fixture.answer(Self.answer, from: server)
+        #expect(fixture.server(of: client) == nil)
+        var words: [UInt8] = []
+        if kind == "N" {
+            words.appendNoticeResponse(
+                PgError(severity: .notice, sqlState: .successfulCompletion, message: "to all"))
+        } else {
+            words.appendParameterStatus(name: "TimeZone", value: "Europe/Berlin")
+        }
+        fixture.answer(Array(words[..<cut]), from: server)
+        fixture.answer(Array(words[cut...]), from: server)
+        #expect(fixture.isKnown(server) && fixture.closed.isEmpty)
+        fixture.answer(Array(words[..<cut]), from: server)
+        fixture.send(fixture.query, from: client)
+        #expect(fixture.server(of: client) == server)
+        fixture.answer(Array(words[cut...]) + Self.answer, from: server)
+        #expect(fixture.server(of: client) == nil)
+        #expect(fixture.isKnown(server) && fixture.closed.isEmpty)
+    }
+
+    @Test(arguments: ["D", "E", "Z", "T", "1", "A"])
+    func whatMayNotComeAtRestEndsTheConnection(kind: String) throws {
+        let fixture = EngineFixture()
+        let (_, server) = fixture.busyClient(of: fixture.openPool(1, size: 1))
+        fixture.answer(Self.answer, from: server)
+        fixture.answer(Array(kind.utf8) + [0, 0], from: server)
+        #expect(fixture.closed[server] != nil)
+    }
 }

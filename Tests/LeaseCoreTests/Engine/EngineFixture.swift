@@ -72,6 +72,7 @@ final class EngineFixture {
     func server(of client: ClientID) -> ServerID? { engine.clients[client].server }
     func isWaiting(_ client: ClientID) -> Bool { engine.clients[client].isWaiting }
     func pending(of client: ClientID) -> Int { engine.clients[client].pending.count }
+    func querySince(_ server: ServerID) -> Instant? { engine.servers[server].clock?.querySince }
     func isOwing(_ server: ServerID) -> Bool { engine.servers[server].stream.isOwing }
     func pinReasons(of server: ServerID) -> PinReasons? { engine.servers[server].pin?.reasons }
     func activity(of server: ServerID) -> String { engine.servers[server].activity }
@@ -105,12 +106,12 @@ final class EngineFixture {
         return (client, server)
     }
 
-    func client(of pool: PoolID) -> ClientID {
+    func client(of pool: PoolID, settings: [ProfileEntry] = []) -> ClientID {
         guard let slot = engine.pools.slot(of: pool) else { fatalError("the pool is not open") }
         let client = engine.accept(isUnix: true, loginDeadline: nil, now: now)
         engine.admit(
             client, to: slot, group: group, times: times, owner: OwnerKey(processID: 1), user: nil,
-            peer: nil, settings: [], isUnusable: false, pending: [], now: now)
+            peer: nil, settings: settings, isUnusable: false, pending: [], now: now)
         settle()
         return client
     }
