@@ -80,6 +80,13 @@ final class EngineClient {
         olderLicences.subtract(states)
     }
 
+    /// It has no use for what it had directly any more.
+    func closeDescriptor() {
+        socket.descriptor?.descriptorOf = nil
+        socket.descriptor = nil
+        socket.isParkable = false
+    }
+
     func beginsGroup() { olderLicences = licences }
 
     /// It was told of nothing, so there was nothing to be told from before. A cancel may come at any time.

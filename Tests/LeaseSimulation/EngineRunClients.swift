@@ -80,6 +80,8 @@ extension EngineRun {
             isHeld = engine.servers[server].explicit != nil
             isDirect = engine.servers[server].isDirect
         }
+        // It was told that what it had directly is lost.
+        if !isDirect { client.closeDescriptor() }
         client.program.startOver(
             zoneNow: isSession ? client.toldZone : zone, isHeld: isHeld, isDirect: isDirect)
     }
@@ -109,13 +111,11 @@ extension EngineRun {
         client.sent += bytes
         client.socket.outbox += bytes
         if client.unsent.isEmpty, client.endsWriting { client.socket.hasEndedWriting = true }
-        if let server = client.socket.descriptor,
+        if client.socket.descriptor != nil,
             RelayTranscript.ofClient(client.sent).contains(where: { $0.contains("LEASE RETURN") })
         {
             // It says that it is done with it, and so it is.
-            server.descriptorOf = nil
-            client.socket.descriptor = nil
-            client.socket.isParkable = false
+            client.closeDescriptor()
         }
     }
 
@@ -352,6 +352,13 @@ extension EngineRun {
             !engine.clients[client.id].isWaiting, engine.clients[client.id].call == nil
         else { return false }
         guard let server = engine.clients[client.id].server else { return true }
+        // Of a replication connection nobody counts what is owed.
+        if pools[client.pool].terms.isReplication, let socket = world.servers[server],
+            !socket.isEnded
+        {
+            return socket.wire.isEmpty && socket.backend.input.isEmpty
+                && socket.backend.output.isEmpty
+        }
         return engine.servers[server].isDirect || engine.servers[server].stream.isQuiet
     }
 
