@@ -168,7 +168,7 @@ def test_each_ini_block_is_accepted(certificates, tmp_path, text):
 def squeezed(text):
     """Without imports, comments and layout."""
     lines = [re.sub(r"(^|\s)//.*", "", line) for line in text.split("\n")]
-    return " ".join(" ".join(line for line in lines if not line.startswith("import ")).split())
+    return "".join(" ".join(line for line in lines if not line.startswith("import ")).split())
 
 
 def swift_blocks():
