@@ -134,8 +134,8 @@ def test_the_client_that_the_protocols_document_is_enough_for_has_a_direct_lease
     assert "pglease." not in re.sub(r"'[^']*'", "", program) and "psycopg" not in program
     done = subprocess.run([sys.executable, "-I", "-c", addressed(program, documented)],
                           env=environment(documented), capture_output=True, text=True, timeout=60)
-    said = re.fullmatch(r"lease \d+: direct, server process (\d+), waited \d+ us\n\[\['(\d+)', 'postgres'\]\]\n",
-                        done.stdout)
+    said = re.fullmatch(r"lease \d+: direct, server process (\d+), waited \d+ us\n\[\['(\d+)', 'postgres'\]\]\n"
+                        r"parked and taken again: True\n", done.stdout)
     assert said and said[1] == said[2], done.stdout + done.stderr
 
 
