@@ -60,6 +60,7 @@ func snippetGettingStarted3() throws {
     configuration.retry = RetryPolicy(attempts: 5, delay: .milliseconds(200), factor: 2)
     let client = try LeaseClient(
         "host=/run/pglease port=6432 dbname=postgres", configuration: configuration)
+    defer { client.close() }
 }
 
 /// Sources/LeaseClient/LeaseClient.docc/WhenItFails.md
@@ -67,7 +68,7 @@ func snippetWhenItFails1() throws {
     let client = try LeaseClient("host=/run/pglease port=6432 dbname=postgres")
     do {
         try client.withLease(for: "errors", wait: .milliseconds(500)) { connection in
-            try connection.execute("SELECT 1 / 0")
+            print(try connection.query("SELECT 1 / 0").one(Int.self))
         }
     } catch {
         print("\(error)")
