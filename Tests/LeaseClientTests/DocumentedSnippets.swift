@@ -60,7 +60,7 @@ func snippetGettingStarted3() throws {
     configuration.retry = RetryPolicy(attempts: 5, delay: .milliseconds(200), factor: 2)
     let client = try LeaseClient(
         "host=/run/pglease port=6432 dbname=postgres", configuration: configuration)
-    defer { client.close() }
+    try client.withLease { connection in print(connection.grant!.kind) }
 }
 
 /// Sources/LeaseClient/LeaseClient.docc/WhenItFails.md
