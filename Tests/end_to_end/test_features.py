@@ -130,6 +130,8 @@ def listen(broker, one, mode):
 
 def cancel(broker, one, mode):
     one.send(wire.query("SELECT pg_sleep(60)"))
+    # PostgreSQL drops a cancel that comes before the statement.
+    eventually(lambda: broker.postgres.backends(dbname=DATABASE, state="active"))
     wire.cancel(broker.socket_path, one.key)
     seen = one.until("E")[-1].code
     one.until("Z")
