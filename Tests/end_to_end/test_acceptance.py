@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import threading
 import psycopg2
 import pytest
 
+from harness import wire
 from harness.pooler import REPOSITORY, pglease_binary
 from harness.waiting import eventually
 
@@ -140,34 +142,77 @@ def test_pg_dump_through_a_transaction_pool_leaves_no_row_out_silently(
     assert code == 1 and "row-level security" in error
 
 
-# scripts/acceptance on somebody's deployment: it reads, and says what it leaves out.
-
-def acceptance(broker, *words):
-    return subprocess.run(
-        [sys.executable, REPOSITORY / "Tests/incident/acceptance.py", "--host",
-         str(broker.socket_folder), "--port", str(broker.port), "--user", "app", "--dbname", "app",
-         *words], capture_output=True, text=True, timeout=60)
+# scripts/pglease-acceptance on somebody's deployment: one file that reads, and says what it leaves out.
 
 
-def test_acceptance_on_a_deployment_reads_and_tells_what_it_leaves_out(make_broker, tmp_path):
+@pytest.fixture
+def acceptance(tmp_path):
+    """A copy in a folder of its own, where there is no source tree."""
+    program = shutil.copy(REPOSITORY / "scripts/pglease-acceptance", tmp_path)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def run(broker, *words):
+        done = subprocess.run(
+            [sys.executable, "-I", program, "--host", str(broker.socket_folder), "--port",
+             str(broker.port), "--user", "app", "--dbname", "app", *words],
+            capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stdout.splitlines()
+
+    return run
+
+
+def test_acceptance_on_a_deployment_reads_and_tells_what_it_leaves_out(
+        make_broker, tmp_path, acceptance):
     broker = make_broker({"default_pool_size": 3}, groups={"pipeline-*": "max_leases=9"})
     with broker.wire(application_name="pipeline-1") as one:
         one.query("SELECT 1")
-        done = acceptance(broker, "--console-user", "admin", "--json", tmp_path / "figures.json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("PASS  exhaustion recovery (9 readers at once)")
-    assert "of 3" in lines[0] and "errors 0" in lines[0]
-    assert lines[1].startswith("PASS  connections below 10 per pipeline")
-    assert lines[2].startswith("LEFT OUT  backfill completion") and "it writes" in lines[2]
-    assert lines[3] == "2 of 2 passed, 1 left out"
+        code, lines = acceptance(broker, "--console-user", "admin", "--json", tmp_path / "figures.json")
+    assert code == 0, lines
+    assert lines[0] == "PASS  exhaustion recovery (SHOW EVENTS): exhausted 0"
+    assert lines[1] == "LEFT OUT  exhaustion recovery (logs): no --log was given"
+    assert lines[2].startswith("PASS  exhaustion recovery (9 readers at once)")
+    assert "of 3" in lines[2] and "errors 0" in lines[2]
+    assert lines[3].startswith("PASS  connections of each pipeline (SHOW GROUPS): pipelines 1")
+    assert "connections of each pipeline (pg_stat_activity)" in lines[4]
+    assert lines[5].startswith("LEFT OUT  jobs processed (queue_backfill_data): ")
+    assert lines[6].endswith("left out")
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert [key for key in figures if "left out" in figures[key]]
 
 
-def test_acceptance_where_nobody_answers_fails(make_broker):
-    broker = make_broker(start=False)
-    done = acceptance(broker)
-    assert done.returncode == 1
-    assert "FAIL  exhaustion recovery" in done.stdout
-    assert "LEFT OUT  exhaustion recovery (server connections, leases back): " in done.stdout
+def test_acceptance_where_nobody_answers_fails(make_broker, acceptance):
+    code, lines = acceptance(make_broker(start=False))
+    assert code == 1
+    assert any(line.startswith("FAIL  exhaustion recovery (30 readers at once)") for line in lines)
+    assert any("server connections, leases back" in line for line in lines)
+
+
+def test_acceptance_finds_what_the_incident_was(make_broker, postgres, tmp_path, acceptance):
+    """Exhaustion in events and logs, a pipeline with ten connections, a job that failed and one that stands."""
+    broker = make_broker({"default_pool_size": 12, "query_wait_timeout": "0.1"})
+    log = tmp_path / "worker.log"
+    log.write_text("ERROR psycopg2.pool.PoolError: connection pool exhausted\n")
+    postgres.sql("CREATE TABLE queue_backfill_data (status text, count_record bigint);"
+                 "INSERT INTO queue_backfill_data VALUES ('COMPLETED', 10), ('FAILED', 0), ('PENDING', 0);"
+                 "GRANT SELECT ON queue_backfill_data TO app", dbname="app")
+    held = [broker.wire(application_name="pipeline-7") for _ in range(12)]
+    try:
+        for one in held:
+            one.query("BEGIN; SELECT 1")
+        with broker.wire() as late:
+            assert wire.error_of(late.query("SELECT 1")).code == "53300"
+        for one in held[10:]:
+            one.query("COMMIT")
+        code, lines = acceptance(broker, "--console-user", "admin", "--log", log, "--watch", "1")
+    finally:
+        for one in held:
+            one.close()
+        postgres.sql("DROP TABLE queue_backfill_data", dbname="app")
+    assert code == 1
+    failed = [line for line in lines if line.startswith("FAIL")]
+    assert failed[0] == "FAIL  exhaustion recovery (SHOW EVENTS): exhausted 1"
+    assert failed[1].endswith("worker.log): lines that say exhausted 1")
+    assert "FAIL  connections of each pipeline (SHOW GROUPS): pipelines 1, most of one 10" in failed
+    assert "FAIL  jobs processed (queue_backfill_data): completed 1, failed 1, pending 1" in failed
+    assert "      open jobs stood still for 1 s" in lines

@@ -257,7 +257,7 @@ extension Broker {
         case .serverLost(let id, let report, let reason): lost(id, report, reason)
         case .serverNotMended(let id, let reason):
             logger.warning(
-                "a connection came back in a state that cannot be mended",
+                "a connection came back in an unrecoverable state",
                 metadata: [
                     "server.id": "\(id)", "server.pid": "\(process(of: id))",
                     "reason": "\(reason)",

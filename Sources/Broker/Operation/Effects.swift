@@ -123,7 +123,7 @@ extension Broker {
             if error.hint == nil {
                 error.hint =
                     failure.kind == .permanent
-                    ? "Waiting does not mend this: correct the database's line in [databases], or the role or database on the server."
+                    ? "Waiting will not help: correct the database's line in [databases], or the role or database on the server."
                     : "The broker keeps trying: ask again once the server is back."
             }
             return error

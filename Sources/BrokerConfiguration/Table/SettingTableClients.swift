@@ -41,7 +41,7 @@ extension Settings {
         SettingDescription(
             "auth_type", \.authType, .choice, pgbouncer: "md5",
             "peer: the Unix socket's user must be the role, root, the broker's own user, or be "
-                + "mapped by peer_map; who is not, or comes by TCP, is asked for its password. "
+                + "mapped by peer_map; everybody else, and TCP clients, are asked for a password. "
                 + "scram-sha-256: everybody is asked. md5: by MD5, or by SCRAM where the secret is one "
                 + "of SCRAM. plain: for the password itself, unencrypted. trust: nobody is asked, but "
                 + "the role must be known to auth_file or auth_query, if there is one. any: nobody is "
