@@ -3,7 +3,6 @@
 They run where they are: sid's loader is told where sid's libraries are, and no chroot is entered.
 """
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -206,13 +205,3 @@ primary = on
                 env={"HOME": str(home)}, cwd=self.folder, capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(f"pgagroal-admin: {done.stdout}{done.stderr}")
-
-
-def version(command):
-    """What a program says of its version: the first number with a point in it."""
-    try:
-        told = subprocess.run([*command, "--version"], capture_output=True, text=True).stdout
-    except OSError:
-        return None
-    found = re.search(r"\d+\.[\w.~]+", told)
-    return found.group(0) if found else told.strip() or None
