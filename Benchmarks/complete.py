@@ -5,6 +5,7 @@ figures are medians over the rounds. docs/benchmarks.md says what the loads, sce
 """
 
 import argparse
+import contextlib
 import datetime
 import json
 import resource
@@ -33,7 +34,8 @@ class Complete:
     def __init__(self, asked, ways, loads, scenarios):
         self.asked, self.ways, self.loads, self.scenarios = asked, ways, loads, scenarios
         self.began = time.monotonic()
-        self.cells, self.scenes, self.calls = {}, {}, {}
+        self.cells, self.scenes = {}, {}
+        self.refused = {}
         self.postgres = None
 
     def say(self, what):
@@ -58,7 +60,10 @@ class Complete:
 
     def run_loads(self):
         for one in self.ways.values():
-            one.start(self.postgres, {"default_pool_size": self.asked.pool_size})
+            try:
+                one.start(self.postgres, {"default_pool_size": self.asked.pool_size})
+            except Exception as error:  # noqa: BLE001 - the others are measured
+                self.say(f"{one.key} does not start: {error}")
         for name, load in self.loads.items():
             for clients in self.counts(name):
                 self.cells[name, clients] = self.in_turns(load, clients)
@@ -72,7 +77,7 @@ class Complete:
         return (all_loads.QUICK if self.asked.quick else all_loads.CLIENTS)[name]
 
     def in_turns(self, load, clients):
-        """The runs of each way, round by round; once a way could not, it is not asked again."""
+        """The runs of each way, round by round. A way that could not is not asked again, nor with more clients."""
         keys = [key for key in self.ways if load.uses_driver or key != "lease"]
         runs = {key: [] for key in keys}
         for turn in range(self.asked.rounds):
@@ -92,16 +97,23 @@ class Complete:
         return runs
 
     def once(self, load, way, clients):
+        before = self.refused.get((load.name, way.key))
+        if before:
+            return {"cannot": f"not with {before[0]} clients: {before[1]}"}
+        if not way.pooler:
+            return {"cannot": "does not start"}
         try:
             return load.run(way, clients, self.asked.seconds)
         except (Cannot, OSError, EOFError) as error:
+            self.refused[load.name, way.key] = clients, str(error)
             if way.has_process:
-                way.again()
+                with contextlib.suppress(Exception):
+                    way.again()
             return {"cannot": str(error)}
 
     def system_calls(self, load, way, clients, last):
         """For each transaction: a run and a longer one, so that what each does once is in neither."""
-        if not way.has_process or "cannot" in last:
+        if not way.has_process or not way.pooler or "cannot" in last:
             return None
         short = 3
         long = short + max(4, round(min(last["throughput"] * 0.4, 20_000) / clients))

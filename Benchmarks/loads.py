@@ -21,7 +21,7 @@ LARGE = """\\set id random(1, 8)
 SELECT body FROM large WHERE id = :id;
 """
 PROCESSES = 4  # of psycopg2 workers
-LATE = 15  # seconds that a run may be late
+LATE = 10  # seconds that a run may be late
 
 
 def prepare(postgres):
@@ -69,8 +69,10 @@ class Pgbench:
                 raise Cannot((done.stderr.strip().splitlines() or ["transactions failed"])[-1])
             times = list(self.times(Path(logs)))
         count = int(re.search(r"actually processed: (\d+)", done.stdout).group(1))
-        rate = float(re.search(r"tps = ([\d.]+) \((?:without|including)", done.stdout).group(1))
-        return {"count": count, "throughput": rate, **latencies(times), **meter.each(count),
+        rate = re.search(r"tps = ([\d.]+) \((?:without|including)", done.stdout)
+        if not rate:
+            raise Cannot("pgbench did no transaction in its time")
+        return {"count": count, "throughput": float(rate.group(1)), **latencies(times), **meter.each(count),
                 "memory": way.memory()}
 
     def times(self, logs):

@@ -3,7 +3,10 @@
 They run where they are: sid's loader is told where sid's libraries are, and no chroot is entered.
 """
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -72,6 +75,13 @@ class Peer(Pooler):
         return self
 
     good_ends = (0, 1, -15, 255)
+
+    def kill(self):
+        """With the processes that it has started."""
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        super().kill()
 
     def write(self):
         self.write_own()

@@ -41,14 +41,19 @@ class Way:
                          open_files=OPEN_FILES, **named)
 
     def start(self, postgres, settings):
-        self.made = lambda: self.fresh(postgres, settings).start()
-        self.pooler = self.made()
+        self.made = lambda: self.fresh(postgres, settings)
+        self.again()
         return self
 
     def again(self):
         """Another in its place, behind a run that went wrong."""
         self.stop()
-        self.pooler = self.made()
+        pooler = self.made()
+        try:
+            self.pooler = pooler.start()
+        except BaseException:
+            pooler.destroy()
+            raise
 
     def stop(self):
         if self.pooler:
