@@ -7,7 +7,6 @@ ratios from one run, in turns; and processes of several threads on one small poo
 import multiprocessing
 import os
 import statistics
-import threading
 import time
 
 import psycopg2
@@ -16,9 +15,13 @@ import psycopg2.pool
 from worker_runs import (QUIET, Ways, address, connect, fill, one_select, options, runs_in_turns,
                          seconds_each, short_transaction, spread, write)
 
+import crew
+from figures import jain
+
 from harness.pooler import Pooler
 from harness.postgres import Postgres
 from pglease.psycopg2_pool import LeasePool
+from ways import Leasing
 
 WAYS = {
     "own": "a connection of its own",
@@ -44,47 +47,10 @@ def make_ways(postgres, broker):
 
 # Many at once.
 
-def worker_process(place, park, threads, seconds, begin, answers):
-    """So many threads, each of which takes a lease for each short transaction."""
-    pool = LeasePool(0, threads, park=park, wait=60, **place)
-    counts = [0] * threads
-    begin.wait()
-    until = time.perf_counter() + seconds
-
-    def work(index):
-        while time.perf_counter() < until:
-            conn = pool.getconn()
-            conn.autocommit = True
-            short_transaction(conn)
-            pool.putconn(conn)
-            counts[index] += 1
-
-    each = [threading.Thread(target=work, args=(index,)) for index in range(threads)]
-    for one in each:
-        one.start()
-    for one in each:
-        one.join()
-    pool.closeall()
-    answers.put(sum(counts))
-
-
-def crowd(place, park, processes, threads, seconds):
-    """Transactions of each process."""
-    context = multiprocessing.get_context("spawn")
-    begin, answers = context.Barrier(processes), context.Queue()
-    each = [context.Process(target=worker_process,
-                            args=(place, park, threads, seconds, begin, answers))
-            for _ in range(processes)]
-    for one in each:
-        one.start()
-    counts = [answers.get(timeout=seconds + 120) for _ in each]
-    for one in each:
-        one.join()
-    return counts
-
-
-def jain(counts):
-    return sum(counts) ** 2 / (len(counts) * sum(count * count for count in counts))
+def crowd(broker, park, processes, threads, seconds):
+    """Transactions of each process, each of whose threads takes a lease for each short transaction."""
+    done = crew.run(processes, threads, lambda count: Leasing(broker, count, short_transaction, park=park), seconds)
+    return done.counts
 
 
 def handover(place):
@@ -163,7 +129,7 @@ def measure_crowd(broker, asked):
     seconds = asked.seconds * 3
     for turn in range(2 if asked.quick else 4):
         for name in list(many)[:: 1 if turn % 2 == 0 else -1]:
-            many[name].append(crowd(address(broker), name == "parked", 4, 4, seconds))
+            many[name].append(crowd(broker, name == "parked", 4, 4, seconds))
             # Behind a contention nothing is handed out for a while: both begin alike.
             broker.stop()
             broker.start()

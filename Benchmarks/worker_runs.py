@@ -4,6 +4,7 @@ Each round runs every way once, in an order that changes, so that a slow minute 
 """
 
 import argparse
+import io
 import json
 import random
 import statistics
@@ -53,6 +54,34 @@ def many_rows(conn):
         cursor.execute("SELECT id, name, digest, made FROM bench")
         if len(cursor.fetchall()) != ROWS:
             raise RuntimeError("rows are missing")
+
+
+def copy_out(conn):
+    sink = Sink()
+    with conn.cursor() as cursor:
+        cursor.copy_expert("COPY bench TO STDOUT", sink)
+    if not sink.length:
+        raise RuntimeError("nothing was copied")
+
+
+COPIED = b"".join(
+    b"%d\tname %d\t%032x\t2026-12-01 00:00:00+00\n" % (number, number, number) for number in range(ROWS))
+
+
+def copy_in(conn):
+    with conn.cursor() as cursor:
+        # PostgreSQL reads every row and keeps none: no run makes the table longer for the next.
+        cursor.copy_expert("COPY copied FROM STDIN WHERE id < 0", io.BytesIO(COPIED), len(COPIED))
+
+
+class Sink:
+    """What COPY writes to: counts bytes."""
+
+    def __init__(self):
+        self.length = 0
+
+    def write(self, raw):
+        self.length += len(raw)
 
 
 # Ways.

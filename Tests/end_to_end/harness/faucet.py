@@ -11,7 +11,8 @@ class Faucet:
     """Listens on a port of 127.0.0.1 and passes bytes to `target` (a Unix path or (host, port)).
 
     Modes: `flow`; `hang` (accepts, passes nothing on new connections); `refuse` (nothing listens);
-    `answer` (each new connection gets an ErrorResponse and is closed).
+    `answer` (each new connection gets an ErrorResponse and is closed). With a `delay`, a new connection
+    flows only after so many seconds.
     """
 
     def __init__(self, target):
@@ -19,6 +20,7 @@ class Faucet:
         self.listener = self._listen(0)
         self.port = self.listener.getsockname()[1]
         self.mode, self.answer_bytes = "flow", b""
+        self.delay = 0
         self.accepted_at = []
         self.links, self.stalled = [], False
         self.hanging = []
@@ -126,16 +128,31 @@ class Faucet:
         elif self.mode == "answer":
             threading.Thread(
                 target=self._lie, args=(client, self.answer_bytes), daemon=True).start()
+        elif self.delay:
+            late = threading.Timer(self.delay, self._link_late, (client,))
+            late.daemon = True
+            late.start()
         else:
-            family = socket.AF_UNIX if isinstance(self.target, str) else socket.AF_INET
-            server = socket.socket(family, socket.SOCK_STREAM)
-            try:
-                server.connect(self.target)
-            except OSError:
+            self._link(client)
+
+    def _link(self, client):
+        family = socket.AF_UNIX if isinstance(self.target, str) else socket.AF_INET
+        server = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            server.connect(self.target)
+        except OSError:
+            client.close()
+            server.close()
+            return
+        self.links.append((client, server))
+
+    def _link_late(self, client):
+        with self.lock:
+            if self.running:
+                self._link(client)
+            else:
                 client.close()
-                server.close()
-                return
-            self.links.append((client, server))
+        self._wake()
 
     @staticmethod
     def _lie(client, answer):
