@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.extras
 import psycopg2.pool
 import pytest
-from harness import direct, wire
+from harness import direct, no_membarrier, wire
 from harness.waiting import eventually
 from pglease._channel import nowhere
 from programs import Child, elsewhere, in_child, in_threads
@@ -187,6 +187,40 @@ def test_switched_off_every_lease_is_new(make_pool, monkeypatch, way_off):
         pool = make_pool(DIRECT, park=False)
     use(pool, "SELECT set_config('app.tenant', 'mine', false)")
     assert use(pool, "SELECT current_setting('app.tenant', true)") in (None, "")
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "psycopg, asyncio"])
+def test_a_process_without_barriers_does_not_park(broker, driver):
+    """A container's filter refuses membarrier(2): the broker could not have this process's writes seen."""
+
+    def work():
+        no_membarrier.refuse_membarrier()
+        seen = []
+        if driver == "psycopg2":
+            from pglease.psycopg2_pool import LeasePool
+            pool = LeasePool(1, 2, broker.dsn(), park=True)
+            for _ in range(3):
+                assert use(pool, "SELECT 1") == 1
+                seen.append("parked" in states(broker))
+            pool.closeall()
+        elif driver == "psycopg":
+            with psycopg_pool(broker, park=True) as pool:
+                for _ in range(3):
+                    with pool.connection() as connection:
+                        assert connection.execute("SELECT 1").fetchone() == (1,)
+                    seen.append("parked" in states(broker))
+        else:
+            asyncio.run(meanwhile(seen))
+        return seen
+
+    async def meanwhile(seen):
+        async with psycopg_pool(broker, "AsyncConnectionPool", park=True) as pool:
+            for _ in range(3):
+                async with pool.connection() as connection:
+                    assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+                seen.append("parked" in states(broker))
+
+    assert in_child(work) == [False] * 3
 
 
 def test_whoever_waits_comes_first(narrow, make_pool):
