@@ -1,7 +1,9 @@
 """Leases that lie parked between their uses, as in a pool of the program's own."""
 
 import asyncio
+import concurrent.futures
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -221,6 +223,36 @@ def test_a_process_without_barriers_does_not_park(broker, driver):
                 seen.append("parked" in states(broker))
 
     assert in_child(work) == [False] * 3
+
+
+def test_one_that_postgres_ends_where_it_lies_is_not_taken(broker, make_pool, postgres):
+    """Not even before the broker has seen it, which is stopped here."""
+    pool = make_pool(DIRECT)
+    backend = use(pool)
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        postgres.terminate(backend)
+        eventually(lambda: backend not in [row[0] for row in postgres.backends()])
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            after = executor.submit(use, pool)
+            broker.send_signal(signal.SIGCONT)
+            assert after.result(20) != backend
+    finally:
+        broker.send_signal(signal.SIGCONT)
+    assert states(broker) == ["parked"]
+
+
+def test_what_a_server_says_unasked_ends_nothing(broker, make_pool, postgres):
+    pool = make_pool(DIRECT)
+    connection = pool.getconn()
+    connection.autocommit = True
+    connection.cursor().execute("LISTEN here")
+    backend = value(connection, PID)
+    pool.putconn(connection)
+    postgres.sql("NOTIFY here", dbname="app")
+    # It is only looked whether anything has come.
+    assert select.select([connection.fileno()], [], [], 10)[0]
+    assert use(pool) == backend
 
 
 def test_whoever_waits_comes_first(narrow, make_pool):
