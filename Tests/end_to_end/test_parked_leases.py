@@ -2,10 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from harness import direct, parked, wire
+from harness import direct, monitoring, no_membarrier, parked, pooler, wire
 from harness.waiting import eventually
 
 pytestmark = pytest.mark.pglease_only
@@ -218,6 +221,47 @@ def test_one_setting_switches_it_off(narrow):
         broker.console("RELOAD")
         eventually(lambda: not one.may_park)
         parked.give_back(one)
+
+
+def test_where_the_broker_has_no_barrier_nobody_parks(narrow, monkeypatch):
+    """A container's filter refuses membarrier(2) to the broker: a lease is a direct one as ever."""
+    served = pooler.pglease_binary()
+    with monkeypatch.context() as patch:
+        patch.setattr(pooler.Pooler, "command", lambda one: [
+            sys.executable, no_membarrier.__file__, served, "serve", "--config",
+            str(one.config_path)])
+        broker = narrow()
+    assert "Seccomp:\t2" in Path(f"/proc/{broker.process.pid}/status").read_text()
+    with parked.connect(broker) as one:
+        for _ in range(2):
+            end = one.park_lease()
+            assert one.is_direct and not one.can_park
+            assert end.value("SELECT 1") == "1"
+            parked.give_back(one)
+            assert broker.console("SHOW LEASES") == []
+
+
+def test_where_a_swift_program_has_no_barrier_it_does_not_park(make_broker):
+    forks = os.environ.get("PGLEASE_FORKS_BIN", str(pooler.REPOSITORY / ".build/debug/lease-forks"))
+    if not os.path.exists(forks):
+        pytest.skip("lease-forks is not built")
+    address = monitoring.address()
+    broker, endpoint = make_broker({"metrics_listen": address}), monitoring.Endpoint(address)
+
+    def run(*before):
+        return subprocess.run(
+            [*before, forks, broker.dsn(), "direct"], env=os.environ | {"PGLEASE_PARK": "on"},
+            capture_output=True, text=True, timeout=60, check=True).stdout
+
+    def parkable():
+        return endpoint.metrics().get("pglease_parkable_leases_total")
+
+    printed = run(sys.executable, no_membarrier.__file__)
+    assert parkable() == 0
+    # With barriers it parks, and does the same otherwise.
+    assert run() == printed
+    eventually(lambda: parkable() > 0)
+    assert printed.count(": true") == len(printed.splitlines()) == 7
 
 
 def test_its_time_is_over(narrow, postgres):

@@ -19,6 +19,8 @@ final class ClientConnection: FileWatcherDelegate {
     /// The broker itself, which asks `auth_query`.
     var isOurs = false
     var isClosed = false
+    /// Its end was put off (`ClientEnds`): it is not read meanwhile.
+    var endWaits = false
     /// It has said who it is.
     var hasArrived = false
     /// Why it is being refused, where the SQLSTATE does not say it all.
@@ -144,6 +146,10 @@ final class ClientConnection: FileWatcherDelegate {
     var broker: Broker { owner.takeUnretainedValue() }
 
     func fileReady(_ events: FileEvents, error: UVError?) {
+        if endWaits {
+            watcher?.watch([])
+            return
+        }
         owner._withUnsafeGuaranteedRef { broker in
             if let encryption {
                 broker.ready(events, self, encryption)
@@ -153,7 +159,7 @@ final class ClientConnection: FileWatcherDelegate {
             if !isClosed, events.mayRead || events.isHungUp { broker.receive(from: self) }
         }
         // An error ends the watch (a reset, with its last words still unread): go on to the end.
-        if error != nil, !isClosed { watcher?.watch(.readable) }
+        if error != nil, !isClosed, !endWaits { watcher?.watch(.readable) }
     }
 }
 

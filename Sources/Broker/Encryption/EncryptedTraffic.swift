@@ -107,7 +107,7 @@ extension Broker {
         } else {
             shakeHands(client, encryption)
         }
-        guard !client.isClosed else { return }
+        guard !client.isClosed, !client.endWaits else { return }
         client.watcher?.watch(encryption.watched)
     }
 
@@ -115,7 +115,7 @@ extension Broker {
         let reading = engine.reading(of: client.id)
         switch reading {
         case .later: return
-        case .atItsEnd: engine.clientInputEnded(client.id, now: now)
+        case .atItsEnd: ended(client)
         case .now, .forTheShell: read(client, encryption, forTheShell: reading == .forTheShell)
         }
         dealWithNotices()
@@ -130,7 +130,7 @@ extension Broker {
             take(UnsafeRawBufferPointer(rebasing: space[..<count]), from: client, forTheShell)
             if encryption.stream.hasBufferedInput { continueReading(client.id) }
         case .wouldBlock: break
-        case .closed: engine.clientInputEnded(client.id, now: now)
+        case .closed: ended(client)
         case .failed(let reason):
             engine.close(
                 client.id, because: "reading from the client failed (\(reason))", now: now)

@@ -175,7 +175,7 @@ package final class Broker {
             monitoring.lag.record(loop.now - began.nanoseconds)
         }
         turn.time = nil
-        turn.endsHere = 0
+        turn.ends.turnIsOver()
     }
 
     func timerFired() {

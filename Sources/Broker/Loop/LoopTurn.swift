@@ -17,14 +17,10 @@ struct LoopTurn {
     var isDealing = false
     /// Connections whose next bytes no event announces.
     var readable: [Readable] = []
-    /// Clients that closed their sockets in this turn and were dealt with, and those that wait for the next turn: a crowd
-    /// that goes at once takes its turns like everybody else.
-    var endsHere = 0
-    var ended: [ClientID] = []
-    static let endsAtOnce = 64
+    var ends = ClientEnds()
 
     /// Something waits for the next turn.
-    var hasMore: Bool { !readable.isEmpty || !ended.isEmpty }
+    var hasMore: Bool { !readable.isEmpty || !ends.isEmpty }
 
     /// The next time that something outside the engine may have run out.
     private var houseDue: Instant?

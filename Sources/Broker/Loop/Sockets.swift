@@ -12,7 +12,7 @@ extension Broker {
         let reading = engine.reading(of: client.id)
         switch reading {
         case .later: return
-        case .atItsEnd: engine.clientInputEnded(client.id, now: now)
+        case .atItsEnd: ended(client)
         case .now, .forTheShell: read(client, forTheShell: reading == .forTheShell)
         }
         dealWithNotices()
@@ -26,33 +26,10 @@ extension Broker {
             let bytes = UnsafeRawBufferPointer(start: readBuffer, count: count)
             take(bytes, from: client, forTheShell)
         case .wouldBlock: break
-        case .closed: inputEnded(client)
+        case .closed: ended(client)
         case .failed(let code):
             engine.close(
                 client.id, because: "reading from the client failed (errno \(code))", now: now)
-        }
-    }
-
-    private func inputEnded(_ client: ClientConnection) {
-        guard turn.endsHere >= LoopTurn.endsAtOnce else {
-            turn.endsHere += 1
-            engine.clientInputEnded(client.id, now: now)
-            return
-        }
-        client.watcher?.watch([])
-        turn.ended.append(client.id)
-    }
-
-    /// Those whose ends were put off, some at a time.
-    func endMore() {
-        guard !turn.ended.isEmpty else { return }
-        let next = turn.ended.prefix(LoopTurn.endsAtOnce)
-        turn.ended.removeFirst(next.count)
-        turn.endsHere += next.count
-        for id in next {
-            guard let client = clients[id], !client.isClosed else { continue }
-            engine.clientInputEnded(id, now: now)
-            dealWithNotices()
         }
     }
 
@@ -65,6 +42,8 @@ extension Broker {
             client.login?.hasSpoken = true
             client.unread.append(contentsOf: bytes)
             attend(client)
+        } else if Self.isGoodbye(bytes) {
+            ended(client, isGoodbye: true)
         } else {
             engine.clientBytes(client.id, bytes, now: now)
         }
@@ -221,7 +200,7 @@ extension Broker {
                 receive(from: server)
             case .client(let id):
                 // One that is paused, or that has said goodbye, is heard of by an event.
-                guard let client = clients[id], !client.isClosed,
+                guard let client = clients[id], !client.isClosed, !client.endWaits,
                     let encryption = client.encryption, encryption.wanted.contains(.readable)
                 else { continue }
                 ready(.readable, client, encryption)

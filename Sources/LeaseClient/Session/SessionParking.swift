@@ -64,7 +64,8 @@ extension Session {
             return false
         }
         parking.isParked = false
-        guard page.take() else {
+        // One that PostgreSQL has ended is left where it lies: the broker finds that out there, and nobody has used it.
+        guard connection.serverLives, page.take() else {
             leaveSession()
             return false
         }

@@ -148,6 +148,15 @@ extension BlockingConnection {
     /// While direct: whether the broker's session, set aside, is still there and has said nothing.
     package var isBrokerSilent: Bool { direct?.isSilent ?? false }
 
+    /// While direct and at rest: whether the server's session has neither ended nor said that it does. One system call; what
+    /// a server may say without being asked (a notice, a notification, a setting) ends nothing.
+    package var serverLives: Bool {
+        var kind: UInt8 = 0
+        // SAFETY: the kernel writes at most one byte.
+        let count = unsafe recv(PQsocket(open), &kind, 1, Int32(MSG_PEEK | MSG_DONTWAIT))
+        return count > 0 ? kind != UInt8(ascii: "E") : count < 0 && errno == EAGAIN
+    }
+
     /// Puts the broker's socket back. libpq must be at rest, and still have its descriptor.
     package func leaveDirect() {
         direct?.restore(to: unsafe PQsocket(open))

@@ -1,7 +1,9 @@
 """Leases that lie parked between their uses, as in a pool of the program's own."""
 
 import asyncio
+import concurrent.futures
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -11,7 +13,7 @@ import psycopg2
 import psycopg2.extras
 import psycopg2.pool
 import pytest
-from harness import direct, wire
+from harness import direct, no_membarrier, wire
 from harness.waiting import eventually
 from pglease._channel import nowhere
 from programs import Child, elsewhere, in_child, in_threads
@@ -187,6 +189,70 @@ def test_switched_off_every_lease_is_new(make_pool, monkeypatch, way_off):
         pool = make_pool(DIRECT, park=False)
     use(pool, "SELECT set_config('app.tenant', 'mine', false)")
     assert use(pool, "SELECT current_setting('app.tenant', true)") in (None, "")
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "psycopg, asyncio"])
+def test_a_process_without_barriers_does_not_park(broker, driver):
+    """A container's filter refuses membarrier(2): the broker could not have this process's writes seen."""
+
+    def work():
+        no_membarrier.refuse_membarrier()
+        seen = []
+        if driver == "psycopg2":
+            from pglease.psycopg2_pool import LeasePool
+            pool = LeasePool(1, 2, broker.dsn(), park=True)
+            for _ in range(3):
+                assert use(pool, "SELECT 1") == 1
+                seen.append("parked" in states(broker))
+            pool.closeall()
+        elif driver == "psycopg":
+            with psycopg_pool(broker, park=True) as pool:
+                for _ in range(3):
+                    with pool.connection() as connection:
+                        assert connection.execute("SELECT 1").fetchone() == (1,)
+                    seen.append("parked" in states(broker))
+        else:
+            asyncio.run(meanwhile(seen))
+        return seen
+
+    async def meanwhile(seen):
+        async with psycopg_pool(broker, "AsyncConnectionPool", park=True) as pool:
+            for _ in range(3):
+                async with pool.connection() as connection:
+                    assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+                seen.append("parked" in states(broker))
+
+    assert in_child(work) == [False] * 3
+
+
+def test_one_that_postgres_ends_where_it_lies_is_not_taken(broker, make_pool, postgres):
+    """Not even before the broker has seen it, which is stopped here."""
+    pool = make_pool(DIRECT)
+    backend = use(pool)
+    broker.send_signal(signal.SIGSTOP)
+    try:
+        postgres.terminate(backend)
+        eventually(lambda: backend not in [row[0] for row in postgres.backends()])
+        with concurrent.futures.ThreadPoolExecutor(1) as executor:
+            after = executor.submit(use, pool)
+            broker.send_signal(signal.SIGCONT)
+            assert after.result(20) != backend
+    finally:
+        broker.send_signal(signal.SIGCONT)
+    assert states(broker) == ["parked"]
+
+
+def test_what_a_server_says_unasked_ends_nothing(broker, make_pool, postgres):
+    pool = make_pool(DIRECT)
+    connection = pool.getconn()
+    connection.autocommit = True
+    connection.cursor().execute("LISTEN here")
+    backend = value(connection, PID)
+    pool.putconn(connection)
+    postgres.sql("NOTIFY here", dbname="app")
+    # It is only looked whether anything has come.
+    assert select.select([connection.fileno()], [], [], 10)[0]
+    assert use(pool) == backend
 
 
 def test_whoever_waits_comes_first(narrow, make_pool):

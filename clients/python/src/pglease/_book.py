@@ -43,9 +43,11 @@ class Loan(Generic[C]):
         self.grant = grant
         self.since = time.monotonic()
         self.is_keyed = type(key) is not Keyless
-        # Held while it lies parked with its turn; its page; until when it need not be looked at.
+        # Held while it lies parked with its turn; its page; the look at its socket; until when the broker
+        # need not be looked at.
         self.connection: Optional[C] = None
         self.page: Any = None
+        self.poll: Any = None
         self.look_due = 0.0
         # Who asked last, where and for what: whoever takes it back from where it is parked compares.
         self.ident = 0

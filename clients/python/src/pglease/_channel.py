@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import socket
 from typing import Optional
 
 _BROKER, _SERVER, _NOWHERE = range(3)
+# As plain numbers: the enumeration's own are slow to combine.
+LOOK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 
 
 class Channel:
@@ -24,6 +27,7 @@ class Channel:
     def __init__(self, number: int) -> None:
         self.number = number
         self._place = _BROKER
+        self._poll: Optional[select.poll] = None
         self.keeper = socket.socket(fileno=fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, 3))
 
     @classmethod
@@ -46,6 +50,29 @@ class Channel:
             self._put(descriptor, _SERVER)
         finally:
             os.close(descriptor)
+
+    @property
+    def server_poll(self) -> select.poll:
+        """Of libpq's number: whether there is anything to read."""
+        poll = self._poll
+        if poll is None:
+            poll = self._poll = select.poll()
+            poll.register(self.number, select.POLLIN)
+        return poll
+
+    def server_lives(self) -> bool:
+        """Whether the server's socket, in libpq's place and idle, has neither ended nor said that it does: one system
+        call. What a server may say without being asked (a notice, a notification, a setting) ends nothing."""
+        said = self.server_poll.poll(0)
+        return not said or (said[0][1] == select.POLLIN and self._first_word() not in (b"", b"E"))
+
+    def _first_word(self) -> bytes:
+        """The kind of the first message that nobody has read yet; nothing at the end."""
+        with socket.socket(fileno=os.dup(self.number)) as server:
+            try:
+                return server.recv(1, LOOK)
+            except OSError:
+                return b""
 
     def to_nowhere(self) -> None:
         """Puts a dead socket in libpq's place; a server's socket is closed by that."""

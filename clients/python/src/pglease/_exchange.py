@@ -5,15 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Optional
 
-from ._channel import Channel
+from ._channel import LOOK, Channel
 from ._descriptors import Received
 from ._outcome import Gone
 from ._waits import Waits, seconds_until
 from ._wire import Answer, BadAnswer, query
 
-# As plain numbers: the enumeration's own are slow to combine.
+# A plain number: the enumeration's own is slow to combine.
 _NO_SIGNAL = int(socket.MSG_NOSIGNAL)
-_LOOK = int(socket.MSG_PEEK) | int(socket.MSG_DONTWAIT)
 
 
 async def exchange(channel: Channel, text: str, waits: Waits, due: Optional[float],
@@ -68,7 +67,7 @@ def _receive(channel: Channel, received: Received, answer: Answer) -> bytes:
 def is_silent(channel: Channel) -> bool:
     """True when an idle session has neither ended nor said anything."""
     try:
-        channel.keeper.recv(1, _LOOK)
+        channel.keeper.recv(1, LOOK)
     except BlockingIOError:
         return True
     except OSError:

@@ -121,9 +121,11 @@ class Link(ABC, Generic[C]):
         return True
 
     def take_parked(self, request: Request) -> bool:
-        """Takes back what this link has parked; False when the broker has taken it: the lease is over."""
+        """Takes back what this link has parked. False when the broker has taken it, or PostgreSQL has ended it: the
+        lease is over."""
         place = self.place
-        if place is not None and place.take():
+        # One that has ended is left where it lies: the broker finds that out there, and nobody has used it.
+        if place is not None and (self.channel is None or self.channel.server_lives()) and place.take():
             place.say(request.thread, request.purpose)
             return True
         self.parked_is_gone()

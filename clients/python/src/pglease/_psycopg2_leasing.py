@@ -114,6 +114,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             loan.look_due = 0.0
             return False
         loan.page, loan.grant = link.place.page, link.regrant or loan.grant
+        loan.poll = link.channel.server_poll.poll
         # Until it is looked at again it goes the short way.
         loan.look_due = max(link.looked + LOOK_EVERY, loan.since)
         if connection.get_transaction_status() != _IDLE and not _rolled_back(connection):

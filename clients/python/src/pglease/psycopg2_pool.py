@@ -152,9 +152,11 @@ class LeasePool:
                 pass
             else:
                 try:
-                    page = loan.page
-                    page[32] = 0  # TOKEN, OUT
-                    is_ours = page[0] == 1  # WORD, MAY_PARK
+                    is_ours = not loan.poll(0) or loan.link.channel.server_lives()
+                    if is_ours:
+                        page = loan.page
+                        page[32] = 0  # TOKEN, OUT
+                        is_ours = page[0] == 1  # WORD, MAY_PARK
                 except ValueError:
                     # Its user closed the session while it lay there.
                     is_ours = False
