@@ -148,7 +148,8 @@ struct EngineCancelTests {
         let fixture = EngineFixture()
         let (client, server, canceller) = try cancelledAtOnce(fixture, isFirst: isFirst)
         if isFirst {
-            fixture.engine.serverClosed(server, "the server closed the connection", now: fixture.now)
+            fixture.engine.serverClosed(
+                server, "the server closed the connection", now: fixture.now)
             fixture.settle()
         } else {
             fixture.answer(Self.inForce + Self.answer, from: server)

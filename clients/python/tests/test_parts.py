@@ -218,9 +218,17 @@ class Thing:
     """Stands for a connection."""
 
 
-def loan(key="k"):
+def loan(ticket, key="k"):
+    """A loan that has the ticket's turn from now on."""
     request = Request(wait=1, hold=None, purpose="p", where="w", thread="t")
-    return Loan(None, key, request, Grant(1, 2, "relay", 0.0))
+    turn, ticket.turn = ticket.turn, None
+    return Loan(None, key, request, Grant(1, 2, "relay", 0.0), turn)
+
+
+def leave(book, ticket):
+    assert ticket.turn is not None
+    ticket.turn = None
+    book.look()
 
 
 def test_turns_are_first_come_first_served():
@@ -228,11 +236,11 @@ def test_turns_are_first_come_first_served():
     tickets = [BlockingTicket() for _ in range(5)]
     assert [book.enter(one) for one in tickets] == [True, True, False, False, False]
     assert book.waiting == 3
-    book.leave()
+    leave(book, tickets[0])
     assert [not one.lock.locked() for one in tickets] == [False, False, True, False, False]
     assert book.give_up(tickets[3])
     assert not book.give_up(tickets[2])
-    book.leave()
+    leave(book, tickets[1])
     assert not tickets[4].lock.locked()
     assert book.taken == 2
     late = BlockingTicket()
@@ -243,15 +251,17 @@ def test_turns_are_first_come_first_served():
 
 def test_a_ticket_that_nobody_waits_for_is_passed_over():
     class Gone:
+        turn = None
+
         def grant(self):
             return False
 
     book = Book(1)
-    book.enter(BlockingTicket())
-    last = BlockingTicket()
-    book.enter(Gone())
-    book.enter(last)
-    book.leave()
+    first, gone, dropped, last = BlockingTicket(), Gone(), BlockingTicket(), BlockingTicket()
+    for one in (first, gone, dropped, last):
+        book.enter(one)
+    del one, dropped
+    leave(book, first)
     assert not last.lock.locked() and book.taken == 1
 
 
@@ -267,10 +277,11 @@ def test_closing_lets_all_who_wait_go():
 
 def test_a_collected_connection_gives_its_turn_back_even_under_the_lock():
     book = Book(1)
-    book.enter(BlockingTicket())
+    first = BlockingTicket()
+    book.enter(first)
     thing = Thing()
     told = []
-    book.lend(thing, loan(), told.append)
+    book.lend(thing, loan(first), told.append)
     waiter = BlockingTicket()
     book.enter(waiter)
     # As when the collector runs inside a locked step of this very thread.
@@ -286,13 +297,14 @@ def test_a_collected_connection_gives_its_turn_back_even_under_the_lock():
 
 def test_a_warning_that_is_an_error_costs_no_turn():
     book = Book(1)
-    book.enter(BlockingTicket())
+    first = BlockingTicket()
+    book.enter(first)
     thing = Thing()
 
     def complain(_):
         raise ResourceWarning("as with python -W error")
 
-    book.lend(thing, loan(), complain)
+    book.lend(thing, loan(first), complain)
     with catching():
         del thing
         gc.collect()
@@ -314,9 +326,10 @@ def catching():
 def test_of_two_who_give_back_one_gets_the_loan():
     book = Book(1)
     for _ in range(200):
-        book.enter(BlockingTicket())
+        first = BlockingTicket()
+        assert book.enter(first)
         thing = Thing()
-        book.lend(thing, loan(), lambda _: None)
+        book.lend(thing, loan(first), lambda _: None)
         start = threading.Barrier(2)
         got = []
 
@@ -330,14 +343,16 @@ def test_of_two_who_give_back_one_gets_the_loan():
         for one in threads:
             one.join()
         assert sum(one is not None for one in got) == 1
-        book.leave()
-    eventually(lambda: book.taken == 0)
+        del got
+        assert book.taken == 0
 
 
 def test_only_the_expected_loan_is_settled():
     book = Book(2)
-    thing, first = Thing(), loan("a")
+    tickets = BlockingTicket(), BlockingTicket()
+    assert [book.enter(one) for one in tickets] == [True, True]
+    thing, first = Thing(), loan(tickets[0], "a")
     book.lend(thing, first, lambda _: None)
-    assert book.settle(thing, loan("b")) is None
+    assert book.settle(thing, loan(tickets[1], "b")) is None
     assert book.settle(thing, first) is first
     assert book.settle(thing) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import weakref
@@ -16,12 +17,33 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 
+class Turn:
+    """The right to have one lease in this process, for as long as this object exists.
+
+    A signal handler, a cancelled thread or the debugger may raise between any two steps of a program.
+    So no step gives a turn back that an exception could skip: the book counts the turns that exist,
+    and one that nobody refers to any more ends by itself.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
 class Ticket(Protocol):
-    """A place in the queue."""
+    """A place in the queue. The queue knows it weakly: one that its waiter dropped is passed over."""
+
+    # Its turn, once it was granted.
+    turn: Optional[Turn]
 
     def grant(self) -> bool:
-        """The turn has come, or the pool was closed. Called under the book's lock: must not wait.
-        False when nobody waits with this ticket any more."""
+        """Wakes its waiter, who has a turn now. Called under the book's lock, perhaps twice: must not
+        wait. False when nobody waits with this ticket any more."""
+
+
+class Watch(weakref.ref[Any]):
+    """A weak reference to a lent connection that knows which one it was."""
+
+    __slots__ = ("identity",)
+    identity: int
 
 
 class Keyless:
@@ -36,8 +58,11 @@ class Loan(Generic[C]):
     It knows its connection weakly: one that its taker forgets is collected, and comes back so.
     """
 
-    def __init__(self, link: Link[C], key: Hashable, request: Request, grant: Grant) -> None:
+    def __init__(self, link: Link[C], key: Hashable, request: Request, grant: Grant,
+                 turn: Turn) -> None:
         self.link = link
+        # None once the lease is over.
+        self.turn: Optional[Turn] = turn
         self.key = key
         self.request = request
         self.grant = grant
@@ -55,8 +80,14 @@ class Loan(Generic[C]):
         self.code: Any = None
         self.instruction = 0
         self.caller: Any = None
-        self.reference: Optional[weakref.ref[C]] = None
+        self.reference: Optional[Watch] = None
+        # Calls the book when the connection is collected.
+        self.bell: Optional[Watch] = None
         self.identity = 0
+
+    def forget(self) -> None:
+        """Stops watching the connection."""
+        self.reference = self.bell = None
 
 
 class Book(Generic[C]):
@@ -66,16 +97,21 @@ class Book(Generic[C]):
 
     The lock is held for a few instructions at a time, never while anything waits, connects or
     speaks. The garbage collector may find a forgotten connection at any instruction, also at one
-    under this lock: `forget` therefore only notes it, and whoever can take the lock does the rest.
+    under this lock: it therefore only notes it, and whoever can take the lock does the rest.
+
+    An exception may be raised at any instruction as well. What an interrupted function had in its
+    hands ends with its frame: turns (see Turn), tickets, and links with their sessions. What is noted
+    here is changed by single calls into C, in an order in which each may be the last one. Only waking
+    somebody can be missed: who waits looks again now and then (`look`).
     """
 
     def __init__(self, size: int) -> None:
         self.lock = threading.Lock()
         self.size = size
-        # Turns that are out, or kept with what is ready.
-        self.turns = 0
+        # One reference for each turn that exists: out, or kept with what is ready.
+        self.out: set[weakref.ref[Turn]] = set()
         self.closed = False
-        self.queue: deque[Ticket] = deque()
+        self.queue: deque[weakref.ref[Any]] = deque()
         self._idle: list[Link[C]] = []
         # Idle, too, with a lease that is parked.
         self.parked: list[Link[C]] = []
@@ -83,92 +119,111 @@ class Book(Generic[C]):
         self.ready: list[Loan[C]] = []
         self.lent: dict[int, Loan[C]] = {}
         self._keys: dict[Hashable, Loan[C]] = {}
-        self._forgotten: deque[Loan[C]] = deque()
+        self._forgotten: deque[Watch] = deque()
 
     # Turns.
 
     @property
     def taken(self) -> int:
         """Turns that somebody has."""
-        return self.turns - len(self.ready)
+        return max(0, len(self.out) - len(self.ready))
 
-    def _has_turn(self) -> bool:
+    def _new_turn(self) -> Turn:
+        turn = Turn()
+        # Both ends are calls into C: no exception can come between a turn's end and its being counted.
+        self.out.add(weakref.ref(turn, self.out.discard))
+        return turn
+
+    def _free_turn(self) -> Optional[Turn]:
         """A turn for whoever asks, if there is one: free, or kept with what is parked."""
-        if self.turns < self.size:
-            self.turns += 1
-            return True
+        if len(self.out) < self.size:
+            return self._new_turn()
         return self._part()
 
-    def _part(self) -> bool:
+    def _part(self) -> Optional[Turn]:
         """The lease that is ready longest is only parked from now on, and its turn the caller's."""
         try:
             loan = self.ready.pop(0)
         except IndexError:
-            return False
+            return None
         link = loan.link
-        link.connection, loan.connection, loan.reference = loan.connection, None, None
+        loan.forget()
+        link.connection, loan.connection = loan.connection, None
         self.parked.append(link)
-        return True
+        return loan.turn
 
     def enter(self, ticket: Ticket, thread: Optional[str] = None) -> bool:
         """True when the turn is had at once; otherwise the ticket is in the queue."""
         with self.lock:
-            entered = not self.queue and self._has_turn()
-            if not entered and (self.closed or self._holds_a_lease(thread)):
-                self.turns += 1
-                entered = True
-            if not entered:
-                self.queue.append(ticket)
+            self._pass_over()
+            if not self.queue:
+                ticket.turn = self._free_turn()
+            if ticket.turn is None and (self.closed or self._holds_a_lease(thread)):
+                ticket.turn = self._new_turn()
+            if ticket.turn is None:
+                self.queue.append(weakref.ref(ticket))
                 # Whoever made one ready in this moment may not have seen the queue.
-                self.admit()
+                self._admit()
         self._reap()
-        return entered
+        return ticket.turn is not None
 
     def _holds_a_lease(self, thread: Optional[str]) -> bool:
         return thread is not None and any(
             loan.request.thread == thread for loan in self.lent.values())
 
     def give_up(self, ticket: Ticket) -> bool:
-        """Leaves the queue. False: the turn came in the meantime, and must be used or left."""
+        """Leaves the queue. False: the turn came in the meantime, and may be used."""
         with self.lock:
-            try:
-                self.queue.remove(ticket)
-                left = True
-            except ValueError:
-                left = False
+            with contextlib.suppress(ValueError):
+                self.queue.remove(weakref.ref(ticket))
         self._reap()
-        return left
+        return ticket.turn is None
 
-    def leave(self) -> None:
-        """A turn is over."""
+    def look(self) -> None:
+        """After a turn has ended, or when one may have: whoever waits gets it."""
         with self.lock:
-            self._pass_on()
+            self._admit()
         self._reap()
 
-    def _pass_on(self) -> None:
-        self.turns -= 1
-        self.admit()
-
-    def admit(self) -> None:
+    def _pass_over(self) -> None:
+        """Takes tickets from the head of the queue that were dropped or granted."""
         while self.queue:
-            if not self._has_turn():
+            ticket = self.queue[0]()
+            if ticket is not None:
+                if ticket.turn is None:
+                    return
+                ticket.grant()
+            self.queue.popleft()
+
+    def _admit(self) -> None:
+        self._pass_over()
+        while self.queue:
+            turn = self._free_turn()
+            if turn is None:
                 if not self.closed:
                     return
-                self.turns += 1
-            if not self.queue.popleft().grant():
-                self.turns -= 1
+                turn = self._new_turn()
+            ticket = self.queue[0]()
+            if ticket is not None:
+                # First of all it is the waiter's; then come leaving the queue and waking.
+                ticket.turn = turn
+                if not ticket.grant():
+                    ticket.turn = None
+            self.queue.popleft()
+            ticket = turn = None
+            self._pass_over()
 
     def resize(self, size: int) -> None:
         with self.lock:
             self.size = size
-            while self.turns > size and self._part():
-                self.turns -= 1
-            self.admit()
+            while len(self.out) > size and self._part():
+                pass
+            self._admit()
         self._reap()
 
     @property
     def waiting(self) -> int:
-        return len(self.queue)
+        return sum(ticket() is not None for ticket in tuple(self.queue))
 
     # Idle connections.
 
@@ -192,8 +247,8 @@ class Book(Generic[C]):
         """The one that was parked last, if any, for somebody who has a turn."""
         with self.lock:
             if not self.parked and self._part():
-                # Its turn is the second one.
-                self._pass_on()
+                # Its turn was the second one.
+                self._admit()
             return self.parked.pop() if self.parked else None
 
     def put_parked(self, link: Link[C]) -> bool:
@@ -213,7 +268,7 @@ class Book(Generic[C]):
 
     def _empty(self) -> list[Link[C]]:
         while self._part():
-            self._pass_on()
+            self._admit()
         idle, self._idle, self.parked = self.parked + self._idle, [], []
         return idle
 
@@ -227,7 +282,7 @@ class Book(Generic[C]):
         with self.lock:
             settled = True
             if not self.closed:
-                self.admit()
+                self._admit()
             else:
                 try:
                     self.ready.remove(loan)
@@ -244,16 +299,23 @@ class Book(Generic[C]):
         """Writes a lease down; False when the pool was closed in the meantime. If the connection is
         collected first, `forgotten` is called (from any thread, at any instruction) and then the
         turn is over."""
-        identity = id(connection)
+        identity = loan.identity = id(connection)
+        # Two: a call into C, which nothing can interrupt, has it noted; then come the waiters.
+        loan.reference = Watch(connection, self._forgotten.append)
+        loan.reference.identity = identity
 
-        def collected(_: weakref.ref[C]) -> None:
-            self._forgotten.append(loan)
-            self._reap()
+        def collected(bell: Any) -> None:
+            lost = self.lent.get(identity)
+            lost = lost if lost is not None and lost.bell is bell else None
+            self._forgotten.append(bell)
+            if not self.lock.locked():
+                self._reap()
             # Last: it warns, and a program may have made warnings errors.
-            forgotten(loan)
+            if lost is not None:
+                forgotten(lost)
 
-        loan.identity = identity
-        loan.reference = weakref.ref(connection, collected)
+        loan.bell = Watch(connection, collected)
+        loan.bell.identity = identity
         with self.lock:
             lent = not self.closed
             if lent:
@@ -261,9 +323,18 @@ class Book(Generic[C]):
                 if type(loan.key) is not Keyless:
                     self._keys[loan.key] = loan
             else:
-                loan.reference = None
+                loan.forget()
         self._reap()
         return lent
+
+    def take_back(self, loan: Loan[C]) -> None:
+        """Strikes out a loan whose taker never got it; its turn is over."""
+        with self.lock:
+            self._strike(loan)
+            loan.forget()
+            loan.turn = None
+            self._admit()
+        self._reap()
 
     def loan_of(self, connection: C) -> Optional[Loan[C]]:
         loan = self.lent.get(id(connection))
@@ -276,14 +347,14 @@ class Book(Generic[C]):
 
     def settle(self, connection: C, expected: Optional[Loan[C]] = None) -> Optional[Loan[C]]:
         """Strikes the lease out: of two who give back the same connection, one gets the loan, and
-        nobody gets another than the `expected`. The turn is still the caller's, who must `leave`."""
+        nobody gets another than the `expected`. The turn is the loan's until it is dropped."""
         with self.lock:
             loan = self.loan_of(connection)
             if loan is not None and expected is not None and loan is not expected:
                 loan = None
             if loan is not None:
+                loan.forget()
                 self._strike(loan)
-                loan.reference = None
         self._reap()
         return loan
 
@@ -301,17 +372,21 @@ class Book(Generic[C]):
         return loans
 
     def _reap(self) -> None:
-        # Who adds to the list tries the lock; who holds the lock looks at the list afterwards: so
-        # nothing stays on it, and nobody waits for a lock that its own thread holds.
-        while self._forgotten and self.lock.acquire(blocking=False):
-            try:
+        # The collector adds to the list and looks whether the lock is held; who holds the lock looks
+        # at the list afterwards: so nothing stays on it, and nobody waits for a lock of its own.
+        while self._forgotten:
+            with self.lock:
+                # Each is taken off the list when all is done: what was interrupted is done again.
                 while self._forgotten:
-                    loan = self._forgotten.popleft()
-                    loan.reference = None
-                    self._strike(loan)
-                    self._pass_on()
-            finally:
-                self.lock.release()
+                    watch = self._forgotten[0]
+                    loan = self.lent.get(watch.identity)
+                    if loan is not None and (watch is loan.reference or watch is loan.bell):
+                        loan.turn = None
+                        self._strike(loan)
+                        loan.forget()
+                    self._forgotten.popleft()
+                loan = None
+                self._admit()
 
     # The end.
 
@@ -321,6 +396,6 @@ class Book(Generic[C]):
             self.closed = True
             idle = self._empty()
             lent = list(self.lent.values())
-            self.admit()
+            self._admit()
         self._reap()
         return idle, lent

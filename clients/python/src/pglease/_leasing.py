@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
@@ -10,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVar
 
 from . import _fork, errors
-from ._book import Book, Loan
+from ._book import Book, Loan, Turn
 from ._link import Link, log, tell_of_end
 from ._outcome import NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._parking import is_possible
@@ -21,6 +22,11 @@ from ._wire import Fields
 
 C = TypeVar("C")
 T = TypeVar("T")
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+# Seconds after which whoever waits for a turn looks whether there is one.
+LOOK_AGAIN = 0.5
 
 
 class Leasing(ABC, Generic[C]):
@@ -54,33 +60,43 @@ class Leasing(ABC, Generic[C]):
 
     async def take(self, request: Request, key: Hashable) -> C:
         """A connection with a lease."""
-        await self._turn(request)
+        turn: Optional[Turn] = await self._turn(request)
+        loan: Optional[Loan[C]] = None
         try:
+            assert turn is not None
             link, connection, grant = await self._with_retries(request, self._attempt)
-            if not self.book.lend(connection, Loan(link, key, request, grant), _forgotten):
-                await link.close(connection)
+            loan = Loan(link, key, request, grant, turn)
+            if not self.book.lend(connection, loan, _forgotten):
                 raise self.closed_error()
+            return connection
         except BaseException:
-            self.book.leave()
+            turn = None
+            if loan is None:
+                self.book.look()
+            else:
+                self.book.take_back(loan)
+                await loan.link.close(connection)
             raise
-        link.connection = None
-        return connection
 
-    async def _turn(self, request: Request) -> None:
+    async def _turn(self, request: Request) -> Turn:
         book = self.book
         ticket = self.waits.ticket()
-        if not book.enter(ticket, request.thread):
-            try:
-                granted = await self.waits.turn(ticket, request.left)
-            except BaseException:
-                if not book.give_up(ticket):
-                    book.leave()
-                raise
-            if not granted and book.give_up(ticket):
-                raise self._full(request)
-        if book.closed:
-            book.leave()
-            raise self.closed_error()
+        try:
+            if not book.enter(ticket, request.thread):
+                while not await self.waits.turn(ticket, min(request.left, LOOK_AGAIN)):
+                    # Whoever was to wake this one may have been interrupted.
+                    book.look()
+                    if request.left == 0.0 and book.give_up(ticket):
+                        raise self._full(request)
+            if book.closed:
+                raise self.closed_error()
+            assert ticket.turn is not None
+            return ticket.turn
+        except BaseException:
+            book.give_up(ticket)
+            ticket.turn = None
+            book.look()
+            raise
 
     def _full(self, request: Request) -> errors.LeaseError:
         """The deadline passed in this process's own queue."""
@@ -102,7 +118,8 @@ class Leasing(ABC, Generic[C]):
     async def open_idle(self, request: Request) -> None:
         """One more connection to the broker, without a lease."""
         link = await self._with_retries(request, self.connect)
-        await self._keep(link)
+        assert link.connection is not None
+        await self._keep(link, link.connection)
 
     async def _with_retries(self, request: Request,
                             step: Callable[[Request], Awaitable[T]]) -> T:
@@ -132,6 +149,9 @@ class Leasing(ABC, Generic[C]):
             if link is not None:
                 connection = link.connection
                 assert connection is not None
+                # Each of the two refers to the other while it is idle. From here on the connection
+                # alone has the link: should this be interrupted, both are collected at once.
+                link.connection = None
                 if request.hold is not None:
                     # Its limit is the broker's to keep: a parked one has none.
                     if not await link.unpark(connection):
@@ -147,7 +167,9 @@ class Leasing(ABC, Generic[C]):
                 link = await self.connect(request)
                 # Twice stale: let the driver read the answer itself, and do without direct.
                 link.must_learn = must_learn
-            connection = link.connection
+            if link.connection is not None:
+                connection = link.connection
+                link.connection = None
             assert connection is not None
             try:
                 grant = await link.take(connection, request, self.policy.direct)
@@ -158,10 +180,10 @@ class Leasing(ABC, Generic[C]):
                     # A broker from before there were parked leases.
                     self.policy = dataclasses.replace(self.policy, park=False)
                     request.parks = False
-                    await self._keep(link)
+                    await self._keep(link, connection)
                     continue
                 if refused.fields.code in ONLY_NOW:
-                    await self._keep(link)
+                    await self._keep(link, connection)
                 else:
                     await link.close(connection)
                 raise self.family.error(refused.fields, request.waited) from None
@@ -189,42 +211,56 @@ class Leasing(ABC, Generic[C]):
     async def give(self, connection: C, close: bool = False,
                    expected: Optional[Loan[C]] = None) -> Optional[Ending]:
         """Ends the lease of a connection that is lent; None when it is not, or not any more."""
-        loan = self.book.settle(connection, expected)
-        if loan is None:
-            return None
-        link = loan.link
+        loan = since = None
+        is_kept = False
         try:
+            loan = self.book.loan_of(connection)
+            if loan is None or (expected is not None and loan is not expected):
+                return None
+            since = loan.since
+            loan = self.book.settle(connection, loan)
+            if loan is None:
+                return None
+            link = loan.link
             if close:
                 ending = Ending(False)
             else:
                 ending = await link.put(connection)
                 _tell(loan, ending)
-            link.connection = connection
-            if ending.parked:
-                if not self.book.put_parked(link):
-                    await self.end(link)
-            elif ending.keep:
-                await self._keep(link)
+            if ending.parked or ending.keep:
+                if not ending.parked:
+                    link.park(connection)
+                # From here on it is the book's, or another's already.
+                is_kept = True
+                await self._put_away(link, connection, ending.parked)
             else:
                 await link.close(connection)
+            return ending
         except BaseException:
-            await link.close(connection)
+            if loan is not None and not is_kept and loan.since == since:
+                # The first steps may have been interrupted, when nothing was struck out yet.
+                self.book.settle(connection, loan)
+                await loan.link.close(connection)
             raise
         finally:
-            self.book.leave()
-        return ending
+            if loan is not None and loan.since == since:
+                loan.turn = None
+                self.book.look()
 
-    async def _keep(self, link: Link[C]) -> None:
-        if link.connection is not None:
-            link.park(link.connection)
-        if not self.book.put_idle(link):
+    async def _put_away(self, link: Link[C], connection: C, parked: bool) -> None:
+        link.connection = connection
+        if not (self.book.put_parked(link) if parked else self.book.put_idle(link)):
             await self.end(link)
+
+    async def _keep(self, link: Link[C], connection: C) -> None:
+        link.park(connection)
+        await self._put_away(link, connection, parked=False)
 
     async def keep_if_alive(self, link: Link[C]) -> None:
         """Of an idle connection that was taken out of the book."""
-        if link.looks_alive() and (
-                link.connection is None or await link.unpark(link.connection)):
-            await self._keep(link)
+        connection = link.connection
+        if connection is not None and link.looks_alive() and await link.unpark(connection):
+            await self._keep(link, connection)
         else:
             await self.end(link)
 
@@ -277,6 +313,18 @@ class Leasing(ABC, Generic[C]):
         fresh.closed = self.book.closed
         self.book = fresh
         self.waits = type(self.waits)()
+
+
+def let_go(error: BaseException) -> None:
+    """Empties the frames of this package that an error left: whoever keeps the error does not keep a
+    turn or a session with it."""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+            with contextlib.suppress(RuntimeError):
+                # Raised for a frame that still runs.
+                trace.tb_frame.clear()
+        trace = trace.tb_next
 
 
 def _holder(loan: Loan[Any]) -> errors.Holder:

@@ -78,11 +78,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
                  wish: Callable[..., Request], wait: Optional[float]) -> None:
         """What was ready is used by another thread, at another place or for another purpose than last
         time; `wish` makes the request."""
-        try:
-            request = wish(wait, None, purpose)
-        except BaseException:
-            self.lay_ready(loan)
-            raise
+        request = wish(wait, None, purpose)
         loan.request, loan.ident, loan.purpose = request, _get_ident(), purpose
         if frame is not None:
             loan.code, loan.instruction = frame.f_code, frame.f_lasti
@@ -92,12 +88,28 @@ class Psycopg2Leasing(Leasing[ext.connection]):
     def was_taken(self, loan: Any) -> None:
         """By the broker: the link is as any idle one, and the turn is asked for again."""
         link = loan.link
-        link.connection, loan.connection, loan.reference = loan.connection, None, None
-        link.place.let_lie()
-        link.parked_is_gone()
-        if not self.book.put_idle(link):
-            run(self.end(link))
-        self.book.leave()
+        try:
+            loan.forget()
+            link.place.let_lie()
+            link.parked_is_gone()
+            link.connection, loan.connection = loan.connection, None
+            if not self.book.put_idle(link):
+                run(self.end(link))
+        finally:
+            loan.turn = None
+            self.book.look()
+
+    def undo_take(self, loan: Any, connection: Optional[ext.connection]) -> None:
+        """After an interrupted taking: the lease lies ready again."""
+        self.book.lent.pop(loan.identity, None)
+        self.lay_ready(loan, loan.connection or connection)
+
+    def undo_put(self, loan: Any, since: float, connection: ext.connection) -> None:
+        """After an interrupted giving back: ends the lease unless somebody else may have it. `since`
+        is of the lease that was given back; lay_ready puts the connection down in its last step."""
+        if loan.since == since and loan.connection is None and loan.turn is not None:
+            self.book.take_back(loan)
+            run(loan.link.close(connection))
 
     def closed_meanwhile(self, connection: ext.connection) -> NoReturn:
         """The pool was closed while a lease was taken."""
@@ -110,7 +122,7 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         link, book = loan.link, self.book
         lent: Any = book.lent
         if (not self.parks or loan.is_keyed or loan.reference() is not connection
-                or book.turns > book.size or not link.may_park()):
+                or len(book.out) > book.size or not link.may_park()):
             loan.look_due = 0.0
             return False
         loan.page, loan.grant = link.place.page, link.regrant or loan.grant
@@ -122,11 +134,10 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         # Of two who give it back at the same time one goes on.
         if lent.pop(loan.identity, None) is not loan:
             return False
-        loan.connection = connection
-        self.lay_ready(loan)
+        self.lay_ready(loan, connection)
         return True
 
-    def lay_ready(self, loan: Any) -> None:
+    def lay_ready(self, loan: Any, connection: Any) -> None:
         """Parks it with its turn. The loan holds the connection, and is in nobody's hands."""
         book: Any = self.book
         try:
@@ -137,13 +148,20 @@ class Psycopg2Leasing(Leasing[ext.connection]):
         except ValueError:
             # Its user closed the session; whoever takes it next finds that out.
             pass
-        book.ready.append(loan)
+        append = book.ready.append
+        # No exception comes between these two: whoever finds a connection here finds the loan there.
+        loan.connection = connection
+        append(loan)
         if (book.queue or book.closed) and not book.settle_ready(loan):
             # Closed at this moment.
-            link = loan.link
-            link.connection, loan.connection, loan.reference = loan.connection, None, None
-            run(self.end(link))
-            book.leave()
+            try:
+                link = loan.link
+                loan.forget()
+                link.connection, loan.connection = loan.connection, None
+                run(self.end(link))
+            finally:
+                loan.turn = None
+                book.look()
 
     def closed_error(self) -> Exception:
         return psycopg2.pool.PoolError("connection pool is closed")

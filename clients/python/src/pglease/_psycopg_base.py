@@ -143,8 +143,8 @@ class PoolBase:
     def _failed(self) -> None:
         self._stats["requests_errors"] += 1
 
-    def _given(self, loan: Loan[Any], ending: Optional[Ending]) -> None:
-        if ending is not None:
+    def _given(self, loan: Optional[Loan[Any]], ending: Optional[Ending]) -> None:
+        if loan is not None and ending is not None:
             self._stats["usage_ms"] += int((time.monotonic() - loan.since) * 1000)
             if not ending.keep:
                 self._stats["returns_bad"] += 1

@@ -7,12 +7,13 @@ The pools' logic is written once, as coroutines over one of these. Those of `Blo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import threading
 import time
 from typing import Any, Coroutine, Optional, Protocol, TypeVar
 
-from ._book import Ticket
+from ._book import Ticket, Turn
 
 T = TypeVar("T")
 
@@ -59,7 +60,8 @@ class Blocking:
         return BlockingTicket()
 
     async def turn(self, ticket: BlockingTicket, timeout: float) -> bool:
-        return ticket.lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        ticket.lock.acquire(timeout=min(timeout, threading.TIMEOUT_MAX))
+        return ticket.turn is not None
 
     async def readable(self, number: int, timeout: Optional[float]) -> bool:
         return self._poll(number, select.POLLIN, timeout)
@@ -87,14 +89,17 @@ class Blocking:
 class BlockingTicket:
     """A lock that is held until the turn comes."""
 
-    __slots__ = ("lock",)
+    __slots__ = ("lock", "turn", "__weakref__")
 
     def __init__(self) -> None:
+        self.turn: Optional[Turn] = None
         self.lock = threading.Lock()
         self.lock.acquire()
 
     def grant(self) -> bool:
-        self.lock.release()
+        with contextlib.suppress(RuntimeError):
+            # It was woken before, by somebody who was then interrupted.
+            self.lock.release()
         return True
 
 
@@ -109,7 +114,7 @@ class Asyncio:
 
     async def turn(self, ticket: AsyncioTicket, timeout: float) -> bool:
         await asyncio.wait([ticket.future], timeout=timeout)
-        return ticket.future.done()
+        return ticket.turn is not None
 
     async def readable(self, number: int, timeout: Optional[float]) -> bool:
         loop = asyncio.get_running_loop()
@@ -147,9 +152,10 @@ class Asyncio:
 class AsyncioTicket:
     """A future that any thread can fulfil: the collector may run in any."""
 
-    __slots__ = ("loop", "future")
+    __slots__ = ("loop", "future", "turn", "__weakref__")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.turn: Optional[Turn] = None
         self.loop = loop
         self.future: asyncio.Future[None] = loop.create_future()
 

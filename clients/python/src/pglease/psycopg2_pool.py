@@ -25,6 +25,7 @@ import psycopg2.pool
 from . import _caller, errors
 from ._book import Keyless
 from ._keys import Keys
+from ._leasing import let_go
 from ._link import is_inherited
 from ._outcome import Family
 from ._policy import Policy
@@ -151,38 +152,48 @@ class LeasePool:
             except IndexError:
                 pass
             else:
+                conn: Optional[ext.connection] = None
                 try:
-                    is_ours = not loan.poll(0) or loan.link.channel.server_lives()
+                    try:
+                        is_ours = not loan.poll(0) or loan.link.channel.server_lives()
+                        if is_ours:
+                            page = loan.page
+                            page[32] = 0  # TOKEN, OUT
+                            is_ours = page[0] == 1  # WORD, MAY_PARK
+                    except ValueError:
+                        # Its user closed the session while it lay there.
+                        is_ours = False
                     if is_ours:
-                        page = loan.page
-                        page[32] = 0  # TOKEN, OUT
-                        is_ours = page[0] == 1  # WORD, MAY_PARK
-                except ValueError:
-                    # Its user closed the session while it lay there.
-                    is_ours = False
-                if is_ours:
-                    if purpose is None:
-                        # The dearest of all this, by far.
-                        frame = _getframe(1)
-                        if not (loan.code is frame.f_code and loan.instruction == frame.f_lasti
-                                and loan.purpose is None and loan.ident == _get_ident()
-                                and loan.caller is (frame.f_back and frame.f_back.f_code)):
-                            leasing.note_use(loan, frame, None, self._request, wait)
-                    elif loan.purpose != purpose or loan.ident != _get_ident():
-                        leasing.note_use(loan, None, purpose, self._request, wait)
-                    loan.since = _monotonic()
-                    book.lent[loan.identity] = loan
-                    conn: ext.connection = loan.connection
-                    loan.connection = None
-                    if book.closed:
-                        leasing.closed_meanwhile(conn)
-                    return conn
+                        if purpose is None:
+                            # The dearest of all this, by far.
+                            frame = _getframe(1)
+                            if not (loan.code is frame.f_code and loan.instruction == frame.f_lasti
+                                    and loan.purpose is None and loan.ident == _get_ident()
+                                    and loan.caller is (frame.f_back and frame.f_back.f_code)):
+                                leasing.note_use(loan, frame, None, self._request, wait)
+                        elif loan.purpose != purpose or loan.ident != _get_ident():
+                            leasing.note_use(loan, None, purpose, self._request, wait)
+                        loan.since = _monotonic()
+                        conn = loan.connection
+                        loan.connection = None
+                        book.lent[loan.identity] = loan
+                        if not book.closed:
+                            return conn
+                except BaseException:
+                    leasing.undo_take(loan, conn)
+                    raise
+                if conn is not None:
+                    leasing.closed_meanwhile(conn)
                 leasing.was_taken(loan)
         if book.closed:
             raise PoolError("connection pool is closed")
-        if key is not None:
-            return self._keyed(key, self._request(wait, hold, purpose))
-        return self._take(Keyless(), self._request(wait, hold, purpose))
+        try:
+            if key is not None:
+                return self._keyed(key, self._request(wait, hold, purpose))
+            return self._take(Keyless(), self._request(wait, hold, purpose))
+        except BaseException as error:
+            let_go(error)
+            raise
 
     def putconn(self, conn: Any = None, key: Hashable = None, close: bool = False) -> None:
         """Gives a lease back. An open transaction is rolled back; a good connection is kept.
@@ -192,19 +203,30 @@ class LeasePool:
         """
         leasing = self._leasing
         book: Any = leasing.book
-        if key is None and not close:
-            # As in getconn: what `park` does in steps.
-            loan = book.lent.get(id(conn))
-            if loan is not None:
-                if (loan.since <= loan.look_due and loan.reference() is conn
-                        and conn.get_transaction_status() == 0 and book.turns <= book.size):
+        loan = book.lent.get(id(conn))
+        since = 0.0
+        try:
+            if loan is not None and key is None and not close:
+                # As in getconn: what `park` does in steps.
+                if ((since := loan.since) <= loan.look_due and loan.reference() is conn
+                        and conn.get_transaction_status() == 0 and len(book.out) <= book.size):
                     if book.lent.pop(loan.identity, None) is loan:
-                        loan.connection = conn
-                        leasing.lay_ready(loan)
+                        leasing.lay_ready(loan, conn)
                         return
                 elif leasing.park(loan, conn):
                     return
-        if book.closed:
+            self._put(conn, key, close)
+        except PoolError:
+            raise
+        except BaseException as error:
+            if loan is not None and conn is not None:
+                leasing.undo_put(loan, since or loan.since, conn)
+            let_go(error)
+            raise
+
+    def _put(self, conn: Any, key: Hashable, close: bool) -> None:
+        """The way that is always there."""
+        if self.closed:
             raise PoolError("connection pool is closed")
         if conn is None and key is not None:
             conn = self._with_key(key)
@@ -232,8 +254,9 @@ class LeasePool:
         """
         # The place of the block, not of this line.
         conn = self.getconn(wait=wait, hold=hold, purpose=purpose or _caller.place())
-        loan = self._leasing.loan_of(conn)
+        loan = None
         try:
+            loan = self._leasing.loan_of(conn)
             yield conn
             # A block that gave the connection back or closed it itself, or that a forked child
             # leaves, has nothing to commit.
@@ -252,9 +275,15 @@ class LeasePool:
             run(self._leasing.give(conn, expected=loan))
             raise
         else:
-            if loan is None or loan is not self._leasing.loan_of(conn) or (
-                    not self._leasing.park(loan, conn)):
-                run(self._leasing.give(conn, expected=loan))
+            since = loan.since if loan is not None else 0.0
+            try:
+                if loan is None or loan is not self._leasing.loan_of(conn) or (
+                        not self._leasing.park(loan, conn)):
+                    run(self._leasing.give(conn, expected=loan))
+            except BaseException:
+                if loan is not None:
+                    self._leasing.undo_put(loan, since, conn)
+                raise
 
     def lease_of(self, conn: Any) -> Optional[Grant]:
         """What the broker granted for a connection that is lent: lease_id, server_pid, kind

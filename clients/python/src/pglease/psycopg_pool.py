@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, AsyncIterator, Generic, Iterator, Optiona
 import psycopg
 
 from . import _caller
+from ._leasing import let_go
 from ._link import is_inherited
 from ._psycopg_base import PoolBase
 from ._psycopg_errors import (BrokerAway, LeaseExhausted, LeaseRefused, LeaseRevoked, PoolClosed,
@@ -111,9 +112,9 @@ class ConnectionPool(PoolBase, Generic[CT]):
         raised from the driver's error.
         """
         conn = self.getconn(timeout, purpose=purpose, hold=hold)
-        loan = self._leasing.loan_of(conn)
-        assert loan is not None
+        loan = None
         try:
+            loan = self._leasing.loan_of(conn)
             yield conn
             # A block that gave the connection back or closed it itself, or that a forked child
             # leaves, has nothing to commit.
@@ -131,7 +132,11 @@ class ConnectionPool(PoolBase, Generic[CT]):
             self._given(loan, run(self._leasing.give(conn, expected=loan)))
             raise
         else:
-            self._given(loan, run(self._leasing.give(conn, expected=loan)))
+            try:
+                self._given(loan, run(self._leasing.give(conn, expected=loan)))
+            except BaseException:
+                run(self._leasing.give(conn, close=True, expected=loan))
+                raise
 
     def getconn(self, timeout: Optional[float] = None, *, purpose: Optional[str] = None,
                 hold: Optional[float] = None) -> CT:
@@ -140,23 +145,33 @@ class ConnectionPool(PoolBase, Generic[CT]):
         Waits until the deadline, then raises LeaseExhausted (a PoolTimeout, with `holders`).
         """
         request = self._request(timeout, hold, purpose, _caller.thread)
+        conn = None
         try:
             conn = run(self._leasing.take_ready(request))
-        except BaseException:
+            self._taken(conn, request)
+            return cast(CT, conn)
+        except BaseException as error:
             self._failed()
+            if conn is not None:
+                run(self._leasing.give(conn, close=True))
+            let_go(error)
             raise
-        self._taken(conn, request)
-        return cast(CT, conn)
 
     def putconn(self, conn: CT) -> None:
         """Gives a lease back. An open transaction is rolled back; a good connection is kept."""
-        loan = self._leasing.loan_of(conn)
-        ending = run(self._leasing.give(conn)) if loan else None
-        if loan is None or ending is None:
-            if is_inherited(conn):
+        loan = None
+        try:
+            loan = self._leasing.loan_of(conn)
+            ending = run(self._leasing.give(conn, expected=loan)) if loan else None
+            if loan is not None and ending is not None:
+                self._given(loan, ending)
                 return
+        except BaseException as error:
+            run(self._leasing.give(conn, close=True, expected=loan))
+            let_go(error)
+            raise
+        if not is_inherited(conn):
             raise self._foreign(conn)
-        self._given(loan, ending)
 
     def check(self) -> None:
         """Closes the idle connections whose session has ended."""
@@ -241,9 +256,9 @@ class AsyncConnectionPool(PoolBase, Generic[ACT]):
                          hold: Optional[float] = None) -> AsyncIterator[ACT]:
         """A lease for a block: commits at its end, rolls back when it raises, always gives back."""
         conn = await self.getconn(timeout, purpose=purpose, hold=hold)
-        loan = self._leasing.loan_of(conn)
-        assert loan is not None
+        loan = None
         try:
+            loan = self._leasing.loan_of(conn)
             yield conn
             if self._leasing.loan_of(conn) is loan and (conn.broken or not conn.closed):
                 await conn.commit()
@@ -259,29 +274,43 @@ class AsyncConnectionPool(PoolBase, Generic[ACT]):
             self._given(loan, await self._leasing.give(conn, expected=loan))
             raise
         else:
-            self._given(loan, await self._leasing.give(conn, expected=loan))
+            try:
+                self._given(loan, await self._leasing.give(conn, expected=loan))
+            except BaseException:
+                await self._leasing.give(conn, close=True, expected=loan)
+                raise
 
     async def getconn(self, timeout: Optional[float] = None, *, purpose: Optional[str] = None,
                       hold: Optional[float] = None) -> ACT:
         """A connection with a lease, to be given back with `putconn`."""
         request = self._request(timeout, hold, purpose, _caller.task)
+        conn = None
         try:
             conn = await self._leasing.take_ready(request)
-        except BaseException:
+            self._taken(conn, request)
+            return cast(ACT, conn)
+        except BaseException as error:
             self._failed()
+            if conn is not None:
+                await self._leasing.give(conn, close=True)
+            let_go(error)
             raise
-        self._taken(conn, request)
-        return cast(ACT, conn)
 
     async def putconn(self, conn: ACT) -> None:
         """Gives a lease back. An open transaction is rolled back; a good connection is kept."""
-        loan = self._leasing.loan_of(conn)
-        ending = await self._leasing.give(conn) if loan else None
-        if loan is None or ending is None:
-            if is_inherited(conn):
+        loan = None
+        try:
+            loan = self._leasing.loan_of(conn)
+            ending = await self._leasing.give(conn, expected=loan) if loan else None
+            if loan is not None and ending is not None:
+                self._given(loan, ending)
                 return
+        except BaseException as error:
+            await self._leasing.give(conn, close=True, expected=loan)
+            let_go(error)
+            raise
+        if not is_inherited(conn):
             raise self._foreign(conn)
-        self._given(loan, ending)
 
     async def check(self) -> None:
         """Closes the idle connections whose session has ended."""
