@@ -271,6 +271,16 @@ def test_its_time_is_over(narrow, postgres):
         one.park()
         eventually(lambda: broker.console("SHOW LEASES") == [])
         assert not one.take()
+        one.close_end()
+        # One that is shorter counts for what lies there already.
+        broker.set(park_timeout=600)
+        broker.console("RELOAD")
+        one.park_lease()
+        one.park()
+        broker.set(park_timeout="100ms")
+        broker.console("RELOAD")
+        eventually(lambda: broker.console("SHOW LEASES") == [])
+        assert not one.take()
 
 
 # Ends.

@@ -189,7 +189,7 @@ extension Broker {
             guard let pool = client.pool, database == nil || pool.database == database else {
                 continue
             }
-            refuse(client, Self.killed)
+            ended(client, .killed)
         }
         return .paused(database)
     }
@@ -214,7 +214,7 @@ extension Broker {
         dealWithNotices()
     }
 
-    private static let killed = PgError.fatal(
+    static let killed = PgError.fatal(
         .adminShutdown, "admin forced disconnect",
         detail: "The connection was ended by an administrator.",
         hint: "Ask the administrator; KILL and KILL_CLIENT end connections.")
@@ -224,7 +224,8 @@ extension Broker {
     func isOver(_ wait: ConsoleWait) -> Bool {
         switch wait {
         case .paused(let database):
-            !servers.values.contains { database == nil || $0.pool.database == database }
+            turn.ends.isEmpty
+                && !servers.values.contains { database == nil || $0.pool.database == database }
         case .closed(let ids):
             !ids.contains { server($0) != nil }
         }

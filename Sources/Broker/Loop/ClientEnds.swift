@@ -1,15 +1,30 @@
 import LeaseCore
 import LibUV
 
-/// Clients whose ends wait for a later turn of the loop.
+/// What ends clients or their waits, as far as it is left for a later turn of the loop.
 ///
-/// A crowd that goes at once takes its turns like everybody else: what ends clients has a share of each turn's time, and the
+/// A crowd that goes at once takes its turns like everybody else: its ends have a share of each turn's time, and the
 /// rest is put off in its order, with those first whose leases others may wait for.
 struct ClientEnds {
     struct End {
         var client: ClientID
-        /// It has said Terminate; else its socket is at its end.
-        var isGoodbye: Bool
+        var reason: Reason
+    }
+
+    enum Reason {
+        /// Its socket is at its end.
+        case hungUp
+        /// It has said Terminate.
+        case goodbye
+        /// KILL.
+        case killed
+        /// Not an end: its wait for a lease is over, and it is owed words.
+        case rejected(Rejection)
+
+        var isEnd: Bool {
+            if case .rejected = self { return false }
+            return true
+        }
     }
 
     /// First in, first out; what is dealt with is dropped once all is.
@@ -53,9 +68,10 @@ struct ClientEnds {
 }
 
 extension Broker {
-    /// A client's socket is at its end, or it has said Terminate and nothing else.
-    func ended(_ client: ClientConnection, isGoodbye: Bool = false) {
-        let end = ClientEnds.End(client: client.id, isGoodbye: isGoodbye)
+    /// A client's socket is at its end, it has said Terminate and nothing else, or an operator ends it.
+    func ended(_ client: ClientConnection, _ reason: ClientEnds.Reason = .hungUp) {
+        guard !client.endWaits else { return }
+        let end = ClientEnds.End(client: client.id, reason: reason)
         if turn.ends.hasTime, turn.ends.isEmpty {
             deal(with: end)
         } else {
@@ -65,12 +81,25 @@ extension Broker {
         }
     }
 
+    /// A client waits no longer, and is told why.
+    func rejected(_ client: ClientConnection, _ rejection: Rejection) {
+        let end = ClientEnds.End(client: client.id, reason: .rejected(rejection))
+        if turn.ends.hasTime, turn.ends.isEmpty {
+            deal(with: end)
+        } else {
+            turn.ends.putOff(end, isHolder: false)
+        }
+    }
+
     private func deal(with end: ClientEnds.End) {
         let began = loop.now
-        if end.isGoodbye {
+        switch end.reason {
+        case .hungUp: engine.clientInputEnded(end.client, now: now)
+        case .goodbye:
             Self.terminate.withUnsafeBytes { engine.clientBytes(end.client, $0, now: now) }
-        } else {
-            engine.clientInputEnded(end.client, now: now)
+        case .killed: if let client = clients[end.client] { refuse(client, Self.killed) }
+        case .rejected(let rejection):
+            if let client = clients[end.client] { reject(client, rejection) }
         }
         dealWithNotices()
         turn.ends.count(loop.now - began)
@@ -80,7 +109,7 @@ extension Broker {
     func endMore() {
         while turn.ends.hasTime, let end = turn.ends.next() {
             guard let client = clients[end.client], !client.isClosed else { continue }
-            client.endWaits = false
+            if end.reason.isEnd { client.endWaits = false }
             deal(with: end)
         }
     }

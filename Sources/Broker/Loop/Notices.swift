@@ -16,7 +16,7 @@ extension Broker {
         case .sendCancel(let id): sendCancel(id)
         case .mayBeServed(let id): with(id, finishLogin)
         case .attend(let id): with(id, attend)
-        case .rejected(let id, let rejection): with(id) { reject($0, rejection) }
+        case .rejected(let id, let rejection): with(id) { rejected($0, rejection) }
         case .processToWatch(let id): with(id, watchPeer)
         case .reminder(let id): reminded(of: id)
         case .connectTimedOut(let id): if let server = server(id) { connectTimedOut(server) }

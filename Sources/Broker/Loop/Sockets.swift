@@ -43,7 +43,7 @@ extension Broker {
             client.unread.append(contentsOf: bytes)
             attend(client)
         } else if Self.isGoodbye(bytes) {
-            ended(client, isGoodbye: true)
+            ended(client, .goodbye)
         } else {
             engine.clientBytes(client.id, bytes, now: now)
         }

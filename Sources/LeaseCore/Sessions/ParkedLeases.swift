@@ -97,6 +97,16 @@ extension Engine {
 
     // MARK: Looking
 
+    /// What lies parked is looked at no later than that: the time may have become shorter.
+    mutating func lookAtParked(within timeout: Duration) {
+        for server in servers.ids {
+            guard case .allowed(let moment) = servers[server].holding.parking,
+                now + timeout < moment
+            else { continue }
+            servers[server].holding.parking = .allowed(look: now + timeout)
+        }
+    }
+
     /// Its time is over: `park_timeout`, or a limit that counts from its beginning. True if it was taken.
     mutating func lookAtParked(_ server: ServerID) -> Bool {
         guard servers[server].mayBeParked else { return false }

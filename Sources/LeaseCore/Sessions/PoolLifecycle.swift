@@ -32,6 +32,7 @@ extension Engine {
     package mutating func change(_ settings: EngineSettings, _ policy: BrokerPolicy, now: Instant) {
         self.now = now
         self.settings = settings
+        if let timeout = settings.parkTimeout { lookAtParked(within: timeout) }
         statements.memory.limit = settings.statementMemory
         post(.policyChanged(policy))
         lookAtAll()
