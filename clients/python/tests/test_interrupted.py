@@ -222,8 +222,10 @@ def test_a_new_session_for_each(kind, narrow, closing):
         if kind == "psycopg2":
             one.pool.putconn(connection, close=True)
         else:
-            connection.close()
-            one.pool.putconn(connection)
+            try:
+                connection.close()
+            finally:
+                one.pool.putconn(connection)
 
     def check():
         one.check()
