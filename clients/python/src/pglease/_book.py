@@ -7,36 +7,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Generic, Hashable, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, Hashable, Optional, TypeVar
 
 from ._request import Grant, Request
+from ._turn import Ticket, Turn
 
 if TYPE_CHECKING:
     from ._link import Link
 
 C = TypeVar("C")
-
-
-class Turn:
-    """The right to have one lease in this process, for as long as this object exists.
-
-    A signal handler, a cancelled thread or the debugger may raise between any two steps of a program.
-    So no step gives a turn back that an exception could skip: the book counts the turns that exist,
-    and one that nobody refers to any more ends by itself.
-    """
-
-    __slots__ = ("__weakref__",)
-
-
-class Ticket(Protocol):
-    """A place in the queue. The queue knows it weakly: one that its waiter dropped is passed over."""
-
-    # Its turn, once it was granted.
-    turn: Optional[Turn]
-
-    def grant(self) -> bool:
-        """Wakes its waiter, who has a turn now. Called under the book's lock, perhaps twice: must not
-        wait. False when nobody waits with this ticket any more."""
 
 
 class Watch(weakref.ref[Any]):

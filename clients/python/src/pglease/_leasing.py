@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVar
 
 from . import _fork, errors
-from ._book import Book, Loan, Turn
+from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
 from ._outcome import NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._parking import is_possible
 from ._policy import Policy
 from ._request import Grant, Request
+from ._turn import Turn
 from ._waits import Waits
 from ._wire import Fields
 
