@@ -1,5 +1,7 @@
 """The package as a user gets it."""
 
+import ast
+import graphlib
 import importlib.metadata
 import os
 import subprocess
@@ -79,3 +81,16 @@ with ConnectionPool("host=/run/pglease port=6432") as other:
                env={**os.environ, "MYPYPATH": str(PACKAGE / "src")}, cwd=tmp_path)
     assert '"psycopg2._psycopg.connection"' in said
     assert '"psycopg.connection.Connection[' in said
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Imports under TYPE_CHECKING count as well."""
+    modules = {path.stem: path for path in (PACKAGE / "src/pglease").glob("*.py")}
+    graph = {}
+    for name, path in modules.items():
+        graph[name] = found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                found |= {node.module} if node.module else {one.name for one in node.names}
+    assert graph["_book"] >= {"_link", "_turn"} and set().union(*graph.values()) <= set(modules)
+    graphlib.TopologicalSorter(graph).prepare()

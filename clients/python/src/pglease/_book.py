@@ -7,36 +7,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Generic, Hashable, Optional, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Generic, Hashable, Optional, TypeVar
 
 from ._request import Grant, Request
+from ._turn import Ticket, Turn
 
 if TYPE_CHECKING:
     from ._link import Link
 
 C = TypeVar("C")
-
-
-class Turn:
-    """The right to have one lease in this process, for as long as this object exists.
-
-    A signal handler, a cancelled thread or the debugger may raise between any two steps of a program.
-    So no step gives a turn back that an exception could skip: the book counts the turns that exist,
-    and one that nobody refers to any more ends by itself.
-    """
-
-    __slots__ = ("__weakref__",)
-
-
-class Ticket(Protocol):
-    """A place in the queue. The queue knows it weakly: one that its waiter dropped is passed over."""
-
-    # Its turn, once it was granted.
-    turn: Optional[Turn]
-
-    def grant(self) -> bool:
-        """Wakes its waiter, who has a turn now. Called under the book's lock, perhaps twice: must not
-        wait. False when nobody waits with this ticket any more."""
 
 
 class Watch(weakref.ref[Any]):
@@ -148,8 +127,9 @@ class Book(Generic[C]):
             return None
         link = loan.link
         loan.forget()
+        append = self.parked.append
         link.connection, loan.connection = loan.connection, None
-        self.parked.append(link)
+        append(link)
         return loan.turn
 
     def enter(self, ticket: Ticket, thread: Optional[str] = None) -> bool:
@@ -227,38 +207,54 @@ class Book(Generic[C]):
 
     # Idle connections.
 
-    def take_idle(self) -> Optional[Link[C]]:
+    # A link and its connection refer to each other while they are idle, and only then: what is
+    # interrupted in somebody's hands is collected at once.
+
+    def take_idle(self) -> Optional[tuple[Link[C], C]]:
         """The one that was used last, if any."""
         with self.lock:
-            idle = self._idle.pop() if self._idle else None
+            idle = self._taken_from(self._idle)
         self._reap()
         return idle
 
-    def put_idle(self, link: Link[C]) -> bool:
+    def _taken_from(self, links: list[Link[C]]) -> Optional[tuple[Link[C], C]]:
+        if not links:
+            return None
+        link = links[-1]
+        try:
+            links.pop()
+        except BaseException:
+            link.connection = None
+            raise
+        connection, link.connection = link.connection, None
+        assert connection is not None
+        return link, connection
+
+    def put_idle(self, link: Link[C], connection: C) -> bool:
         """False when the pool is closed: the caller closes the connection."""
+        return self._put(self._idle, link, connection)
+
+    def _put(self, links: list[Link[C]], link: Link[C], connection: C) -> bool:
         with self.lock:
             kept = not self.closed
             if kept:
-                self._idle.append(link)
+                append = links.append
+                link.connection = connection
+                append(link)
         self._reap()
         return kept
 
-    def take_parked(self) -> Optional[Link[C]]:
+    def take_parked(self) -> Optional[tuple[Link[C], C]]:
         """The one that was parked last, if any, for somebody who has a turn."""
         with self.lock:
             if not self.parked and self._part():
                 # Its turn was the second one.
                 self._admit()
-            return self.parked.pop() if self.parked else None
+            return self._taken_from(self.parked)
 
-    def put_parked(self, link: Link[C]) -> bool:
+    def put_parked(self, link: Link[C], connection: C) -> bool:
         """False when the pool is closed."""
-        with self.lock:
-            kept = not self.closed
-            if kept:
-                self.parked.append(link)
-        self._reap()
-        return kept
+        return self._put(self.parked, link, connection)
 
     def take_all_idle(self) -> list[Link[C]]:
         with self.lock:
@@ -269,7 +265,10 @@ class Book(Generic[C]):
     def _empty(self) -> list[Link[C]]:
         while self._part():
             self._admit()
-        idle, self._idle, self.parked = self.parked + self._idle, [], []
+        # Emptied in place: `_put` may be about to add to them.
+        idle = self.parked + self._idle
+        self.parked.clear()
+        self._idle.clear()
         return idle
 
     @property
@@ -353,17 +352,17 @@ class Book(Generic[C]):
             if loan is not None and expected is not None and loan is not expected:
                 loan = None
             if loan is not None:
-                loan.forget()
                 self._strike(loan)
+                loan.forget()
         self._reap()
         return loan
 
     def _strike(self, loan: Loan[C]) -> None:
+        if self._keys.get(loan.key) is loan:
+            del self._keys[loan.key]
         # A collected connection's id may be another one's by now.
         if self.lent.get(loan.identity) is loan:
             del self.lent[loan.identity]
-        if self._keys.get(loan.key) is loan:
-            del self._keys[loan.key]
 
     def loans(self) -> list[Loan[C]]:
         with self.lock:

@@ -11,12 +11,13 @@ from abc import ABC, abstractmethod
 from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVar
 
 from . import _fork, errors
-from ._book import Book, Loan, Turn
+from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
 from ._outcome import NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._parking import is_possible
 from ._policy import Policy
 from ._request import Grant, Request
+from ._turn import Turn
 from ._waits import Waits
 from ._wire import Fields
 
@@ -145,13 +146,9 @@ class Leasing(ABC, Generic[C]):
         request.parks = self.policy.park and is_possible()
         must_learn = False
         while True:
-            link = self.book.take_parked()
-            if link is not None:
-                connection = link.connection
-                assert connection is not None
-                # Each of the two refers to the other while it is idle. From here on the connection
-                # alone has the link: should this be interrupted, both are collected at once.
-                link.connection = None
+            idle = self.book.take_parked()
+            if idle is not None:
+                link, connection = idle
                 if request.hold is not None:
                     # Its limit is the broker's to keep: a parked one has none.
                     if not await link.unpark(connection):
@@ -161,16 +158,16 @@ class Leasing(ABC, Generic[C]):
                     return link, connection, link.regrant
                 # The broker has taken it: this link is as any idle one.
             else:
-                link = self.book.take_idle()
-            fresh = link is None
-            if link is None:
+                idle = self.book.take_idle()
+            fresh = idle is None
+            if idle is None:
                 link = await self.connect(request)
+                assert link.connection is not None
+                connection, link.connection = link.connection, None
                 # Twice stale: let the driver read the answer itself, and do without direct.
                 link.must_learn = must_learn
-            if link.connection is not None:
-                connection = link.connection
-                link.connection = None
-            assert connection is not None
+            else:
+                link, connection = idle
             try:
                 grant = await link.take(connection, request, self.policy.direct)
                 link.regrant = grant._replace(waited=0.0)
@@ -239,7 +236,7 @@ class Leasing(ABC, Generic[C]):
         except BaseException:
             if loan is not None and not is_kept and loan.since == since:
                 # The first steps may have been interrupted, when nothing was struck out yet.
-                self.book.settle(connection, loan)
+                self.book.take_back(loan)
                 await loan.link.close(connection)
             raise
         finally:
@@ -248,8 +245,9 @@ class Leasing(ABC, Generic[C]):
                 self.book.look()
 
     async def _put_away(self, link: Link[C], connection: C, parked: bool) -> None:
-        link.connection = connection
-        if not (self.book.put_parked(link) if parked else self.book.put_idle(link)):
+        put = self.book.put_parked if parked else self.book.put_idle
+        if not put(link, connection):
+            link.connection = connection
             await self.end(link)
 
     async def _keep(self, link: Link[C], connection: C) -> None:

@@ -97,8 +97,8 @@ class Link(ABC, Generic[C]):
         self.is_parkable = len(numbers) == 3
         try:
             if self.is_parkable and self.place is None:
-                self.place = Place(numbers[1], numbers[2])
-                numbers = numbers[:1]
+                # It takes the bell's out of the list; the page's is not needed afterwards.
+                self.place = Place(numbers)
         finally:
             # Further descriptors of the bell and the page that we have.
             for number in numbers[1:]:

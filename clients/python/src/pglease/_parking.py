@@ -32,17 +32,14 @@ class Place:
 
     __slots__ = ("bell", "page", "_said")
 
-    def __init__(self, bell: int, memory: int) -> None:
-        self.bell = bell
+    def __init__(self, numbers: list[int]) -> None:
+        """numbers: the server's, the bell's and the page's descriptor. Each is closed by whoever has it
+        in this moment, never by two: the bell's is taken out of the list."""
+        self.bell = -1
+        self.page: Optional[mmap.mmap] = None
         self._said: tuple[str, str] = ("", "")
-        try:
-            self.page: Optional[mmap.mmap] = mmap.mmap(memory, SIZE)
-        except BaseException:
-            self.page = None
-            self.close()
-            raise
-        finally:
-            os.close(memory)
+        self.page = mmap.mmap(numbers[2], SIZE)
+        self.bell = numbers.pop(1)
 
     @property
     def may_park(self) -> bool:

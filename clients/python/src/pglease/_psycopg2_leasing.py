@@ -92,8 +92,9 @@ class Psycopg2Leasing(Leasing[ext.connection]):
             loan.forget()
             link.place.let_lie()
             link.parked_is_gone()
-            link.connection, loan.connection = loan.connection, None
-            if not self.book.put_idle(link):
+            connection, loan.connection = loan.connection, None
+            if not self.book.put_idle(link, connection):
+                link.connection = connection
                 run(self.end(link))
         finally:
             loan.turn = None

@@ -13,7 +13,7 @@ import threading
 import time
 from typing import Any, Coroutine, Optional, Protocol, TypeVar
 
-from ._book import Ticket, Turn
+from ._turn import Ticket, Turn
 
 T = TypeVar("T")
 

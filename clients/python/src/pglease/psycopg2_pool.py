@@ -203,9 +203,10 @@ class LeasePool:
         """
         leasing = self._leasing
         book: Any = leasing.book
-        loan = book.lent.get(id(conn))
+        loan: Any = None
         since = 0.0
         try:
+            loan = book.lent.get(id(conn))
             if loan is not None and key is None and not close:
                 # As in getconn: what `park` does in steps.
                 if ((since := loan.since) <= loan.look_due and loan.reference() is conn
@@ -219,8 +220,10 @@ class LeasePool:
         except PoolError:
             raise
         except BaseException as error:
+            loan = loan or leasing.loan_of(conn)
             if loan is not None and conn is not None:
                 leasing.undo_put(loan, since or loan.since, conn)
+            loan = None
             let_go(error)
             raise
 
