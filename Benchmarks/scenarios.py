@@ -239,7 +239,7 @@ class Vanish(Scenario):
 class NestedLeases(Scenario):
     name = "nested"
     title = "11 threads of one process that take three connections, one within the other, at 5 + 3"
-    settings = {"default_pool_size": 5, "reserve_pool_size": 3, "query_wait_timeout": 10}
+    settings = {"default_pool_size": 5, "reserve_pool_size": 3, "query_wait_timeout": 8}
     left_out = {"lease": OF_RELAY}
 
     def act(self, way, pooler, postgres, scene):
@@ -248,9 +248,9 @@ class NestedLeases(Scenario):
             burst = Burst(pooler.dsn(), 11, 0.03, seed=seed)
             running = threading.Thread(target=burst.run, daemon=True)
             running.start()
-            running.join(15)
+            running.join(12)
             if running.is_alive():
-                raise Cannot("threads still wait 15 s later, behind their deadline of 10 s")
+                raise Cannot("threads still wait after 12 s, behind their deadline of 8 s")
             bursts.append(burst)
             if burst.errors:
                 break
@@ -271,7 +271,7 @@ class Logins(Scenario):
             first.ask("SELECT 1")
             before = processor_time(pooler.pid)
             with Throng(pooler, count) as throng:
-                times = throng.enter()
+                times = throng.enter(60)
             after = processor_time(pooler.pid)
         return {"clients": count, "all_in_s": times[-1], "cpu_us_each": (after[2] - before[2]) * 1e6 / count}
 
