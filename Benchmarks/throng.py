@@ -1,4 +1,4 @@
-"""Very many raw clients in one thread, each of which logs in, asks and is answered: for scenarios that pgbench cannot play."""
+"""Very many raw clients in one thread, each of which logs in, asks and is answered: what pgbench cannot play."""
 
 import selectors
 import socket
