@@ -157,10 +157,15 @@ let package = Package(
             path: "Tests/LeaseSimulation",
             swiftSettings: house
         ),
+        // What is done for every query, to be measured and counted.
+        .target(name: "CAllocations", path: "Benchmarks/CAllocations"),
+        .target(
+            name: "HotPaths", dependencies: ["CAllocations", "LeaseCore", "PostgresWire"],
+            path: "Benchmarks/HotPaths", swiftSettings: house),
         .executableTarget(
             name: "pglease-simulate",
             dependencies: [
-                "LeaseSimulation",
+                "HotPaths", "LeaseSimulation",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/pglease-simulate",
@@ -178,6 +183,7 @@ let package = Package(
         .testTarget(
             name: "LeaseCoreTests", dependencies: ["LeaseCore", "PostgresWire", "LeaseSimulation"],
             swiftSettings: house),
+        .testTarget(name: "HotPathsTests", dependencies: ["HotPaths"], swiftSettings: house),
         .testTarget(
             name: "StatusHTTPTests", dependencies: ["StatusHTTP", "LibUV"], swiftSettings: house),
         .testTarget(name: "LibSSLTests", dependencies: ["LibSSL"], swiftSettings: house),

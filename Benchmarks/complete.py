@@ -44,7 +44,7 @@ class Complete:
     def run(self):
         self.postgres = Postgres({"shared_buffers": "256MB", "max_connections": 1300})
         try:
-            all_loads.prepare(self.postgres)
+            all_loads.prepare(self.postgres, 1 if self.asked.quick else all_loads.SCALE)
             if self.loads:
                 self.run_loads()
             for name, scenario in self.scenarios.items():
@@ -169,7 +169,8 @@ def options():
     parser.add_argument("--quick", action="store_true", help="one round of fewer and smaller cases: within 4 minutes")
     parser.add_argument("--only", type=words, default=[], metavar="NAME[,NAME]",
                         help="loads and scenarios by name or by how it begins: select, copy.in, burst; loads, scenarios")
-    parser.add_argument("--ways", type=words, metavar="NAME[,NAME]", help="direct, pglease, lease, pgbouncer, odyssey, pgagroal")
+    parser.add_argument("--ways", type=words, metavar="NAME[,NAME]",
+                        help="direct, pglease, lease, pgbouncer, odyssey, pgagroal")
     parser.add_argument("--clients", type=lambda text: [int(word) for word in words(text)], metavar="N[,N]")
     parser.add_argument("--protocols", type=words, metavar="NAME[,NAME]", help="simple, extended, prepared")
     parser.add_argument("--rounds", type=int)
@@ -177,7 +178,7 @@ def options():
     parser.add_argument("--pool-size", type=int, default=10)
     parser.add_argument("--pgbouncer", metavar="PATH", help="which pgbouncer, instead of Debian's")
     parser.add_argument("--peers", nargs="?", const=str(DEFAULT_FOLDER), metavar="FOLDER",
-                        help="compare with pgbouncer, Odyssey and pgagroal of Debian sid: in this folder, made by debootstrap")
+                        help="beside pgbouncer, Odyssey and pgagroal of Debian sid, in this folder: debootstrap makes it")
     parser.add_argument("--json", metavar="FILE", help="write every figure and ratio to FILE")
     parser.add_argument("--markdown", metavar="FILE", help="write the table to FILE as well")
     parser.add_argument("--svg", metavar="FILE", help="draw throughput and latency to FILE")
@@ -188,7 +189,7 @@ def options():
     return parser, asked
 
 
-def chosen(parser, asked, found, group):
+def chosen(asked, found, group):
     """Those of a group that are asked for."""
     return {name: one for name, one in found.items()
             if not asked.only or any(name == word or name.startswith(f"{word}.") or word == group
@@ -205,9 +206,9 @@ def main():
         if name not in ways:
             parser.error(f"there is no way called {name}: there are {', '.join(ways)}")
     ways = {key: one for key, one in ways.items() if not asked.ways or key in asked.ways}
-    loads = {name: one for name, one in chosen(parser, asked, all_loads.find(), "loads").items()
+    loads = {name: one for name, one in chosen(asked, all_loads.find(), "loads").items()
              if not asked.protocols or one.protocol in asked.protocols}
-    scenarios = chosen(parser, asked, all_scenarios.ALL, "scenarios")
+    scenarios = chosen(asked, all_scenarios.ALL, "scenarios")
     if not loads and not scenarios:
         parser.error(f"nothing is called {', '.join(asked.only)}: there are "
                      f"{', '.join([*all_loads.find(), *all_scenarios.ALL])}")

@@ -24,9 +24,9 @@ PROCESSES = 4  # of psycopg2 workers
 LATE = 10  # seconds that a run may be late
 
 
-def prepare(postgres):
+def prepare(postgres, scale=SCALE):
     """Fills the database that all loads use."""
-    pgbench = [str(binaries() / "pgbench"), "-i", "-q", "-s", str(SCALE), "-U", "app",
+    pgbench = [str(binaries() / "pgbench"), "-i", "-q", "-s", str(scale), "-U", "app",
                "-h", postgres.host, "-p", str(postgres.port), "app"]
     subprocess.run(pgbench, check=True, capture_output=True)
     fill(postgres)

@@ -123,7 +123,7 @@ WIDTH, PANEL, LEFT, GAP = 960, 150, 150, 44
 
 
 class Plot:
-    """A row of two panels for each load: throughput as bars, 1 is a connection of its own; p99 as points, by powers of ten."""
+    """A row of two panels for each load: throughput as bars, 1 is a connection of its own; p99 as points."""
 
     def __init__(self, results):
         self.results, self.parts = results, []

@@ -1,4 +1,4 @@
-"""Very many raw clients in one thread, each of which logs in, asks and is answered: for scenarios that pgbench cannot play."""
+"""Very many raw clients in one thread, each of which logs in, asks and is answered: what pgbench cannot play."""
 
 import selectors
 import socket
@@ -83,7 +83,7 @@ class Throng:
         for one in self.clients:
             one.close()
 
-    def enter(self, within=60):
+    def enter(self, within=15):
         """All log in at once. Seconds until each was in."""
         began = time.perf_counter()
         for one in self.clients:
@@ -91,7 +91,7 @@ class Throng:
             self.selector.register(one.socket, selectors.EVENT_READ, one)
         return [at - began for at in self.answers(len(self.clients), within)]
 
-    def ask(self, sql, within=60):
+    def ask(self, sql, within=15):
         """All ask at once. Seconds until each was answered."""
         began, raw = time.perf_counter(), wire.query(sql)
         for one in self.clients:

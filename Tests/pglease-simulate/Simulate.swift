@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import HotPaths
 import LeaseSimulation
 
 /// The seed that runs now, for the handler that a trap leaves by.
@@ -43,7 +44,7 @@ struct Simulate: ParsableCommand {
     @Flag(help: "Print every event and effect.")
     var trace = false
 
-    @Flag(help: "Print what a request and its return cost, and run no seed.")
+    @Flag(help: "Print what the steps of every query cost, and run no seed.")
     var measure = false
 
     @Flag(help: "Print how processes that lease directly share a pool, and run no seed.")
@@ -70,7 +71,7 @@ struct Simulate: ParsableCommand {
             return
         }
         if measure {
-            printHotPath()
+            printHotPaths()
             return
         }
         let first = seed ?? from
@@ -80,13 +81,6 @@ struct Simulate: ParsableCommand {
         if machine == .engine || machine == .all { try runEngine(first...last) }
         if machine == .listen || machine == .all { try runListening(first...last) }
         if machine == .shares || machine == .all { try runShares(first...last) }
-    }
-
-    /// The best of a few runs: what else the machine did is not the scheduler's price.
-    private func printHotPath() {
-        var path = SchedulerHotPath()
-        let best = (0..<7).map { _ in path.nanosecondsPerPair(rounds: 2_000_000) }.min()!
-        print("scheduler: \(Int(best.rounded())) ns for a request and its return")
     }
 
     private func runEngine(_ seeds: ClosedRange<UInt64>) throws {

@@ -212,6 +212,7 @@ def test_in_another_thread(kind, narrow, closing, way):
     assert steps[0] > 5
 
 
+@pytest.mark.long
 def test_a_new_session_for_each(kind, narrow, closing):
     """Connecting, too: what is interrupted there leaves no session behind."""
     one = Both(kind, narrow, "parked", closing)

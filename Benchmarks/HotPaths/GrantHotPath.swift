@@ -1,13 +1,13 @@
 import LeaseCore
 
-/// The price of the commonest pair of events: a request that an idle connection answers at once,
-/// and its return. `scripts/simulate --measure` prints it.
-package struct SchedulerHotPath: ~Copyable {
+/// The scheduler's commonest pair of events: a request that an idle connection answers at once, and its return.
+package struct GrantHotPath: ~Copyable, HotPath {
     private static let connections: UInt32 = 10
 
     private var scheduler = Scheduler(policy: BrokerPolicy(), seed: 1)
     private var effects: [SchedulerEffect] = []
     private var now = Instant(nanoseconds: 1_000_000_000)
+    private var round: UInt32 = 0
 
     package init() {
         effects.reserveCapacity(64)
@@ -22,14 +22,8 @@ package struct SchedulerHotPath: ~Copyable {
         }
     }
 
-    /// Nanoseconds for each pair.
-    package mutating func nanosecondsPerPair(rounds: Int) -> Double {
-        let began = ContinuousClock.now
-        for round in 0..<rounds { pair(UInt32(truncatingIfNeeded: round)) }
-        return Double((ContinuousClock.now - began).wholeNanoseconds) / Double(rounds)
-    }
-
-    private mutating func pair(_ round: UInt32) {
+    package mutating func step() {
+        round &+= 1
         effects.removeAll(keepingCapacity: true)
         now = now.advanced(by: 1_000)
         let client = ClientID(slot: round % 64, generation: 1)
