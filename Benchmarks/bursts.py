@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bursts of nested leases whose threads pause, from psycopg2's own pool: how many stand still until the deadline?
 
 One process, so many threads at once; each takes leases, each in the transaction of the one before, and pauses for up to

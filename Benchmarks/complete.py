@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every way from a client to PostgreSQL under every load and in every scenario, in turns, in one run.
 
 Every round runs each way once, in an order that changes, so that a slow minute of the machine hits all of them; the

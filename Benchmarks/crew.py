@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes of several threads, all of which begin at once and repeat their work until the time is up."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time until the next waiter is served after a crowd of waiters has gone at once, and what others feel of it.
 
 With --others: a client of another pool asks all the time, while a crowd of 10,000 comes, waits, cancels, vanishes and is

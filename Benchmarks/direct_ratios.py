@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A psycopg2 worker with a connection of its own, with a direct lease, through the relay and through
 pgbouncer: ratios from one run, in turns; the figures are medians over the rounds. One worker, one process, one
 thread.

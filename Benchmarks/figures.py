@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is counted of a run: processor time, memory and system calls of a pooler, latencies, and the machine it was on."""
 
 import contextlib

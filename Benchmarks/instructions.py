@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """User-space instructions and mallocs for each transaction, through pglease and through pgbouncer.
 
 Counted by valgrind's callgrind as the difference between a short and a long run, so that neither the start

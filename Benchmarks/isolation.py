@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `isolation = strict` costs: pgbench -S through a transaction pool, tracked and strict in turns.
 
 More clients than connections, so that a connection changes its client with nearly each transaction, which is the worst

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What clients do in a run, and what a run's figures are. Each load has a stable name, and every way does it with the same
 client: pgbench, or processes of psycopg2 workers where pgbench cannot (COPY, direct leases)."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A psycopg2 worker that leases for each piece of work, with parking and without, beside a connection of its own:
 ratios from one run, in turns; and processes of several threads on one small pool, with parking and without.
 

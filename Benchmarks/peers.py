@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The poolers of Debian sid, which `Benchmarks/make-peers` puts into a folder: pgbouncer, Odyssey and pgagroal.
 
 They run where they are: sid's loader is told where sid's libraries are, and no chroot is entered.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run is told as: ratios under stable names, a table, and a plot."""
 
 from html import escape

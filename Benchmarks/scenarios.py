@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What happens on bad days, the same for every way: each plays on a pooler of its own and gives its figures by name."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One bound over eight brokers of one PostgreSQL, in bad weather: `pg_stat_activity` is looked at all the time.
 
 All flood at once; load that wanders; a broker that is killed and started again, one that is stopped for a minute, some that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Very many raw clients in one thread, each of which logs in, asks and is answered: what pgbench cannot play."""
 
 import selectors

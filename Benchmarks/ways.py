@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ways from a client to PostgreSQL that are compared: each is a pooler of the tests, told the same in its own words.
 
 `direct` is none at all. `lease` is a psycopg2 worker whose pool leases directly from the broker, which no pgbench can

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the benchmarks of one psycopg2 worker have in common: its work, its ways to a connection, and runs in turns.
 
 Each round runs every way once, in an order that changes, so that a slow minute of the machine hits all of them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo of scripts/demo: see there."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What `--chaos` does, step by step: each `yield` gives the demo a turn until a condition holds."""
 
 import os

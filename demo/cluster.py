@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's own PostgreSQL: one cluster in a folder that goes with it."""
 
 import shutil

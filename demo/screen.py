@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the demo looks: a live table on a terminal, plain lines anywhere else."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The broker and the workers: processes of ours, each with a log."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the demo works on: a shop's tables at the source, a warehouse, the rows that describe both."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the demo has to show in the end, and whether it is as promised."""
 
 from services import EXHAUSTED

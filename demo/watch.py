@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the demo shows: read from the tables, the server's activity and the broker's console."""
 
 import time

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Counts allocations: whoever is linked with this allocates through the functions here, which hand on to glibc's.
 #include "allocations.h"
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The framer: where the messages of an answer of a hundred rows begin, in bytes that were cut in the middle of one.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// The scheduler's commonest pair of events: a request that an idle connection answers at once, and its return.

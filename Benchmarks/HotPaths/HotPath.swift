@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 internal import CAllocations
 
 /// Something that is done for every query, or nearly: what it costs is measured, and it allocates nothing.

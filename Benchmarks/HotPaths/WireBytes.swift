@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Messages that stay where they are for as long as a path is measured.
 struct WireBytes: ~Copyable {
     let raw: UnsafeRawBufferPointer

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #ifndef PGLEASE_CLIBUV_SHIM_H
 #define PGLEASE_CLIBUV_SHIM_H
 

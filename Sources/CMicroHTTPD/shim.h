@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #ifndef PGLEASE_CMICROHTTPD_SHIM_H
 #define PGLEASE_CMICROHTTPD_SHIM_H
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 #ifndef PGLEASE_CPAM_SHIM_H
 #define PGLEASE_CPAM_SHIM_H
 

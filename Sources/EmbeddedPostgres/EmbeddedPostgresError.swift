@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why there is no private PostgreSQL; each says what to do.
 package enum EmbeddedPostgresError: Error, Equatable, CustomStringConvertible {
     case programsNotFound(searched: [String])

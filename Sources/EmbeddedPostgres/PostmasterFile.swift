@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// What `postmaster.pid` says: which process serves the data, and how far it is.

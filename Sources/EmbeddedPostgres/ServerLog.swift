@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// The file that the private PostgreSQL writes its log to: begun anew when large, one kept.

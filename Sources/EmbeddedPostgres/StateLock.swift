@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// The right to use a state folder, held by one broker: a file lock that the kernel gives back

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// How a ``LeaseClient`` behaves. `init()` reads the environment, where a value that makes no sense

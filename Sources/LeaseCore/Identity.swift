@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Core and shell name things by slot and generation, never by reference: a callback that comes
 /// late carries an old generation, is counted and dropped.
 public protocol GenerationalIdentity: Hashable, Sendable, CustomStringConvertible {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A moment of the monotonic clock, in nanoseconds from an origin that only differences may ask
 /// about. The pure modules are told the time; they never ask for it.
 @frozen public struct Instant: Hashable, Comparable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLDAP
 
 /// Why an operation did not succeed: LDAP's result code, and its text.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import COpenSSL
 
 /// AES-256 in Galois/counter mode, to open what others have sealed. Owns nothing between two calls.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why a connection could not be made, read out of libpq's message.
 package struct ConnectionFailure: Error, Equatable, Sendable {
     /// Of the server's own error; nil when no server answered with one.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What libpq refuses by itself, without a word of the server's that has an SQLSTATE, and will refuse again:
 /// trying once more, or waiting, changes nothing.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// Takes name resolution out of libpq's hands, which would stop the thread for it: says which names

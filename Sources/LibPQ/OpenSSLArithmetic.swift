@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import COpenSSL
 
 /// The arithmetic that SCRAM and the like need, by OpenSSL. OpenSSL refuses none of it but for want

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibPQ
 
 /// A server's error to a statement, or libpq's own when no SQLSTATE is there.

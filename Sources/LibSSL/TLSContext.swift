@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import COpenSSL
 
 /// What all sessions of clients have in common (SSL_CTX): certificate, key, authorities, and what is

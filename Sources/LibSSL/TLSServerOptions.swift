@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a broker offers to clients that want TLS.
 package struct TLSServerOptions: Equatable, Sendable {
     package enum Version: Int32, Sendable, CaseIterable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibUV
 
 /// What a descriptor is ready for (UV_READABLE, UV_WRITABLE, UV_DISCONNECT, UV_PRIORITIZED).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// Listening sockets that another process hands over while it serves on: whoever wants to listen at the same address

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibUV
 
 /// The heap cell of one libuv handle and the reference that libuv holds on its owner.

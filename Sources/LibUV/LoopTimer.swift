@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibUV
 
 /// One deadline on the loop's clock (uv_timer_t): fires once for each `arm`, never early.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibUV
 
 /// Delivers one signal on the loop's thread (uv_signal_t). Keeps the loop running until closed.

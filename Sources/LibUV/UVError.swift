@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibUV
 
 /// A failed call of libuv or of the system, in libuv's numbering (the errno, negated).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The question that `pglease ping` asks with its startup packet, and the answer.

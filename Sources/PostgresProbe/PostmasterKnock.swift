@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// Whether a PostgreSQL is alive: asks for TLS, which every one answers with a byte, whatever it would say to a login.

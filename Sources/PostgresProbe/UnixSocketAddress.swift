@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// A Unix socket's name in the kernel's form; one that begins with `@` is abstract.

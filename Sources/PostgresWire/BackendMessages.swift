@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A column of a RowDescription.
 package struct ColumnDescription: Equatable, Sendable {
     package var name: String

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 private let base64Alphabet = Array(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 

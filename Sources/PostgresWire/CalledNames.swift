@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Names in front of a parenthesis, in a text: functions that it may call, tables and keywords among them.
 package enum CalledNames {
     /// Where the first '(' of the text is; its length where it has none.

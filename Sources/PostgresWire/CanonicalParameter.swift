@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The spelling in which PostgreSQL reports a setting (ParameterStatus), derived from what a client
 /// wrote at startup: a login that no server has answered yet is answered so.
 package enum CanonicalParameter {

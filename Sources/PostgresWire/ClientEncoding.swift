@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The encodings of PostgreSQL 15 that a client may have, with every name it knows them by.
 enum ClientEncoding {
     /// The name that PostgreSQL reports, or nil when it knows no such encoding. Case and all that

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The command tags that mean something to the relay beyond "done".
 package enum CommandTagKind: Equatable, Sendable {
     case other

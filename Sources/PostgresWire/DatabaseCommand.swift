@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text that wants a database for itself: PostgreSQL refuses it while anybody else is connected to that.
 package enum DatabaseCommand {
     /// Which database; nil: it is no such text. `DROP DATABASE x`, `ALTER DATABASE x RENAME` (or `SET TABLESPACE`) and

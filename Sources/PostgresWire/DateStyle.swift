@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The two halves of the setting DateStyle, and PostgreSQL's rules for what sets which.
 package struct DateStyle: Equatable {
     enum Style: String {

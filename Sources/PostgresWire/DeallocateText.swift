@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text that is one DEALLOCATE and nothing else. The broker keeps clients' prepared statements
 /// under names of its own, so a server would not know the name in it.
 package enum DeallocateText: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Durations as people write them: seconds with or without a fraction, or a number with a unit.
 /// All arithmetic is in whole nanoseconds, so what is written back reads the same.
 package enum DurationText {

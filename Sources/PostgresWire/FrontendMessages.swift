@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The messages that a client sends. Each function appends one complete message.
 extension [UInt8] {
     private mutating func appendMessage(

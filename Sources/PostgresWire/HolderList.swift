@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One that holds a lease, as the DETAIL of an error or notice names it.
 package struct HolderText: Equatable, Sendable {
     /// How the broker knows the client.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A statement that is meant for the broker, not for PostgreSQL:
 ///
 ///     LEASE [DIRECT [PARK]] [WAIT '2s'] [HOLD '30s'] [FOR 'backfill.pendingJobs'] [THREAD '1234']

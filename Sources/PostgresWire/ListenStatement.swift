@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One statement of a text, as far as it concerns what its session listens to: LISTEN and UNLISTEN, and what decides
 /// whether they take effect.
 package enum ListenStatement: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Words that stand anywhere in a text, within literals and bodies, too.
 package struct MentionedWords: OptionSet, Sendable {
     package let rawValue: UInt8

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where messages begin and end in bytes that pass as they are, however they are cut.
 package struct MessageFrames: Sendable {
     /// Of the message that is on its way.

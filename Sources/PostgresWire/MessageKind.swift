@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // `public`, and inlinable, because the optimizer does not inline `package` functions into other
 // modules (Swift 6.3, without library evolution): in the relay's loops these are comparisons, not
 // calls.

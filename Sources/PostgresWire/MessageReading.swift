@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The range of the string that begins at `offset`, without its NUL; nil when no NUL follows.
 @inlinable
 package func cString(in bytes: UnsafeRawBufferPointer, from offset: Int) -> Range<Int>? {

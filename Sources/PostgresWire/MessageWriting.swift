@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The pieces that every message is written from. All integers of the protocol are big-endian.
 extension [UInt8] {
     /// Appends one message: the type byte, a length that is filled in afterwards, and what `body`

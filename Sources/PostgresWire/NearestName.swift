@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// "did you mean": the known name that is fewest edits away.
 package enum NearestName {
     package static func of(_ name: String, among known: some Sequence<String>) -> String? {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A NotificationResponse ('A'): who notified, on which channel, with which payload.
 package struct NotificationMessage {
     package let processID: Int32

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What bears on the meaning of a text at the moment in which the server parses it, and what does not.
 ///
 /// Literals are read by their types' input functions when a statement is parsed, names are looked up, and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a client is told: the content of an ErrorResponse or a NoticeResponse.
 package struct PgError: Error, Equatable, Sendable {
     /// The severities of the protocol, in the spelling of its V field, which no locale translates.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a text will surely leave in its session that can go to no other connection.
 ///
 /// Narrower than `SessionTaint.inText`, which is only an occasion to ask: a text that is held back on this word

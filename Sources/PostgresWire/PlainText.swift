@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The first look at a text, which nearly always is the last.
 package enum PlainText {
     /// Whether the text leaves nothing in the session and names nothing of it, as far as any text shows that: it is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text with a `PREPARE name [(types)] AS statement` in it.
 package enum PrepareText {
     /// Where the statement stands that this text prepares under the name; nil: it has no such PREPARE, or cannot be

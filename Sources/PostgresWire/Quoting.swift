@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The name between double quotes, for use in SQL text.
 package func quotedIdentifier(_ name: String) -> String {
     var quoted = "\""

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A place in SQL text, moved forward over white space, comments and words, as the server's lexer
 /// reads them.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A SQLSTATE: five characters that say what went wrong, the same in every language of the message.
 ///
 /// The constants carry PostgreSQL's condition names; a code that is not among them is a value like

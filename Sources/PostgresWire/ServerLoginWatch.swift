@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a server says while it lets us in, looked at before libpq reads it: libpq hashes the password as
 /// often as a SCRAM challenge tells it to, up to two thousand million times, before it returns.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text that is one statement which changes one setting of the session, and nothing else.
 ///
 /// Only what can be read without doubt: ASCII literals that mean the same under every setting of the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a lease leaves behind in its session, and so must be cleaned away before the next one.
 ///
 /// Too much is only a reset too many; too little would show one client's state to another. Where a

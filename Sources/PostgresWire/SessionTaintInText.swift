@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension SessionTaint {
     /// What the text of a statement shows and no command tag does: calls of `set_config`,
     /// session-level advisory locks, rows of `pg_settings` (whose update sets), temporary objects,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a text may set in its session, as far as it says so by name.
 ///
 /// A server lists the settings of its session, but not those of classes that no library has declared (`app.tenant`):

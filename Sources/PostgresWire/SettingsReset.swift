@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What one statement puts back to the session's defaults.
 package enum SettingsReset: Equatable, Sendable {
     /// The setting of this name, in lower case.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text as errors show it: in quotes, cut when long, without control characters.
 package func quoted(_ text: some StringProtocol) -> String {
     var shown = ""

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a walsender is asked for.
 package enum ReplicationKind: String, CaseIterable, Sendable {
     /// Of the whole cluster.

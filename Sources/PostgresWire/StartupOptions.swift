@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The startup parameter `options`: a command line of the server process, of which settings are
 /// read.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The first packet of a connection, which has a length but no type byte.
 package enum StartupPacket: Sendable {
     case ssl

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A place in a text where SQL names a prepared statement: `EXECUTE name` or `DEALLOCATE name`. The broker
 /// keeps clients' statements under names of its own, which take the place of this one.
 package struct StatementReference: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A statement that ends a transaction: outside of one PostgreSQL answers it with a warning and its tag,
 /// and nothing has changed.
 package enum TransactionEnd: String, Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The byte in ReadyForQuery: whether the server is in a transaction block.
 @frozen public enum TransactionStatus: UInt8, Sendable {
     /// 'I': in no transaction block.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Why bytes of a client are refused. Each ends the session that sent them.
 package enum WireError: Error, Equatable, Sendable {
     /// A startup packet of fewer than 8 bytes or more than ``StartupPacket/maximumLength``.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a client asks for: the path without its query, of whom, and which forms of the answer it takes.
 package struct HTTPRequest: Equatable, Sendable {
     package var path: String

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Writes JSON, without spaces. Commas come by themselves.
 ///
 /// Invariant: what is written is a prefix of a valid text as long as keys and values take turns in

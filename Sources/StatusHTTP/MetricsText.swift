@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Metrics as Prometheus reads them: OpenMetrics 1.0, or the older text format 0.0.4.
 ///
 /// Knows the formats' rules for names, escapes and numbers; what is measured is its caller's. Invariant: a

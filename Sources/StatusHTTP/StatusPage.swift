@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The page at `/`: one file, embedded, that reads `stats.json`.
 package enum StatusPage {
     package static var response: HTTPResponse {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// MD5 in its plainest form (RFC 1321). Not for use outside of tests.
 func plainMD5(_ message: [UInt8]) -> [UInt8] {
     let turns: [[UInt32]] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseCore
 
 /// An effect, or a state left behind, that breaks a promise.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseCore
 
 /// What must hold when the scheduler has returned: nobody waits for what is there.

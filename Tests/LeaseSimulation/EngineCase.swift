@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// What a seed draws before its run begins: pools, clients, limits, and what will go wrong.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A client of the run: what it does, what it was told, and what may rightly happen to it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Seeded runs of the engine in its fake world.
 package struct EngineSimulation {
     /// What went wrong, or nil.

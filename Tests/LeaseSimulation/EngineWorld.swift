@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// The engine's outside: fake sockets, of which each takes and gives as much at once as chance will have it.

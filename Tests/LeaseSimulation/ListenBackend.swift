@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The PostgreSQL of a run about listening: what was notified on it, in the order of the commits.

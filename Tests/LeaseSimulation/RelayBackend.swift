@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// A PostgreSQL backend as the protocol sees it: batches, skipping to the Sync after an error, copies

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What the broker itself asks a server, in PostgreSQL's own words: settings of a profile, the cleaning, the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Messages of either direction in a form that tests compare and people read: one short text each.

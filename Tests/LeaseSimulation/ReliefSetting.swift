@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// What a `ReliefTrial` tries: who comes, with what kind of sessions, to which pool.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A measurement: processes whose threads lease directly from one pool, again and again. How many

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A measurement: threads that take lease upon lease, each in the middle of the transaction of the

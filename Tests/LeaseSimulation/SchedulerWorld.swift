@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A fake world around one scheduler: databases that accept, refuse, hang, die and saturate;

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A sidecar under a shared bound: the shipped share machine, and in place of its pools a few counts.

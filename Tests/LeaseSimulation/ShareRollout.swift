@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A deployment that is rolled out: one sidecar after the other is started beside the old ones, and one of those leaves.

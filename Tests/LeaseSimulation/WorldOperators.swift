@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// The world's operators: they reload, pause, resume and reconnect, and databases change their mood.

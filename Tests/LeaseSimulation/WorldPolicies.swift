@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// Policies by chance: small limits, so that everything is scarce. Pools with the same key have the

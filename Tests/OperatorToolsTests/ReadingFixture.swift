@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 @testable import OperatorTools
 
 /// Readings as a console would answer them.

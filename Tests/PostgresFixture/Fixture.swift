@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// What tests need of the machine: folders, ports, scripts, and waiting for something.

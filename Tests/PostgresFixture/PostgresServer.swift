@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// A private PostgreSQL in a folder of its own, on a Unix socket there and on 127.0.0.1. Superuser

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// A second, plain reading of the protocol, written apart from the module under test: it takes a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 @testable import Workers
 
 /// Writes messages of `pgoutput` as a source does: the decoder's counterpart, for tests.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Other clients of the same pool. They have settings and objects of their own, and check that these are right."""
 
 from harness import wire

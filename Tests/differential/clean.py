@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clean means as new: a snapshot of everything that a session holds, to compare with a fresh one."""
 
 from harness import wire

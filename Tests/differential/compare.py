@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two recorded answers to the same program: are they the same, but for what a reason covers?"""
 
 import re

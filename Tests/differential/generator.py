@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random client programs: a seed gives one program, always the same one."""
 
 import random

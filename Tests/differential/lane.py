@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where a program runs: a database in each of two clusters, and a broker in front of the second."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client does: steps of frontend messages, how they are sent, and how they read.
 
 An operation is a tuple whose first item is the message's type:

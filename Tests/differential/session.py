@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client whose answers are recorded: raw protocol, never blocking, with a deadline for everything."""
 
 import select

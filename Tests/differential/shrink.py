@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leaves out steps, then messages, of a program as long as it still differs in the same way."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The words that random programs are made of: settings, names and texts."""
 
 # Settings that any user may set, with values that PostgreSQL takes; some more are for superusers.

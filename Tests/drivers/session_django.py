@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Django sees of a session: migrations' schema editor, the ORM, nested transactions, server-side cursors."""
 
 import os

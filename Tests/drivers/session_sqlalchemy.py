@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What SQLAlchemy sees of a session: schema, ORM, streams, savepoints, isolation, errors, reflection."""
 
 import datetime

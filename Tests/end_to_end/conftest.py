@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: one PostgreSQL for the run, one broker per mode for tests that can share it."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the broker's first user tried by hand and must not lose again."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """asyncpg: pool, prepared statement cache, cursors, COPY."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """auth_query: who auth_file does not have is looked up in the database."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """auth_type: each method with right, wrong, empty, huge and malformed secrets; who is unknown looks like who is wrong."""
 
 import asyncio

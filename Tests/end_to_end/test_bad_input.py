@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A message that is wrong ends its own session with 08P01 and touches nobody else."""
 
 import os

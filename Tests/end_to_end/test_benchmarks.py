@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/bench: every ratio has a stable name, and a way that cannot says so."""
 
 import json

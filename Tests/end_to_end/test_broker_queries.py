@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The broker's own queries run under the broker's conditions, whatever a client has set."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A cancel reaches the query that it was meant for, and no other."""
 
 import threading

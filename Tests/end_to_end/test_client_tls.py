@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TLS between clients and the broker: who has it, who must have it, and what it is shown as."""
 
 import asyncio

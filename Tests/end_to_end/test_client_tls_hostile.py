@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TLS clients that stall, lie, flood or vanish: they harm themselves only."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client_tls_* settings: what is refused at start, what RELOAD puts in force and what it leaves."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Much data over TLS, by programs and drivers: nothing is lost, and nothing waits that need not."""
 
 import hashlib

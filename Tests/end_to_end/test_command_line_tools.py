@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psql, pgbench, pg_dump and pg_restore work through the broker as they do directly."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where the configuration comes from, what is wrong with it, and how it is swapped."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console: pgbouncer's columns exactly, by every driver, for those who may."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PAUSE, RESUME, RECONNECT, WAIT_CLOSE, DISABLE, ENABLE, KILL, KILL_CLIENT, KILL LEASE, SET, SUSPEND."""
 
 import signal

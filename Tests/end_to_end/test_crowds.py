@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Crowds whose waits or sessions end at one moment: more of them than one turn of the loop deals with."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that want a database for themselves, and idle connections of the broker's that would be in their way."""
 
 import asyncio

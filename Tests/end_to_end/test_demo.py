@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/demo as its user runs it, small: what it promises, and that nothing is left of it."""
 
 import os

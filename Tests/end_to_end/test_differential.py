@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random client programs get the same answers on a connection of their own and through a pool.
 
 Here a few hundred seeds, and proof that the comparison can fail; `scripts/differential` runs thousands.

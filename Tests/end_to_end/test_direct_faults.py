@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Direct leases whose client dies or hangs, whose server ends, or whose broker is gone."""
 
 import os

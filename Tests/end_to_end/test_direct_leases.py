@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LEASE DIRECT: who gets the server connection itself, what works on it, and what is shown."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Direct connections that come back in any state, or whose descriptor somebody keeps."""
 
 import threading

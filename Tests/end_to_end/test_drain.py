@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """drain_idle_clients: a broker that ends sends its clients away, each between two transactions."""
 
 import re

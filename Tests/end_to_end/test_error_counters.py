@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every way in which something can go wrong is counted under its cause, once, and told as an event."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each row of the table of what a client sees (DESIGN, section 7), and what stays afterwards."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SHOW EVENTS: what happened of late, each incident once, and what clients are told of limits."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LEASE from psql, psycopg2, psycopg 3, asyncpg and pgbench, none of which has heard of it."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How long a LEASE waits, how long a lease is held, and what ends it before its RETURN."""
 
 import signal

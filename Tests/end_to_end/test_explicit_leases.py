@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LEASE and LEASE RETURN: what they answer, what they refuse, and what a lease keeps and leaves."""
 
 import struct

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Another server takes over: promotion, demotion, a host that answers nothing, one that turns read-only."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Restarts, kills and hangs: what each client was told is what happened."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/features.md: each cell of its matrix is found out on a broker of each pool mode."""
 
 import re

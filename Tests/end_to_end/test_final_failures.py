@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Failures to reach the server that waiting cannot help are told at once, and end when they are mended."""
 
 import pytest

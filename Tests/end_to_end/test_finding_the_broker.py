@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Where ping, stat, leases and top look for the broker, and with which password: as libpq has it."""
 
 import os

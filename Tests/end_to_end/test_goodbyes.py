@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client sent before it said goodbye is run and answered, as on a direct connection.
 
 The table is in `Sources/LeaseCore/Relay/Goodbye.swift`; each row here is played on PostgreSQL itself and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The harness tries itself: a raw client that reads wrongly would prove nothing."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """auth_type = hba: which line is whose, what is refused, and what a reload does."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules of auth_hba_file that look at TLS and at certificates, and auth_type = cert."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of hosts: which one a new connection goes to, and names that lead elsewhere."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server that hangs costs its own clients only: no worker, no name, no cancel of another's."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROLLBACK and COMMIT of a session without a transaction wait for no server: drivers send them after
 an error, also after the one that says that PostgreSQL is gone."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The image's entry point, outside of an image: the variables of edoburu/pgbouncer and bitnami/pgbouncer."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The incident, short: the first user's workers through the broker (Tests/incident has them whole)."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What one lease left in the session is not seen by the next."""
 
 import select

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """auth_type ldap: a directory judges passwords, on worker threads, and is asked nothing but what is meant."""
 
 import select

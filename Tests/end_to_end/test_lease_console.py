@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The console's orders while leases are held by LEASE, through the relay and directly."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases whose end comes from two sides at once, and limits that must not end them."""
 
 import os

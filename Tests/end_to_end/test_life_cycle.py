@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start, drain and end; the service manager; a PostgreSQL of the broker's own."""
 
 import os

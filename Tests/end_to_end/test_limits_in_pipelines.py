@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A limit, an operator or a cancel meets a client that has sent several messages ahead.
 
 What the broker ends, it ends as a whole: the client is told of each message that it failed, and none of them runs. (pgbouncer

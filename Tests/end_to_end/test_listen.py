@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LISTEN through a transaction pool: notifications come as on a connection of one's own."""
 
 import asyncio

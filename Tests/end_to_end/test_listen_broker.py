@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The connection that listens for a pool's clients: its bounds, its losses, operators, and a thousand clients."""
 
 import contextlib

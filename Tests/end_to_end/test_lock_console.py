@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SHOW LOCKS: leases that wait for each other, as an operator sees them."""
 
 import psycopg2

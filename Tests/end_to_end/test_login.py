@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who is let in: peer, trust, SCRAM with userlist.txt."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Event triggers of the login, PostgreSQL 17 and newer: one that raises, one that is slow, one that speaks."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of every length that PostgreSQL sends, and statements of every length that clients send."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """/metrics and /stats.json: every figure against what the console shows, and what makes each counter move."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The broker's HTTP as such: probes, bad and slow clients, where it listens, and that nobody is held up."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prometheus itself, Debian's exporter on the console as it is, the alerts and the dashboard of config/."""
 
 import json

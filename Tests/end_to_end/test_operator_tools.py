@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """pglease stat, leases and top, as an operator and as a script use them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Programs of other languages' drivers, and of Python's object mappers, see through a transaction pool what they see on a connection of their own.
 
 A driver that is not installed is skipped; `scripts/drivers` installs them all.

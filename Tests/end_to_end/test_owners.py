@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who holds a lease and who waits for one: uid, process, program, arguments, thread, what it did."""
 
 import os

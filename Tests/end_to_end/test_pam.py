@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """auth_type pam: PAM judges passwords, on a worker thread."""
 
 import os

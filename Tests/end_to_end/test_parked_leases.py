@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LEASE DIRECT PARK by hand: who has what lies parked, and who is served before it is kept (docs/parked.md)."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nested leases whose threads think between the levels, from psycopg2's own pool: a pause is no lock."""
 
 import psycopg2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """so_reuseport and [peers]: several processes on one port, and cancels that arrive at the wrong one."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`pglease pgbouncer`: its options, its signals, its files, its words."""
 
 import os

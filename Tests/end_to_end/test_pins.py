@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases that stay with their clients: what pins them, how it shows, and what becomes of who has no place for that."""
 
 import asyncio

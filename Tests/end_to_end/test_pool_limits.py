@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each limit on connections, as PostgreSQL sees it in pg_stat_activity."""
 
 import os

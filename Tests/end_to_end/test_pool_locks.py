@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Nested leases: threads that hold one and want another lock a pool; the reserve lets them through."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Named statements of the extended protocol follow their client from server to server."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process is its number and the time of its start: only the number comes again."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Startup parameters are honoured for each client, and what a client sets follows it."""
 
 import psycopg2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first bytes of a connection: versions of the protocol, its options, encryption that is not there, cancel keys."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg2: pools, COPY, cursors, large values, notices, cancel."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg 3: synchronous and asynchronous, prepared, pipelined, binary, COPY."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who waits, for how long, in which order, and what is said about it."""
 
 import contextlib

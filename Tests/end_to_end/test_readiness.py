@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One meaning of ready: pglease ping and /readyz say the same, whoever asks."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What README says to type or to write runs as it is printed; only the address is the test's own."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configurations as others write them for pgbouncer: who gets in, who does not, and what exporters ask for.
 
 `configurations/NAME` has the files, with @WORDS@ for what is of this machine, and `logins.toml`: whom they let in.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Defects that were found by reading: each test failed before its mend."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The relay moves bytes complete, in order, and to the right client."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """pglease serve --replace: another broker takes the place of one that serves, and nobody is refused."""
 
 import array

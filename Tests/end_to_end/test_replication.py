@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replication connections: one walsender for each client, and every byte passes as it is."""
 
 import os

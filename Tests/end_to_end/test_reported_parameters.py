@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What PostgreSQL reports of a session (ParameterStatus), in a transaction pool: as on a connection of its own, whichever
 connection serves the client, and whatever the others have set there."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PostgreSQL takes no more connections: the broker works with those that it has."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secrets that are no passwords go on to the server: SCRAM keys that clients have shown, and MD5 hashes."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How the broker reaches PostgreSQL: TLS, several hosts, URIs, files with secrets."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Passwords for the server that are read when they are needed: password_command, password_file, password_ttl."""
 
 import os

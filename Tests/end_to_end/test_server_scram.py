@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """SCRAM with servers that ask for many rounds of hashing, or do not keep to its order."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client sees of its own session in a transaction pool is what a connection of its own would show it.
 
 Each scene runs on both, the pool's two connections having served others. `scripts/differential` found them.

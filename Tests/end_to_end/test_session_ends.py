@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session pool's client sees the end of its server in the server's own words, as on a direct connection."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session pool's client sees, byte for byte, what a connection of its own would show it.
 
 All that differs is what must: the process, the secret, and the broker's own parameters (`pgbouncer.*`).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who a session is: roles of startup parameters, and the operator's connect_query."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """With server_reset_query_always, nothing that runs inside the server outlives its lease.
 
 What a function, a procedure or a DO block leaves shows in no command tag and no text.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client leaves in its session is there in its next transaction, whichever connection that has.
 
 A pool of two, and a neighbour who uses both: nothing is there by luck. `scripts/differential` tries what nobody thought of.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A test for each setting that has an effect and is not the subject of another file."""
 
 import json

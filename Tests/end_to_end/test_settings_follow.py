@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client sets alone, outside a transaction, goes with it from server to server."""
 
 from contextlib import contextmanager

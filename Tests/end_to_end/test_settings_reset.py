@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RESET and DISCARD ALL go back to what the client started with, and to nothing less."""
 
 import pytest

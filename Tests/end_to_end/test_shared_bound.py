@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One bound over many brokers: `shared_bound`, `pglease share`, SHOW SHARES, and what they do when something fails."""
 
 import os

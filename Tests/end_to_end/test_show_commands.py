@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The SHOW commands that other files leave out: pgbouncer 1.25's columns and rows, by both protocols."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The start: who is let in when, and which connections there are before the first client."""
 
 import pytest

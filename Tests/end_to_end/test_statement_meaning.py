@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Parse means what it means on a connection of the client's own, with its settings, now.
 
 Each case is run beside a direct connection: the broker may save work by sharing, but it never shows.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients see their own names for prepared statements, in SQL and in errors. Each scene runs beside a direct
 connection and must be told the same."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status page of a real broker in a browser: what it shows, and that it stays current."""
 
 import http.client

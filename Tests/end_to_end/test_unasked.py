@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a server says while nothing is asked of it reaches nobody: its connection is closed, with an event."""
 
 import struct

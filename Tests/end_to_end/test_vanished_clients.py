@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a client that is gone left running: ended soon, and never so that a part of it runs alone."""
 
 import pytest

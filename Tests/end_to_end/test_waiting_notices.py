@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a waiter is told while it waits: who stopped the pool, why PostgreSQL is out of reach, who holds
 the leases. In the NOTICE of query_wait_notify and in the error at the deadline."""
 

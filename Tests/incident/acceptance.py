@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three checks of the incident: exhaustion recovery, connections of each pipeline, backfill
 completion. A line PASS, FAIL or LEFT OUT for each, with its figures or the reason; the exit status is 0
 if none has failed, and the last line says how many were left out.

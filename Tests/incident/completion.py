@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check 3: all backfill jobs complete with the right rows, with nothing changed but the address."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check 1: the pool is exhausted by a holder; who comes then waits, is told at its deadline who holds what,
 and is served as soon as the holder dies."""
 

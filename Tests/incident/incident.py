@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run: a world, a way, the workers, an observer; and what was seen."""
 
 import time

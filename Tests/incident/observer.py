@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks at a run from outside: pg_stat_activity, and the broker's console where there is one."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check 2: a pipeline never has ten server connections, however much it asks for."""
 
 import threading

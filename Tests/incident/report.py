@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of scripts/pglease-acceptance, which is one file that can be copied, for the checks here."""
 
 from importlib.machinery import SourceFileLoader

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The incident, in every way: own pools, pgbouncer, pglease. Prints a table.
 
     python Tests/incident/run.py [--ways own,pgbouncer,pglease] [--sizes small,asked,many] [--json FILE]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Swift workers as processes: pglease-workers backfill, and pglease-workers pipelines with its children."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ways in which the workers reach the config database, each with the limit that it promises."""
 
 from harness.pooler import Pgbouncer, Pooler

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors in the workers' log, counted by kind. The first kind that fits a record has it."""
 
 import re

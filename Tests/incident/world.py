@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The databases of one run: config, source and destination, with pipelines, tables and jobs."""
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// A program that forks while its client has connections at rest and in a lease, for the tests:

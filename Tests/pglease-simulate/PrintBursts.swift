@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseSimulation
 
 /// Bursts of nested leases whose threads pause: for each line, how many stood still until the deadline.

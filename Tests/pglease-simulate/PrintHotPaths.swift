@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import HotPaths
 
 /// Nanoseconds and allocations of what is done for every query.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseSimulation
 
 /// What the relief of pool locks needs of reserve, for chains of leases one to five deep: for each

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A command line as it may be shown: no secrets, no texts of programs or queries, not too long.
 enum ProcessArguments {
     /// Bytes that are shown.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many clients there are: what the limits of clients are for.
 struct ClientCounts {
     /// Those who have said who they are, logged in or on the way to it, the console's among them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// A group of clients that share caps, for as long as it has members or a line in `[groups]`.

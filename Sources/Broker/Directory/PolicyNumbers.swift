@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Numbers by which pools that share a limit know each other. The same name has the same number for good.
 struct PolicyNumbers {
     private var databases: [String: UInt32] = [:]

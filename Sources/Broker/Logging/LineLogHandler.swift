@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import Logging
 
 /// swift-log's handler over a sink. A value, as swift-log asks: a logger may carry metadata and a

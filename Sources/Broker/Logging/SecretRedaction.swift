@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Keeps secrets out of lines: what follows a password keyword, and the password of a URI, becomes
 /// `***`.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibUV
 
 /// What the loop listens to besides its clients and servers.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibUV
 
 /// The connection between a broker and the one that takes its place, on the loop: lines, and descriptors with them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What two brokers say to each other of which one takes the place of the other: lines of words between blanks, over

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibUV
 
 /// Names that are being resolved, and what goes on with their addresses.

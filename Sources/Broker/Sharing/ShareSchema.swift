@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The schema of shared bounds: what `pglease share init` runs, or a DBA instead.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// Listening sockets that the service manager opened and hands over (systemd socket units).

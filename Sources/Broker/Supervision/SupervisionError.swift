@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the service manager handed over and the broker cannot use.
 package enum SupervisionError: Error, Equatable, CustomStringConvertible {
     case notifySocket(path: String, reason: String)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What kinds of events an operator is told of. The raw value is the column `kind` of SHOW EVENTS.
 enum EventKind: String, CaseIterable, Sendable {
     /// A waiter's deadline passed, or the queue was full.

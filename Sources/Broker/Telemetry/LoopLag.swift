@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The longest turn of the event loop of late: how long an event may have waited for its turn.
 ///
 /// A window and the one before it are kept, so that a long turn is told for one to two windows.

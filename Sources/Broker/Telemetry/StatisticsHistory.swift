@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// What each pool had counted at the last two ends of `stats_period`, so that averages can be told.

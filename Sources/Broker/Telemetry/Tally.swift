@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Something that is counted by its cause. The raw value is the name that operators and metrics see.
 protocol CountedCause: CaseIterable, Hashable, RawRepresentable, Sendable
 where RawValue == String {}

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The databases or users of a rule.
 package struct HBANames: Equatable, Sendable {
     package internal(set) var isAll = false

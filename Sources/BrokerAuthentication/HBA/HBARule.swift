@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a rule has a client show who it is.
 package enum HBAMethod: String, CaseIterable, Sendable {
     case trust, reject, md5, password, peer, cert, ldap, pam

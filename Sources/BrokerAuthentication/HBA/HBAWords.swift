@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One thing that is wrong with an HBA or ident file, or worth a warning.
 package struct HBAIssue: Equatable, Sendable {
     package let file: String

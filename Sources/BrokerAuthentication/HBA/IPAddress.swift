@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// An Internet address as a number.
 ///
 /// Invariant: an IPv4 address fills the lower 32 bits. IPv6's form of an IPv4 address (`::ffff:10.0.0.1`, what a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Reads `auth_ident_file`: lines of a map's name, a name of the system and a role, or `all` of them.

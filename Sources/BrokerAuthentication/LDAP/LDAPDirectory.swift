@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A directory that judges passwords: where its servers are, and by which name it knows a user.
 package struct LDAPDirectory: Equatable, Sendable {
     package enum Scope: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Why `auth_ldap_options`, or what stands behind `ldap` in a rule, cannot be read. Never quotes what may be a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How one client shows who it is. `auth_type` names one for all clients, a rule of an HBA file one for those
 /// that it is about.
 package enum AuthenticationMethod: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The check of a password as it was typed, of any length.
 package enum PasswordCheck {
     /// Takes long where the secret is one of SCRAM: on a worker thread only.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Unicode's normal form NFKC, of texts that hold characters of Unicode 3.2 only: what SASLprep needs.
 /// (The standard library has no compatibility forms, and Foundation costs megabytes.)
 ///

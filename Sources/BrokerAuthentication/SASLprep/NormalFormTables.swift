@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Made by `scripts/saslprep-tables NormalFormTables`. Numbers are in base 36.
 
 /// The normal forms of the characters of Unicode 3.2.

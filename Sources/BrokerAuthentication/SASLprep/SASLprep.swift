@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// SASLprep (RFC 4013) as PostgreSQL does it: what a password is before SCRAM hashes it.
 ///
 /// Server and client both prepare it, so that one typed in another normal form, or with a space of

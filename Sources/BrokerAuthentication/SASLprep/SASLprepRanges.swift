@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 // Made by `scripts/saslprep-tables SASLprepRanges`. Numbers are in base 36.
 
 /// The tables of RFC 3454 that RFC 4013 names.

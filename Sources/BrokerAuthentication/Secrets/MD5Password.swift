@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// PostgreSQL's MD5 passwords: what is stored is the hash of password and user name, what is sent the hash of that
 /// and a salt.
 package enum MD5Password {

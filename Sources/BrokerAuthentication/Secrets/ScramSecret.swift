@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The arithmetic of SCRAM-SHA-256 and MD5. It is injected: this module has no cryptography, and a password

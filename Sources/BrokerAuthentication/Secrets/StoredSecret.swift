@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What is kept of a user's password, as `auth_file` or the answer of `auth_query` has it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The login on a server with a secret that is no password. libpq is given passwords only, so the messages of the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where a value comes from.
 package enum SettingOrigin: Equatable, Hashable, Sendable {
     case defaults

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What to do about a name that its place does not know: it belongs elsewhere, has a longer or shorter name

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A server password comes from one place.
 extension ConfigurationLoader {
     mutating func checkPasswords() {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What the environment says: `PGLEASE_<NAME>`, `PGLEASE_<NAME>_FILE`, and `DATABASE_URL`.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Limits of the files that a configuration is read from, and the form of those that hold one value.
 package enum ConfigurationFile {
     /// In bytes.

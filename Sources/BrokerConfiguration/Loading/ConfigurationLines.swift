@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The lines of `[databases]`, `[users]` and `[groups]`: a name and `key=value` pairs.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Puts a configuration together from its sources and collects everything that is wrong with it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a configuration is read from, and how; a value, so that a reload reads the same again.
 ///
 /// What comes later in this list wins: defaults, file, environment, command line.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where the Unix socket goes when nothing is configured.
 package enum SocketFolder {
     /// `sun_path` less its terminator.

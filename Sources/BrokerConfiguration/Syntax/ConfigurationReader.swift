@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Reads an ini file and what it includes into lines; knows nothing of settings.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The `key=value key='quoted value'` text of a line, read as pgbouncer reads it: blanks may stand
 /// around `=`, a quote inside quotes is written twice, and a value is never empty unless quoted.
 struct ConnectionPairs {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A `postgresql://` URI taken apart into libpq's keywords.
 ///
 /// pglease needs the parts (the database's name, the user) and libpq must not be given the whole,

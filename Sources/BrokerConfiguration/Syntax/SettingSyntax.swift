@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Syntaxes that belong to one or two settings, or to one key of a line.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Why a text is not a value of its setting. Never quotes what may be a secret.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A row of SHOW CONFIG.
 package struct ConfigurationRow: Equatable, Sendable {
     package let key: String

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The keys of a line of `[databases]` that are not pglease's own: libpq's, which are passed on,

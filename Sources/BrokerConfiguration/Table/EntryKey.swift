@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One key of a line of `[databases]`, `[users]` or `[groups]`: how it is read into the entry and
 /// shown from it. The counterpart of `SettingDescription` for lines.
 struct EntryKey<Entry: Sendable>: Sendable {

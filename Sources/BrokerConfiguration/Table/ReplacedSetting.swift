@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// A setting of pgbouncer that pglease accepts without giving it an effect, or refuses.

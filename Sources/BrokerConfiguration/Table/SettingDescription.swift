@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One setting of the main section: its name, how it is written, and where it lives.
 ///
 /// The parser, the environment's names, SHOW CONFIG, the reload diff and the test of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// TLS for clients: the part of the table that OpenSSL reads.
 extension Settings {
     static let clientTLSSettings: [SettingDescription] = [

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The server side of the table, and what concerns the process: life cycle, log, network.
 extension Settings {
     static let serverSettings: [SettingDescription] = [

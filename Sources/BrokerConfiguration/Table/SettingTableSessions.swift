@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The part of the table about what clients of transaction pools have in their sessions.
 extension Settings {
     static let sessionSettings: [SettingDescription] = [

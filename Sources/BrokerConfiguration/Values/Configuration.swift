@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// All that the broker is told to do: the settings, and the lines of `[databases]`, `[users]` and
 /// `[groups]`. A value: a reload makes a new one and swaps it whole.
 package struct Configuration: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A line of `[databases]`: where a database that clients name really is, and its own limits.
 package struct DatabaseEntry: Equatable, Sendable {
     /// What clients ask for; `*` is for all that have no line of their own.

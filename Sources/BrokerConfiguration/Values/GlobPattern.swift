@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A pattern of `*` (any run) and `?` (any one scalar).
 package struct GlobPattern: Equatable, Sendable {
     package let text: String

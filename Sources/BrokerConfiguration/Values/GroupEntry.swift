@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A line of `[groups]`: the share of the clients whose application_name matches.
 package struct GroupEntry: Equatable, Sendable {
     package var name: String

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a database or user says about a setting: nothing, or a value in place of the general one.
 ///
 /// An optional would not do: where 0 means "no limit", "no limit here" and "as elsewhere" differ.

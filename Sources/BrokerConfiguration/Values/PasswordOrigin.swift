@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where a server password comes from that may be another one tomorrow.
 package enum PasswordOrigin: Hashable, Sendable {
     /// Text for /bin/sh.

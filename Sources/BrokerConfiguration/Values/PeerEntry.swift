@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A line of `[peers]`: another broker on the same port, that CancelRequests of its clients are passed on to.
 package struct PeerEntry: Equatable, Sendable {
     /// Its `peer_id`, as text.

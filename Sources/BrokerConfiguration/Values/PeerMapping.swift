@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One pair of `peer_map`: a user of the operating system that may log in as a role.
 package struct PeerMapping: Equatable, Sendable {
     /// A name of the operating system, a uid, or `*`.

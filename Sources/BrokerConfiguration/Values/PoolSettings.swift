@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What is in force for the pool of one database and user: the user's word before the database's,
 /// the database's before the general one, as in pgbouncer.
 package struct PoolSettings: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A text that is never shown: however it is printed, dumped or interpolated, three stars appear.
 package struct Secret: Equatable, Hashable, Sendable {
     /// The text itself, which need not be UTF-8. Only what hands it to libpq or to a verifier reads this.

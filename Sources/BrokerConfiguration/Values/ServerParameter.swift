@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One keyword of libpq with its value, or one startup parameter.
 package struct ServerParameter: Equatable, Sendable {
     package let keyword: String

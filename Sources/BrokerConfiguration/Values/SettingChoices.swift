@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A setting that is one of a few words; the raw value is the word in the file.
 package protocol SettingChoice: RawRepresentable<String>, CaseIterable, Equatable, Sendable {}
 

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The settings of the `[pglease]` or `[pgbouncer]` section.
 ///
 /// A property is named as its setting, in camel case; its initial value is pglease's default. What

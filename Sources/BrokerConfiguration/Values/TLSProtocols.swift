@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// `client_tls_protocols` and `server_tls_protocols`: versions of TLS, in libpq's spelling, lowest first.
 package struct TLSProtocols: Equatable, Sendable {
     /// Never empty.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A line of `[users]`: limits of one role, in every database.
 package struct UserEntry: Equatable, Sendable {
     package var name: String

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One statement of a console client, understood.
 enum ConsoleStatement: Equatable {
     /// Nothing but white space and comments.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What drivers ask and set by themselves when they connect, and what the console says to it.

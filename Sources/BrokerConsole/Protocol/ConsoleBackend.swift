@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseCore
 
 /// Whoever can answer: the broker, or a stand-in in tests. What it shows it shows from a `BrokerSnapshot`; what it is

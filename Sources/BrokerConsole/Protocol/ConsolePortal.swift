@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// A bound statement. Its rows are made when they are first asked for, and handed out in as many parts as

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The rows of one answer, each a DataRow message at once: ten thousand of them need no more than their bytes.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Rows read back, for the other forms in which the console's tables are served.
 extension ConsoleRows {
     /// The cells of one row in the text format; nil is null.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// The protocol's side of one console client: what it may do, what it has prepared and bound, and whether an

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The SHOW commands that answer a table. The raw value is the word behind SHOW.
 package enum ShowCommand: String, CaseIterable, Sendable {
     case activeSockets = "active_sockets"

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// SHOW CONFIG, STATE, MEM and LISTS.
 extension BrokerSnapshot {
     func showConfig(into rows: inout ConsoleRows) {

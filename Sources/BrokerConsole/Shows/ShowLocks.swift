@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// SHOW LOCKS: leases that wait for each other, a row for each link of the cycle.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// SHOW PEERS and SHOW PEER_POOLS.
 extension BrokerSnapshot {
     func showPeers(into rows: inout ConsoleRows) {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// SHOW SHARES: a row for each bound that is shared with other hosts.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseCore
 
 /// SHOW STATS, STATS_TOTALS, STATS_AVERAGES and TOTALS: a row for each database, summed over its pools.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseCore
 
 /// Counts as rates, in the units of pgbouncer's `avg_` columns: per second, times of a query and a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseCore
 
 /// What the broker is at one moment, as plain values: all that the console's tables and the figures are made of.

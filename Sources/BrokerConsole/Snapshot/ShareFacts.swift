@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseCore
 
 /// One bound that this broker shares with those of other hosts.

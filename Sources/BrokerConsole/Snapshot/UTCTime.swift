@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A moment as UTC with milliseconds: `2026-11-23T11:05:33.123Z`.
 ///
 /// Computed from the day count, without `gmtime`: a line costs no look-up of time zone data.

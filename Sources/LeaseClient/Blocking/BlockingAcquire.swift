@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// How the blocking form comes to its lease.

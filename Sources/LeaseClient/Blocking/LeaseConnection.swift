@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// A leased connection for code that blocks. Every call waits on the calling thread until PostgreSQL

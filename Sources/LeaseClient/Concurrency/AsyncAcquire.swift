@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// A lease of the async form, with what it takes to give it back.

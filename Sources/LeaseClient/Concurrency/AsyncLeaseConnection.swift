@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// A leased connection for async code. Calls suspend the task; libpq's blocking work happens on a

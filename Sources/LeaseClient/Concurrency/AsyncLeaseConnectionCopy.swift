@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// Takes a COPY's data in the async form: bytes as they are, or rows. Keeps up to 64 KiB before it

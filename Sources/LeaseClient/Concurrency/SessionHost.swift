@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// The owner of a session in the async form: an actor whose executor is a thread of its own, because

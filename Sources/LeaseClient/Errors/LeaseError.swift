@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What can go wrong with a lease. Every description says what to do.
 ///
 /// A task that was cancelled throws `CancellationError`; a value that is not what it was asked for

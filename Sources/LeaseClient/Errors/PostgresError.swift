@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// What a server (or the broker in its name) says of a statement, with all that it tells.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a lease is asked for with.
 struct LeaseWording: Equatable, Sendable {
     var isDirect: Bool

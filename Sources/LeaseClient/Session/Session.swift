@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// One broker connection and what a lease on it does: every call blocks the thread that makes it, up

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// A direct lease that goes on from one use of its connection to the next, in one process.

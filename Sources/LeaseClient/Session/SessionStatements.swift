@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LibPQ
 
 /// Statements whose answer is kept in memory, and pipelines of them.

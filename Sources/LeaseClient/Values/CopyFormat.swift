@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How rows are written in a COPY.
 public enum CopyFormat: Sendable {
     /// Every type has it.

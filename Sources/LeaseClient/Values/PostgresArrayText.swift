@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// PostgreSQL's text form of one-dimensional arrays: `{1,NULL,"a \"b\""}`.
 enum PostgresArrayText {
     static func arrayType(of element: any PostgresEncodable.Type) -> PostgresType {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a value of a row can be read as. Reads the text form of every type that it names, and the
 /// binary form of the common ones.
 public protocol PostgresDecodable {

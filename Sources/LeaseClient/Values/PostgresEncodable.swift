@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What can be a statement's parameter or a field of a COPY.
 ///
 /// Parameters go as text, `[UInt8]` as binary. A type without a conformance of its own (a date, a

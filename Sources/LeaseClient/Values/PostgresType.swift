@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A type of PostgreSQL, by its OID.
 public struct PostgresType: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     public let rawValue: UInt32

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which cancel requests are on their way to PostgreSQL, and which wait for their turn.
 ///
 /// Each takes a worker thread until the server has answered, and a server that hangs never does. So each

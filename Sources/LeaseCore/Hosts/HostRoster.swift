@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What is known of the hosts of one list: which one is in use, which ones had trouble, and which one a new connection
 /// tries first. Shared by all pools whose lines have the same list, so that one of them finds out for all.
 ///

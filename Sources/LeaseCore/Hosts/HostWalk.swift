@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One attempt to connect, from host to host until one is right.
 package struct HostWalk: Sendable {
     /// How long a host may say nothing while there is another one to ask.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One address that server connections of a line in `[databases]` may lead to.
 package struct ServerHost: Hashable, Sendable {
     /// Place in the line's list of hosts: the addresses of one name share it.

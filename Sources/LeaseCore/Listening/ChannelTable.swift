@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A channel of a pool's, for as long as some client wants it.
 struct ChannelNumber: Hashable, Sendable {
     let rawValue: UInt32

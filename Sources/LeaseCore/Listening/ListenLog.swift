@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What a transaction has changed of what its session listens to, while it may still be rolled back.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The one that listens for the clients of a pool: it asks the scheduler for a lease as a client does, and keeps it as

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The values of GUC_REPORT parameters as a server reported them, in its order.

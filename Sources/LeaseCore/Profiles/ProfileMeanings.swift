@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Numbers for the sets of settings that bear on what a statement means when it is parsed

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// One setting of a session: a GUC's name, in lower case, and its value as the client wrote it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// A RESET with more behind it in its batch goes back to the client's startup values for what follows.

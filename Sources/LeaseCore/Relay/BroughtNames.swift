@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Prepared statements that a function, a procedure or a DO block names: nobody can put other names into what it

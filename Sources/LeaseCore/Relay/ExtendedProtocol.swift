@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Parse, Bind, Describe and Close: where named statements follow their client, the names that

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What becomes of a client's last words, when it says goodbye or its socket ends. With

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// ROLLBACK and COMMIT of a client that is in no transaction.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// LEASE and LEASE RETURN, found in what a client sends. The broker itself answers all that is about

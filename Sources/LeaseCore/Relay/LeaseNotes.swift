@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What the texts of a lease call, and set by name: what the server is asked about at its end (`StateQuestion`).

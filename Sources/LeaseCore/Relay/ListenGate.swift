@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Where LISTEN and UNLISTEN of a client's pass: what makes a LISTEN effective waits until the hub listens, and what

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// One answer that a server owes, in the order in which it will come.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The answers that a server owes, in their order: a ring that nobody shares, as something is put in and taken out for
 /// every message.
 ///

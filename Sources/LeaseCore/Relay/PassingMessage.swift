@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The message of a stream whose header has passed and whose body has not, wholly.
 ///
 /// Invariant: between two messages `bytesLeft` is 0.

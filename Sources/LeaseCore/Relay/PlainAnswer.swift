@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The answer that nearly every query has: it comes whole, in one read, and there is nothing to be noted of it.

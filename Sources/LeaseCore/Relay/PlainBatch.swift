@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What drivers send behind nearly every Bind: a Describe of its unnamed portal, or none, an Execute of that without a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What one turn of the relay has for one side.
 ///
 /// As long as messages pass unchanged it is a range of the input, written from where it was read; the first byte of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// What a turn of the relay from a server to its client brought about, besides bytes.

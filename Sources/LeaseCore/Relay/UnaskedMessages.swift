@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Notices and parameters' new values, which PostgreSQL may send at any time, also to nobody.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a pool pauses between failing attempts to connect: exponentially longer, with full jitter,
 /// from its shortest to its longest pause.
 struct Backoff {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What clients ask for, and how they are answered.
 extension Scheduler {
     mutating func requestLease(

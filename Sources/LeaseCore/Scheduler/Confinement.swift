@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Whether a pool hands connections out to processes, or its clients had better use the relay.
 ///
 /// One that was handed out serves a single process. Where more processes want connections than

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 private import PostgresWire
 
 /// What a failed connect means for its pool and for those who wait.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One pass over a pool's queue: which connections on their way the waiters may count on. Nothing
 /// of it outlives the pass; a waiter is never tied to a connection.
 struct ConnectPlan {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many connections a pool may have, by each of the bounds that it is under.
 struct ConnectionBounds {
     var size = 0

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a deadline belongs to: a slot of one of the scheduler's tables.
 struct DeadlineToken: Equatable {
     enum Kind: Int { case waiter, server, pool, lock }

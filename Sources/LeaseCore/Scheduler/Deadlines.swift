@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What happens when the clock reaches a deadline.
 extension Scheduler {
     /// What many have in common at one moment is dealt with some at a time: `nextDeadline` stays in the past until all are

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How connections move between pools that share a bound.
 extension Scheduler {
     /// Closes connections that nobody uses, so that each of these bounds has room for one more of

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What PostgreSQL had no room for when it refused a connection with 53300.
 package enum FenceScope: UInt8, CaseIterable, Sendable {
     /// `max_connections`, reserved slots, or what is not known.

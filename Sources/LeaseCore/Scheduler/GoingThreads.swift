@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many threads of each process may come with a request next, where threads are not known.
 ///
 /// A thread that is granted a lease, or refused one, goes on; once it asks for another it waits. So from a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Who gets an idle connection: the walk over a pool's queue.
 extension Scheduler {
     /// Brings a pool to rest: grants what can be granted, opens what is wanted and allowed, closes

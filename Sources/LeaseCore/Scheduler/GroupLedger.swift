@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A group's share, and what it has of it over all pools.
 struct GroupAccount {
     var policy: GroupPolicy

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which pools, and which groups at their cap, stand still for ever unless somebody outside helps.
 ///
 /// It assumes that all do, and strikes out each that has a lease whose holder can go on, until

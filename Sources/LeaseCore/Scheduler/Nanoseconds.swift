@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Time as the scheduler computes with it: bare nanoseconds, `.max` for "never". A policy's
 /// durations are converted once, when the policy arrives, so that a decision compares integers.
 enum Nanoseconds {

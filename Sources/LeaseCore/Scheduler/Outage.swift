@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the attempts of all pools of one server tell: whether it can be reached.
 ///
 /// While it cannot, its pools together make one attempt in `pace`, for as long as anybody waits: service is back

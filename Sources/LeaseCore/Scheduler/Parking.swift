@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many leases may be parked: the client of such a lease keeps its connection between uses, and only the broker's
 /// look tells whether it lies there.
 struct ParkingCounts: Equatable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What bounds the whole broker.
 package struct BrokerPolicy: Equatable, Sendable {
     /// `max_server_connections`; nil: no global bound.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A pool's policy, with limits that the arithmetic relies on and durations as nanoseconds.
 struct PoolLimits {
     let policy: PoolPolicy

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the configuration and the operators ask for.
 extension Scheduler {
     mutating func openPool(

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A pool whose leases wait for each other: each is held by somebody who waits for one more.
 package struct PoolLock: Equatable, Sendable {
     package enum Grade: Int, Comparable, Sendable {

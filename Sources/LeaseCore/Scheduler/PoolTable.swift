@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The pools, in slots that are used again, and which number has which slot.
 ///
 /// Invariant: `live` holds the slots of the pools that are not gone, each once.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Who stands before whom in a queue of thousands, without walking it: sums of those that are still there, over ranks that
 /// were given in the queue's order (a binary indexed tree).
 struct QueueRanks {

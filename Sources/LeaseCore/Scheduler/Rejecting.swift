@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which error a waiter is answered with, and why.
 extension Scheduler {
     mutating func reject(

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// When it is looked for locks: as soon as a thread waits that holds a lease, and again and again
 /// while nothing moves.
 extension Scheduler {

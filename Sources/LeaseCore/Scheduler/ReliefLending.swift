@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What is done about a lock: the reserve is lent, one connection at a time; when that is spent and the
 /// lock is certain, the youngest waiter is rejected.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a waiter stands among those who may be helped.
 struct Claim {
     /// What speaks for its thread's holding a lease of the pool.

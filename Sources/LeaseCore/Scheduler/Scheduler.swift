@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Every decision about server connections and who gets them: opens and closes them, queues
 /// clients, grants leases. It does no I/O and asks no clock: events and the time come in, effects
 /// go out, `nextDeadline` says when it wants to be called without an event.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the scheduler orders the shell to do. Run first in, first out, after `handle` returned; an
 /// effect never calls the scheduler, it posts an event.
 ///

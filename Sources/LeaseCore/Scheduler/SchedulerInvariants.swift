@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the scheduler keeps count of is not what its slots say.
 package struct BrokenInvariant: Error {
     package let reason: String

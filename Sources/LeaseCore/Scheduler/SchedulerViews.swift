@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A pool as the console shows it.
 package struct PoolSummary: Equatable, Sendable {
     package var pool: PoolID

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// splitmix64: the scheduler's only source of chance. The seed is an argument, so that a run with
 /// the same seed and the same events makes the same decisions.
 package struct SeededGenerator: RandomNumberGenerator, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the shell reports of server connections.
 extension Scheduler {
     mutating func serverConnected(

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a server connection changes its state: one function moves it and keeps every count.
 extension Scheduler {
     /// Takes a slot into use, or from one state to another.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a client needs of the connection that serves it.
 struct ServerNeed: Equatable {
     /// One with this profile in force is preferred.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Who holds a server connection, from the grant to the return.
 struct Lease {
     var id: LeaseID

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a server connection does, as the scheduler sees it. Each case names its legal next states.
 package enum ServerState: String, CaseIterable, Sendable {
     /// Being opened. Next: idle, cancelling, closing.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A bound that sidecars of many hosts share, as it stands here: what this one may have, and what it has and wants.
 struct ShareBound {
     let key: UInt32

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Connections under one bound, in any state, and how many of them are about to be gone.
 struct ConnectionTally: Equatable {
     var total = 0

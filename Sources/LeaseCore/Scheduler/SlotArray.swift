@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A row of slots that grows, and that nobody shares: an element is read and changed where it lies, without the
 /// question whether somebody else has the row, which an `Array` asks before each change.
 struct SlotArray<Element>: ~Copyable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One look at a pool that stands still, or at a group that is at its cap: who holds its leases, who
 /// waits that may hold one, and whose session seems to be nested in whose lease.
 ///

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How long threads pause before they ask for one more lease, by process: learnt while only one of its
 /// threads goes on (`GoingThreads`), as only then is it known whose request it is.
 struct ThreadRhythms {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One use of a session by one thread: from its login, or from the first request after it was given
 /// back to the client's own pool.
 struct SessionUse: Hashable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The waiters of one group in one pool, oldest first, and what the group holds there.
 struct GroupQueue {
     let group: Int

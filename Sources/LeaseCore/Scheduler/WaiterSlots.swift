@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One client that waits for a lease.
 struct Waiter {
     var client = ClientID(slot: 0, generation: 0)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Why a server connection is to be cancelled: while the request waits for its turn, the reason may go.

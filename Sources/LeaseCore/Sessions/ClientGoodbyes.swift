@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// The end of a client's input, and what is still done for it then: `Goodbye` has the table.

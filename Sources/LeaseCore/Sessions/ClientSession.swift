@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// One client, from accept to close, as the engine knows it: its socket is the world's.

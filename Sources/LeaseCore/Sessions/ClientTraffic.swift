@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// Bytes from a client and to it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// Clients that are sent away: all of them at a drain, those that keep a connection to be closed at a RECONNECT. Each has

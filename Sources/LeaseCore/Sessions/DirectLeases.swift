@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Direct leases: the client's process gets the server connection's own descriptor, and the broker

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension Duration {
     /// "12.3 s", for people.
     package var inSeconds: String {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Everything that decides: who gets which connection, what passes, how a lease begins and ends, what is cleaned,

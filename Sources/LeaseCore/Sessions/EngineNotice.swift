@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// What the engine has to say to the shell: things to do outside, and incidents to log and count. Taken after each

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// The beginning and the end of leases. Every lease of a client's begins in `begin`, and every lease ends in `endLease`.

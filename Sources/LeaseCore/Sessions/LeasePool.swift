@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// One (database, user) as the engine knows it: how its clients are served, what its servers have said, and what

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Direct leases that lie parked between their client's uses: `docs/parked.md` has the protocol.

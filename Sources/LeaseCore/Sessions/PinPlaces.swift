@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// Places for pinned leases (`PinLedger`): a client that will pin its lease takes one first, waits for one, or is told

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What nearly all traffic is, in one go: a simple query that leaves nothing behind, and an answer of which nothing is to

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Pools, as the shell opens and changes them, and what their leases are watched for.
 extension Engine {
     package mutating func openPool(

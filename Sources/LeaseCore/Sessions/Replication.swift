@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What passes between a replication client and the walsender that is its own for its whole life: every byte as it

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Cleaning a connection for its next lease, and what is in force again afterwards.

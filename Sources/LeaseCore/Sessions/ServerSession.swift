@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// One connection to PostgreSQL as the engine knows it, from the scheduler's order to open it until its slot is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What runs out: logins, connects, limits of leases, clients that do not read.

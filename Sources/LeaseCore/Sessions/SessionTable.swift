@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Sessions by slot, each at an address of its own until it is removed: reaching one copies nothing.
 ///
 /// Sessions lie in chunks, so that a growing table moves nobody. Who is given a slot is told a generation with it: an

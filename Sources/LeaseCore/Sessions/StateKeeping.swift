@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// A session of a client's own in a pool whose connections are not: what a lease of one transaction has left follows

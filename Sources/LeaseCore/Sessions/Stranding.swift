@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// Server connections whose host is not the right one any more: which server answers for a line of `[databases]` has

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What the engine reaches of the outside: sockets, and what only the outside knows.

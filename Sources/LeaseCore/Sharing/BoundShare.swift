@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One sidecar's share of a bound that many share: when it asks, and what it may do with the answer.
 ///
 /// What keeps the sum of all connections within the total, whatever is lost or late:

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a sidecar says of itself when it asks for its share of a bound: the arguments of `pglease.ask`.
 package struct ShareQuestion: Equatable, Sendable {
     /// Counts the questions of one run. The table answers none that a later one has overtaken.

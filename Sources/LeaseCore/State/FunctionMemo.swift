@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What is known of the functions that texts of one pool call: whether they may leave something in their session.

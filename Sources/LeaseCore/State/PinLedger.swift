@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Places for pinned leases: how many each pool and each group has out, and who waits for one.
 ///
 /// A client has one place at most. It is taken before a statement goes out that will pin, kept while the lease is

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a session holds that can go to no other server connection: while it is there, the lease stays with its
 /// client (it is *pinned*).
 package struct PinReasons: OptionSet, Hashable, Sendable {

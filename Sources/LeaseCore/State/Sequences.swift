@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// What a session has drawn from sequences (`currval`, `lastval`) is its client's own, or nothing.

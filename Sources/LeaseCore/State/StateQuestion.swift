@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import PostgresWire
 
 /// What the broker asks a server at the end of a lease that may have left something in its session.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Values by a key of bytes, looked up from a buffer without making an array of it.
 ///
 /// Invariant: an entry lies at its hash or, after others of the same hash, at the next keys in a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a client's name for a statement stands for.
 package struct ClientStatement: Hashable, Sendable {
     package let id: StatementID

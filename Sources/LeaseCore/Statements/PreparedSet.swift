@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The statements that one server has prepared, the least recently used first to go.
 ///
 /// Owns one reference in the `StatementTable` for each of them.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Values by a statement, found without hashing it when it was looked up lately.
 struct StatementMap<Value> {
     /// In no order, as `ids`.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Bytes of statements that are kept for clients, and how many that may be.
 ///
 /// Invariant: `used` is the sum of the bodies in the `StatementTable` and of the unnamed statements of all

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How long something took, counted in buckets that double: 50 µs, 100 µs, 200 µs … 105 s, longer.
 ///
 /// The bounds are the same everywhere and never change, so that Prometheus can sum over pools, brokers and

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How long the leases of one pool took in each respect.
 package struct PoolTimes {
     package init() {}

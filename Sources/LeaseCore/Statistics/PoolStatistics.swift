@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the console counts for a pool. Times in nanoseconds.
 package struct PoolStatistics: Equatable, Sendable {
     package init() {}

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import CLibPQ
 
 /// A server's error or notice, all fields that an application can use.

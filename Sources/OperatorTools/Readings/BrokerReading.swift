@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the tools ask the console. The raw value is the word behind SHOW.
 package enum Question: String, CaseIterable, Sendable {
     case version

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One answer of the console: rows whose fields are found by the column's name, because a broker of
 /// another version has other columns.
 package struct ConsoleTable: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// One pool: its row of SHOW POOLS with its size, which SHOW DATABASES knows.
 package struct PoolFigures: Equatable, Sendable {
     package let record: ConsoleRecord

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What was leased and who waited during the last minutes, as far as somebody looked.
 ///
 /// Invariant: samples in the order of time, none older than `span`.

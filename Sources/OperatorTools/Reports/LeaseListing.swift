@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which leases somebody wants to see.
 package struct LeaseFilter: Equatable, Sendable {
     package var database: String?

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 extension ConsoleTable {
     /// An object for each row, named by the columns.
     package var json: JSONValue { .array(records.map(json)) }

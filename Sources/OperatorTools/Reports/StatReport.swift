@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// `pglease stat`: one screen of plain text.
 package struct StatReport {
     private let reading: BrokerReading

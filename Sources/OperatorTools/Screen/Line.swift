@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a part of a line stands out. Nothing is said by it alone.
 package enum Style: Equatable, Sendable {
     case plain, faint, strong, heading, focusedHeading, good, warning, alarm, selected

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The tables of the screen, in the order in which they stand and Tab goes through them.
 package enum Panel: Int, CaseIterable, Sendable {
     case pools, groups, leases, waiters, locks

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A column of a panel, and how its text is made of a row.
 package struct PanelColumn: Sendable {
     let column: TextColumn

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How many lines each panel gets, its heading included.
 ///
 /// The panel in focus comes first, then leases and those who wait; an empty one stays out unless it

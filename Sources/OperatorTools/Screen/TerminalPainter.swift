@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Lines of a screen to what a terminal understands (ECMA-48): only lines that have changed, each
 /// written over the old one, so that nothing flickers.
 package struct TerminalPainter: Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Draws a `TopModel`: exactly `height` lines, none wider than `width`.
 package struct TopDrawing {
     let model: TopModel

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The lines above the panels: the broker as a whole, and its last minutes.
 struct TopHeader {
     private let model: TopModel

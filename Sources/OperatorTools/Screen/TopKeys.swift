@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What each key does.
 extension TopModel {
     package mutating func handle(_ key: Key) -> TopOrder? {

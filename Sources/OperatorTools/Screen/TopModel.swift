@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the terminal has to do for the model.
 package enum TopOrder: Equatable, Sendable {
     case quit

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Texts of strangers (application names, purposes, arguments) as a terminal can show them.
 package enum DisplayText {
     /// Combining marks on one character; more is ornament that spills over the lines around it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// JSON on its way out.
 package enum JSONValue: Equatable, Sendable {
     case null

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Figures as a person reads them: two or three digits and a unit.
 package enum Quantity {
     /// `0.3 ms`, `12 ms`, `1.2 s`, `45 s`, `3 min`, `2.5 h`, `4 d`.

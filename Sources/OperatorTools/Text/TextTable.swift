@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A column of a `TextTable`.
 package struct TextColumn: Equatable, Sendable {
     package let title: String

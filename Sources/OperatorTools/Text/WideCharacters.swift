@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Characters that take two columns: East Asian Wide and Fullwidth (UAX 11), and emoji.
 enum WideCharacters {
     static func contain(_ scalar: Unicode.Scalar) -> Bool {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A job as this process has claimed it.
 struct BackfillJob: Equatable, Sendable {
     var id: Int

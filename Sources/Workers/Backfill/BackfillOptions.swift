@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How a backfill manager behaves.
 package struct BackfillOptions: Equatable, Sendable {
     /// Jobs that run at once in this process.

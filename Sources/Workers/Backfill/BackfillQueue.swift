@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// The jobs in the config database, as one owner sees them: what it claims, keeps and ends.

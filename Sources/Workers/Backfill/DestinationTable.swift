@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// A table that a job writes to, and how a batch gets into it so that a repeated one does no harm.

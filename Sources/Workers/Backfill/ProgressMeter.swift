@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// How fast a job goes and when it will be done.
 struct ProgressMeter: Sendable {
     /// How much the last batch weighs against all before it.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// How long a job bears what passes by itself: a broker or a server that restarts, a pool without a

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// Rows of a table without a key, in a file that has no name: it is gone when this is, however the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// The table that a job reads, and how: in the order of a key, batch by batch, or as a whole.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where the values of a filter go: into the parameters of a statement, or of what goes ahead of it.
 protocol FilterValues: Sendable {
     /// An expression of type text with this value.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Which rows a job copies: conditions on columns, joined by AND, OR and NOT.
 ///
 /// What a filter may say ends here on purpose. It comes from a web form, so it is read, never

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Cuts a filter's text into words.
 struct FilterLexer {
     enum Token: Equatable {

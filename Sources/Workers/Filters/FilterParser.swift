@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Reads a filter in its text form: conditions separated by `;`, all of which must hold. Each is an
 /// expression of comparisons, LIKE, IN, BETWEEN and IS NULL with AND, OR, NOT and brackets.
 struct FilterParser {

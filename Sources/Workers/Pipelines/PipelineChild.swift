@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// The process of a pipeline, started by posix_spawn(3) in a process group of its own.

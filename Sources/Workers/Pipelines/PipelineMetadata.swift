@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// The statements on pipeline_metadata and on the error columns of destinations. All times are the

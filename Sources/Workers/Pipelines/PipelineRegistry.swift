@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// What a manager asks of the config database, and tells it: each call is one short lease.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the pipeline manager adds to the tables of the reference.
 extension TableDefinition {
     /// Which manager runs a pipeline. A claim is in force while its owner is heard of, by the

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// One table that is replicated by asking the source again and again: rows whose polling column

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A row of `pipelines` as the manager sees it.
 package struct PipelineRow: Equatable, Sendable {
     package var id: Int

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// Turns changes into statements, in their order. Pure.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// Applies batches of source transactions to one destination: a lease and a transaction for each

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A place in a server's write-ahead log, in bytes from its beginning: PostgreSQL's `pg_lsn`.
 ///
 /// Zero is no place at all (InvalidXLogRecPtr).

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseClient
 
 /// How changes and a backfill of the same table are kept in order at the destination.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Decodes the messages of `pgoutput`, protocol version 1. Pure: it keeps nothing between two.
 ///
 /// Whatever the bytes are, the answer is a message or an error.

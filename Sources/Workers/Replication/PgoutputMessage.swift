@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What the output plugin `pgoutput` says of a source's changes (protocol version 1).
 package enum PgoutputMessage: Equatable, Sendable {
     case begin(Begin)

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What one pipeline replicates, from where and to where, as the config database has it.
 struct PipelineDefinition: Equatable, Sendable {
     var id: Int

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What a walsender puts into its CopyData messages.
 package enum ReplicationFrame: Equatable, Sendable {
     /// A message of the output plugin.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// What is wrong with bytes that a source sent.
 package struct ReplicationProtocolError: Error, Equatable, Sendable, CustomStringConvertible {
     /// What was being read, such as `Insert`.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Takes what a replicator has to tell of itself. Calls come from the replicating thread and return
 /// at once.
 protocol ReplicationReport: Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Growing pauses between attempts: each twice the one before up to a limit, of which a random half
 /// is taken away so that many who failed together do not come back together.
 package struct RetryDelay: Equatable, Sendable {

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// Fetches the rest of rows that changed without their large values and that a destination does

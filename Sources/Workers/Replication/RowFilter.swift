@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// Which rows of a source's table a destination wants (`filter_sql` of the sync).

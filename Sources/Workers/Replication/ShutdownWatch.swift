@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Notices that a source shuts down and waits for this receiver.
 ///
 /// A walsender that is told to end does so once everything it has sent is confirmed, and nothing in

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// How the rows of a source's table become rows of a destination's: column by column, by name.

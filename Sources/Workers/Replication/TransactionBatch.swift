@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Collects what a slot sends until there is a batch of whole transactions to apply.
 ///
 /// Invariant: a batch is `isComplete` only between two transactions.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import Glibc
 
 /// The messages of a batch of source transactions, in order, until the destinations have them.

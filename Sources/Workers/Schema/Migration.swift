@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 package import LeaseClient
 
 /// Makes and completes the tables of the config database.

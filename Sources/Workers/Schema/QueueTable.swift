@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// The backfill jobs, with what a claim needs.
 ///
 /// `owner` is the process that runs the job and `claim_attempt` the value of `resume_attempts` that

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A table of the config database, as the reference has it, and what the managers add to it.
 struct TableDefinition: Sendable {
     var name: String

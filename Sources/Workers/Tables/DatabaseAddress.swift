@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// Where a source or a destination is, as its row in the config database says.
 struct DatabaseAddress: Hashable, Sendable {
     var host: String

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// Values of a COPY, which takes no parameters: they go ahead as parameters of `set_config`, for the

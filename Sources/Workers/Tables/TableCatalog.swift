@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import LeaseClient
 
 /// What is asked of a server's catalog about a table, for both ways of asking.

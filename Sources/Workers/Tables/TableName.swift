@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import PostgresWire
 
 /// A table's schema and name, as they are in the catalog: no quotes, no folding.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 /// A column as the catalog has it.
 struct TableColumn: Equatable, Sendable {
     var name: String

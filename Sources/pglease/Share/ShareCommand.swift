@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import ArgumentParser
 
 /// `pglease share`: the table of the bounds that brokers of many hosts share.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that write all the time, and what they were told of each row."""
 
 import threading

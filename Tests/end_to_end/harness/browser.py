@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Debian's chromium, headless, spoken to over a pipe in the DevTools protocol: no driver, no port."""
 
 import base64

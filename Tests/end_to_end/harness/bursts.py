@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bursts of nested leases from psycopg2's own pool: threads that all begin at once and pause between the levels."""
 
 import random

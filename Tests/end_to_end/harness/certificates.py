@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates of every kind, made by the `openssl` program in a folder of their own."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two PostgreSQL servers of which one follows the other."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A raw client of LEASE and LEASE DIRECT, and processes of their own that use it."""
 
 import array

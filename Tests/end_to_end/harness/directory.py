@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A private slapd, and servers that only look like one."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The raw client over TLS, by Python's own ssl, and what no driver would do with it."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP proxy in front of PostgreSQL that can be shut, stalled, cut, or made to lie."""
 
 import selectors

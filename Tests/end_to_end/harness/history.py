@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that write down what they sent and what they were told, and the check of it all."""
 
 import random

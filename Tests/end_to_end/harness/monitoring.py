@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The broker's HTTP: a plain client of it, and its metrics read by Prometheus's own parsers."""
 
 import http.client

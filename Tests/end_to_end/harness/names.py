@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A host name that leads where the test says, for one program: no file of the machine is changed, so no root is needed."""
 
 import subprocess

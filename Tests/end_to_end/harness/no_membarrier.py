@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process whose system refuses membarrier(2), as some containers' filters do.
 
 As a program, it becomes the one that its arguments name, with the same filter."""

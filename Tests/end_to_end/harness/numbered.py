@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Starts a program as the process of a given number: python -m harness.numbered NUMBER PROGRAM …
 
 Needs root, or CAP_CHECKPOINT_RESTORE, and a number that is free. Ends with the program, as it did.

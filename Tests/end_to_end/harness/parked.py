@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A raw client of LEASE DIRECT PARK: page and bell, as docs/parked.md has them."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The program under test: pglease, or (to try the tests themselves) pgbouncer or nothing at all."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a page lets be read: the contrast of each of its words, computed where it is drawn."""
 
 # For each visible text: its contrast with what is behind it, by the formula of WCAG 2.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server that asks for SCRAM with any number of iterations, and answers in any pieces."""
 
 import base64

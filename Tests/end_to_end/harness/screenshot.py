@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A picture of a status page: python -m harness.screenshot http://127.0.0.1:9127/ page.webp [light|dark] [width] [height]"""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Secrets of roles, as PostgreSQL keeps them and as auth_file has them."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serves the status page beside figures that are made up: what no real broker shows in a test."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real terminal (tmux) in which a program runs, to be typed at and looked at."""
 
 import shlex

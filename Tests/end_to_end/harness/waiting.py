@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting for conditions. Nothing here waits for a length of time for its own sake."""
 
 import select

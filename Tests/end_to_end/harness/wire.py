@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny PostgreSQL frontend that sends exactly the bytes it is told to."""
 
 import base64

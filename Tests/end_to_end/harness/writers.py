@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients that write one transaction after the other, and keep book of what they were told."""
 
 import threading

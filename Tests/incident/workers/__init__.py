@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first user's Python workers, rebuilt from the reference (managers.md): the same calls to
 psycopg2, the same statements in the same order, the same defects. They stand for the application:
 nothing here is written for a broker, and their sleeps are theirs.

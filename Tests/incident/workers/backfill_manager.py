@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The BackfillManager: polls for jobs, a thread for each, every status change its own lease."""
 
 import logging

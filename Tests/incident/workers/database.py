@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The config database's pool, the back-off around it, and the session that repositories use."""
 
 import logging

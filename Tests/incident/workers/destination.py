@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A destination database: one connection that writes (DuckDB's in production), one for the catalog."""
 
 import io

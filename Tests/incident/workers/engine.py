@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What runs in a pipeline's process: the engine, and a loop in place of Debezium."""
 
 import itertools

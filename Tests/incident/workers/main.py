@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The main process: the pool, the migration, and both managers. Ends with Ctrl-C."""
 
 import logging

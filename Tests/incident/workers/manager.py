@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The PipelineManager: a process for each pipeline whose status says so."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The repositories: each call is a lease of its own, and two of them hold it while they ask for more."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A source database: one connection of its own for the time of a job. DuckDB's ATTACH in production."""
 
 import psycopg2

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end-to-end tests' PostgreSQL and broker, and the pools on them."""
 
 import importlib.util

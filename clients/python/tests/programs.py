@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Threads and forked processes that report what went wrong in them."""
 
 import concurrent.futures

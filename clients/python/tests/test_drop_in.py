@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first user's database layer (managers.md, sections 5 and 6) with only its import changed.
 
 Written again from the description: the calls of psycopg2, their order and their error handling are

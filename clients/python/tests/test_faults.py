@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What ends a lease before its time, and a broker that is away."""
 
 import gc

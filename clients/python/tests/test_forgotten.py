@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A connection that its taker forgets comes back by itself, and is spoken of."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A forked child never touches its parent's connections, and has a pool of its own."""
 
 import multiprocessing

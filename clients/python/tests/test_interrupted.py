@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An exception at any step: a signal's handler (Celery's time limit, ^C), one that another thread sets.
 
 CPython delivers such an exception where a function begins and where a call has ended. A profile function

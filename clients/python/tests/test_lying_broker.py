@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A broker that dies or lies at LEASE: what the real one cannot be made to do."""
 
 import os

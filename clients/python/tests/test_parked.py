@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Leases that lie parked between their uses, as in a pool of the program's own."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parts that need no broker: text, bytes, settings, places, turns."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg2: what a lease is, what its connection is like, how it comes back."""
 
 import threading

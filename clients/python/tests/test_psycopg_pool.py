@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg 3: the blocking pool."""
 
 import psycopg

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a pool says when the broker lets it not in, will not wait, or names who holds: typed, in each pool."""
 
 import asyncio

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+
 import StatusHTTP
 
 /// How busy the pools were in the last ten minutes: a ring of samples, for the plots of the status page.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connection pools that lease from a pglease broker: `pglease.psycopg2_pool` for psycopg2,
 `pglease.psycopg_pool` for psycopg 3. The errors here are the common part of both."""
 

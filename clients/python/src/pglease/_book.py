@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whose turn it is in this process, and which connections are idle or lent."""
 
 from __future__ import annotations

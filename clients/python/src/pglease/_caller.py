@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who asks: the place in the program, and the thread or task."""
 
 from __future__ import annotations

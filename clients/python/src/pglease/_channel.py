@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A broker connection's socket, kept beside the driver's number for it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The text of LEASE and LEASE RETURN."""
 
 from __future__ import annotations

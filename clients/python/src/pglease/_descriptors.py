@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """File descriptors that come along with bytes on a Unix socket."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A question to the broker over its own socket, past the driver."""
 
 from __future__ import annotations

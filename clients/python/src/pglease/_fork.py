@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """After a fork: the child never touches its parent's connections."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg2's keys: who asks for a key that is taken gets the connection that it stands for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How every pool takes a lease and gives it back."""
 
 from __future__ import annotations

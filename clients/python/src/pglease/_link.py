@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One connection of a driver to the broker."""
 
 from __future__ import annotations

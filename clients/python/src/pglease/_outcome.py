@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How an exchange with the broker can end other than well, before a driver's error is made of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Page and bell of a lease that may be parked: docs/parked.md of pglease has the protocol."""
 
 from __future__ import annotations

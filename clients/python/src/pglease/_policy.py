@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a pool's leases are asked with: arguments first, then the environment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg2's side of a pool: how it connects, and what its errors say."""
 
 from __future__ import annotations

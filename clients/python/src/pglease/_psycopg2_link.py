@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg2's connections. They cannot speak asynchronously, so LEASE goes past libpq, on its idle
 socket; where that cannot be (TCP, perhaps with TLS) it goes through libpq, and is never direct."""
 

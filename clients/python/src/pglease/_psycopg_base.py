@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the blocking and the asyncio pool for psycopg 3 have in common: options and figures."""
 
 from __future__ import annotations

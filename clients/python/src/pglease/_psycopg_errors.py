@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The errors of the pools for psycopg 3; psycopg_pool's own are their bases where it is installed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg 3's side of a pool: how it connects, and what happens around each lease."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg 3's connections, blocking and asyncio. libpq itself reads the answer to LEASE: the
 descriptor is peeked at first."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Was it the broker that refused a connection, or is there none?
 
 A failed connect has no SQLSTATE in either driver: what it means is read from libpq's text.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One wish for a lease, and what the broker granted."""
 
 from __future__ import annotations

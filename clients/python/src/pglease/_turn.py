@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The right to a lease in this process, and a place in the queue for one."""
 
 from __future__ import annotations

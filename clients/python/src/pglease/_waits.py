@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting, in the two colours of Python.
 
 The pools' logic is written once, as coroutines over one of these. Those of `Blocking` never suspend:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The answer to one simple query, as messages of PostgreSQL's protocol."""
 
 from __future__ import annotations

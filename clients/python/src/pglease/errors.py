@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What can go wrong with a lease, for every driver.
 
 A pool raises classes that are one of these and one of its driver's: with psycopg2 `LeaseExhausted`

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """psycopg2.pool, leasing from a pglease broker.
 
 The one change in a program that has a `psycopg2.pool`::
