@@ -275,6 +275,11 @@ extension Engine {
             case .learning, .awaitingServer, .ready, .replicating, .closing: resume(client)
             case .closed: break
             }
+            if !cancels.postponed.isEmpty, clients.contains(client),
+                let server = clients[client].server
+            {
+                cancelWhatWasPostponed(server)
+            }
         }
         resumable.removeAll(keepingCapacity: true)
     }

@@ -107,7 +107,7 @@ struct EngineCancelTests {
     /// A client with a setting of its own, whose query waits for it (the first of its kind on a server) or follows
     /// it in one write, and one that has asked for it to be cancelled.
     private func cancelledAtOnce(
-        _ fixture: EngineFixture, isFirst: Bool
+        _ fixture: EngineFixture, isFirst: Bool, query: [UInt8]? = nil
     ) throws -> (client: ClientID, server: ServerID, canceller: ClientID) {
         let client = fixture.client(
             of: fixture.openPool(1, size: 1),
@@ -123,7 +123,7 @@ struct EngineCancelTests {
             fixture.answer(Self.inForce, from: server)
             fixture.answer(Self.answer, from: server)
         }
-        fixture.send(fixture.query, from: client)
+        fixture.send(query ?? fixture.query, from: client)
         let server = try #require(fixture.server(of: client))
         let canceller = fixture.engine.accept(isUnix: true, loginDeadline: nil, now: fixture.now)
         fixture.engine.cancelRequested(of: client, by: canceller, now: fixture.now)
@@ -131,10 +131,24 @@ struct EngineCancelTests {
         return (client, server, canceller)
     }
 
-    @Test(arguments: [true, false])
-    func itStrikesWhatTheClientAskedForAndNotItsSettings(isFirst: Bool) throws {
+    private static let queries: [[UInt8]] = {
+        var plain: [UInt8] = []
+        plain.appendQuery("SELECT 1")
+        var calling: [UInt8] = []
+        calling.appendQuery("SELECT pg_sleep(60)")
+        var batch: [UInt8] = []
+        batch.appendParse(name: "", query: "SELECT 1")
+        batch.appendBind()
+        batch.appendExecute()
+        batch.appendSync()
+        return [plain, calling, batch]
+    }()
+
+    @Test(arguments: [true, false], queries)
+    func itStrikesWhatTheClientAskedForAndNotItsSettings(isFirst: Bool, query: [UInt8]) throws {
         let fixture = EngineFixture()
-        let (client, server, canceller) = try cancelledAtOnce(fixture, isFirst: isFirst)
+        let (client, server, canceller) = try cancelledAtOnce(
+            fixture, isFirst: isFirst, query: query)
         #expect(fixture.cancels.isEmpty)
         #expect(fixture.isKnown(canceller))
         fixture.answer(Self.inForce, from: server)
