@@ -56,7 +56,11 @@ def hot_statements(broker, postgres, written):
         broker.send_signal(signal.SIGTERM)
         count = 0
         while True:
-            one.send(wire.query(f"INSERT INTO {written} VALUES (1, {count + 1})"))
+            try:
+                one.send(wire.query(f"INSERT INTO {written} VALUES (1, {count + 1})"))
+            except BrokenPipeError:
+                # It has been told why, and that is still to be read.
+                pass
             seen = one.until("ZE")
             if seen[-1].kind == "E":
                 break
