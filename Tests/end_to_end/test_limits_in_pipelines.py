@@ -130,15 +130,16 @@ def test_a_cancel_ends_what_runs_and_nothing_else(brokers, postgres, make):
     """As on a connection of its own."""
     broker, told = brokers[0], []
     for address in (broker.socket_path, postgres.socket_path):
-        with wire.Wire(address).start("app", "app") as one:
-            one.send(make(HELD), make(ABSORBS), make("INSERT INTO ahead VALUES ('kept')"),
-                     make("SELECT 5"))
-            eventually(lambda: running(postgres))
-            wire.cancel(address, one.key)
-            told.append([wire.told(one.until_ready()) for _ in range(4)])
-        assert postgres.sql("DELETE FROM ahead RETURNING word", dbname="app") == [("kept",)]
-    # The second signal may have come before the block that takes it began.
-    for one in told:
-        (kind, fields), (end, _) = one.pop(1)[-2:]
-        assert end == "Z" and (kind == "C" or (kind == "E" and fields["C"] == "57014"))
+        # A second signal that comes before the block that takes it has begun shows nothing: once more.
+        for _ in range(5):
+            with wire.Wire(address).start("app", "app") as one:
+                one.send(make(HELD), make(ABSORBS), make("INSERT INTO ahead VALUES ('kept')"),
+                         make("SELECT 5"))
+                eventually(lambda: running(postgres))
+                wire.cancel(address, one.key)
+                answers = [wire.told(one.until_ready()) for _ in range(4)]
+            assert postgres.sql("DELETE FROM ahead RETURNING word", dbname="app") == [("kept",)]
+            if answers[1][-2][0] == "C":
+                break
+        told.append(answers)
     assert told[0] == told[1] and told[0][0][-2][1]["C"] == "57014"
