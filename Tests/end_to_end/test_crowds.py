@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Crowds whose waits or sessions end at one moment: more of them than one turn of the loop deals with."""
 
+import socket
+
 import pytest
 
 from harness import wire
@@ -72,3 +74,17 @@ def test_the_next_is_served_once_all_have_gone(crowd):
             one.socket.close()
         assert wire.rows_of(behind.until_ready()) == [["served"]]
         eventually(lambda: len(broker.console("SHOW CLIENTS")) == 2)
+
+
+def test_who_only_stops_writing_has_its_whole_answer(crowd):
+    """Larger than a socket takes at once; each is read when those before it have been."""
+    broker, holder, clients = crowd
+    broker.set(query_wait_timeout=60)
+    broker.console("RELOAD")
+    for one in clients:
+        one.send(wire.query("SELECT repeat('x', 400000)"))
+    eventually(lambda: broker.waiting() == CROWD, 30)
+    for one in clients:
+        one.socket.shutdown(socket.SHUT_WR)
+    holder.query("COMMIT")
+    assert {len(wire.rows_of(one.until_ready())[0][0]) for one in clients} == {400000}

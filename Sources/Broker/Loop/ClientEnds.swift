@@ -113,6 +113,8 @@ extension Broker {
             guard let client = clients[end.client], !client.isClosed else { continue }
             if end.reason.isEnd { client.endWaits = false }
             deal(with: end)
+            // It may have answers to come, or the bytes were no goodbye but the middle of a message.
+            if end.reason.isEnd { engine.watchAgain(end.client) }
         }
     }
 

@@ -207,6 +207,12 @@ extension Engine {
         world.watch(client, for: interest)
     }
 
+    /// Its end was put off, and nothing of its socket was watched meanwhile: it is again, if it goes on.
+    package mutating func watchAgain(_ client: ClientID) {
+        guard clients.contains(client), clients[client].phase != .closed else { return }
+        world.watch(client, for: clients[client].flags.interest)
+    }
+
     /// These bytes came. In the phases in which the shell speaks with it they are the shell's to keep.
     package mutating func clientBytes(
         _ client: ClientID, _ bytes: UnsafeRawBufferPointer, now: Instant
