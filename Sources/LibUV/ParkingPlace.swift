@@ -20,12 +20,13 @@ package final class ParkingPlace: FileWatcherDelegate {
     private var isClosed = false
 
     /// What the page holds: the broker's word (1: the client may park), the client's token (1: it has parked), then who
-    /// uses what is not parked.
+    /// uses what is not parked: the client writes that before it takes the token out.
     package static let size = 4096
-    static let wordOffset: off_t = 0
-    static let tokenOffset: off_t = 32
-    static let threadOffset: off_t = 64
+    static let wordOffset = 0
+    static let tokenOffset = 32
+    static let threadOffset = 64
     static let threadSize = 64
+    static let purposeOffset = threadOffset + threadSize
     static let purposeSize = 256
 
     /// nil: the system has no such thing, or no descriptor is left. `onBell`: while it is watched, it was rung.
@@ -63,13 +64,32 @@ package final class ParkingPlace: FileWatcherDelegate {
 
     // MARK: The broker's word
 
-    /// The token is out, and the page says that it may be put in: for a client that waits for its lease. False if the
-    /// page cannot be written.
-    package func allow() -> Bool {
+    /// The token is out, and the page says that it may be put in, and who uses the lease meanwhile: for a client that
+    /// waits for its lease, and does not write before it has it. False if the page cannot be written.
+    package func allow(thread: String?, purpose: String?) -> Bool {
         _ = pglease_silence_bell(bell)
-        guard write(0, at: Self.tokenOffset), write(1, at: Self.wordOffset) else { return false }
+        var bytes = [UInt8](repeating: 0, count: Self.purposeOffset + Self.purposeSize)
+        bytes[Self.wordOffset] = 1
+        Self.put(thread, into: &bytes, at: Self.threadOffset, Self.threadSize)
+        Self.put(purpose, into: &bytes, at: Self.purposeOffset, Self.purposeSize)
+        // SAFETY: the kernel reads the array's bytes.
+        guard unsafe pwrite(page, bytes, bytes.count, 0) == bytes.count else { return false }
         isAllowed = true
         return true
+    }
+
+    /// As much as fits, never a part of a character, before a NUL.
+    private static func put(_ text: String?, into bytes: inout [UInt8], at start: Int, _ size: Int) {
+        guard let text else { return }
+        var end = start
+        for scalar in text.unicodeScalars {
+            let next = UTF8.encode(scalar)!
+            guard scalar != "\0", end + next.count < start + size else { break }
+            for byte in next {
+                bytes[end] = byte
+                end += 1
+            }
+        }
     }
 
     /// From now on the client rings when it has put the token in, or found the word.
@@ -107,13 +127,13 @@ package final class ParkingPlace: FileWatcherDelegate {
 
     package var isTokenIn: Bool { read(at: Self.tokenOffset) == 1 }
 
-    private func write(_ value: UInt8, at offset: off_t) -> Bool {
+    private func write(_ value: UInt8, at offset: Int) -> Bool {
         var byte = value
         // SAFETY: the kernel reads one byte.
         return unsafe pwrite(page, &byte, 1, offset) == 1
     }
 
-    private func read(at offset: off_t) -> UInt8? {
+    private func read(at offset: Int) -> UInt8? {
         var byte: UInt8 = 0
         // SAFETY: the kernel writes one byte.
         return unsafe pread(page, &byte, 1, offset) == 1 ? byte : nil

@@ -96,7 +96,7 @@ final class EngineWorld: World {
         directLeases ? nil : .switchedOff
     }
 
-    func allowParking(_ client: ClientID) -> Bool {
+    func allowParking(_ client: ClientID, thread: String?, purpose: String?) -> Bool {
         guard let socket = clients[client] else { return false }
         socket.isBellRung = false
         socket.isTokenIn = false

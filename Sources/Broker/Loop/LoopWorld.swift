@@ -118,10 +118,10 @@ final class LoopWorld: World {
 
     // MARK: Parking
 
-    func allowParking(_ id: ClientID) -> Bool {
+    func allowParking(_ id: ClientID, thread: String?, purpose: String?) -> Bool {
         guard let client = clients[id] else { return false }
         if client.parking == nil { client.parking = makeParkingPlace(id) }
-        return client.parking?.allow() ?? false
+        return client.parking?.allow(thread: thread, purpose: purpose) ?? false
     }
 
     func forbidParking(_ client: ClientID, watching: Bool) {

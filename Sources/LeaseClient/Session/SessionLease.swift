@@ -25,7 +25,7 @@ extension Session {
             else { throw LeaseError.brokerAway(reason: "it granted no lease") }
             return relayed
         }
-        sayUse(command)
+        brokerSaidUse(command)
         return granted
     }
 

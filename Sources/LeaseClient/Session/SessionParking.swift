@@ -67,7 +67,12 @@ extension Session {
         }
         parking.isParked = false
         // One that PostgreSQL has ended is left where it lies: the broker finds that out there, and nobody has used it.
-        guard connection.serverLives, page.take() else {
+        guard connection.serverLives else {
+            leaveSession()
+            return false
+        }
+        sayUse(command)
+        guard page.take() else {
             leaveSession()
             return false
         }
@@ -78,14 +83,21 @@ extension Session {
         }
         again.waited = .zero
         grant = again
-        sayUse(command)
         return true
     }
 
-    /// On the page, where the lease may be parked: who uses it now, and for what.
-    func sayUse(_ command: LeaseWording) {
-        guard parking.isPossible, let page = parking.page else { return }
-        page.say(thread: command.thread.map(String.init) ?? "", purpose: command.purpose ?? "")
+    /// On the page, where the lease may be parked: who uses it from now on, and for what. Said before the token is out:
+    /// the broker may read it in that moment.
+    private func sayUse(_ command: LeaseWording) {
+        parking.page?.say(
+            thread: command.thread.map(String.init) ?? "", purpose: command.purpose ?? "")
+    }
+
+    /// Where the lease may be parked, the broker has written both with its answer.
+    func brokerSaidUse(_ command: LeaseWording) {
+        guard parking.isPossible else { return }
+        parking.page?.hasSaid(
+            thread: command.thread.map(String.init) ?? "", purpose: command.purpose ?? "")
     }
 
     /// The server's session is another's, or will be.

@@ -12,7 +12,8 @@ extension Engine {
     /// Whether this lease is one that its client may park.
     func mayPark(_ server: ServerID, _ client: ClientID, _ call: LeaseCall) -> Bool {
         call.terms.parks && call.terms.hold == nil && settings.parkTimeout != nil
-            && scheduler.mayPark(server, now: now) && world.allowParking(client)
+            && scheduler.mayPark(server, now: now)
+            && world.allowParking(client, thread: call.terms.thread, purpose: call.terms.purpose)
     }
 
     mutating func beginParking(_ server: ServerID) {

@@ -22,9 +22,9 @@ package protocol World: AnyObject {
     func handOut(
         _ server: ServerID, to client: ClientID, _ bytes: UnsafeRawBufferPointer, parking: Bool
     ) -> Int?
-    /// The client has a page and a bell; its token is out, and the page says that it may park. False where that
-    /// cannot be.
-    func allowParking(_ client: ClientID) -> Bool
+    /// The client has a page and a bell; its token is out, and the page says that it may park, and who uses the lease
+    /// meanwhile. False where that cannot be.
+    func allowParking(_ client: ClientID, thread: String?, purpose: String?) -> Bool
     /// Its page says that it may not park any more. With `watching`, `Engine.bellRung` is called when the client rings.
     func forbidParking(_ client: ClientID, watching: Bool)
     /// Takes what lies parked: the token is in, and stays in; false if it is out.
@@ -45,7 +45,9 @@ package protocol World: AnyObject {
 
 /// An outside in which nobody parks.
 extension World {
-    package func allowParking(_ client: ClientID) -> Bool { false }
+    package func allowParking(_ client: ClientID, thread: String?, purpose: String?) -> Bool {
+        false
+    }
     package func forbidParking(_ client: ClientID, watching: Bool) {}
     package func takeToken(of client: ClientID) -> Bool { false }
     package func isTokenIn(of client: ClientID) -> Bool { false }

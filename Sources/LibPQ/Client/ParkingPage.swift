@@ -64,7 +64,11 @@ package final class ParkingPage {
         _ = unsafe write(bell, &one, 8)
     }
 
-    /// Who uses what is not parked, and for what: for the broker's eyes.
+    /// The broker has written it: LEASE had both.
+    package func hasSaid(thread: String, purpose: String) { said = (thread, purpose) }
+
+    /// Who uses the lease from now on, and for what: for the broker's eyes. It reads that once, as soon as it finds the
+    /// token out: so it is said before `take()`.
     package func say(thread: String, purpose: String) {
         if said == (thread, purpose) { return }
         said = (thread, purpose)

@@ -106,7 +106,7 @@ class Link(ABC, Generic[C]):
                 os.close(number)
             self.channel.to_server(numbers[0])
         if self.is_parkable and self.place is not None:
-            self.place.say(request.thread, request.purpose)
+            self.place.has_said(request.thread, request.purpose)
         return True
 
     def may_park(self) -> bool:
@@ -126,9 +126,10 @@ class Link(ABC, Generic[C]):
         lease is over."""
         place = self.place
         # One that has ended is left where it lies: the broker finds that out there, and nobody has used it.
-        if place is not None and (self.channel is None or self.channel.server_lives()) and place.take():
+        if place is not None and (self.channel is None or self.channel.server_lives()):
             place.say(request.thread, request.purpose)
-            return True
+            if place.take():
+                return True
         self.parked_is_gone()
         return False
 

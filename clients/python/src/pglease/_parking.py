@@ -79,12 +79,17 @@ class Place:
             pass
 
     def say(self, thread: str, purpose: str) -> None:
-        """Who uses what is not parked: for the broker's eyes, when somebody waits for it."""
+        """Who uses the lease from now on: for the broker's eyes, when somebody waits for it. It reads that
+        once, as soon as it finds the token out: so it is said before `take`."""
         if self._said == (thread, purpose) or self.page is None:
             return
         self._said = thread, purpose
         self.page[_THREAD:_THREAD_END] = _field(thread, _THREAD_END - _THREAD)
         self.page[_PURPOSE:_PURPOSE_END] = _field(purpose, _PURPOSE_END - _PURPOSE)
+
+    def has_said(self, thread: str, purpose: str) -> None:
+        """The broker has written it: LEASE had both."""
+        self._said = thread, purpose
 
     def close(self) -> None:
         bell, self.bell = self.bell, -1

@@ -158,6 +158,17 @@ class LeasePool:
                     try:
                         is_ours = not loan.poll(0) or loan.link.channel.server_lives()
                         if is_ours:
+                            # Whose it is, is said before it is taken.
+                            if purpose is None:
+                                # The dearest of all this, by far.
+                                frame = _getframe(1)
+                                if not (loan.code is frame.f_code
+                                        and loan.instruction == frame.f_lasti
+                                        and loan.purpose is None and loan.ident == _get_ident()
+                                        and loan.caller is (frame.f_back and frame.f_back.f_code)):
+                                    leasing.note_use(loan, frame, None, self._request, wait)
+                            elif loan.purpose != purpose or loan.ident != _get_ident():
+                                leasing.note_use(loan, None, purpose, self._request, wait)
                             page = loan.page
                             page[32] = 0  # TOKEN, OUT
                             is_ours = page[0] == 1  # WORD, MAY_PARK
@@ -165,15 +176,6 @@ class LeasePool:
                         # Its user closed the session while it lay there.
                         is_ours = False
                     if is_ours:
-                        if purpose is None:
-                            # The dearest of all this, by far.
-                            frame = _getframe(1)
-                            if not (loan.code is frame.f_code and loan.instruction == frame.f_lasti
-                                    and loan.purpose is None and loan.ident == _get_ident()
-                                    and loan.caller is (frame.f_back and frame.f_back.f_code)):
-                                leasing.note_use(loan, frame, None, self._request, wait)
-                        elif loan.purpose != purpose or loan.ident != _get_ident():
-                            leasing.note_use(loan, None, purpose, self._request, wait)
                         loan.since = _monotonic()
                         conn = loan.connection
                         loan.connection = None
