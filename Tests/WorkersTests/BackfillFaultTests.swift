@@ -155,6 +155,44 @@ struct BackfillFaultTests {
                 == world.digest(world.destination, "orders"))
     }
 
+    @Test(
+        "Stopped while the config database cannot be reached: it ends all the same, and the job is left to its claim's end",
+        arguments: [true, false])
+    func stopWithoutConfig(hasJob: Bool) async throws {
+        // Nothing else ends what waits here.
+        let world = try await BackfillWorld(settings: ["query_wait_timeout": "0"])
+        try world.addTable("orders", rows: 100)
+        let gate = try await world.closeGate(at: 51, of: "orders")
+        let job = hasJob ? try world.addJob("orders") : nil
+        let manager = try world.manager(wait: .seconds(86_400)) {
+            $0.batchRows = 10
+            $0.stopGrace = .milliseconds(100)
+        }
+        async let summary = manager.run()
+        if hasJob { try await gate.eventuallyReached() }
+        _ = try world.broker.console("PAUSE \(world.config)")
+        try await Fixture.eventually("the queue is asked for") {
+            try world.broker.console("SHOW WAITERS").contains("|\(world.config)|")
+        }
+        await manager.stop()
+        #expect(try await summary == BackfillSummary(unfinished: hasJob ? 1 : 0))
+        _ = try world.broker.console("RESUME \(world.config)")
+        try await world.expectNoLeases()
+        guard let job else { return }
+        #expect(
+            try world.job(job, "status, count_record, owner IS NULL") == "EXECUTING|50|f")
+        gate.open()
+        let next = try await world.manager(owner: "next") {
+            $0.batchRows = 10
+            $0.claimTimeout = .milliseconds(300)
+        }
+        .run(once: true)
+        #expect(next.completed == 1)
+        #expect(
+            try world.digest(world.source, "orders")
+                == world.digest(world.destination, "orders"))
+    }
+
     @Test("A job that a Python worker takes over in the middle is let go (D8)")
     func takenOver() async throws {
         let world = try await BackfillWorld()

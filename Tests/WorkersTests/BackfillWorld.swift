@@ -17,10 +17,11 @@ final class BackfillWorld: Sendable {
     let source: String
     let destination: String
 
-    /// With `poolSize`, connections for each of the three databases, and with `ownBroker`, the
+    /// With `poolSize`, connections for each of the three databases, with `settings` and with `ownBroker`, the
     /// broker is the test's own; with `ownPostgres` both are.
     init(
-        poolSize: Int? = nil, ownBroker: Bool = false, ownPostgres: Bool = false
+        poolSize: Int? = nil, settings: [String: String] = [:], ownBroker: Bool = false,
+        ownPostgres: Bool = false
     ) async throws {
         postgres = try ownPostgres ? PostgresServer() : PostgresServer.shared.get()
         let number = UInt32.random(in: .min ... .max)
@@ -28,8 +29,10 @@ final class BackfillWorld: Sendable {
         for database in [config, source, destination] {
             try postgres.sql("postgres", "CREATE DATABASE \(database)")
         }
-        if poolSize != nil || ownBroker || ownPostgres {
-            broker = try BackfillBroker(postgres, ["default_pool_size": "\(poolSize ?? 10)"])
+        if poolSize != nil || !settings.isEmpty || ownBroker || ownPostgres {
+            broker = try BackfillBroker(
+                postgres,
+                settings.merging(["default_pool_size": "\(poolSize ?? 10)"]) { own, _ in own })
             try await broker.start()
         } else {
             broker = try await BackfillBroker.shared.value
@@ -140,13 +143,15 @@ final class BackfillWorld: Sendable {
 
     /// In this process. Options for short tests: jobs are looked for at once.
     func manager(
-        owner: String = "test", _ change: (inout BackfillOptions) -> Void = { _ in }
+        owner: String = "test", wait: Duration? = nil,
+        _ change: (inout BackfillOptions) -> Void = { _ in }
     ) throws -> BackfillManager {
         var options = BackfillOptions()
         options.pollInterval = .milliseconds(20)
         change(&options)
         var configuration = try LeaseConfiguration()
         configuration.maximumConnections = options.maximumJobs + 2
+        configuration.wait = wait ?? configuration.wait
         return BackfillManager(
             config: try LeaseClient(broker.address(config), configuration: configuration),
             clients: DatabaseClients(

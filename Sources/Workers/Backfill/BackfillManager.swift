@@ -15,6 +15,7 @@ package actor BackfillManager {
     private let logger: Logger
     private var active: [Int: ActiveJob] = [:]
     private var isStopped = false
+    private var looking: Task<Void, any Error>?
     private var outcomes = BackfillSummary()
     /// A job has ended, time has passed, or the end has come: the loop looks at all that anyway.
     private let events: AsyncStream<Void>
@@ -43,10 +44,12 @@ package actor BackfillManager {
     }
 
     /// Ends `run` soon: no further claims, running statements are cancelled at the server, and the
-    /// jobs are PENDING again, each at its last checkpoint.
+    /// jobs are PENDING again, each at its last checkpoint. Where the config database cannot be reached within
+    /// the grace of the options, they are left to their claims' end.
     package func stop() {
         isStopped = true
         for entry in active.values { entry.task.cancel() }
+        looking?.cancel(after: options.stopGrace)
         post.yield()
     }
 
@@ -65,7 +68,10 @@ package actor BackfillManager {
         var failures = 0
         while !isStopped {
             do {
-                try await look()
+                let look = Task { try await self.look() }
+                looking = look
+                defer { looking = nil }
+                try await look.value
                 failures = 0
                 if once, active.isEmpty { break }
             } catch {

@@ -20,6 +20,9 @@ package struct BackfillOptions: Equatable, Sendable {
     /// are started again; nil leaves them alone.
     package var unownedTimeout: Duration?
     package var retry = RetryLimits()
+    /// How long a manager that was stopped tries to reach the config database. What it cannot say by then is left to
+    /// the claim's end.
+    package var stopGrace: Duration = .seconds(5)
     /// Where the rows of a table without a key are kept while they are copied, in a file without a
     /// name.
     package var spoolFolder = "/tmp"

@@ -233,14 +233,17 @@ struct BackfillRun: Sendable {
         if isCancelled { throw ClaimLost() }
     }
 
-    /// What the config database is told at the end is told though the task is cancelled.
+    /// What the config database is told at the end is told though the task is cancelled, if that can be said within
+    /// the grace.
     private func tell(_ body: @escaping @Sendable () async throws -> Void) async throws {
-        try await Task { try await options.retry.run(onFailure: warn("the job's end"), body) }.value
+        try await Task { try await options.retry.run(onFailure: warn("the job's end"), body) }
+            .value(withinWhenCancelled: options.stopGrace)
     }
 
     private func giveBack() async -> Outcome {
         do {
-            try await Task { try await queue.release(job) }.value
+            try await Task { try await queue.release(job) }
+                .value(withinWhenCancelled: options.stopGrace)
             return .stopped
         } catch is ClaimLost {
             return .lost
