@@ -86,6 +86,21 @@ def test_one_that_lets_it_lie_may_ask_again(narrow):
         assert broker.console("SHOW LEASES") == []
 
 
+def test_the_broker_puts_the_user_on_the_page(narrow):
+    """With each answer: the client has not written yet when it may be asked for the lease."""
+    broker = narrow()
+    with parked.connect(broker) as one:
+        for options, user in (
+                ("THREAD '7' FOR 'it''s größer'", ("7", "it's größer")), ("FOR 'x'", ("", "x")),
+                ("THREAD '123456789'", ("123456789", "")), ("", ("", "")),
+                # As much as fits before the NUL, and no part of a character.
+                ("THREAD '%s' FOR '%s'" % ("7" * 64, "ä" * 200), ("7" * 63, "ä" * 127))):
+            one.park_lease(options)
+            assert one.user == user
+            one.say_thread("another")
+            parked.give_back(one)
+
+
 def test_one_that_uses_it_is_told_to_ask_by_name(narrow):
     broker = narrow()
     with parked.connect(broker) as one:

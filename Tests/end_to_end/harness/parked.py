@@ -11,6 +11,7 @@ from . import direct, wire
 
 ONE = (1).to_bytes(8, sys.byteorder)
 WORD, TOKEN, THREAD = 0, 32, 64
+USER = (THREAD, 128), (128, 384)
 # membarrier(2), MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED.
 MEMBARRIER, REGISTER = {"x86_64": 324, "aarch64": 283}[platform.machine()], 4
 
@@ -49,6 +50,11 @@ class Client(direct.Client):
 
     def say_thread(self, thread):
         self.page[THREAD:THREAD + 64] = thread.encode().ljust(64, b"\0")
+
+    @property
+    def user(self):
+        """The thread and what for, as the page has them."""
+        return tuple(self.page[start:end].split(b"\0")[0].decode() for start, end in USER)
 
     def park(self):
         """The token goes in: the connection is whoever's takes it."""

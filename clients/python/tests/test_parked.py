@@ -17,6 +17,7 @@ import pytest
 from harness import direct, no_membarrier, wire
 from harness.waiting import eventually
 from pglease._channel import nowhere
+from pglease._parking import OUT, TOKEN, Place
 from programs import Child, elsewhere, in_child, in_threads
 
 from conftest import SOURCE, Way, leases
@@ -190,6 +191,86 @@ def test_switched_off_every_lease_is_new(make_pool, monkeypatch, way_off):
         pool = make_pool(DIRECT, park=False)
     use(pool, "SELECT set_config('app.tenant', 'mine', false)")
     assert use(pool, "SELECT current_setting('app.tenant', true)") in (None, "")
+
+
+class Watch:
+    """At every step of the package, who has the token out is whom the page names."""
+
+    def __init__(self, monkeypatch):
+        watch, self.places, self.purpose, self.looks = self, [], None, 0
+
+        class Watched(Place):
+            __slots__ = ()
+
+            def __init__(self, numbers):
+                super().__init__(numbers)
+                watch.places.append(self)
+
+        monkeypatch.setattr("pglease._link.Place", Watched)
+
+    def __enter__(self):
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _enter(self, frame, event, _):
+        if not frame.f_code.co_filename.startswith(str(SOURCE / "pglease")):
+            return None
+        frame.f_trace_opcodes = True
+        return self._step
+
+    def _step(self, frame, event, _):
+        for place in self.places:
+            page = place.page
+            if page is not None and page[TOKEN] == OUT:
+                self.looks += 1
+                named = page[128:384].rstrip(b"\0").decode(), page[64:128].rstrip(b"\0").decode()
+                assert named[0] == self.purpose, f"line {frame.f_lineno} of {frame.f_code}"
+                # Tasks of one thread are told apart.
+                assert named[1].split(":")[0] == str(threading.get_native_id())
+        return self._step
+
+
+# Two purposes in turns, and every third lease is one that the broker grants: what lay parked was taken.
+PURPOSES = ["one", "one", "two", None, "one", "two", None, "two"]
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "psycopg, asyncio"])
+def test_the_page_names_its_user_before_the_token_is_out(narrow, make_pool, monkeypatch, driver):
+    watch = Watch(monkeypatch)
+
+    def each():
+        for watch.purpose in PURPOSES:
+            if watch.purpose is not None:
+                yield watch.purpose
+            else:
+                narrow.console("RECONNECT")
+                eventually(lambda: states(narrow) == [])
+
+    def blocking(pool):
+        for purpose in each():
+            with watch:
+                connection = pool.getconn(purpose=purpose)
+                pool.putconn(connection)
+
+    async def loop():
+        async with psycopg_pool(narrow, "AsyncConnectionPool", park=True) as pool:
+            for purpose in each():
+                with watch:
+                    connection = await pool.getconn(purpose=purpose)
+                    await pool.putconn(connection)
+
+    if driver == "psycopg2":
+        pool = make_pool(DIRECT, on=narrow)
+        blocking(pool)
+    elif driver == "psycopg":
+        with psycopg_pool(narrow, park=True) as pool:
+            blocking(pool)
+    else:
+        asyncio.run(loop())
+    assert watch.looks > 100
 
 
 @pytest.mark.parametrize("driver", ["psycopg2", "psycopg", "psycopg, asyncio"])
