@@ -79,7 +79,8 @@ package final class ParkingPlace: FileWatcherDelegate {
     }
 
     /// As much as fits, never a part of a character, before a NUL.
-    private static func put(_ text: String?, into bytes: inout [UInt8], at start: Int, _ size: Int) {
+    private static func put(_ text: String?, into bytes: inout [UInt8], at start: Int, _ size: Int)
+    {
         guard let text else { return }
         var end = start
         for scalar in text.unicodeScalars {
