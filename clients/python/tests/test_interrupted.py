@@ -23,7 +23,8 @@ import pytest
 from harness import pooler
 from harness.waiting import eventually
 from pglease import psycopg2_pool, psycopg_pool
-from programs import in_threads
+from pglease._keys import Claim
+from programs import elsewhere, in_threads
 
 from conftest import SOURCE, Way, leases
 
@@ -78,6 +79,31 @@ class Interruption:
                 self.how()
 
 
+class AtLoops(Interruption):
+    """Raises at the `number`-th jump back to a loop's beginning, where CPython delivers as well."""
+
+    def __enter__(self):
+        sys.settrace(self._enter)
+        return self
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _enter(self, frame, *_):
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        frame.f_trace_lines, frame.f_trace_opcodes = False, True
+        return self._opcode
+
+    def _opcode(self, frame, event, _):
+        if event == "opcode" and frame.f_code.co_code[frame.f_lasti] in _JUMPS:
+            self.left -= 1
+            if self.left < 0:
+                self.at = f"a loop of {frame.f_code.co_qualname}:{frame.f_lineno}"
+                self.how()
+        return self._opcode
+
+
 def suspends(frame, event):
     """Where a coroutine suspends, CPython delivers nothing: what comes there is for the event loop. (One
     that a profile function raises there skips even `finally`.)"""
@@ -85,6 +111,9 @@ def suspends(frame, event):
 
 
 _YIELD = dis.opmap["YIELD_VALUE"]
+# Those of `await` and `yield from` are not among them: nothing is delivered there either.
+_JUMPS = {number for name, number in dis.opmap.items()
+          if name.startswith(("JUMP_BACKWARD", "POP_JUMP_BACKWARD")) and "NO_INTERRUPT" not in name}
 
 
 @pytest.fixture(autouse=True)
@@ -127,12 +156,12 @@ def narrow(shared):
     eventually(lambda: leases(shared) == [], 20, lambda: f"leases left: {leases(shared)}")
 
 
-def every_step(work, check, how=by_signal):
+def every_step(work, check, how=by_signal, kind=Interruption):
     """Interrupts `work` at its first step, its second and so on, with `check` after each; says how
     many there were."""
     kept = None
     for number in itertools.count():
-        with Interruption(number, how) as interruption:
+        with kind(number, how) as interruption:
             try:
                 work()
             except Interrupted as error:
@@ -328,6 +357,62 @@ def test_who_waits_is_served_after_an_interrupted_return(kind, narrow, closing, 
 
     one.pair()
     every_step(work, check)
+
+
+@pytest.mark.parametrize("way", ["relay", "unparked"])
+def test_at_the_end_of_each_pass_of_a_loop(kind, narrow, closing, way):
+    one = Both(kind, narrow, way, closing)
+    one.pair()
+    assert every_step(one.pair, one.check, kind=AtLoops) > 0
+
+
+def test_a_key_that_another_thread_waits_for(narrow, closing):
+    """The next one has it, whether its taker was interrupted before, in or after the taking."""
+    one = Both("psycopg2", narrow, "parked", closing)
+    pool, keys = one.pool, one.pool._keys
+    one.pair()
+
+    def work():
+        connection = pool.getconn("k")
+        try:
+            connection.cursor().execute("SELECT 1")
+        finally:
+            pool.putconn(connection, "k")
+
+    def check():
+        connection = pool.getconn("k")
+        assert pool.getconn("k") is connection
+        pool.putconn(key="k")
+        one.check()
+        assert keys.claims == {}
+
+    assert every_step(work, check) > 100
+
+    # One waits for the key while its taker waits for a turn, and is interrupted.
+    taken = elsewhere(pool.getconn)
+    claims = []
+
+    def interrupted():
+        claim = Claim()
+        assert keys.claim(claim, "k", 0)
+        claims.append(claim)
+        raise Interrupted
+
+    def wait():
+        connection = pool.getconn("k")
+        pool.putconn(connection)
+
+    with pytest.raises(Interrupted) as kept:
+        interrupted()
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    pool.putconn(taken)
+    waiter.join(0.01)
+    assert waiter.is_alive(), "the key is another's"
+    empty_here(kept.value)
+    claims.clear()
+    waiter.join(30)
+    assert not waiter.is_alive() and keys.claims == {}
 
 
 def test_a_forgotten_connection(kind, narrow, closing):

@@ -25,7 +25,7 @@ import psycopg2.pool
 
 from . import _caller, errors
 from ._book import Keyless
-from ._keys import Keys
+from ._keys import Claim, Keys
 from ._leasing import let_go
 from ._link import is_inherited
 from ._outcome import Family
@@ -308,7 +308,9 @@ class LeasePool:
         return run(self._leasing.take(request, key))
 
     def _keyed(self, key: Hashable, request: Request) -> ext.connection:
-        with self._keys.one_at_a_time(key, request.left) as mine:
+        claim = Claim()
+        try:
+            mine = self._keys.claim(claim, key, request.left)
             conn = self._with_key(key)
             if conn is not None:
                 return conn
@@ -316,6 +318,8 @@ class LeasePool:
                 raise LeaseExhausted(f"another thread still waits for the connection with the key "
                                      f"{key!r}", sqlstate="53300", waited=request.waited)
             return self._take(key, request)
+        finally:
+            self._keys.end(claim, key)
 
     def _with_key(self, key: Hashable) -> Optional[ext.connection]:
         loan = self._leasing.book.loan_with(key)
