@@ -14,7 +14,8 @@ from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVa
 from . import _fork, errors
 from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
-from ._outcome import NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
+from ._outcome import (LOCKED, NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale,
+                       ended_by_other)
 from ._parking import is_possible
 from ._policy import Policy
 from ._request import Grant, Request
@@ -29,6 +30,11 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 # Seconds after which whoever waits for a turn looks whether there is one.
 LOOK_AGAIN = 0.5
+
+
+# Seconds in which the broker may not have seen yet that a session of ours was closed, and after which it is
+# asked once more: what it calls a pool lock may be this thread's former lease.
+_CLOSED_LATELY, _ONCE_MORE = 1.0, 0.05
 
 
 class Leasing(ABC, Generic[C]):
@@ -145,7 +151,7 @@ class Leasing(ABC, Generic[C]):
 
     async def _attempt(self, request: Request) -> tuple[Link[C], C, Grant]:
         request.parks = self.policy.park and is_possible()
-        must_learn = False
+        must_learn = was_locked = False
         while True:
             idle = self.book.take_parked()
             if idle is not None:
@@ -184,6 +190,11 @@ class Leasing(ABC, Generic[C]):
                     await self._keep(link, connection)
                 else:
                     await link.close(connection)
+                if (refused.fields.code == LOCKED and not was_locked and request.left > 0
+                        and time.monotonic() - Link.last_closed < _CLOSED_LATELY):
+                    was_locked = True
+                    await self.waits.sleep(min(_ONCE_MORE, request.left))
+                    continue
                 raise self.family.error(refused.fields, request.waited) from None
             except Stale:
                 await link.close(connection)

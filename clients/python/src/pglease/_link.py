@@ -35,6 +35,9 @@ class Link(ABC, Generic[C]):
     forgotten one is collected. Whoever has the link out of the book is the only one to use it.
     """
 
+    # When this process last closed a session, of any pool.
+    last_closed = float("-inf")
+
     def __init__(self, connection: C, number: int, waits: Waits) -> None:
         self.connection: Optional[C] = connection
         self.reference: weakref.ref[C] = weakref.ref(connection)
@@ -169,6 +172,7 @@ class Link(ABC, Generic[C]):
 
     def drop(self) -> None:
         """Closes what is ours of the session: its copy of the broker's socket, bell and page."""
+        Link.last_closed = time.monotonic()
         if self.channel is not None:
             self.channel.close()
         if self.place is not None:

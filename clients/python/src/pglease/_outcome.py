@@ -15,9 +15,10 @@ REVOKED, SERVER_LOST = "57P05", "08006"
 # The lease is over by itself: no LEASE RETURN is owed.
 ENDED = (REVOKED, SERVER_LOST)
 NO_LEASE = "55000"
+LOCKED = "40P01"
 NOT_KNOWN = "42601"
 # Refusals of this moment: the session is as good as before. After another it is in doubt.
-ONLY_NOW = ("53300", "40P01", "08001")
+ONLY_NOW = ("53300", LOCKED, "08001")
 
 
 def ended_by_other(error: Optional[Fields]) -> bool:
@@ -68,7 +69,7 @@ class Family(Generic[E]):
         self.broker_away = broker_away
         self.refused = refused
         self._by_code = {
-            "53300": exhausted, "40P01": pool_lock, REVOKED: revoked, SERVER_LOST: server_lost,
+            "53300": exhausted, LOCKED: pool_lock, REVOKED: revoked, SERVER_LOST: server_lost,
             "08001": unreachable,
         }
 
