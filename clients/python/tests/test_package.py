@@ -44,17 +44,18 @@ def test_it_installs_and_has_no_compiled_part(installed):
     assert files == {path.name for path in (PACKAGE / "src/pglease").glob("*.py")}
     assert not list(installed.rglob("*.so"))
     (info,) = importlib.metadata.distributions(name="pglease", path=[str(installed)])
-    assert {"psycopg2", "psycopg"} <= set(info.metadata.get_all("Provides-Extra"))
+    assert {"psycopg2", "psycopg", "asyncpg"} <= set(info.metadata.get_all("Provides-Extra"))
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     said = run(sys.executable, "-c", "import pglease, pglease.psycopg2_pool as one, "
-               "pglease.psycopg_pool as two; print(pglease.__version__, one.__file__)",
+               "pglease.psycopg_pool as two, pglease.asyncpg_pool; print(pglease.__version__, one.__file__)",
                env=environment, cwd=installed)
     assert said.split() == [info.version, str(installed / "pglease/psycopg2_pool.py")]
 
 
 @pytest.mark.parametrize("module,driver", [
     ("pglease.psycopg2_pool", "psycopg"), ("pglease.psycopg_pool", "psycopg2"),
-    ("pglease.psycopg_pool", "psycopg_pool")])
+    ("pglease.psycopg_pool", "psycopg_pool"), ("pglease.asyncpg_pool", "psycopg"),
+    ("pglease.psycopg2_pool", "asyncpg")])
 def test_each_driver_alone_is_enough(module, driver):
     # None in sys.modules: the import fails as for a package that is not installed.
     run(sys.executable, "-c", f"import sys; sys.modules[{driver!r}] = None; import {module}",
