@@ -85,7 +85,7 @@ class Lane:
         self.broker = Pooler(self.pooled, {
             "pool_mode": self.options.mode, "default_pool_size": size, "reserve_pool_size": 0,
             "log_format": "text", "pin_reserve": 0, **dict(self.options.settings)},
-            userlist={name: "" for name in ("boss", "plain", "admin")})
+            userlist=dict.fromkeys(("boss", "plain", "admin"), ""))
         self.broker.start()
         self.path = self.broker.socket_path
 

@@ -330,9 +330,9 @@ def test_a_query_that_hangs_is_bounded_by_the_login_and_holds_up_nobody(start, s
             assert error.fields["M"] == "client_login_timeout", error
             one.close()
         # Their queries are cancelled.
-        eventually(lambda: not [row for row in server.sql(
+        eventually(lambda: not list(server.sql(
             "SELECT 1 FROM pg_stat_activity WHERE application_name = 'pglease auth_query' "
-            "AND wait_event_type = 'Lock'")], 20)
+            "AND wait_event_type = 'Lock'")), 20)
         holder.rollback()
     login(broker, "lasting").close()
 

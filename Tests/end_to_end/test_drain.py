@@ -224,7 +224,7 @@ def test_shutdown_leaves_the_port_to_others(as_pgbouncer, how):
     broker.settle()
     broker.console(f"SHUTDOWN WAIT_FOR_{how}")
     assert refused(broker) == ("57P01", "pooler is shutting down")
-    assert refused(broker, broker.tcp_address) == ConnectionRefusedError
+    assert refused(broker, broker.tcp_address) is ConnectionRefusedError
     begun.start("app", "app")
     if how == "CLIENTS":
         assert begun.value("SELECT 1") == "1"

@@ -210,7 +210,7 @@ def test_limits_of_queries_and_idle_clients_do_not_end_a_direct_lease(narrow):
     """The broker does not see what runs on it; HOLD and lease_timeout are what ends it."""
     limits = ("query_timeout", "transaction_timeout", "idle_transaction_timeout",
               "client_idle_timeout", "server_idle_timeout", "server_lifetime")
-    broker = narrow({limit: "0.2" for limit in limits})
+    broker = narrow(dict.fromkeys(limits, "0.2"))
     with direct.connect(broker) as one:
         end = one.lease()
         end.query("BEGIN")

@@ -104,7 +104,7 @@ def test_it_tells_the_service_manager_what_it_does(make_broker):
     broker = make_broker()
     broker.console("RELOAD")
     broker.wait_told("RELOADING=1")
-    eventually(lambda: [l for l in broker.hear() if l in ("READY=1", "RELOADING=1")][-1] ==
+    eventually(lambda: [line for line in broker.hear() if line in ("READY=1", "RELOADING=1")][-1] ==
                "READY=1")
     broker.send_signal(signal.SIGTERM)
     broker.wait_told("STOPPING=1")
@@ -113,7 +113,7 @@ def test_it_tells_the_service_manager_what_it_does(make_broker):
 
 def test_the_watchdog_is_fed(make_broker):
     broker = make_broker(environment={"WATCHDOG_USEC": "400000"})
-    eventually(lambda: [line for line in broker.hear()].count("WATCHDOG=1") >= 3)
+    eventually(lambda: list(broker.hear()).count("WATCHDOG=1") >= 3)
 
 
 def listening(path, port):

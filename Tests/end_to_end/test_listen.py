@@ -4,7 +4,6 @@
 import asyncio
 import select
 import subprocess
-import threading
 
 import asyncpg
 import psycopg
@@ -12,8 +11,6 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
-from harness import pooler, wire
-from harness.waiting import eventually
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from harness import wire
 from harness.pooler import REPOSITORY
 
 pytestmark = pytest.mark.pglease_only

@@ -40,7 +40,7 @@ FIXED = """
     disable_pqexec job_name listen_addr listen_backlog listen_port pidfile pkt_buf resolv_conf
     so_reuseport track_extra_parameters unix_socket_dir unix_socket_group unix_socket_mode user
 """
-PGBOUNCER_KEYS = {key: "yes" for key in CHANGEABLE.split()} | {key: "no" for key in FIXED.split()}
+PGBOUNCER_KEYS = dict.fromkeys(CHANGEABLE.split(), "yes") | dict.fromkeys(FIXED.split(), "no")
 
 
 class Face(pooler.Pooler):

@@ -6,7 +6,6 @@ import threading
 
 import asyncpg
 import psycopg
-import psycopg2
 import pytest
 
 from harness import wire

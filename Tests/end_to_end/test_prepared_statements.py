@@ -60,7 +60,7 @@ def test_clients_with_the_same_name_and_other_text_do_not_meet(broker):
     clients = [broker.wire() for _ in range(6)]
     for number, one in enumerate(clients):
         prepare(one, "same", f"SELECT {number}, $1::text")
-    for turn in range(5):
+    for _ in range(5):
         for number, one in enumerate(clients):
             assert wire.rows_of(run(one, "same", "x")) == [[str(number), "x"]]
     for one in clients:

@@ -34,7 +34,7 @@ def narrow_broker(make_broker):
     def make(mode, on=None, **settings):
         return make_broker(
             {"pool_mode": mode, "default_pool_size": 10, "query_wait_timeout": 8} | settings,
-            on=on, userlist={name: "" for name in ("app", "other", "admin", "narrow")})
+            on=on, userlist=dict.fromkeys(("app", "other", "admin", "narrow"), ""))
     return make
 
 

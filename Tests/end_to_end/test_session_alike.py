@@ -111,7 +111,7 @@ def test_one_that_has_drawn_elsewhere_since_is_told_nothing_rather_than_what_is_
         one.query("SELECT lastval()")
         where = {}
         # Whoever holds one connection leaves the other.
-        for turn in range(4):
+        for _ in range(4):
             one.query("BEGIN")
             place = one.value("SELECT pg_backend_pid()")
             where[place] = one.value("SELECT nextval('alike_sequence')")

@@ -46,7 +46,7 @@ def objects(postgres):
 @pytest.fixture(scope="module")
 def pool(postgres, objects):
     one = pooler.make(postgres, {"pool_mode": "session", "default_pool_size": 3},
-                      userlist={name: "" for name in (*pooler.USERS, *ROLES)}).start()
+                      userlist=dict.fromkeys((*pooler.USERS, *ROLES), "")).start()
     one.errors_expected = True
     yield one
     one.stop()
@@ -145,7 +145,7 @@ SCENES = {
                 "SET client_min_messages = error; SELECT exact_raise('silent')"],
     "settings": ["SET TimeZone = 'Asia/Tokyo'", "SET DateStyle = German", "SHOW TimeZone",
                  "SET application_name = 'é'", "SET client_encoding = 'LATIN1'", "RESET client_encoding",
-                
+
                  "RESET TimeZone", "RESET ALL", "SHOW DateStyle", "SET nonsense = 1"],
     "local settings": ["BEGIN", "SET LOCAL TimeZone = 'Asia/Tokyo'", "ROLLBACK", "SHOW TimeZone",
                        "BEGIN; SET TimeZone = 'Asia/Tokyo'; ROLLBACK", "SHOW TimeZone"],

@@ -104,7 +104,7 @@ class BySwiftWorkers(ThroughPglease):
 
 
 def userlist():
-    return {name: "" for name in (CONFIG_ROLE, "reader", "writer", "admin", "watcher")}
+    return dict.fromkeys((CONFIG_ROLE, "reader", "writer", "admin", "watcher"), "")
 
 
 WAYS = {

@@ -68,7 +68,7 @@ class Pooler:
         self.settings |= {key: str(value) for key, value in (settings or {}).items()}
         self.databases = dict(databases) if databases is not None else {"*": self.server()}
         self.users, self.groups = dict(users or {}), dict(groups or {})
-        self.userlist = userlist if userlist is not None else {name: "" for name in USERS}
+        self.userlist = userlist if userlist is not None else dict.fromkeys(USERS, "")
         self.environment, self.arguments = dict(environment or {}), list(arguments)
         self.config_text = config_text
         self.inherit, self.open_files = inherit, open_files

@@ -17,8 +17,6 @@ import sys
 import threading
 import warnings
 
-import psycopg
-import psycopg2
 import pytest
 from harness import pooler
 from harness.waiting import eventually

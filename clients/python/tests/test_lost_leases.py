@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A thread or task that loses its lease and asks again is not one that holds a lease: neither here nor at the broker."""
+"""A thread or task that loses its lease and asks again is not one that holds a lease: neither here nor there."""
 
 import asyncio
 

@@ -66,6 +66,12 @@ def test_it_is_typed(tmp_path):
     run(sys.executable, "-m", "mypy", "--cache-dir", tmp_path, cwd=PACKAGE)
 
 
+@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE.parents[1]], ids=["client", "tests and tools"])
+def test_it_reads_as_agreed(folder):
+    """Rules are in clients/python/pyproject.toml and, for all other Python here, in ruff.toml."""
+    run(sys.executable, "-m", "ruff", "check", "--no-cache", "--quiet", "--output-format", "concise", folder)
+
+
 def test_a_users_program_is_typed(tmp_path):
     program = tmp_path / "program.py"
     program.write_text("""\

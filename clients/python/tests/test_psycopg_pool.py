@@ -58,7 +58,7 @@ def test_prepared_statements_from_lease_to_lease(make, way, threshold):
     pool = make(way, max_size=1)
     with pool.connection() as first:
         first.execute("SELECT 1")
-    for round in range(8):
+    for _ in range(8):
         with pool.connection() as connection:
             assert connection is first
             connection.prepare_threshold = threshold

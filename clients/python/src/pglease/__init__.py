@@ -3,8 +3,17 @@
 `pglease.psycopg_pool` for psycopg 3, `pglease.asyncpg_pool` for asyncpg. The errors here are the common part
 of all."""
 
-from .errors import (BrokerAway, Holder, LeaseError, LeaseExhausted, LeaseRefused, LeaseRevoked,
-                     PoolLock, ServerLost, ServerUnreachable)
+from .errors import (
+                     BrokerAway,
+                     Holder,
+                     LeaseError,
+                     LeaseExhausted,
+                     LeaseRefused,
+                     LeaseRevoked,
+                     PoolLock,
+                     ServerLost,
+                     ServerUnreachable,
+)
 
 __version__ = "0.1.0"
 

@@ -8,7 +8,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any, Callable, Generic, Hashable, Optional, TypeVar
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, Callable, Generic, Optional, TypeVar
 
 from ._request import Grant, Request
 from ._turn import Ticket, Turn
@@ -154,9 +155,8 @@ class Book(Generic[C]):
 
     def give_up(self, ticket: Ticket) -> bool:
         """Leaves the queue. False: the turn came in the meantime, and may be used."""
-        with self.lock:
-            with contextlib.suppress(ValueError):
-                self.queue.remove(weakref.ref(ticket))
+        with self.lock, contextlib.suppress(ValueError):
+            self.queue.remove(weakref.ref(ticket))
         self._reap()
         return ticket.turn is None
 

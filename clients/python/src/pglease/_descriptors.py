@@ -6,7 +6,7 @@ from __future__ import annotations
 import array
 import os
 import socket
-from typing import Any, Optional
+from typing import Any
 
 _WIDTH = array.array("i").itemsize
 # Room for one too many: the surplus is seen, and closed, instead of being cut off by the kernel.

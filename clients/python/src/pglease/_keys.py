@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from typing import Hashable
+from collections.abc import Hashable
 
 from . import _fork
 
@@ -18,7 +18,7 @@ class Claim:
     """The right to take a connection for a key, for as long as this object exists: as with a `Turn`,
     an exception at any step ends the claim together with the frame that had it."""
 
-    __slots__ = ("lock", "__weakref__")
+    __slots__ = ("__weakref__", "lock")
 
     def __init__(self) -> None:
         # Held until the claim ends; whoever waits for that knows the lock only.

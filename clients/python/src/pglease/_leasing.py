@@ -9,13 +9,13 @@ import os
 import time
 import warnings
 from abc import ABC, abstractmethod
-from typing import Any, Awaitable, Callable, Generic, Hashable, Optional, TypeVar
+from collections.abc import Awaitable, Hashable
+from typing import Any, Callable, Generic, Optional, TypeVar
 
 from . import _fork, errors
 from ._book import Book, Loan
 from ._link import Link, log, tell_of_end
-from ._outcome import (LOCKED, NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale,
-                       ended_by_other)
+from ._outcome import LOCKED, NOT_KNOWN, ONLY_NOW, Ending, Family, Gone, Refused, Stale, ended_by_other
 from ._parking import is_possible
 from ._policy import Policy
 from ._request import Grant, Request

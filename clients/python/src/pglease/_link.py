@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Optional, TypeVar
+from typing import Generic, Optional, TypeVar
 
 from . import _command, _fork
 from ._channel import Channel, nowhere

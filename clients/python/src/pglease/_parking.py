@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -31,7 +32,7 @@ class Place:
     a registered process make its writes seen: so one of the two sees the other, and no lock is needed.
     """
 
-    __slots__ = ("bell", "page", "_said")
+    __slots__ = ("_said", "bell", "page")
 
     def __init__(self, numbers: list[int]) -> None:
         """numbers: the server's, the bell's and the page's descriptor. Each is closed by whoever has it
@@ -72,11 +73,9 @@ class Place:
 
     def ring(self) -> None:
         """The broker looks at the page."""
-        try:
+        # It is ringing already, or the session is closed.
+        with contextlib.suppress(OSError):
             os.write(self.bell, _ONE)
-        except OSError:
-            # It is ringing already, or the session is closed.
-            pass
 
     def say(self, thread: str, purpose: str) -> None:
         """Who uses the lease from now on: for the broker's eyes, when somebody waits for it. It reads that

@@ -11,7 +11,6 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
-from .errors import LeaseError
 from ._book import Keyless
 from ._leasing import Leasing
 from ._link import log
@@ -20,6 +19,7 @@ from ._policy import Policy
 from ._psycopg_link import AnyConnection, Callback, PsycopgLink, leasable, settled
 from ._request import Request
 from ._waits import Waits
+from .errors import LeaseError
 
 Conninfo = Union[str, Callable[[], Any]]
 Keywords = Union[dict[str, Any], Callable[[], Any], None]
@@ -97,7 +97,7 @@ class PsycopgLeasing(Leasing[Any]):
         try:
             await settled(self._check(connection))
             return True
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the user's callback)
             log.info("connection failed check: %s", error)
             return False
 

@@ -4,10 +4,12 @@ descriptor is peeked at first."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import time
-from typing import Any, Awaitable, Callable, NamedTuple, Optional, TypeVar, Union
+from collections.abc import Awaitable
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, Union
 
 import psycopg
 from psycopg import pq
@@ -147,11 +149,9 @@ class PsycopgLink(Link[Any]):
 
     def _peek(self, received: Received) -> None:
         assert self.channel is not None
-        try:
+        # libpq will meet the same, and say it.
+        with contextlib.suppress(OSError):
             received.receive(self.channel.keeper, peek=True)
-        except OSError:
-            # libpq will meet the same, and say it.
-            pass
 
     def _use_own_statements(self, connection: AnyConnection) -> None:
         # What was prepared through the relay is not known there, and the other way round. The class
@@ -180,7 +180,7 @@ class PsycopgLink(Link[Any]):
             return await self.lost() if connection.broken else Ending(False)
         try:
             await self._clean(connection)
-        except Exception as failure:
+        except Exception as failure:  # noqa: BLE001
             # What the reset callback raises means the same: the connection cannot be used again.
             cause = fields_of(failure) if isinstance(failure, psycopg.Error) else None
             return await self.lost() if connection.broken else Ending(False, cause)

@@ -12,7 +12,8 @@ import contextlib
 import select
 import threading
 import time
-from typing import Any, Coroutine, Optional, Protocol, TypeVar
+from collections.abc import Coroutine
+from typing import Any, Optional, Protocol, TypeVar
 
 from ._turn import Ticket, Turn
 
@@ -90,7 +91,7 @@ class Blocking:
 class BlockingTicket:
     """A lock that is held until the turn comes."""
 
-    __slots__ = ("lock", "turn", "__weakref__")
+    __slots__ = ("__weakref__", "lock", "turn")
 
     def __init__(self) -> None:
         self.turn: Optional[Turn] = None
@@ -153,7 +154,7 @@ class Asyncio:
 class AsyncioTicket:
     """A future that any thread can fulfil: the collector may run in any."""
 
-    __slots__ = ("loop", "future", "turn", "__weakref__")
+    __slots__ = ("__weakref__", "future", "loop", "turn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.turn: Optional[Turn] = None

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Awaitable, Generator
 from types import TracebackType
-from typing import Any, Awaitable, Callable, Generator, Optional
+from typing import Any, Callable, Optional
 
 import asyncpg
 from asyncpg import compat
 from asyncpg.pool import Pool as _AsyncpgPool
-from asyncpg.pool import PoolConnectionProxy
 
 from . import _caller, _command, errors
 from ._link import log
@@ -110,7 +110,7 @@ _wish: contextvars.ContextVar[_Wish] = contextvars.ContextVar("pglease_wish")
 class Acquiring:
     """What `Pool.acquire` gives: to be awaited, or entered."""
 
-    __slots__ = ("_pool", "_words", "_connection", "_done")
+    __slots__ = ("_connection", "_done", "_pool", "_words")
 
     def __init__(self, pool: Pool, words: dict[str, Any]) -> None:
         self._pool, self._words = pool, words

@@ -17,7 +17,8 @@ import contextlib
 import sys
 import threading
 import time
-from typing import Any, Hashable, Iterator, Optional
+from collections.abc import Hashable, Iterator
+from typing import Any, Optional
 
 import psycopg2
 import psycopg2.extensions as ext

@@ -13,8 +13,9 @@ beginning of each, on the server's session that the lease has got.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, AsyncIterator, Generic, Iterator, Optional, cast
+from typing import TYPE_CHECKING, Any, Generic, Optional, cast
 
 import psycopg
 
@@ -22,9 +23,18 @@ from . import _caller
 from ._leasing import let_go
 from ._link import is_inherited
 from ._psycopg_base import PoolBase
-from ._psycopg_errors import (BrokerAway, LeaseExhausted, LeaseRefused, LeaseRevoked, PoolClosed,
-                              PoolLock, PoolTimeout, ServerLost, ServerUnreachable,
-                              TooManyRequests)
+from ._psycopg_errors import (
+    BrokerAway,
+    LeaseExhausted,
+    LeaseRefused,
+    LeaseRevoked,
+    PoolClosed,
+    PoolLock,
+    PoolTimeout,
+    ServerLost,
+    ServerUnreachable,
+    TooManyRequests,
+)
 from ._psycopg_leasing import Conninfo, Keywords
 from ._psycopg_link import Callback
 from ._waits import Asyncio, Blocking, run
