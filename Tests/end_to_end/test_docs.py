@@ -23,7 +23,7 @@ pytestmark = pytest.mark.pglease_only
 DOCUMENTS = sorted((REPOSITORY / "docs").glob("*.md")) + [
     REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")]
 # Documents whose blocks another test runs, which has to name them.
-ELSEWHERE = {"README.md": "test_readme.py", "python.md": "test_python_recipes.py"}
+ELSEWHERE = {"README.md": "test_readme.py"}
 SNIPPETS = REPOSITORY / "Tests/LeaseClientTests/DocumentedSnippets.swift"
 
 
