@@ -26,7 +26,7 @@ def signature(name, call):
     """`name(a, *, b=1)`, without types."""
     found = inspect.signature(call)
     plain = [one.replace(annotation=inspect.Parameter.empty) for one in found.parameters.values()
-             if one.name not in ("self",)]
+             if one.name != "self"]
     words = []
     for one in plain:
         if one.kind is one.KEYWORD_ONLY and "*" not in words and not any(
