@@ -3,6 +3,9 @@
 broker; then what is new."""
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import asyncpg
 import pytest
@@ -10,7 +13,7 @@ from harness import pooler
 from harness.waiting import eventually
 
 import pglease
-from conftest import Way, leases
+from conftest import SOURCE, Way, leases
 from pglease import asyncpg_pool
 
 
@@ -440,5 +443,58 @@ def test_the_environment_and_what_makes_no_sense(create, monkeypatch):
         for words in ({"wait": -1}, {"attempts": 0}, {"min_size": 3, "max_size": 2}):
             with pytest.raises(ValueError):
                 create(**words)
+
+    asyncio.run(main())
+
+
+STEPS = {
+    "idle": "await pool.fetchval('SELECT 1')",
+    "leased": "held = await pool.acquire()",
+    "in a transaction": "held = await pool.acquire(); await held.execute('BEGIN; SELECT 1')",
+    "in a query": "held = await pool.acquire(); task = asyncio.ensure_future(held.execute('SELECT pg_sleep(60)'))",
+    "waiting here": "held = [await pool.acquire() for _ in range(2)]; task = asyncio.ensure_future(pool.acquire())",
+    "waiting at the broker": "task = [asyncio.ensure_future(pool.acquire()) for _ in range(2)]",
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_killed_with_9(create, shared, step):
+    """At each step nothing is left of it, and the next one is served."""
+    program = f"""
+import asyncio
+from pglease.asyncpg_pool import create_pool
+
+async def main():
+    pool = await create_pool(host={str(shared.socket_folder)!r}, port={shared.port}, user="app", database="app",
+                             min_size=2, max_size=2, server_settings={{"application_name": "victim"}})
+    {STEPS[step]}
+    asyncio.get_running_loop().call_soon(lambda: print("ready", flush=True))
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+    async def main():
+        async with create(max_size=3) as pool:
+            held = []
+            if step == "waiting at the broker":
+                held = [await asyncio.create_task(one(pool.acquire())) for _ in range(3)]
+            worker = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True,
+                                      env=os.environ | {"PYTHONPATH": str(SOURCE)})
+            try:
+                assert worker.stdout.readline() == "ready\n"
+                if held:
+                    await until(lambda: shared.waiting() == 2)
+            finally:
+                worker.kill()
+                worker.wait()
+                worker.stdout.close()
+            for connection in held:
+                await pool.release(connection)
+            await until(lambda: leases(shared) == [] and shared.waiting() == 0)
+            await until(lambda: not [row for row in shared.console("SHOW CLIENTS")
+                                     if row["application_name"] == "victim"])
+            async with pool.acquire(), pool.acquire(), pool.acquire() as connection:
+                assert await connection.fetchval("SELECT 1") == 1
 
     asyncio.run(main())
