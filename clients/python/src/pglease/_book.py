@@ -240,6 +240,7 @@ class Book(Generic[C]):
             kept = not self.closed
             if kept:
                 append = links.append
+                link.puts += 1
                 link.connection = connection
                 append(link)
         self._reap()

@@ -221,12 +221,12 @@ class Leasing(ABC, Generic[C]):
                    expected: Optional[Loan[C]] = None) -> Optional[Ending]:
         """Ends the lease of a connection that is lent; None when it is not, or not any more."""
         loan = since = None
-        is_kept = False
+        puts = 0
         try:
             loan = self.book.loan_of(connection)
             if loan is None or (expected is not None and loan is not expected):
                 return None
-            since = loan.since
+            since, puts = loan.since, loan.link.puts
             loan = self.book.settle(connection, loan)
             if loan is None:
                 return None
@@ -239,16 +239,17 @@ class Leasing(ABC, Generic[C]):
             if ending.parked or ending.keep:
                 if not ending.parked:
                     link.park(connection)
-                # From here on it is the book's, or another's already.
-                is_kept = True
                 await self._put_away(link, connection, ending.parked)
             else:
                 await link.close(connection)
             return ending
         except BaseException:
-            if loan is not None and not is_kept and loan.since == since:
+            # Once it is put down it is the book's, or another's already.
+            if loan is not None and loan.link.puts == puts and loan.since == since:
                 # The first steps may have been interrupted, when nothing was struck out yet.
                 self.book.take_back(loan)
+                if loan.link.place is not None:
+                    loan.link.place.keep_out()
                 await loan.link.close(connection)
             raise
         finally:

@@ -50,6 +50,8 @@ class Link(ABC, Generic[C]):
         # What was parked was taken, and the connection object is still as its last user left it.
         self.was_taken = False
         self.looked = time.monotonic()
+        # How often it was put down in the book.
+        self.puts = 0
         # What the broker granted, as whoever takes the lease back from where it is parked sees it.
         self.regrant: Optional[Grant] = None
         # The session's parameters must be learnt by the driver's own reading of the answer.

@@ -58,6 +58,11 @@ class Place:
         self.let_lie()
         return False
 
+    def keep_out(self) -> None:
+        """Before the session is closed: the broker must not take for parked what the driver says goodbye to."""
+        if self.page is not None:
+            self.page[TOKEN] = OUT
+
     def let_lie(self) -> None:
         """Back again: the broker has said no, and may have seen the token out."""
         if self.page is not None:
