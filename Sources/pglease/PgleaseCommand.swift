@@ -38,7 +38,7 @@ struct PgleaseCommand: ParsableCommand {
             ServeCommand.self, CheckConfigCommand.self, PingCommand.self, StatCommand.self,
             LeasesCommand.self, TopCommand.self, DoctorCommand.self, PgbouncerCommand.self,
             ShareCommand.self,
-            VersionCommand.self,
+            VersionCommand.self, ManualCommand.self,
         ]
     )
 
