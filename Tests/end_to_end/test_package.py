@@ -133,6 +133,6 @@ def test_the_scripts_of_dpkg(run_program):
     made = (REPOSITORY / "scripts/package").read_text()
     for path in (DEBIAN / "conffiles").read_text().split():
         assert f" {path.lstrip('/')}\n" in made, path
-    for script in ("package", "check-package"):
+    for script in ("package", "check-package", "check-api"):
         run_program("bash", "-n", REPOSITORY / "scripts" / script)
-        assert "scripts/package" in run_program(REPOSITORY / "scripts" / script, "--help").stdout
+        assert f"scripts/{script}" in run_program(REPOSITORY / "scripts" / script, "--help").stdout
