@@ -8,9 +8,9 @@ import Testing
     private func facts(
         role: String = "app", database: String = "app", connections: Int = 100, roleLimit: Int = -1,
         databaseLimit: Int = -1, isSuperuser: Bool = false
-    ) throws -> ServerFacts {
+    ) throws -> TrialFacts {
         try #require(
-            ServerFacts(row: [
+            TrialFacts(row: [
                 "15.18", "f", "\(connections)", "3", "2", "\(roleLimit)", "\(databaseLimit)",
                 isSuperuser ? "t" : "f", "f", "1700000000000000", "1600000000000000", "5432",
                 database, role,
@@ -18,7 +18,7 @@ import Testing
     }
 
     private func findings(
-        _ pools: [(ServerFacts, Int?)], bound: Int? = nil, perRole: Int? = nil
+        _ pools: [(TrialFacts, Int?)], bound: Int? = nil, perRole: Int? = nil
     ) -> [Finding] {
         ConnectionBudget(
             host: "db:5432",
@@ -68,9 +68,9 @@ import Testing
 
     @Test("an answer of something else is none")
     func strangers() {
-        #expect(ServerFacts(row: []) == nil)
-        #expect(ServerFacts(row: [String?](repeating: nil, count: 14)) == nil)
-        #expect(ServerFacts(row: [String?](repeating: "x", count: 14)) == nil)
+        #expect(TrialFacts(row: []) == nil)
+        #expect(TrialFacts(row: [String?](repeating: nil, count: 14)) == nil)
+        #expect(TrialFacts(row: [String?](repeating: "x", count: 14)) == nil)
     }
 
     @Test("a quiet broker, and one where somebody waits, holds and locks")

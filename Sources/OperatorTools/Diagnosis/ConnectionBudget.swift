@@ -6,11 +6,11 @@ package struct ConnectionBudget: Sendable {
     package struct Pool: Equatable, Sendable {
         /// `database/role`, as clients name it.
         package let name: String
-        package let facts: ServerFacts
+        package let facts: TrialFacts
         /// Its size and its reserve; nil: it has no bound of its own.
         package let size: Int?
 
-        package init(name: String, facts: ServerFacts, size: Int?) {
+        package init(name: String, facts: TrialFacts, size: Int?) {
             self.name = name
             self.facts = facts
             self.size = size
@@ -41,7 +41,7 @@ package struct ConnectionBudget: Sendable {
         return [whole(facts)] + roles + databases
     }
 
-    private func whole(_ facts: ServerFacts) -> Finding {
+    private func whole(_ facts: TrialFacts) -> Finding {
         let sum = Self.sum(pools)
         let most = [sum, bound?.count].compactMap { $0 }.min()
         let room =

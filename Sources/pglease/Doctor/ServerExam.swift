@@ -132,7 +132,7 @@ struct ServerExam {
             let before = Self.now
             let rows: [[String?]]
             do throws(ServerMessage) {
-                rows = try session.rows(ServerFacts.question)
+                rows = try session.rows(TrialFacts.question)
             } catch {
                 findings.append(
                     .warning(
@@ -141,7 +141,7 @@ struct ServerExam {
                         do: "see whether it is a PostgreSQL of version 10 or later, and no pooler"))
                 return nil
             }
-            guard let facts = rows.first.flatMap({ ServerFacts(row: $0) }) else {
+            guard let facts = rows.first.flatMap({ TrialFacts(row: $0) }) else {
                 findings.append(
                     .warning(
                         Self.topic,
@@ -157,7 +157,7 @@ struct ServerExam {
     }
 
     private mutating func accept(
-        _ facts: ServerFacts, _ host: String, _ trial: Trial, _ name: String, _ before: Int64,
+        _ facts: TrialFacts, _ host: String, _ trial: Trial, _ name: String, _ before: Int64,
         _ after: Int64
     ) {
         usesTLS = usesTLS || facts.usesTLS
@@ -197,7 +197,7 @@ struct ServerExam {
     }
 
     private mutating func judgeClock(
-        _ facts: ServerFacts, _ host: String, _ before: Int64, _ after: Int64
+        _ facts: TrialFacts, _ host: String, _ before: Int64, _ after: Int64
     ) {
         guard clocks.insert(facts.identity).inserted else { return }
         let off = facts.time < before ? before - facts.time : max(0, facts.time - after)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 /// What one PostgreSQL says of itself to a role that has logged in.
-package struct ServerFacts: Equatable, Sendable {
+package struct TrialFacts: Equatable, Sendable {
     /// The query whose one row is read.
     package static let question = """
         select current_setting('server_version'), pg_is_in_recovery(),
