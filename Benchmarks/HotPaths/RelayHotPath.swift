@@ -10,6 +10,8 @@ package struct RelayHotPath: ~Copyable, HotPath {
         case simple
         /// Parse of the unnamed statement, Bind, Describe, Execute, Sync.
         case extended
+        /// Bind of a statement that was prepared by name, Describe, Execute, Sync.
+        case prepared
     }
 
     private var engine: Engine
@@ -53,8 +55,21 @@ package struct RelayHotPath: ~Copyable, HotPath {
                     + WireBytes.message("B", [0, 0, 0, 0, 0, 0, 0, 0]) + rest)
             answer = WireBytes(
                 WireBytes.message("1", []) + WireBytes.message("2", []) + WireBytes.answer)
+        case .prepared:
+            query = WireBytes(
+                WireBytes.message("B", [0] + WireBytes.text("s1") + [0, 0, 0, 0, 0, 0]) + rest)
+            answer = WireBytes(WireBytes.message("2", []) + WireBytes.answer)
         }
         settle()
+        guard request == .prepared else { return }
+        // The first use: the broker prepares it at the server, and asks there what it takes and gives.
+        let first = WireBytes(
+            WireBytes.message("P", WireBytes.text("s1") + select + [0, 0])
+                + WireBytes.message("B", [0] + WireBytes.text("s1") + [0, 0, 0, 0, 0, 0]) + rest)
+        let firstAnswer = WireBytes(
+            WireBytes.message("1", []) + WireBytes.message("t", [0, 0]) + WireBytes.description
+                + WireBytes.message("2", []) + WireBytes.answer)
+        exchange(first.raw, firstAnswer.raw)
     }
 
     package mutating func step() { exchange(query.raw, answer.raw) }

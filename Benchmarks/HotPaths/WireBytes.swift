@@ -22,8 +22,10 @@ struct WireBytes: ~Copyable {
 
     /// The row's description, the row, and the end of an answer.
     static let answer =
-        message("T", [0, 1] + text("n") + [UInt8](repeating: 0, count: 18))
-        + message("D", [0, 1, 0, 0, 0, 1, 49]) + answerEnd
+        description + message("D", [0, 1, 0, 0, 0, 1, 49]) + answerEnd
+
+    static let description = message(
+        "T", [0, 1] + text("n") + [UInt8](repeating: 0, count: 18))
 
     static let answerEnd = message("C", text("SELECT 1")) + message("Z", [73])
 }

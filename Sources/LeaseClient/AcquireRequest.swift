@@ -44,7 +44,7 @@ struct AcquireRequest: Sendable {
 
     /// The error with what all attempts took.
     func final(_ error: any Error, attempts: Int) -> any Error {
-        guard case LeaseError.exhausted(var exhaustion) = error else { return error }
+        guard var exhaustion = (error as? LeaseError)?.exhaustion else { return error }
         exhaustion.waited = start.duration(to: .now)
         exhaustion.attempts = attempts
         exhaustion.wait = wait
@@ -68,7 +68,7 @@ extension ClientState {
                 if idle.connection.isAlive {
                     return try lease(idle, request, localDeadline, interruption)
                 }
-            } catch LeaseError.brokerAway {
+            } catch LeaseError.Code.brokerAway {
                 // It had gone while the connection was at rest; a new one tells more.
             }
             close(idle)

@@ -24,7 +24,7 @@ public final class LeaseClient: Sendable {
     /// (`host=/run/pglease port=6432 dbname=app`); without one it is `DATABASE_URL`. What it leaves
     /// open comes from the `PG…` environment and libpq's defaults. Connects to nothing yet.
     ///
-    /// Throws ``LeaseError/configuration(_:)``.
+    /// Throws ``LeaseError/Code/configuration``.
     public convenience init(
         _ connection: String? = nil, configuration: LeaseConfiguration? = nil
     ) throws(LeaseError) {
@@ -85,7 +85,7 @@ public final class LeaseClient: Sendable {
     }
 
     /// Closes the connections; those in use follow when their leases end. Callers that wait in this
-    /// client, and all later ones, get ``LeaseError/closed``.
+    /// client, and all later ones, get ``LeaseError/Code/closed``.
     public func close() { state.close() }
 
     deinit { local.current.close() }
@@ -99,7 +99,7 @@ public final class LeaseClient: Sendable {
     ///     none is given. At most 128 characters.
     ///   - wait: How long each attempt waits for a connection; zero is not at all.
     ///   - hold: The longest time that the lease may be kept; then the broker revokes it, and the
-    ///     next call on the connection throws ``LeaseError/revoked(_:)``.
+    ///     next call on the connection throws ``LeaseError/Code/revoked``.
     ///   - direct: Whether statements go straight to PostgreSQL.
     ///
     /// Throws ``LeaseError`` when there is no lease to have, tried as often as the retry policy

@@ -18,7 +18,7 @@ public struct LeaseConfiguration: Sendable {
     /// The longest time that a lease may be kept before the broker revokes it; nil is the broker's
     /// `lease_timeout`.
     public var hold: Duration?
-    /// A statement that takes longer is cancelled and throws ``LeaseError/timedOut(after:)``; nil is
+    /// A statement that takes longer is cancelled and throws ``LeaseError/Code/timedOut``; nil is
     /// for ever. Counted by the client, for each statement, batch of a stream or chunk of a COPY.
     public var statementTimeout: Duration?
     /// For a connection to the broker, unless the connection string has `connect_timeout`.

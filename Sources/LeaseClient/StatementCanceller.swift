@@ -10,7 +10,7 @@ public final class StatementCanceller: Sendable {
 
     init() {}
 
-    /// Cancels the statement that runs now; it throws ``LeaseError/cancelled``. Nothing happens when
+    /// Cancels the statement that runs now; it throws ``LeaseError/Code/cancelled``. Nothing happens when
     /// none runs. Never blocks.
     public func cancel() { running.withLock { $0?.request() } }
 

@@ -26,12 +26,11 @@ enum WorkersExitStatus {
     static func of(_ error: any Error) -> ExitCode {
         if error is CredentialKeyError { return configuration }
         guard let error = error as? LeaseError else { return software }
-        switch error {
+        switch error.code {
         case .exhausted, .poolLock, .revoked, .serverLost, .serverUnreachable, .brokerAway:
             return unavailable
         case .refused, .notABroker, .configuration: return configuration
-        case .sql, .timedOut, .cancelled, .pipelineAborted, .closed, .forked, .usage:
-            return software
+        default: return software
         }
     }
 }

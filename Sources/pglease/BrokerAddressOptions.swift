@@ -80,11 +80,32 @@ struct BrokerPlaces {
     private(set) var usual: [BrokerPlace] = []
 
     init(_ options: BrokerAddressOptions, _ environment: [String: String]) throws {
+        if options.host != nil {
+            self.init(withoutConfiguration: options, environment)
+        } else {
+            self.init(options, try Self.load(options, environment), environment)
+        }
+    }
+
+    /// By --host, PGHOST and the usual folders alone.
+    init(withoutConfiguration options: BrokerAddressOptions, _ environment: [String: String]) {
+        let port = options.port ?? 6432
+        if let host = options.host {
+            meant = [BrokerPlace(host: host, port: port, origin: "--host")]
+            return
+        }
+        meant = Self.ofLibpq(environment, options.port)
+        usual = Self.usual(environment, port)
+    }
+
+    init(
+        _ options: BrokerAddressOptions, _ loaded: LoadedConfiguration,
+        _ environment: [String: String]
+    ) {
         if let host = options.host {
             meant = [BrokerPlace(host: host, port: options.port ?? 6432, origin: "--host")]
             return
         }
-        let loaded = try Self.load(options, environment)
         let settings = loaded.configuration.settings
         let port = options.port ?? UInt16(settings.listenPort)
         let isConfigured =
@@ -97,7 +118,11 @@ struct BrokerPlaces {
             return
         }
         meant = Self.ofLibpq(environment, options.port)
-        usual = SocketFolder.all(environment: environment).map {
+        usual = Self.usual(environment, port)
+    }
+
+    private static func usual(_ environment: [String: String], _ port: UInt16) -> [BrokerPlace] {
+        SocketFolder.all(environment: environment).map {
             BrokerPlace(host: $0, port: port, origin: "a usual place")
         }
     }

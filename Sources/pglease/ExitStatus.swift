@@ -24,6 +24,7 @@ enum ExitStatus {
           78  the configuration is wrong: each error by file, line and reason
           ping: 0 ready, 1 not ready, 2 no broker answers, 3 wrong options
           stat, leases, top: 0 shown or done, 1 refused, 2 no broker answers, 3 wrong options
+          doctor: 0 nothing wrong, 1 something doubtful, 2 something wrong, 3 wrong options
         """
 
     static func of(_ error: EmbeddedPostgresError) -> Int32 {

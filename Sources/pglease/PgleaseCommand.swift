@@ -28,14 +28,17 @@ struct PgleaseCommand: ParsableCommand {
                 pglease ping
               Who holds what, and what waits for it:
                 pglease top
+              What is wrong with it, and what to do:
+                pglease doctor
 
             \(ExitStatus.table)
             """,
         version: ProductVersion.text,
         subcommands: [
             ServeCommand.self, CheckConfigCommand.self, PingCommand.self, StatCommand.self,
-            LeasesCommand.self, TopCommand.self, PgbouncerCommand.self, ShareCommand.self,
-            VersionCommand.self,
+            LeasesCommand.self, TopCommand.self, DoctorCommand.self, PgbouncerCommand.self,
+            ShareCommand.self,
+            VersionCommand.self, ManualCommand.self,
         ]
     )
 
@@ -49,7 +52,7 @@ struct PgleaseCommand: ParsableCommand {
         } catch {
             // A script that asks a broker must not take its own typing error for an answer.
             let isUsage = exitCode(for: error) == .validationFailure
-            let asking = ["ping", "stat", "leases", "top"]
+            let asking = ["ping", "stat", "leases", "top", "doctor"]
             guard isUsage, let name = CommandLine.arguments.dropFirst().first,
                 asking.contains(name)
             else { exit(withError: error) }

@@ -11,7 +11,7 @@ struct AllocationTests {
     /// What a debug build adds to each step; the optimizer leaves none.
     #if DEBUG
         private static let grants = 1
-        private static let requests = [RelayHotPath.Request.simple: 1, .extended: 2]
+        private static let requests = [RelayHotPath.Request.simple: 1, .extended: 2, .prepared: 2]
     #else
         private static let grants = 0
         private static let requests: [RelayHotPath.Request: Int] = [:]

@@ -59,7 +59,7 @@ struct AsyncTests {
             let ended = await leaseError {
                 for try await _ in endless {}
             }
-            guard case .usage = ended else {
+            guard case LeaseError.Code.usage = ended else {
                 Issue.record("\(String(describing: ended))")
                 return
             }

@@ -26,7 +26,7 @@ struct BrokenBrokerTests {
             let error = await leaseError {
                 try await client.withLease(wait: .milliseconds(50)) { _ in }
             }
-            guard case .brokerAway = error else {
+            guard case LeaseError.Code.brokerAway = error else {
                 Issue.record("\(String(describing: error))")
                 return
             }
@@ -53,12 +53,18 @@ struct BrokenBrokerTests {
                 #expect(try await connection.query("SELECT 1").one(Int.self) == 1)
                 return
             }
-            guard case .timedOut = await leaseError({ try await connection.query("SELECT 1") })
+            guard
+                case LeaseError.Code.timedOut = await leaseError({
+                    try await connection.query("SELECT 1")
+                })
             else {
                 Issue.record("a stopped broker answered")
                 return
             }
-            guard case .brokerAway = await leaseError({ try await connection.query("SELECT 1") })
+            guard
+                case LeaseError.Code.brokerAway = await leaseError({
+                    try await connection.query("SELECT 1")
+                })
             else {
                 Issue.record("a connection was used that is not to be trusted")
                 return

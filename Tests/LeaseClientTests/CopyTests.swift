@@ -109,14 +109,19 @@ struct CopyTests {
                 ) { _ in throw Failure() }
             }
             for wrong in ["COPY f TO STDOUT", "SELECT 1"] {
-                guard case .usage = leaseError({ try connection.copyIn(SQL(wrong)) { _ in } })
+                guard
+                    case LeaseError.Code.usage = leaseError({
+                        try connection.copyIn(SQL(wrong)) { _ in }
+                    })
                 else {
                     Issue.record("\(wrong) as a COPY in")
                     continue
                 }
             }
             guard
-                case .usage = leaseError({ try connection.copyOut("COPY f FROM STDIN") { _ in } })
+                case LeaseError.Code.usage = leaseError({
+                    try connection.copyOut("COPY f FROM STDIN") { _ in }
+                })
             else {
                 Issue.record("COPY FROM as a COPY out")
                 return

@@ -72,6 +72,12 @@ func snippetWhenItFails1() throws {
         try client.withLease(for: "errors", wait: .milliseconds(500)) { connection in
             print(try connection.query("SELECT 1 / 0").one(Int.self))
         }
+    } catch let error as LeaseError where error.code == .exhausted {
+        print(error.exhaustion?.holders ?? [])
+    } catch let error as LeaseError where error.code == .sql {
+        print(error.sqlState ?? "", error.postgresError?.message ?? "")
+    } catch LeaseError.Code.revoked {
+        print("held for too long")
     } catch {
         print("\(error)")
     }

@@ -61,7 +61,7 @@ func sqlError<Result>(
     sourceLocation: SourceLocation = #_sourceLocation, _ body: () throws -> Result
 ) -> PostgresError? {
     let error = leaseError(sourceLocation: sourceLocation, body)
-    guard case .sql(let sql) = error else {
+    guard let error, error.code == .sql, let sql = error.postgresError else {
         Issue.record(
             "not an error of SQL: \(String(describing: error))", sourceLocation: sourceLocation)
         return nil

@@ -89,7 +89,8 @@ struct LeaseTests {
             _ = await leaseError { try await connection.query("SELECT 1 / 0") }
         }
         let left = try await client.withLease { connection in connection }
-        guard case .closed = await leaseError({ try await left.query("SELECT 1") }) else {
+        guard case LeaseError.Code.closed = await leaseError({ try await left.query("SELECT 1") })
+        else {
             Issue.record("a connection was usable after its lease")
             return
         }
@@ -108,7 +109,7 @@ struct LeaseTests {
             let error = await leaseError {
                 try await client.withLease(wait: .zero) { _ in }
             }
-            guard case .exhausted(let exhaustion) = error else {
+            guard let exhaustion = error?.exhaustion else {
                 Issue.record("\(String(describing: error))")
                 return
             }
@@ -141,7 +142,7 @@ struct LeaseTests {
             let error = await leaseError {
                 try await waiting.withLease(wait: .zero) { _ in }
             }
-            guard case .exhausted(let exhaustion) = error else {
+            guard let exhaustion = error?.exhaustion else {
                 Issue.record("\(String(describing: error))")
                 return
             }
@@ -158,7 +159,9 @@ struct LeaseTests {
         let failure = ConnectionFailure(
             raw: "connection to server on socket \"/run/pglease/.s.PGSQL.6432\" failed: "
                 + "Permission denied\n\tIs the server running locally and accepting connections?")
-        guard case .refused(let error) = LeaseError(connecting: failure) else {
+        guard LeaseError(connecting: failure).code == .refused,
+            let error = LeaseError(connecting: failure).postgresError
+        else {
             Issue.record("\(LeaseError(connecting: failure))")
             return
         }
@@ -166,7 +169,7 @@ struct LeaseTests {
         #expect(error.hint?.contains("unix_socket_mode and unix_socket_group") == true)
         let absent = ConnectionFailure(
             raw: "connection to server on socket \"/x\" failed: No such file or directory")
-        guard case .brokerAway = LeaseError(connecting: absent) else {
+        guard case LeaseError.Code.brokerAway = LeaseError(connecting: absent) else {
             Issue.record("\(LeaseError(connecting: absent))")
             return
         }
@@ -185,7 +188,7 @@ struct LeaseTests {
                 await leaseError { try await client.withLease(wait: .zero) { _ in } },
                 try await onThread { leaseError { try client.withLease(wait: .zero) { _ in } } },
             ] {
-                guard case .exhausted(let exhaustion) = error else {
+                guard let exhaustion = error?.exhaustion else {
                     Issue.record("\(String(describing: error))")
                     return
                 }
@@ -220,13 +223,16 @@ struct LeaseTests {
         try await client.withLease(hold: .milliseconds(100)) { connection in
             try await until("the lease is revoked") { try broker.leases().isEmpty }
             let error = await leaseError { try await connection.query("SELECT 1") }
-            guard case .revoked(let reason) = error else {
+            guard error?.code == .revoked, let reason = error?.postgresError else {
                 Issue.record("\(String(describing: error))")
                 return
             }
             #expect(reason.sqlState == "57P05")
             // It stays so.
-            guard case .revoked = await leaseError({ try await connection.query("SELECT 1") })
+            guard
+                case LeaseError.Code.revoked = await leaseError({
+                    try await connection.query("SELECT 1")
+                })
             else {
                 Issue.record("a revoked lease was used")
                 return
@@ -238,7 +244,7 @@ struct LeaseTests {
                 try await connection.query("SELECT pg_sleep(600)")
             }
         }
-        guard case .revoked = error else {
+        guard case LeaseError.Code.revoked = error else {
             Issue.record("\(String(describing: error))")
             return
         }
@@ -269,7 +275,7 @@ struct LeaseTests {
                     try await connection.query(statement)
                 }
             }
-            guard case .serverLost = error else {
+            guard case LeaseError.Code.serverLost = error else {
                 Issue.record("\(isWithin): \(String(describing: error))")
                 continue
             }
@@ -294,7 +300,7 @@ struct LeaseTests {
                 return
             }
             let error = await leaseError { try await connection.query("SELECT 1") }
-            guard case .brokerAway = error else {
+            guard case LeaseError.Code.brokerAway = error else {
                 Issue.record("\(String(describing: error))")
                 return
             }
@@ -302,7 +308,7 @@ struct LeaseTests {
         let away = await leaseError {
             try await client.withLease(retry: RetryPolicy(attempts: 2, delay: .zero)) { _ in }
         }
-        guard case .brokerAway = away else {
+        guard case LeaseError.Code.brokerAway = away else {
             Issue.record("\(String(describing: away))")
             return
         }
@@ -334,7 +340,7 @@ struct LeaseTests {
         defer { client.close() }
         try await client.withLease { connection in
             let error = await leaseError { try await connection.query("SELECT pg_sleep(600)") }
-            guard case .timedOut(after: .milliseconds(50)) = error else {
+            guard error?.code == .timedOut, error?.timeout == .milliseconds(50) else {
                 Issue.record("\(String(describing: error))")
                 return
             }
@@ -360,7 +366,7 @@ struct LeaseTests {
                     canceller.cancel()
                 }
                 let error = leaseError { try connection.query("SELECT pg_sleep(600)") }
-                guard case .cancelled = error else {
+                guard case LeaseError.Code.cancelled = error else {
                     Issue.record("\(String(describing: error))")
                     return
                 }
@@ -379,14 +385,16 @@ struct LeaseTests {
                 await leaseError { try await client.withLease { _ in } }
             }
             client.close()
-            guard case .closed = await waiting.value else {
+            guard case LeaseError.Code.closed = await waiting.value else {
                 Issue.record("a waiter of a closed client went on")
                 return
             }
             let answer = try await connection.query("SELECT 1").one(Int.self)
             #expect(answer == 1)
         }
-        guard case .closed = await leaseError({ try await client.withLease { _ in } }) else {
+        guard
+            case LeaseError.Code.closed = await leaseError({ try await client.withLease { _ in } })
+        else {
             Issue.record("a closed client gave a lease")
             return
         }
@@ -404,19 +412,31 @@ struct LeaseTests {
         configuration.retry = RetryPolicy(attempts: 2, delay: .zero)
         let plain = try LeaseClient(server.address, configuration: configuration)
         defer { plain.close() }
-        guard case .notABroker = await leaseError({ try await plain.withLease { _ in } }) else {
+        guard
+            case LeaseError.Code.notABroker = await leaseError({
+                try await plain.withLease { _ in }
+            })
+        else {
             Issue.record("PostgreSQL was taken for a broker")
             return
         }
         let nobody = try LeaseClient(
             keywords: ["host": "/nonexistent", "dbname": "x"], configuration: configuration)
-        guard case .brokerAway = await leaseError({ try await nobody.withLease { _ in } }) else {
+        guard
+            case LeaseError.Code.brokerAway = await leaseError({
+                try await nobody.withLease { _ in }
+            })
+        else {
             Issue.record("somebody answered")
             return
         }
         let stranger = try LeaseClient(
             Broker.shared.get().address(user: "stranger"), configuration: configuration)
-        guard case .refused = await leaseError({ try await stranger.withLease { _ in } }) else {
+        guard
+            case LeaseError.Code.refused = await leaseError({
+                try await stranger.withLease { _ in }
+            })
+        else {
             Issue.record("a stranger was let in")
             return
         }

@@ -205,7 +205,7 @@ struct QueryTests {
             try connection.execute("CREATE TEMP TABLE c (a int)")
             for text in ["COPY c FROM STDIN", "COPY c TO STDOUT"] {
                 let error = leaseError { try connection.query(SQL(text)) }
-                guard case .usage = error else {
+                guard case LeaseError.Code.usage = error else {
                     Issue.record("\(String(describing: error))")
                     continue
                 }

@@ -53,7 +53,7 @@ struct TransactionTests {
                 let error = leaseError {
                     try inner.withTransaction(isolation: .serializable) { _ in }
                 }
-                guard case .usage = error else {
+                guard case LeaseError.Code.usage = error else {
                     Issue.record("\(String(describing: error))")
                     return
                 }
@@ -86,15 +86,16 @@ struct TransactionTests {
                 "INSERT INTO p VALUES (1)", "SELECT 1 / 0", "INSERT INTO p VALUES (2)",
             ])
             #expect(try bad[0].get().affectedRows == 1)
-            guard case .failure(.sql(let error)) = bad[1] else {
+            guard case .failure(let error) = bad[1], error.code == .sql else {
                 Issue.record("\(bad[1])")
                 return
             }
             #expect(error.sqlState == "22012")
-            guard case .failure(.pipelineAborted(by: 1)) = bad[2] else {
+            guard case .failure(let aborted) = bad[2], aborted.code == .pipelineAborted else {
                 Issue.record("\(bad[2])")
                 return
             }
+            #expect(aborted.failedStatement == 1)
             // One implicit transaction.
             #expect(try connection.query("SELECT count(*) FROM p").one(Int.self) == 0)
             #expect(try connection.pipeline([]).isEmpty)

@@ -115,19 +115,28 @@ struct ValueTests {
     @Test("What cannot be used is said when the client is made")
     func configuration() throws {
         for address in ["host=x nonsense=1", "postgresql://[", "port=x host"] {
-            guard case .configuration = leaseError({ try LeaseClient(address) }) else {
+            guard case LeaseError.Code.configuration = leaseError({ try LeaseClient(address) })
+            else {
                 Issue.record("\(address) was taken")
                 continue
             }
         }
         var none = try LeaseConfiguration()
         none.maximumConnections = 0
-        guard case .configuration = leaseError({ try LeaseClient("", configuration: none) }) else {
+        guard
+            case LeaseError.Code.configuration = leaseError({
+                try LeaseClient("", configuration: none)
+            })
+        else {
             Issue.record("no connection at all")
             return
         }
         let client = try LeaseClient("host=/nonexistent")
-        guard case .usage = leaseError({ try client.withLease(wait: .seconds(-1)) { _ in } }) else {
+        guard
+            case LeaseError.Code.usage = leaseError({
+                try client.withLease(wait: .seconds(-1)) { _ in }
+            })
+        else {
             Issue.record("a negative wait")
             return
         }

@@ -64,6 +64,7 @@ def documented(postgres):
 
 
 def addressed(text, broker):
+    text = text.replace("/etc/pglease/pglease.ini", str(broker.config_path))
     return text.replace("/run/pglease", str(broker.socket_folder)).replace("6432", str(broker.port))
 
 
@@ -104,6 +105,11 @@ def test_each_command_runs(documented, tmp_path, text):
             given = given | {"DATABASE_URL": "postgresql://app@db.example/app"}
         done = subprocess.run([addressed(word, documented) for word in words], cwd=tmp_path, env=given,
                               capture_output=True, text=True, timeout=60)
+        if words[1] == "doctor":
+            # The tests' broker trusts everybody, which it calls doubtful; nothing of it is wrong.
+            assert done.returncode == 1 and "\n0 wrong, " in done.stdout, (done.stdout, done.stderr)
+            assert "auth_type is trust" in done.stdout
+            continue
         assert done.returncode == 0 and "ERROR" not in done.stderr, (line, done.stdout, done.stderr)
 
 
@@ -251,3 +257,30 @@ def test_every_source_file_says_its_licence():
     done = subprocess.run([REPOSITORY / "scripts/license-headers"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
     assert "Apache License" in (REPOSITORY / "LICENSE").read_text()
+
+
+# How an error is made in the broker's sources.
+MADE = re.compile(
+    r"(?:\b(?:error|fatal|notice|PgError|ConsoleRefusal)\(|\bsqlState:|\bstate:|\bstate =)\s*"
+    r"(?:\.(\w+)\b|SQLState\(rawValue: \"(\w{5})\"\))")
+
+
+def test_every_state_that_the_broker_sends_is_in_the_table_of_operations():
+    sources = REPOSITORY / "Sources"
+    codes = dict(re.findall(r'static let (\w+) = SQLState\("(\w{5})"\)',
+                            (sources / "PostgresWire/SQLState.swift").read_text()))
+    made = {}
+    for room in ("PostgresWire", "LeaseCore", "Broker", "BrokerConsole", "BrokerAuthentication"):
+        for path in (sources / room).rglob("*.swift"):
+            for name, code in MADE.findall(path.read_text()):
+                if code or name in codes:
+                    made.setdefault(code or codes[name], path.name)
+    assert {"53300", "40P01", "57P05", "F0000", "55000"} <= set(made), "the sources are read otherwise now"
+    section = (REPOSITORY / "docs/operations.md").read_text().split(
+        "## Errors of the broker, and their hints")[1].split("\n## ")[0]
+    table = [line.split("|") for line in section.splitlines() if line.startswith("|")][2:]
+    explained = {code for row in table for cell in row[1:3]
+                 for code in re.findall(r"\b(?=[A-Z]*\d)[0-9A-Z]{5}\b", cell)}
+    assert set(made) - explained == set(), {code: made[code] for code in set(made) - explained}
+    # And none that it does not send.
+    assert explained - set(made) == set()

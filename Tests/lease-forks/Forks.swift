@@ -33,7 +33,7 @@ struct Forks {
                 do {
                     try connection.query("SELECT 1")
                     return false
-                } catch LeaseError.forked {
+                } catch LeaseError.Code.forked {
                     return try client.withLease(for: "child, within") {
                         try $0.query("SELECT to_regclass('pg_temp.mine') IS NULL").one(Bool.self)
                     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-import BrokerConfiguration
+package import BrokerConfiguration
 import BrokerConsole
 import Glibc
 import LeaseCore
@@ -93,9 +93,7 @@ extension Broker {
     }
 
     private func warnAboutLimits() {
-        let servers = settings.maxServerConnections ?? settings.defaultPoolSize
-        let figures = settings.metricsListen == nil ? 0 : HTTPServer.Limits().connections
-        let needed = settings.maxClientConn + servers + figures + Self.ownDescriptors
+        let needed = Self.descriptorsNeeded(settings)
         guard listening.descriptorLimit < needed else { return }
         logger.warning(
             "the limit of open files is lower than max_client_conn needs",
@@ -105,8 +103,15 @@ extension Broker {
             ])
     }
 
+    /// How many descriptors the process needs with as many clients as `max_client_conn` lets in.
+    package static func descriptorsNeeded(_ settings: Settings) -> Int {
+        let servers = settings.maxServerConnections ?? settings.defaultPoolSize
+        let figures = settings.metricsListen == nil ? 0 : HTTPServer.Limits().connections
+        return settings.maxClientConn + servers + figures + ownDescriptors
+    }
+
     /// What the loop, the log and the listeners hold.
-    private static let ownDescriptors = 32
+    package static let ownDescriptors = 32
 
     // MARK: Startup
 

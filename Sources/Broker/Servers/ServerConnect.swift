@@ -154,15 +154,16 @@ extension Broker {
             parameters.append(("fallback_application_name", "pglease"))
         }
         if let kind = pool.replication { makeWalsender(kind, &parameters) }
-        addSettings(pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
-        addSettings(
+        Self.addSettings(
+            pool.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
+        Self.addSettings(
             engine.profiles.entries(of: server.startupProfile).map { ($0.name, $0.value) },
             to: &parameters)
         return parameters
     }
 
     /// GUCs of the startup packet: two have keywords of their own in libpq, the others go into `options`.
-    func addSettings(
+    static func addSettings(
         _ settings: [(String, String)], to parameters: inout ConnectionParameters
     ) {
         var options = parameters.value(of: "options") ?? ""

@@ -49,15 +49,20 @@ extension Broker {
     ) -> (ServerPasswords.Key, ttl: Duration)? {
         guard let (origin, ttl) = configuration.passwordOrigin(database: entry, user: user)
         else { return nil }
-        var environment: [String] = []
-        if case .command = origin {
-            environment = [
-                "PGUSER=\(user)", "PGHOST=\(entry.serverParameter("host") ?? "")",
-                "PGPORT=\(entry.serverParameter("port") ?? "5432")",
-                "PGDATABASE=\(entry.serverDatabase(requested: database) ?? "")",
-            ]
-        }
+        let environment = Self.commandEnvironment(origin, entry, database: database, user: user)
         return (ServerPasswords.Key(origin: origin, environment: environment), ttl)
+    }
+
+    /// What a command is told of the connection; nothing where a file is read.
+    static func commandEnvironment(
+        _ origin: PasswordOrigin, _ entry: DatabaseEntry, database: String, user: String
+    ) -> [String] {
+        guard case .command = origin else { return [] }
+        return [
+            "PGUSER=\(user)", "PGHOST=\(entry.serverParameter("host") ?? "")",
+            "PGPORT=\(entry.serverParameter("port") ?? "5432")",
+            "PGDATABASE=\(entry.serverDatabase(requested: database) ?? "")",
+        ]
     }
 
     /// The password that is read for a role there, for a connection of the broker's own. nil: it is not read. With
@@ -145,17 +150,8 @@ extension Broker {
             return
         }
         jobs.passwords.underWay[key] = [continuation]
-        let own = Set(key.environment.map { $0.prefix { $0 != "=" } })
         let work: @Sendable () -> Result<Secret, ServerPasswords.Failure> = {
-            switch key.origin {
-            case .file(let path): Self.password(inFile: path)
-            case .command(let text):
-                Self.password(
-                    ofCommand: text,
-                    environment: Self.ownEnvironment.filter { variable in
-                        !own.contains(variable.prefix { $0 != "=" })
-                    } + key.environment)
-            }
+            Self.readPassword(key.origin, environment: key.environment)
         }
         do throws(UVError) {
             try loop.submit(work) { [weak self] result in self?.passwordRead(key, result) }
@@ -203,6 +199,19 @@ extension Broker {
     }
 
     // MARK: On worker threads
+
+    /// Blocks until the file is read, or the command has ended or had its time.
+    static func readPassword(
+        _ origin: PasswordOrigin, environment: [String]
+    ) -> Result<Secret, ServerPasswords.Failure> {
+        switch origin {
+        case .file(let path): return password(inFile: path)
+        case .command(let text):
+            let told = Set(environment.map { $0.prefix { $0 != "=" } })
+            let others = ownEnvironment.filter { !told.contains($0.prefix { $0 != "=" }) }
+            return password(ofCommand: text, environment: others + environment)
+        }
+    }
 
     private static var ownEnvironment: [String] {
         let bytes = (try? FileSystem.readBytes("/proc/self/environ")) ?? []

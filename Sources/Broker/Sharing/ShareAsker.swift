@@ -51,8 +51,9 @@ extension Broker {
         if parameters.value(of: "target_session_attrs") == nil {
             parameters.append(("target_session_attrs", "read-write"))
         }
-        addSettings(asker.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
-        addSettings(Self.askingSettings, to: &parameters)
+        Self.addSettings(
+            asker.entry.startupParameters.map { ($0.keyword, $0.value) }, to: &parameters)
+        Self.addSettings(Self.askingSettings, to: &parameters)
         return parameters
     }
 

@@ -6,7 +6,7 @@ import LibPQ
 /// answers, the statement's timeout passes, ``canceller`` is used, or the connection is lost.
 ///
 /// For one thread, and for the time of `withLease`'s closure: afterwards every call throws
-/// ``LeaseError/closed``. Calls throw ``LeaseError``; reading values throws ``DecodeError``.
+/// ``LeaseError/Code/closed``. Calls throw ``LeaseError``; reading values throws ``DecodeError``.
 public final class LeaseConnection {
     /// Nil once the lease is over.
     var session: Session?
@@ -109,7 +109,7 @@ public final class LeaseConnection {
 
     /// Sends all statements at once and reads their answers in order: one round trip. Outside of a
     /// transaction they are one implicit transaction. When one fails, the rest does not run and has
-    /// ``LeaseError/pipelineAborted(by:)``. Throws only when the connection is lost.
+    /// ``LeaseError/Code/pipelineAborted``. Throws only when the connection is lost.
     public func pipeline(
         _ statements: [SQL], format: ResultFormat = .text
     ) throws -> [Result<Rows, LeaseError>] {

@@ -58,7 +58,9 @@ extension ClientState {
             let refused = error as? RefusedLease
             giveBack(slot, refused?.session)
             let reason = refused?.error ?? error
-            if case LeaseError.cancelled = reason, Task.isCancelled { throw CancellationError() }
+            if case LeaseError.Code.cancelled = reason, Task.isCancelled {
+                throw CancellationError()
+            }
             throw reason
         }
     }

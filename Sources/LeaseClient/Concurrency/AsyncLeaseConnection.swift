@@ -5,7 +5,7 @@ import LibPQ
 /// A leased connection for async code. Calls suspend the task; libpq's blocking work happens on a
 /// thread of the lease's own.
 ///
-/// For the time of `withLease`'s closure: afterwards every call throws ``LeaseError/closed``. Child
+/// For the time of `withLease`'s closure: afterwards every call throws ``LeaseError/Code/closed``. Child
 /// tasks may share it; their statements then run one after the other, and a new statement ends a
 /// stream that is not read to its end.
 ///
@@ -75,7 +75,7 @@ public final class AsyncLeaseConnection: Sendable {
 
     /// Sends all statements at once and reads their answers in order: one round trip. Outside of a
     /// transaction they are one implicit transaction. When one fails, the rest does not run and has
-    /// ``LeaseError/pipelineAborted(by:)``. Throws only when the connection is lost or the task
+    /// ``LeaseError/Code/pipelineAborted``. Throws only when the connection is lost or the task
     /// cancelled.
     public nonisolated(nonsending) func pipeline(
         _ statements: [SQL], format: ResultFormat = .text

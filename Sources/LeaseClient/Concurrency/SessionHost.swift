@@ -67,7 +67,7 @@ extension SessionHost {
             } onCancel: {
                 interruption.request()
             }
-        } catch LeaseError.cancelled where interruption.isRequested && Task.isCancelled {
+        } catch LeaseError.Code.cancelled where interruption.isRequested && Task.isCancelled {
             throw CancellationError()
         }
     }

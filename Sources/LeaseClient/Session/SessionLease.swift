@@ -134,18 +134,15 @@ extension Session {
     func giveBack(_ interruption: Interruption) throws {
         do {
             try giveBackRaw(interruption: interruption)
-        } catch LeaseError.sql(let error) where error.sqlState == "55000" {
+        } catch let error as LeaseError where error.code == .sql && error.sqlState == "55000" {
             // It was over.
-        } catch LeaseError.revoked, LeaseError.serverLost {
+        } catch LeaseError.Code.revoked, LeaseError.Code.serverLost {
             fault = nil
         }
     }
 
     private func isOverInRelay(_ fault: LeaseError) -> Bool {
-        switch fault {
-        case .revoked, .serverLost: true
-        default: false
-        }
+        fault.code == .revoked || fault.code == .serverLost
     }
 
     // MARK: Errors
@@ -247,12 +244,12 @@ extension LeaseError {
             self =
                 LeaseError.isPermissionDenied(failure.message)
                 ? .refused(.socketForbidden(failure.message))
-                : .brokerAway(reason: failure.message)
+                : .brokerAway(reason: failure.message, underlying: failure)
             return
         }
         // Starting, stopping, full: all of which pass.
         if ["57P01", "57P02", "57P03", "53300", "08001", "08006"].contains(state) {
-            self = .brokerAway(reason: failure.message)
+            self = .brokerAway(reason: failure.message, underlying: failure)
             return
         }
         self = .refused(

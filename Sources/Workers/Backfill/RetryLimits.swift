@@ -48,14 +48,13 @@ extension Error {
     /// Whether the same may succeed a little later.
     var passesByItself: Bool {
         guard let error = self as? LeaseError else { return false }
-        switch error {
+        switch error.code {
         case .exhausted, .poolLock, .revoked, .serverLost, .brokerAway: return true
-        case .serverUnreachable(let error), .sql(let error):
+        case .serverUnreachable, .sql:
+            guard let error = error.postgresError else { return false }
             return error.isWorthRetrying || error.sqlState.hasPrefix("08")
                 || ["57P01", "57P02", "57P03", "53300"].contains(error.sqlState)
-        case .refused, .notABroker, .timedOut, .cancelled, .pipelineAborted, .closed, .forked,
-            .usage, .configuration:
-            return false
+        default: return false
         }
     }
 }

@@ -231,7 +231,7 @@ package final class PipelineManager: Sendable {
         if statements.isEmpty { return }
         do {
             try registry.write(statements)
-        } catch LeaseError.sql(let error) where !LeaseError.isPassing(error.sqlState) {
+        } catch let error as LeaseError where error.code == .sql && !error.isPassing {
             // It would be refused again: what follows must not wait for it.
             logger.error(
                 "the config database refuses what the manager notes",

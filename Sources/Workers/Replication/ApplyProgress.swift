@@ -135,14 +135,12 @@ package struct PipelineFailure: Error, Equatable, Sendable, CustomStringConverti
 extension LeaseError {
     /// The same may work in a while, with nothing mended by anybody.
     var isPassing: Bool {
-        switch self {
+        switch code {
         case .exhausted, .poolLock, .revoked, .serverLost, .serverUnreachable, .brokerAway,
-            .refused,
-            .timedOut:
+            .refused, .timedOut:
             true
-        case .sql(let error): Self.isPassing(error.sqlState)
-        case .notABroker, .cancelled, .pipelineAborted, .closed, .forked, .usage, .configuration:
-            false
+        case .sql: Self.isPassing(sqlState ?? "")
+        default: false
         }
     }
 

@@ -242,7 +242,7 @@ final class DestinationApplier {
 
         /// The table's name belongs into the message: the server does not always say it.
         private static func failure(_ error: LeaseError, _ target: TableName) -> any Error {
-            guard case .sql = error else { return error }
+            guard error.code == .sql else { return error }
             return PipelineFailure("\(target): \(error)", isPassing: error.isPassing)
         }
     }

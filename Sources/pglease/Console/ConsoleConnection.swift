@@ -45,14 +45,21 @@ final class ConsoleConnection: Sendable {
     }
 
     /// Looks for the broker; says where it looked when there is none.
-    init(_ options: BrokerAddressOptions, program: String) throws {
+    convenience init(_ options: BrokerAddressOptions, program: String) throws {
         let environment = try ProcessEnvironment.read()
         let search = try options.findBroker(environment)
         guard let found = search.found else { throw ConsoleReport.refuse(search) }
-        place = found.place
-        user = options.userName(environment)
+        self.init(
+            at: found.place, user: options.userName(environment), program: program,
+            timeout: .seconds(options.timeout))
+    }
+
+    /// At a place where a broker has answered.
+    init(at place: BrokerPlace, user: String, program: String, timeout: Duration) {
+        self.place = place
+        self.user = user
         self.program = program
-        timeout = .seconds(options.timeout)
+        self.timeout = timeout
     }
 
     var address: String { place.address.description }
