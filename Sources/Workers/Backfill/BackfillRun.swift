@@ -217,7 +217,7 @@ struct BackfillRun: Sendable {
 
     private func forget(_ destination: DestinationTable) async {
         do {
-            try await destination.forget(job)
+            try await retrying("the note's end") { try await destination.forget(job) }
         } catch {
             logger.warning(
                 "the note of a finished job stays in the destination",
