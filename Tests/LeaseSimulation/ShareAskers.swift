@@ -9,6 +9,8 @@ struct ShareAsking {
     var backends: Set<Int>
     var isAnswered: Bool
     var isWithin: Bool
+    /// Its connection is kept: there is no other.
+    var isKept: Bool
     /// Whoever sent it has given it up before it is read.
     var isLate: Bool
     /// Of PostgreSQL, as the sidecar knew it.
@@ -43,7 +45,8 @@ extension ShareRun {
         let asking = ShareAsking(
             holder: holder, question: question,
             backends: Set(hosts[host].idle + hosts[host].busy), isAnswered: isAnswered,
-            isWithin: isWithin, isLate: isLate, era: era)
+            isWithin: isWithin, isKept: hosts[host].used == 0 && question.want > 0, isLate: isLate,
+            era: era)
         add(.askerComes(host, asking), after: delay)
     }
 
@@ -104,7 +107,9 @@ extension ShareRun {
         if let answer, asking.isAnswered {
             let number = question.number
             add(
-                .answer(host, holder: holder, number: number, answer, asker: asker), after: hop())
+                .answer(
+                    host, holder: holder, number: number, answer, asker: asker,
+                    isKept: asking.isKept && answer.share > 0), after: hop())
         }
     }
 }

@@ -91,6 +91,7 @@ declare
     over integer;
 begin
     select * into strict terms from pglease.bound b where b.bound = about;
+    terms.spare := least(terms.spare, terms.total - 1);
     select * into strict it from pglease.state s where s.bound = about for update;
     for gone in select * from pglease.share s where s.bound = about and s.until < it.clock order by s.holder loop
         -- Those that it told of, and those that it may have opened since: before its row ran out, and a minute for a
@@ -169,12 +170,14 @@ declare
     mine pglease.share;
     is_known boolean;
     room integer;
+    goal integer;
 begin
     select * into terms from pglease.bound b where b.bound = about;
     if not found then
         raise exception 'there is no shared bound "%"', about using
             errcode = 'undefined_object', hint = format('pglease share set %s TOTAL', about);
     end if;
+    terms.spare := least(terms.spare, terms.total - 1);
     insert into pglease.state (bound) values (about) on conflict do nothing;
     -- Everybody waits for its turn here: all that follows is in one order.
     select * into it from pglease.state s where s.bound = about for update;
@@ -211,10 +214,13 @@ begin
         mine.bonus := false;
     end if;
 
-    -- Once in a period; sooner for one that is new, or waits beside free places.
+    -- Once in a period; sooner for one that is new or has nothing, and where the level is found to be wrong: one waits
+    -- beside free places, or there are none and everybody was to have what it wants.
     if it.levelled is null or it.clock - it.levelled >= it.period
-        or it.level < 'infinity' and it.clock - it.levelled >= it.period / 10
-            and (not is_known or my_want > mine.share and it.taken < terms.total - terms.spare)
+        or it.clock - it.levelled >= it.period / 10
+            and (it.level < 'infinity' and not is_known
+                or my_want > mine.share
+                    and (mine.share = 0 or (it.level < 'infinity') = (it.taken < terms.total - terms.spare)))
     then
         perform pglease.level(about);
         select * into it from pglease.state s where s.bound = about;
@@ -231,7 +237,10 @@ begin
         it.extra := it.extra - 1;
     end if;
     if mine.bonus then target := target + 1; end if;
-    if mine.share >= target then
+    goal := target;
+    -- One that the table does not know keeps what it has.
+    if not is_known then goal := greatest(target, my_used); end if;
+    if mine.share >= goal then
         share := least(mine.share, greatest(target, my_used));
     else
         room := terms.total - terms.spare - it.taken;
@@ -241,7 +250,7 @@ begin
                 from pglease.share s
                 where s.bound = about and s.share = 0 and s.want > 0 and it.clock - s.clock <= 3 * it.period / 10;
         end if;
-        share := mine.share + greatest(0, least(target - mine.share, room));
+        share := mine.share + greatest(0, least(goal - mine.share, room));
     end if;
     it.taken := it.taken + share - mine.share;
     update pglease.share s set share = ask.share, bonus = mine.bonus, until = it.clock + 6 * it.period
