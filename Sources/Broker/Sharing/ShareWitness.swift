@@ -62,7 +62,7 @@ extension Broker {
         do throws(UVError) {
             try loop.submit(
                 { witness.closeAndWait(Patience(until: ContinuousClock.now + .seconds(2))) },
-                then: {})
+                then: { _ in })
         } catch {
             witness.close()
         }
