@@ -43,7 +43,7 @@ package struct BoundShare: Sendable {
     private var outstanding: Outstanding?
     private var number: Int64 = 0
     private var nextQuestion = Instant.zero
-    /// After a refusal for want of room.
+    /// After a refusal for want of room: whoever waits does not ask again at once, or others would never come to ask.
     private var pausesUntil = Instant.zero
     private var failures = 0
     private var demand = Demand()
