@@ -311,7 +311,7 @@ package struct ShareRun {
         hosts[host].share.note(want: demand, local)
         if hosts[host].witness != nil, hosts[host].share.aloneUntil <= local {
             dismissWitness(host)
-            lose(host)
+            lose(host, keepsPace: true)
         }
         if hosts[host].open + hosts[host].closing == 0, hosts[host].witness == nil,
             hosts[host].share.needsWitness
@@ -341,6 +341,10 @@ package struct ShareRun {
                     after: seconds(Double(chance(3...80)) / 1000))
             }
         }
+        if hosts[host].witness != nil, hosts[host].used == 0 {
+            dismissWitness(host)
+            lose(host, keepsPace: true)
+        }
         if hosts[host].isLeaving, hosts[host].used == 0 {
             leave(host)
             return
@@ -365,8 +369,8 @@ package struct ShareRun {
     }
 
     /// What the last answer said is void, and with it the attempts under way.
-    private mutating func lose(_ host: Int) {
-        hosts[host].share.void()
+    private mutating func lose(_ host: Int, keepsPace: Bool = false) {
+        hosts[host].share.void(keepsPace: keepsPace)
         giveUpAttempts(host)
     }
 

@@ -27,14 +27,11 @@ extension Broker {
         if !witness.isAlive { voidShare(place) }
     }
 
-    /// After an answer: when the witness goes, or at once if there is none and nothing is open.
+    /// After an answer, and after each attempt to connect: whether the witness is needed, or there should be one.
     func lookAgain(_ place: Int, _ now: Instant) {
         let bound = sharing.bounds.all[place]
-        if bound.witness != nil {
-            housekeeping(by: min(bound.machine.aloneUntil, bound.machine.deadline))
-        } else {
-            housekeeping(by: bound.need.open == 0 ? now : bound.machine.deadline)
-        }
+        let isAlone = bound.witness != nil || bound.need.open == 0
+        housekeeping(by: isAlone ? now : bound.machine.deadline)
     }
 
     /// It is not needed any more, or tells that PostgreSQL has gone.
@@ -45,8 +42,9 @@ extension Broker {
         } else if need.open > 0 {
             dismissWitness(place)
             allow(place)
-        } else if sharing.bounds.all[place].machine.aloneUntil <= now {
-            voidShare(place)
+        } else if need.used == 0 || sharing.bounds.all[place].machine.aloneUntil <= now {
+            // Its place is for others: nothing is being opened, or not in time.
+            voidShare(place, keepsPace: true)
         } else {
             housekeeping(by: sharing.bounds.all[place].machine.aloneUntil)
         }

@@ -116,9 +116,10 @@ extension Broker {
         housekeeping(by: now)
     }
 
-    func voidShare(_ place: Int) {
+    /// `keepsPace`: nothing was lost, and it is not asked at once.
+    func voidShare(_ place: Int, keepsPace: Bool = false) {
         dismissWitness(place)
-        sharing.bounds.all[place].machine.void()
+        sharing.bounds.all[place].machine.void(keepsPace: keepsPace)
         allow(place, isVoid: true)
     }
 

@@ -210,9 +210,10 @@ package struct BoundShare: Sendable {
     package var isCrowdedOut: Bool { crowds >= Self.crowdsToTell }
 
     /// A connection was lost, or none is left: the next may be another PostgreSQL's, which knows of no share.
-    package mutating func void() {
+    /// `keepsPace`: it was not lost but sent away, and whoever waits asks no sooner than else.
+    package mutating func void(keepsPace: Bool = false) {
         lastsUntil = .zero
-        askedAt = .zero
+        if !keepsPace { askedAt = .zero }
         makesRoomUntil = nil
         isVoid = true
         hasWitness = false
