@@ -98,7 +98,9 @@ extension ShareRun {
             let sum = table.rows.values.reduce(0) { $0 + $1.share }
             if sum != table.taken { throw Violation("\(sum) shares counted as \(table.taken)") }
             for (holder, row) in table.rows where (aliveOf[holder] ?? 0) > row.share {
-                throw Violation("\(aliveOf[holder] ?? 0) connections under a share of \(row.share)")
+                throw Violation(
+                    "holder \(holder) has \(aliveOf[holder] ?? 0) connections under a share of \(row)"
+                )
             }
         }
         tell(

@@ -186,6 +186,8 @@ package struct ShareTable {
             if isSilent, row.share == 0 { continue }
             var row = row
             if isSilent { row.want = min(row.want, row.share) }
+            // Where not all can have a place, one that wants none is due none.
+            if row.want == 0, hosts > places { continue }
             claims[holder] = row
         }
         return claims

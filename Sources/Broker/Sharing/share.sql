@@ -88,6 +88,7 @@ declare
     alive integer;
     places integer;
     claimants integer;
+    is_crowded boolean;
     over integer;
 begin
     select * into strict terms from pglease.bound b where b.bound = about;
@@ -121,7 +122,9 @@ begin
             terms.total - terms.spare - coalesce(sum(s.share) filter (where s.until < it.clock), 0)
         into it.hosts, places
         from pglease.share s where s.bound = about;
-    select count(*) into claimants from pglease.claims(about, it.clock, it.period);
+    -- Where not all can have a place, one that wants none is due none.
+    is_crowded := it.hosts > terms.total - terms.spare;
+    select count(*) into claimants from pglease.claims(about, it.clock, it.period) l where l.want > 0 or not is_crowded;
     -- Max-min: one place each; of the others nobody has more than it wants, and who has less than it wants has no less
     -- than anybody else for its weight.
     select coalesce(max(c.level) filter (where c.level <= c.wish), 'infinity') into it.level
@@ -132,7 +135,8 @@ begin
                 from (
                     select l.holder, l.weight, greatest(l.want, 1) - 1 as more,
                         (greatest(l.want, 1) - 1) / l.weight::double precision as wish
-                        from pglease.claims(about, it.clock, it.period) l) w
+                        from pglease.claims(about, it.clock, it.period) l
+                        where l.want > 0 or not is_crowded) w
                 window upto as (order by w.wish, w.holder)) c;
     it.level := greatest(it.level, 0);
     it.extra := 0;
@@ -142,7 +146,8 @@ begin
             into it.extra, over
             from (
                 select l.bonus, l.want, pglease.due(l.want, l.weight, it.level) as due
-                    from pglease.claims(about, it.clock, it.period) l) d;
+                    from pglease.claims(about, it.clock, it.period) l
+                    where l.want > 0 or not is_crowded) d;
         it.extra := greatest(it.extra, 0);
         it.surplus := greatest(over - it.extra, 0);
         it.extra := greatest(it.extra - over, 0);
