@@ -44,7 +44,8 @@ extension ShareRun {
         let delay = isLate ? seconds(Double(table.period) * Double(chance(0...3000)) / 1e6) : hop()
         let asking = ShareAsking(
             holder: holder, question: question,
-            backends: Set(hosts[host].idle + hosts[host].busy), isAnswered: isAnswered,
+            backends: Set(hosts[host].idle + hosts[host].busy + hosts[host].ending),
+            isAnswered: isAnswered,
             isWithin: isWithin, isKept: hosts[host].used == 0 && question.want > 0, isLate: isLate,
             era: era)
         add(.askerComes(host, asking), after: delay)

@@ -18,7 +18,8 @@ struct ShareHost {
     /// Attempts of an earlier number were given up.
     var attempts = 0
     /// Closed here, and perhaps not yet gone there.
-    var closing = 0
+    var ending: [Int] = []
+    var closing: Int { ending.count }
 
     var isRunning = true
     var isLeaving = false

@@ -20,7 +20,7 @@ package struct ShareRun {
         case connected(Int, holder: Int, era: Int, attempts: Int, until: Instant)
         case lost(Int, holder: Int)
         case leaseEnds(Int, holder: Int, backend: Int)
-        case closed(Int, holder: Int)
+        case closed(Int, holder: Int, backend: Int)
         case backendEnds(Int)
         case starts(Int)
         case serverStarts
@@ -216,9 +216,9 @@ package struct ShareRun {
             hosts[host].busy.remove(at: place)
             hosts[host].idle.append(backend)
             look(host)
-        case .closed(let host, let holder):
+        case .closed(let host, let holder, let backend):
             guard hosts[host].holder == holder else { return }
-            hosts[host].closing -= 1
+            hosts[host].ending.removeAll { $0 == backend }
             look(host)
         case .backendEnds(let backend): end(backend)
         case .starts(let host): start(host)
@@ -234,7 +234,7 @@ package struct ShareRun {
         case .look(let host), .planned(let host, _), .answer(let host, _, _, _, _, _),
             .answered(let host, _, _, _, _), .refused(let host, _, _), .crowdedOut(let host, _, _),
             .connected(let host, _, _, _, _), .lost(let host, _), .leaseEnds(let host, _, _),
-            .closed(let host, _):
+            .closed(let host, _, _):
             host
         case .askerComes, .commit, .askerEnds, .backendEnds, .starts, .serverStarts, .trouble: nil
         }
@@ -409,14 +409,16 @@ package struct ShareRun {
     }
 
     mutating func close(_ backend: Int, of host: Int) {
-        hosts[host].closing += 1
+        hosts[host].ending.append(backend)
         // The scheduler gives them less time.
         if hosts[host].open == 0 { giveUpAttempts(host) }
         // What a host that is cut off says arrives when TCP tries again.
         let cut = hosts[host].cutUntil > now ? hosts[host].cutUntil - now : .zero
         let gone = cut + .milliseconds(chance(cut > .zero ? 1...20_000 : 1...40))
         add(.backendEnds(backend), after: gone)
-        add(.closed(host, holder: hosts[host].holder), after: gone + .milliseconds(chance(1...10)))
+        add(
+            .closed(host, holder: hosts[host].holder, backend: backend),
+            after: gone + .milliseconds(chance(1...10)))
     }
 
     private mutating func watchPatience(_ host: Int) {
