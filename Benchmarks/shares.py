@@ -82,7 +82,7 @@ class Sharer(Pooler):
 
 
 class Watch(threading.Thread):
-    """Connections of the role app, about thirty times a second."""
+    """Connections of the role app and of the one that asks, about thirty times a second."""
 
     def __init__(self, postgres):
         super().__init__(daemon=True)
@@ -96,7 +96,7 @@ class Watch(threading.Thread):
                 one = self.postgres.connect("app")
                 cursor = one.cursor()
                 while not self.is_over.is_set():
-                    cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'")
+                    cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE usename IN ('app', 'asker')")
                     count = cursor.fetchone()[0]
                     self.most = max(self.most, count)
                     self.over += count > TOTAL
@@ -183,6 +183,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="short spans, and a stop of 40 s")
     options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--own-role", action="store_true", help="ask as a role of its own (shared_bound_user)")
     options.add_argument("--only", default="", metavar="WORD", help="only what has this word in its name")
     options.add_argument("--json", metavar="FILE", help="write the figures to FILE as well")
     asked = options.parse_args()
@@ -194,7 +195,10 @@ def main():
                         hba=["host all all 10.211.0.0/16 trust"])
     environment = os.environ | {"PGHOST": postgres.host, "PGPORT": str(postgres.port),
                                 "PGUSER": "postgres", "PGDATABASE": "app"}
-    for words in (["init", "--role", "app"], ["set", "orders", str(TOTAL)]):
+    asker = "asker" if asked.own_role else "app"
+    if asked.own_role:
+        postgres.sql("CREATE ROLE asker LOGIN CONNECTION LIMIT 2")
+    for words in (["init", "--role", asker], ["set", "orders", str(TOTAL)]):
         subprocess.run([pglease_binary(), "share", *words], check=True, env=environment,
                        stdout=subprocess.DEVNULL)
     result = {}
@@ -202,7 +206,8 @@ def main():
     def act(name, watch, result, body):
         if asked.only in name:
             measured(name, watch, result, body)
-    brokers = brokers_of(postgres, Sharer, networks if networks.work else None, shared_bound="orders")
+    brokers = brokers_of(postgres, Sharer, networks if networks.work else None, shared_bound="orders",
+                         **({"shared_bound_user": asker} if asked.own_role else {}))
     load, watch = Load(brokers), Watch(postgres)
     try:
         def flooded():

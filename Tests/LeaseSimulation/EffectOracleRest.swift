@@ -166,8 +166,10 @@ extension EffectOracle {
         if let most = policy.maxUserConnections { room = min(room, most - ofUser) }
         if let most = broker.maxServerConnections { room = min(room, most - servers.count) }
         if policy.shareKey != nil {
-            let shared = servers.values.count { pools[$0.pool]?.policy.shareKey != nil }
-            room = min(room, now < share.until ? share.limit - shared : -1)
+            let shared = servers.values.filter { pools[$0.pool]?.policy.shareKey != nil }
+            let isAlone = shared.allSatisfy { $0.phase == .connecting || $0.phase == .closing }
+            let until = isAlone ? min(share.until, share.alone) : share.until
+            room = min(room, now < until ? share.limit - shared.count : -1)
         }
         return room
     }

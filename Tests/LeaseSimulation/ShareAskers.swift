@@ -9,6 +9,8 @@ struct ShareAsking {
     var backends: Set<Int>
     var isAnswered: Bool
     var isWithin: Bool
+    /// Its connection is kept: there is no other.
+    var isKept: Bool
     /// Whoever sent it has given it up before it is read.
     var isLate: Bool
     /// Of PostgreSQL, as the sidecar knew it.
@@ -42,8 +44,10 @@ extension ShareRun {
         let delay = isLate ? seconds(Double(table.period) * Double(chance(0...3000)) / 1e6) : hop()
         let asking = ShareAsking(
             holder: holder, question: question,
-            backends: Set(hosts[host].idle + hosts[host].busy), isAnswered: isAnswered,
-            isWithin: isWithin, isLate: isLate, era: era)
+            backends: Set(hosts[host].idle + hosts[host].busy + hosts[host].ending),
+            isAnswered: isAnswered,
+            isWithin: isWithin, isKept: hosts[host].used == 0 && question.want > 0, isLate: isLate,
+            era: era)
         add(.askerComes(host, asking), after: delay)
     }
 
@@ -95,7 +99,9 @@ extension ShareRun {
             let sum = table.rows.values.reduce(0) { $0 + $1.share }
             if sum != table.taken { throw Violation("\(sum) shares counted as \(table.taken)") }
             for (holder, row) in table.rows where (aliveOf[holder] ?? 0) > row.share {
-                throw Violation("\(aliveOf[holder] ?? 0) connections under a share of \(row.share)")
+                throw Violation(
+                    "holder \(holder) has \(aliveOf[holder] ?? 0) connections under a share of \(row)"
+                )
             }
         }
         tell(
@@ -104,7 +110,9 @@ extension ShareRun {
         if let answer, asking.isAnswered {
             let number = question.number
             add(
-                .answer(host, holder: holder, number: number, answer, asker: asker), after: hop())
+                .answer(
+                    host, holder: holder, number: number, answer, asker: asker,
+                    isKept: asking.isKept && answer.share > 0), after: hop())
         }
     }
 }

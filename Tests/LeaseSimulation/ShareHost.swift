@@ -18,7 +18,8 @@ struct ShareHost {
     /// Attempts of an earlier number were given up.
     var attempts = 0
     /// Closed here, and perhaps not yet gone there.
-    var closing = 0
+    var ending: [Int] = []
+    var closing: Int { ending.count }
 
     var isRunning = true
     var isLeaving = false
@@ -32,8 +33,8 @@ struct ShareHost {
     /// Its clock: seconds of its own for each true one, and where it began.
     var clockRate = 1.0
     var clockOffset: Int64 = 0
-    /// The connection that it asked on is kept that long.
-    var asksUntil = Instant.zero
+    /// The connection that asked last, kept until the first of its own stands.
+    var witness: Int?
     /// Since when it waits beside free places.
     var waitsSince: Instant?
     /// The moment its next look is planned for.
@@ -103,12 +104,26 @@ package struct ShareReport: Sendable {
     package var momentsOver = 0
     /// The longest from a start to the first connection, in seconds.
     package var longestStart = 0.0
-    /// Five periods: the level is settled anew, others learn that they are due less when they ask, and give back when a lease ends.
-    package static let longestStartAllowed = 25.0
+    /// Three periods: the level is settled anew, others learn that they are due less when they ask, and give back when a
+    /// lease ends; and a question may be lost.
+    package static let longestStartAllowed = 15.0
+
+    /// What was promised and not kept.
+    package var missed: String? {
+        if longestStart > Self.longestStartAllowed {
+            return "a new one had to wait \(longestStart) s"
+        }
+        guard let fairAfter, fairAfter <= 5 else {
+            return "fair after \(fairAfter.map { "\($0)" } ?? "more than 30") periods"
+        }
+        // The period of up to a hundred is five seconds.
+        guard longestBesideFree > 2 * period / 5 else { return nil }
+        return "\(longestBesideFree) s beside free places"
+    }
     /// Periods until everybody had its fair part after the last trouble; nil: not within thirty.
     package var fairAfter: Double?
     package var seconds = 0.0
     package var period = 0.0
-    /// The longest that one waited beside free places, in seconds.
+    /// The longest that one waited while there were free places all the time, in seconds.
     package var longestBesideFree = 0.0
 }

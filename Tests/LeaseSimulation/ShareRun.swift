@@ -12,15 +12,15 @@ package struct ShareRun {
         case planned(Int, Instant)
         case askerComes(Int, ShareAsking)
         case commit(Int, ShareAsking, asker: Int)
-        case answer(Int, holder: Int, number: Int64, ShareAnswer, asker: Int)
-        case answered(Int, holder: Int, number: Int64, ShareAnswer)
+        case answer(Int, holder: Int, number: Int64, ShareAnswer, asker: Int, isKept: Bool)
+        case answered(Int, holder: Int, number: Int64, ShareAnswer, kept: Int?)
         case crowdedOut(Int, holder: Int, number: Int64)
         case askerEnds(Int)
         case refused(Int, holder: Int, number: Int64)
         case connected(Int, holder: Int, era: Int, attempts: Int, until: Instant)
         case lost(Int, holder: Int)
         case leaseEnds(Int, holder: Int, backend: Int)
-        case closed(Int, holder: Int)
+        case closed(Int, holder: Int, backend: Int)
         case backendEnds(Int)
         case starts(Int)
         case serverStarts
@@ -59,6 +59,8 @@ package struct ShareRun {
     var isCalm = false
     /// From then on what trouble left behind is over: questions that wait for an answer, pauses after failures.
     var settledFrom = Instant(nanoseconds: .max)
+    /// Since when there have been places that nobody has.
+    private var freeSince: Instant?
     package var report = ShareReport()
     private let trace: ((String) -> Void)?
 
@@ -110,10 +112,31 @@ package struct ShareRun {
             }
         }
         if report.fairAfter == nil { describe() }
+        try flood()
         report.seconds = seconds(now - began)
         report.period = Double(table.period) / 1000
         report.levellings = table.levellings
         return report
+    }
+
+    /// Everybody rests until nobody has more than it needs, and then some want more: they have what is free soon.
+    private mutating func flood() throws(Violation) {
+        for _ in 1...4 {
+            settledFrom = Instant(nanoseconds: .max)
+            for host in hosts.indices {
+                hosts[host].demand = chance(0...1)
+                add(.look(host), after: .zero)
+            }
+            try run(until: now + seconds(Double(table.period) * 3 / 1000))
+            settledFrom = now
+            for _ in 1...4 {
+                let host = chance(0...hosts.count - 1)
+                tell("host \(host) wants more")
+                hosts[host].demand += chance(1...20)
+                look(host)
+                try run(until: now + seconds(Double(table.period) * Double(chance(1...8)) / 8000))
+            }
+        }
     }
 
     mutating func run(until end: Instant) throws(Violation) {
@@ -122,6 +145,7 @@ package struct ShareRun {
             now = next.at
             try perform(next.action)
             try checkTotals()
+            watchFree()
         }
         now = end
     }
@@ -151,22 +175,28 @@ package struct ShareRun {
         case .commit(let host, let asking, let asker):
             guard asking.era == era else { return }
             try commit(host, asking, asker)
-        case .answer(let host, let holder, let number, let answer, let asker):
+        case .answer(let host, let holder, let number, let answer, let asker, let isKept):
             guard hosts[host].holder == holder, hosts[host].cutUntil <= now else { return }
+            if isKept {
+                add(
+                    .answered(host, holder: holder, number: number, answer, kept: asker),
+                    after: hop())
+                return
+            }
             // It says goodbye, and has the end of the other side before it believes itself gone.
             let gone = Duration.milliseconds(chance(1...20))
             add(.askerEnds(asker), after: gone)
-            add(.answered(host, holder: holder, number: number, answer), after: gone + hop())
+            add(
+                .answered(host, holder: holder, number: number, answer, kept: nil),
+                after: gone + hop())
         case .crowdedOut(let host, let holder, let number):
             guard hosts[host].holder == holder else { return }
             hosts[host].share.crowdedOut("no room", of: number, hosts[host].local(now))
             look(host)
         case .askerEnds(let asker): askers[asker] = nil
-        case .answered(let host, let holder, let number, let answer):
+        case .answered(let host, let holder, let number, let answer, let kept):
             guard hosts[host].holder == holder else { return }
-            hosts[host].share.take(answer, to: number, hosts[host].local(now))
-            hosts[host].asksUntil = now + .seconds(1)
-            add(.look(host), at: hosts[host].asksUntil)
+            answered(host, number, answer, kept)
             look(host)
         case .refused(let host, let holder, let number):
             guard hosts[host].holder == holder else { return }
@@ -186,9 +216,9 @@ package struct ShareRun {
             hosts[host].busy.remove(at: place)
             hosts[host].idle.append(backend)
             look(host)
-        case .closed(let host, let holder):
+        case .closed(let host, let holder, let backend):
             guard hosts[host].holder == holder else { return }
-            hosts[host].closing -= 1
+            hosts[host].ending.removeAll { $0 == backend }
             look(host)
         case .backendEnds(let backend): end(backend)
         case .starts(let host): start(host)
@@ -201,10 +231,10 @@ package struct ShareRun {
 
     private func recipient(_ action: Action) -> Int? {
         switch action {
-        case .look(let host), .planned(let host, _), .answer(let host, _, _, _, _),
-            .answered(let host, _, _, _), .refused(let host, _, _), .crowdedOut(let host, _, _),
+        case .look(let host), .planned(let host, _), .answer(let host, _, _, _, _, _),
+            .answered(let host, _, _, _, _), .refused(let host, _, _), .crowdedOut(let host, _, _),
             .connected(let host, _, _, _, _), .lost(let host, _), .leaseEnds(let host, _, _),
-            .closed(let host, _):
+            .closed(let host, _, _):
             host
         case .askerComes, .commit, .askerEnds, .backendEnds, .starts, .serverStarts, .trouble: nil
         }
@@ -230,6 +260,7 @@ package struct ShareRun {
         backends[backend] = (holder, now)
         aliveOf[holder, default: 0] += 1
         hosts[host].idle.append(backend)
+        dismissWitness(host)
         if let row = table.rows[holder], aliveOf[holder, default: 0] > row.share {
             throw Violation(
                 "host \(host) has \(aliveOf[holder, default: 0]) connections, its share is \(row.share)"
@@ -278,8 +309,12 @@ package struct ShareRun {
         }
         let demand = hosts[host].demand
         hosts[host].share.note(want: demand, local)
-        if hosts[host].open + hosts[host].closing == 0, hosts[host].asksUntil <= now,
-            !hosts[host].share.makesRoom, !hosts[host].share.isAsking, !hosts[host].share.isVoid
+        if hosts[host].witness != nil, hosts[host].share.aloneUntil <= local {
+            dismissWitness(host)
+            lose(host, keepsPace: true)
+        }
+        if hosts[host].open + hosts[host].closing == 0, hosts[host].witness == nil,
+            hosts[host].share.needsWitness
         {
             lose(host)
         }
@@ -294,15 +329,21 @@ package struct ShareRun {
             close(backend, of: host)
         }
         serve(host)
-        if local < allowance.until {
+        let until =
+            hosts[host].open > 0 ? allowance.until : min(allowance.until, allowance.alone)
+        if local < until {
             while hosts[host].used < allowance.limit, hosts[host].staying < demand {
                 hosts[host].connecting += 1
                 add(
                     .connected(
                         host, holder: hosts[host].holder, era: era, attempts: hosts[host].attempts,
-                        until: allowance.until),
+                        until: until),
                     after: seconds(Double(chance(3...80)) / 1000))
             }
+        }
+        if hosts[host].witness != nil, hosts[host].used == 0 {
+            dismissWitness(host)
+            lose(host, keepsPace: true)
         }
         if hosts[host].isLeaving, hosts[host].used == 0 {
             leave(host)
@@ -328,19 +369,56 @@ package struct ShareRun {
     }
 
     /// What the last answer said is void, and with it the attempts under way.
-    private mutating func lose(_ host: Int) {
-        hosts[host].share.void()
+    private mutating func lose(_ host: Int, keepsPace: Bool = false) {
+        hosts[host].share.void(keepsPace: keepsPace)
+        giveUpAttempts(host)
+    }
+
+    /// As the broker does: the one before is dismissed, and one that is of no use.
+    private mutating func answered(
+        _ host: Int, _ number: Int64, _ answer: ShareAnswer, _ kept: Int?
+    ) {
+        let local = hosts[host].local(now)
+        if hosts[host].share.isAsking(number) { dismissWitness(host) }
+        let isAwaited = hosts[host].share.isAsking(number)
+        hosts[host].share.take(answer, to: number, isKept: kept != nil, local)
+        guard let kept else { return }
+        if isAwaited, local < hosts[host].share.allowance.alone {
+            hosts[host].witness = kept
+            // PostgreSQL has ended it meanwhile.
+            if askers[kept] == nil {
+                hosts[host].witness = nil
+                lose(host)
+            }
+            add(.look(host), at: hosts[host].global(hosts[host].share.aloneUntil))
+        } else {
+            add(.askerEnds(kept), after: .milliseconds(chance(1...20)))
+        }
+    }
+
+    mutating func dismissWitness(_ host: Int) {
+        guard let asker = hosts[host].witness else { return }
+        hosts[host].witness = nil
+        hosts[host].share.dismissWitness()
+        add(.askerEnds(asker), after: .milliseconds(chance(1...20)))
+    }
+
+    private mutating func giveUpAttempts(_ host: Int) {
         hosts[host].connecting = 0
         hosts[host].attempts += 1
     }
 
     mutating func close(_ backend: Int, of host: Int) {
-        hosts[host].closing += 1
+        hosts[host].ending.append(backend)
+        // The scheduler gives them less time.
+        if hosts[host].open == 0 { giveUpAttempts(host) }
         // What a host that is cut off says arrives when TCP tries again.
         let cut = hosts[host].cutUntil > now ? hosts[host].cutUntil - now : .zero
         let gone = cut + .milliseconds(chance(cut > .zero ? 1...20_000 : 1...40))
         add(.backendEnds(backend), after: gone)
-        add(.closed(host, holder: hosts[host].holder), after: gone + .milliseconds(chance(1...10)))
+        add(
+            .closed(host, holder: hosts[host].holder, backend: backend),
+            after: gone + .milliseconds(chance(1...10)))
     }
 
     private mutating func watchPatience(_ host: Int) {
@@ -351,9 +429,28 @@ package struct ShareRun {
             hosts[host].waitsSince = nil
             return
         }
-        let since = hosts[host].waitsSince ?? now
+        let since = max(hosts[host].waitsSince ?? now, freeSince ?? now)
         hosts[host].waitsSince = since
         report.longestBesideFree = max(report.longestBesideFree, seconds(now - since))
+    }
+
+    /// Places that were taken meanwhile are not the ones that somebody waited beside.
+    private mutating func watchFree() {
+        guard settledFrom <= now else {
+            freeSince = nil
+            return
+        }
+        if table.taken < table.total - table.spare {
+            if freeSince == nil { freeSince = now }
+            return
+        }
+        guard let since = freeSince else { return }
+        freeSince = nil
+        for host in hosts.indices {
+            guard let waits = hosts[host].waitsSince else { continue }
+            report.longestBesideFree = max(
+                report.longestBesideFree, seconds(now - max(waits, since)))
+        }
     }
 
     // MARK: Chance

@@ -48,7 +48,7 @@ package struct ShareTable {
         self.spare = spare
     }
 
-    private var places: Int { total - spare }
+    private var places: Int { total - min(spare, total - 1) }
 
     /// PostgreSQL was started anew, crashed, or is another one now.
     package mutating func clear() {
@@ -102,7 +102,8 @@ package struct ShareTable {
         }
         if mine.bonus { target += 1 }
         let before = mine.share
-        if before >= target {
+        let goal = known == nil ? max(target, mine.used) : target
+        if before >= goal {
             mine.share = min(before, max(target, mine.used))
         } else {
             var room = places - taken
@@ -112,7 +113,7 @@ package struct ShareTable {
                     $0.share == 0 && $0.want > 0 && clock - $0.clock <= 3 * period / 10
                 }
             }
-            mine.share = before + max(0, min(target - before, room))
+            mine.share = before + max(0, min(goal - before, room))
         }
         taken += mine.share - before
         mine.until = clock + 6 * period
@@ -143,8 +144,10 @@ package struct ShareTable {
     private func mustLevel(isKnown: Bool, _ mine: Row) -> Bool {
         guard let levelledAt else { return true }
         if clock - levelledAt >= period { return true }
-        guard level < .infinity, clock - levelledAt >= period / 10 else { return false }
-        return !isKnown || mine.want > mine.share && taken < places
+        guard clock - levelledAt >= period / 10 else { return false }
+        if !isKnown, level < .infinity { return true }
+        return mine.want > mine.share
+            && (mine.share == 0 || (level < .infinity) == (taken < places))
     }
 
     private func due(_ row: Row) -> Int {
@@ -183,6 +186,8 @@ package struct ShareTable {
             if isSilent, row.share == 0 { continue }
             var row = row
             if isSilent { row.want = min(row.want, row.share) }
+            // Where not all can have a place, one that wants none is due none.
+            if row.want == 0, hosts > places { continue }
             claims[holder] = row
         }
         return claims

@@ -85,6 +85,7 @@ extension ShareRun {
 
     mutating func leave(_ host: Int) {
         tell("host \(host) is gone")
+        dismissWitness(host)
         if isServerUp, hosts[host].cutUntil <= now { table.leave(hosts[host].holder) }
         // A question that is out when its sidecar ends takes a spare place.
         for asker in askers.keys where askers[asker]?.holder == hosts[host].holder {
@@ -107,13 +108,17 @@ extension ShareRun {
         backends = [:]
         aliveOf = [:]
         askers = [:]
+        // Who has no connection loses none, and does not hear of it.
         for host in hosts.indices where hosts[host].isRunning {
+            if hosts[host].open == 0, hosts[host].witness == nil { continue }
+            hosts[host].witness = nil
             hosts[host].idle = []
             hosts[host].busy = []
-            hosts[host].asksUntil = .zero
             add(.lost(host, holder: hosts[host].holder), after: .milliseconds(chance(0...50)))
         }
-        add(.serverStarts, after: .milliseconds(chance(100...20_000)))
+        // Another one may be there soon.
+        let pause = chance(0...1) == 0 ? chance(60...1500) : chance(100...20_000)
+        add(.serverStarts, after: .milliseconds(pause))
     }
 
     /// One more, after which everybody is well: for how long it lasts.

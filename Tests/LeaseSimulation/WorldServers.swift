@@ -37,9 +37,12 @@ extension SchedulerWorld {
     mutating func grantShare(_ key: UInt32) {
         let delay = Duration.milliseconds(Int.random(in: 1...300, using: &random))
         let lasts = Duration.milliseconds(Int.random(in: 20...2000, using: &random))
+        let alone = isHealing ? lasts : lasts / Int.random(in: 1...4, using: &random)
+        let end = Instant(nanoseconds: .max)
         let allowance = ShareAllowance(
             limit: isHealing ? 1000 : Int.random(in: 0...6, using: &random),
-            until: isHealing ? Instant(nanoseconds: .max) : now + delay + lasts)
+            until: isHealing ? end : now + delay + lasts,
+            alone: isHealing ? end : now + delay + alone)
         plan(
             .shareChanged(key, allowance, isVoid: Int.random(in: 0...5, using: &random) == 0),
             after: delay)

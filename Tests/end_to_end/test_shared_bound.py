@@ -44,9 +44,11 @@ def share(server, *words, user="postgres", dbname="app", status=0):
 
 @pytest.fixture
 def bound(server):
-    """The schema as it is made, and a bound in it."""
+    """The schema as it is made, but that a second is what five are else, and a bound in it."""
     server.sql("DROP SCHEMA IF EXISTS pglease CASCADE", dbname="app")
-    share(server, "init", "--role", "app")
+    script = share(server, "init", "--role", "app", "--print")
+    assert script.count("5000") == 2
+    server.sql(script.replace("5000", "1000"), dbname="app")
     share(server, "set", "orders", str(TOTAL))
     return "orders"
 
@@ -279,6 +281,16 @@ def test_without_the_table_nothing_is_opened_and_it_is_said_why(server, make_sha
     assert row(broker)["state"] == "open"
 
 
+def test_a_pools_reserve_has_places_of_the_share_too(server, bound, make_sharer):
+    broker = make_sharer(default_pool_size="1", reserve_pool_size="2", reserve_pool_timeout="0.2")
+    ones = [psycopg2.connect(broker.dsn()) for _ in range(3)]
+    for one in ones:
+        one.cursor().execute("SELECT 1")
+    assert used(broker) == 3
+    for one in ones:
+        one.close()
+
+
 def test_a_bound_that_nobody_has_set(server, bound, make_sharer):
     broker = make_sharer(shared_bound="unknown", query_wait_timeout="1", prewarm="0")
     broker.errors_expected = True
@@ -300,6 +312,9 @@ def test_the_command_line(server):
     assert "10 connections for all hosts together, 2 of them to ask with" in share(server, "set", "b", "10")
     assert "1 of them" in share(server, "set", "b", "20", "--spare", "1")
     assert "1 of them" in share(server, "set", "b", "30")
+    # No total leaves nothing to share out.
+    share(server, "set", "d", "20", "--spare", "15")
+    assert "4 of them" in share(server, "set", "d", "5")
     shown = share(server, "show", "b")
     assert "b: 0 of 30 connections given to 0 hosts" in shown and "may ask: app, asker (CONNECTION LIMIT 2)" in shown
     assert 'there is no bound "c"' in share(server, "show", "c", status=1)

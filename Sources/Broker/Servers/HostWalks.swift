@@ -126,6 +126,7 @@ extension Broker {
         explorationEnded(by: server, failure)
         engine.serverConnectFailed(server.id, failure, now: now)
         dealWithNotices()
+        if sharedBound(of: server.pool) != nil { housekeeping(by: now) }
     }
 
     /// Those who wait for what this attempt finds out go on, or fail with it.

@@ -23,6 +23,10 @@ extension Broker {
 
     /// Where it may lead, by what is known now.
     func makePlan(_ server: ServerConnection) {
+        if mayBeAnother(server.pool) {
+            giveUp(server, Self.isAnother)
+            return
+        }
         let id = server.id
         let plan: HostPlan
         do throws(ConnectionStringError) {
@@ -103,6 +107,11 @@ extension Broker {
     }
 
     private func connected(_ server: ServerConnection, _ connection: PostgresConnection) {
+        if mayBeAnother(server.pool) {
+            giveUp(server, Self.isAnother)
+            return
+        }
+        if sharedBound(of: server.pool) != nil { housekeeping(by: now) }
         server.watcher = try? FileWatcher(loop: loop, descriptor: connection.descriptor)
         server.watcher?.delegate = server
         if let bytes = settings.tcpSocketBuffer, !Descriptor.isUnixSocket(connection.descriptor) {
@@ -133,6 +142,11 @@ extension Broker {
     }
 
     // MARK: Failure
+
+    private static let isAnother = ConnectFailure(
+        kind: .transient,
+        error: .error(
+            .connectionFailure, "PostgreSQL was started anew, and what it had shared out is void"))
 
     func connectFailed(_ server: ServerConnection, _ failure: ConnectFailure) {
         if failure.kind == .transient { connectionLost(in: server.pool) }

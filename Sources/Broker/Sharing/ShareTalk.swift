@@ -21,10 +21,20 @@ struct ShareTalk: Sendable {
     private let keywords: [(String, String)]
     private let statement: Statement
     private let deadline: ContinuousClock.Instant
+    /// Whoever asks has no other connection: this one tells whether PostgreSQL is still the one that answered.
+    private let keepsConnection: Bool
+
+    /// What was answered, and the connection if it is kept.
+    struct Answer: Sendable {
+        var answer: ShareAnswer
+        var witness: BlockingConnection?
+    }
 
     init(
-        parameters: ConnectionParameters, statement: Statement, patience: Duration = .seconds(5)
+        parameters: ConnectionParameters, statement: Statement, keepsConnection: Bool = false,
+        patience: Duration = .seconds(5)
     ) {
+        self.keepsConnection = keepsConnection
         keywords = parameters.map { ($0.keyword, $0.value) }
         self.statement = statement
         deadline = ContinuousClock.now + patience
@@ -55,17 +65,27 @@ struct ShareTalk: Sendable {
         "{\(backends.map { "\($0)" }.joined(separator: ","))}"
     }
 
-    func ask() -> Result<ShareAnswer, Failure> {
+    func ask() -> Result<Answer, Failure> {
+        let connection: BlockingConnection
         let row: [String]
         do throws(Failure) {
-            row = try run()
+            (connection, row) = try run()
         } catch {
             return .failure(error)
         }
         guard let answer = Self.answer(row) else {
+            end(connection)
             return .failure(.error(.error(.protocolViolation, "pglease.ask gave no answer")))
         }
-        return .success(answer)
+        if keepsConnection, answer.share > 0 {
+            return .success(Answer(answer: answer, witness: connection))
+        }
+        end(connection)
+        return .success(Answer(answer: answer))
+    }
+
+    private func end(_ connection: BlockingConnection) {
+        connection.closeAndWait(Patience(until: deadline))
     }
 
     /// The columns of `question`.
@@ -80,27 +100,22 @@ struct ShareTalk: Sendable {
     }
 
     /// The row runs out by itself if it fails.
-    func leave() { _ = try? run() }
+    func leave() {
+        if let (connection, _) = try? run() { end(connection) }
+    }
 
-    private func run() throws(Failure) -> [String] {
+    private func run() throws(Failure) -> (BlockingConnection, [String]) {
         let patience = Patience(until: deadline)
         do {
             let connection = try BlockingConnection.connect(
                 keywords.map { (keyword: $0.0, value: $0.1) }, wakeup: ThreadWakeup(),
                 patience: patience)
-            defer { connection.closeAndWait(patience) }
-            try connection.sendStatement(
-                statement.text,
-                statement.values.map {
-                    StatementParameter(type: 0, isBinary: false, bytes: $0.map { Array($0.utf8) })
-                }, binaryResult: false)
-            var row: [String] = []
-            while let result = try connection.nextResult(patience) {
-                if result.status == .error { throw result.error }
-                guard result.rowCount == 1 else { continue }
-                row = (0..<result.columnCount).map { result.text(0, $0) ?? "" }
+            do {
+                return (connection, try answer(of: connection, patience))
+            } catch {
+                end(connection)
+                throw error
             }
-            return row
         } catch let message as ServerMessage {
             throw .error(
                 .error(
@@ -115,5 +130,21 @@ struct ShareTalk: Sendable {
         } catch {
             throw .error(.error(.connectionFailure, "the table did not answer in time"))
         }
+    }
+
+    private func answer(of connection: BlockingConnection, _ patience: Patience) throws -> [String]
+    {
+        try connection.sendStatement(
+            statement.text,
+            statement.values.map {
+                StatementParameter(type: 0, isBinary: false, bytes: $0.map { Array($0.utf8) })
+            }, binaryResult: false)
+        var row: [String] = []
+        while let result = try connection.nextResult(patience) {
+            if result.status == .error { throw result.error }
+            guard result.rowCount == 1 else { continue }
+            row = (0..<result.columnCount).map { result.text(0, $0) ?? "" }
+        }
+        return row
     }
 }

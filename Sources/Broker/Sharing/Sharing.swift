@@ -32,8 +32,8 @@ struct SharedBound {
     let holder = UUIDText.random()
     var machine: BoundShare
     var need = ShareNeed()
-    /// What it asked on was there until then: long enough for a first connection.
-    var witnessUntil = Instant.zero
+    /// The connection that asked last, kept until the first of the pools' stands.
+    var witness: BlockingConnection?
     /// Why the last question had no answer; nil: it had.
     var failure: PgError?
     var questions = 0
@@ -76,19 +76,21 @@ extension Broker {
     func lookAtShares(_ now: Instant) {
         for place in sharing.bounds.all.indices {
             let key = UInt32(place)
-            guard !sharedPools(key).isEmpty else { continue }
+            guard !sharedPools(key).isEmpty else {
+                dismissWitness(place)
+                continue
+            }
             if sharing.bounds.all[place].machine.isOverdue(now) {
                 sharing.bounds.all[place].machine.giveUp("it did not answer in time", now)
                 shareFailed(place, Self.tableSilent)
             }
-            let need = engine.scheduler.takeNeed(ofShare: key)
+            let need = engine.scheduler.takeNeed(ofShare: key, now)
             sharing.bounds.all[place].need = need
             sharing.bounds.all[place].machine.note(want: need.want, now)
             // Its last connection may have ended to make room for the question.
+            lookAtWitness(place, need, now)
             let machine = sharing.bounds.all[place].machine
-            if need.open == 0, sharing.bounds.all[place].witnessUntil <= now,
-                !machine.makesRoom, !machine.isAsking, !machine.isVoid
-            {
+            if need.open == 0, sharing.bounds.all[place].witness == nil, machine.needsWitness {
                 voidShare(place)
             }
             switch sharing.bounds.all[place].machine.turn(used: need.used, now) {
@@ -114,12 +116,14 @@ extension Broker {
         housekeeping(by: now)
     }
 
-    private func voidShare(_ place: Int) {
-        sharing.bounds.all[place].machine.void()
+    /// `keepsPace`: nothing was lost, and it is not asked at once.
+    func voidShare(_ place: Int, keepsPace: Bool = false) {
+        dismissWitness(place)
+        sharing.bounds.all[place].machine.void(keepsPace: keepsPace)
         allow(place, isVoid: true)
     }
 
-    private func allow(_ place: Int, isVoid: Bool = false) {
+    func allow(_ place: Int, isVoid: Bool = false) {
         let allowance = sharing.bounds.all[place].machine.allowance
         post(.shareChanged(UInt32(place), allowance, isVoid: isVoid))
     }
@@ -149,6 +153,7 @@ extension Broker {
         let statement = ShareTalk.question(
             bound.name, holder: sharing.bounds.all[place].holder, host: HostName.own,
             weight: settings.sharedWeight, question, backends: sharedBackends(UInt32(place)))
+        let keepsConnection = need.open == 0 && question.want > 0
         let isRefused = sharing.bounds.all[place].isPasswordRefused
         readPassword(
             of: asker.user, asker.entry, database: asker.database, isRefused: isRefused
@@ -156,7 +161,9 @@ extension Broker {
             guard let self else { return }
             switch result {
             case .success(let read):
-                self.send(statement, question.number, place, asker, read ?? asker.password)
+                self.send(
+                    statement, question.number, place, asker, read ?? asker.password,
+                    keepsConnection)
             case .failure(let failure):
                 self.shareAnswered(
                     place, question.number,
@@ -167,13 +174,14 @@ extension Broker {
 
     private func send(
         _ statement: ShareTalk.Statement, _ number: Int64, _ place: Int, _ asker: ShareAsker,
-        _ password: Secret?
+        _ password: Secret?, _ keepsConnection: Bool
     ) {
         // While the password was read, the question may have been given up.
         guard sharing.bounds.all[place].machine.isAsking(number) else { return }
         sharing.bounds.all[place].password = password
         let talk = ShareTalk(
-            parameters: askingParameters(asker, password), statement: statement)
+            parameters: askingParameters(asker, password), statement: statement,
+            keepsConnection: keepsConnection)
         do throws(UVError) {
             try loop.submit(
                 { talk.ask() },
@@ -188,14 +196,19 @@ extension Broker {
     }
 
     private func shareAnswered(
-        _ place: Int, _ number: Int64, _ result: Result<ShareAnswer, ShareTalk.Failure>,
+        _ place: Int, _ number: Int64, _ result: Result<ShareTalk.Answer, ShareTalk.Failure>,
         hasOnlyKeys: Bool = false
     ) {
         let now = now
         switch result {
         case .success(let answer):
-            sharing.bounds.all[place].machine.take(answer, to: number, now)
-            sharing.bounds.all[place].witnessUntil = now + .seconds(1)
+            let isAwaited = sharing.bounds.all[place].machine.isAsking(number)
+            if isAwaited { dismissWitness(place) }
+            sharing.bounds.all[place].machine.take(
+                answer.answer, to: number, isKept: answer.witness != nil, now)
+            if let witness = answer.witness {
+                keep(witness, place, isAwaited: isAwaited, now)
+            }
             sharing.bounds.all[place].isPasswordRefused = false
             shareRecovered(place)
         case .failure(.noRoom(let error)):
@@ -210,7 +223,7 @@ extension Broker {
             shareFailed(place, error)
         }
         allow(place)
-        housekeeping(by: min(now + .seconds(1), sharing.bounds.all[place].machine.deadline))
+        lookAgain(place, now)
         dealWithNotices()
     }
 
@@ -302,6 +315,8 @@ extension Broker {
     func leaveShares() {
         for place in sharing.bounds.all.indices
         where sharing.bounds.all[place].machine.answer != nil {
+            sharing.bounds.all[place].witness?.close()
+            sharing.bounds.all[place].witness = nil
             guard let asker = asker(place) else { continue }
             let backends = sharedBackends(UInt32(place))
             for server in servers.values

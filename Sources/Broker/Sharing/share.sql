@@ -88,9 +88,11 @@ declare
     alive integer;
     places integer;
     claimants integer;
+    is_crowded boolean;
     over integer;
 begin
     select * into strict terms from pglease.bound b where b.bound = about;
+    terms.spare := least(terms.spare, terms.total - 1);
     select * into strict it from pglease.state s where s.bound = about for update;
     for gone in select * from pglease.share s where s.bound = about and s.until < it.clock order by s.holder loop
         -- Those that it told of, and those that it may have opened since: before its row ran out, and a minute for a
@@ -120,7 +122,9 @@ begin
             terms.total - terms.spare - coalesce(sum(s.share) filter (where s.until < it.clock), 0)
         into it.hosts, places
         from pglease.share s where s.bound = about;
-    select count(*) into claimants from pglease.claims(about, it.clock, it.period);
+    -- Where not all can have a place, one that wants none is due none.
+    is_crowded := it.hosts > terms.total - terms.spare;
+    select count(*) into claimants from pglease.claims(about, it.clock, it.period) l where l.want > 0 or not is_crowded;
     -- Max-min: one place each; of the others nobody has more than it wants, and who has less than it wants has no less
     -- than anybody else for its weight.
     select coalesce(max(c.level) filter (where c.level <= c.wish), 'infinity') into it.level
@@ -131,7 +135,8 @@ begin
                 from (
                     select l.holder, l.weight, greatest(l.want, 1) - 1 as more,
                         (greatest(l.want, 1) - 1) / l.weight::double precision as wish
-                        from pglease.claims(about, it.clock, it.period) l) w
+                        from pglease.claims(about, it.clock, it.period) l
+                        where l.want > 0 or not is_crowded) w
                 window upto as (order by w.wish, w.holder)) c;
     it.level := greatest(it.level, 0);
     it.extra := 0;
@@ -141,7 +146,8 @@ begin
             into it.extra, over
             from (
                 select l.bonus, l.want, pglease.due(l.want, l.weight, it.level) as due
-                    from pglease.claims(about, it.clock, it.period) l) d;
+                    from pglease.claims(about, it.clock, it.period) l
+                    where l.want > 0 or not is_crowded) d;
         it.extra := greatest(it.extra, 0);
         it.surplus := greatest(over - it.extra, 0);
         it.extra := greatest(it.extra - over, 0);
@@ -169,12 +175,14 @@ declare
     mine pglease.share;
     is_known boolean;
     room integer;
+    goal integer;
 begin
     select * into terms from pglease.bound b where b.bound = about;
     if not found then
         raise exception 'there is no shared bound "%"', about using
             errcode = 'undefined_object', hint = format('pglease share set %s TOTAL', about);
     end if;
+    terms.spare := least(terms.spare, terms.total - 1);
     insert into pglease.state (bound) values (about) on conflict do nothing;
     -- Everybody waits for its turn here: all that follows is in one order.
     select * into it from pglease.state s where s.bound = about for update;
@@ -211,10 +219,13 @@ begin
         mine.bonus := false;
     end if;
 
-    -- Once in a period; sooner for one that is new, or waits beside free places.
+    -- Once in a period; sooner for one that is new or has nothing, and where the level is found to be wrong: one waits
+    -- beside free places, or there are none and everybody was to have what it wants.
     if it.levelled is null or it.clock - it.levelled >= it.period
-        or it.level < 'infinity' and it.clock - it.levelled >= it.period / 10
-            and (not is_known or my_want > mine.share and it.taken < terms.total - terms.spare)
+        or it.clock - it.levelled >= it.period / 10
+            and (it.level < 'infinity' and not is_known
+                or my_want > mine.share
+                    and (mine.share = 0 or (it.level < 'infinity') = (it.taken < terms.total - terms.spare)))
     then
         perform pglease.level(about);
         select * into it from pglease.state s where s.bound = about;
@@ -231,7 +242,10 @@ begin
         it.extra := it.extra - 1;
     end if;
     if mine.bonus then target := target + 1; end if;
-    if mine.share >= target then
+    goal := target;
+    -- One that the table does not know keeps what it has.
+    if not is_known then goal := greatest(target, my_used); end if;
+    if mine.share >= goal then
         share := least(mine.share, greatest(target, my_used));
     else
         room := terms.total - terms.spare - it.taken;
@@ -241,7 +255,7 @@ begin
                 from pglease.share s
                 where s.bound = about and s.share = 0 and s.want > 0 and it.clock - s.clock <= 3 * it.period / 10;
         end if;
-        share := mine.share + greatest(0, least(target - mine.share, room));
+        share := mine.share + greatest(0, least(goal - mine.share, room));
     end if;
     it.taken := it.taken + share - mine.share;
     update pglease.share s set share = ask.share, bonus = mine.bonus, until = it.clock + 6 * it.period

@@ -84,6 +84,7 @@ extension Scheduler {
             guard let place else { continue }
             bounds.shares.all[place].tally.total += sign * counts.total
             bounds.shares.all[place].tally.closing += sign * counts.closing
+            bounds.shares.all[place].connecting += sign * counts.connecting
             bounds.shares.all[place].lease(sign * counts.leased)
         }
         pools[pool].share = share

@@ -130,6 +130,7 @@ extension Scheduler {
         var users = Array(repeating: ConnectionTally(), count: bounds.users.tallies.count)
         var shares = Array(repeating: ConnectionTally(), count: bounds.shares.all.count)
         var shared = Array(repeating: 0, count: bounds.shares.all.count)
+        var connecting = shared
         var fences = Array(repeating: ConnectionTally(), count: bounds.fences.count)
         for pool in pools.live.map({ pools[$0] }) {
             all.total += pool.counts.total
@@ -142,6 +143,7 @@ extension Scheduler {
                 shares[share].total += pool.counts.total
                 shares[share].closing += pool.counts.closing
                 shared[share] += pool.counts.leased
+                connecting[share] += pool.counts.connecting
             }
             for scope in FenceScope.allCases {
                 fences[pool.fences[scope]].total += pool.counts.total
@@ -155,6 +157,8 @@ extension Scheduler {
         try demand(databases == bounds.databases.tallies, "servers by database miscounted")
         try demand(shares == bounds.shares.all.map(\.tally), "servers by share miscounted")
         try demand(shared == bounds.shares.all.map(\.leases), "leases by share miscounted")
+        try demand(
+            connecting == bounds.shares.all.map(\.connecting), "attempts by share miscounted")
         try demand(users == bounds.users.tallies, "servers by user miscounted")
     }
 }

@@ -41,9 +41,13 @@ extension Scheduler {
         case .leased:
             if let share = pools[pool].share { bounds.shares.all[share].lease(1) }
         case .idle: pools[pool].idle.pushFront(index, in: &servers.slots)
-        case .connecting, .validating: pools[pool].pending.pushFront(index, in: &servers.slots)
+        case .connecting:
+            pools[pool].pending.pushFront(index, in: &servers.slots)
+            if let share = pools[pool].share { bounds.shares.all[share].connecting += 1 }
+        case .validating: pools[pool].pending.pushFront(index, in: &servers.slots)
         case .closing:
             tally(pool) { $0.closing += 1 }
+            if let share = pools[pool].share { witnessLeaves(share) }
             if servers.slots[index].confinedTo != nil { pools[pool].counts.confined -= 1 }
         case .resetting, .cancelling: break
         }
@@ -65,7 +69,10 @@ extension Scheduler {
         case .leased:
             if let share = pools[pool].share { bounds.shares.all[share].lease(-1) }
         case .idle: pools[pool].idle.remove(index, in: &servers.slots)
-        case .connecting, .validating: pools[pool].pending.remove(index, in: &servers.slots)
+        case .connecting:
+            pools[pool].pending.remove(index, in: &servers.slots)
+            if let share = pools[pool].share { bounds.shares.all[share].connecting -= 1 }
+        case .validating: pools[pool].pending.remove(index, in: &servers.slots)
         case .closing: tally(pool) { $0.closing -= 1 }
         case .resetting, .cancelling: break
         }

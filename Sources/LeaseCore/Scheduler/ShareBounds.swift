@@ -4,6 +4,7 @@
 struct ShareBound {
     let key: UInt32
     var tally = ConnectionTally()
+    var connecting = 0
     /// Leases under it, and the most of them since `takeBusiest`.
     var leases = 0
     var mostLeases = 0
@@ -13,9 +14,15 @@ struct ShareBound {
     /// It holds somebody back, and that was said; until it changes.
     var isWanted = false
 
+    /// One that would be lost with its PostgreSQL is open.
+    var hasWitness: Bool { tally.staying > connecting }
+
+    /// From then on nothing is opened.
+    var until: Instant { hasWitness ? allowance.until : min(allowance.until, allowance.alone) }
+
     /// Whether one more may not be opened. `now` nil: but for the time.
     func isFull(afterClosing: Int?, _ now: Instant?) -> Bool {
-        if let now, allowance.until <= now { return true }
+        if let now, until <= now { return true }
         return Scheduler.isFull(tally, allowance.limit, afterClosing)
     }
 
@@ -50,7 +57,7 @@ package struct ShareNeed: Equatable, Sendable {
 
 extension Scheduler {
     /// What the pools under this bound have, and the most that they could have used since the last call.
-    package mutating func takeNeed(ofShare key: UInt32) -> ShareNeed {
+    package mutating func takeNeed(ofShare key: UInt32, _ now: Instant) -> ShareNeed {
         let share = bounds.shares.index(of: key)
         var need = ShareNeed()
         need.used = bounds.shares.all[share].tally.total
@@ -58,14 +65,25 @@ extension Scheduler {
         var minimum = 0
         for pool in pools.live where pools[pool].share == share {
             need.open += pools[pool].counts.total - pools[pool].counts.connecting
-            let room = max(0, pools[pool].limits.size - pools[pool].counts.leased)
-            waiting += min(pools[pool].queue.count, room)
+            if pools[pool].queue.count > 0 {
+                let room = mostLeases(pool, now) - pools[pool].counts.leased
+                waiting += min(pools[pool].queue.count, max(0, room))
+            }
             minimum += wantedMinimum(pool)
         }
         need.want = max(
             bounds.shares.all[share].mostLeases, bounds.shares.all[share].leases + waiting, minimum)
         bounds.shares.all[share].mostLeases = bounds.shares.all[share].leases
         return need
+    }
+
+    /// How many leases it may have, its reserve included where somebody has waited long enough for it.
+    private func mostLeases(_ pool: Int, _ now: Instant) -> Int {
+        var most = pools[pool].limits.size
+        for queue in pools[pool].queue.queues where queue.head >= 0 {
+            most = max(most, capacity(pool, Int(queue.head), now))
+        }
+        return most
     }
 
     /// Connections under this bound, in any state.
@@ -136,8 +154,20 @@ extension Scheduler {
     /// An attempt that is not through by then is given up.
     mutating func limitAttempt(_ index: Int, _ pool: Int) {
         guard let share = pools[pool].share else { return }
-        servers.slots[index].openBy = bounds.shares.all[share].allowance.until
+        servers.slots[index].openBy = bounds.shares.all[share].until
         deadlines.set(DeadlineToken(.server, index), at: servers.slots[index].openBy)
+    }
+
+    /// The last connection under this bound is about to be gone: what is being opened has less time now.
+    mutating func witnessLeaves(_ share: Int) {
+        let bound = bounds.shares.all[share]
+        guard bound.connecting > 0, !bound.hasWitness else { return }
+        for index in servers.slots.indices where servers.slots[index].state == .connecting {
+            guard pools[servers.slots[index].pool].share == share,
+                bound.until < servers.slots[index].openBy
+            else { continue }
+            limitAttempt(index, servers.slots[index].pool)
+        }
     }
 
     func isFullShare(_ pool: Int, afterClosing: Int?, _ now: Instant?) -> Bool {
@@ -148,6 +178,6 @@ extension Scheduler {
     /// Whether closing another pool's connection makes room for one of this pool's: not while nothing may be opened.
     func sharesOpen(_ pool: Int, _ now: Instant) -> Bool {
         guard let share = pools[pool].share else { return true }
-        return now < bounds.shares.all[share].allowance.until
+        return now < bounds.shares.all[share].until
     }
 }

@@ -8,10 +8,12 @@
 ///   shrunk the share to what the question said;
 /// - an answer allows opening for five periods after its question was sent, and the row lives six after it was written;
 /// - an answer is good while the PostgreSQL that gave it lives: as the table ends with it, so does the answer, when a
-///   connection is lost, and when the last one is closed (nobody would notice then).
+///   connection is lost. Without one nobody would notice: then it is good while the connection that asked is kept, until
+///   the first of the sidecar's own stands.
 ///
 /// The connection that asks is one, too. It takes one of the share's own places wherever there is one, and a full sidecar
-/// frees one for it; the spare places of the bound are for those that have none (`ShareTurn`).
+/// frees one for it, but never its last one; the spare places of the bound are for those that have none to give
+/// (`ShareTurn`).
 ///
 /// The sidecar's clock is only asked for differences. Two clocks may differ by a sixth in speed.
 package struct BoundShare: Sendable {
@@ -21,6 +23,8 @@ package struct BoundShare: Sendable {
     /// When the last answered question was sent, and its answer arrived.
     private var askedAt = Instant.zero
     private var answeredAt = Instant.zero
+    /// The connection that asked last is kept.
+    private var hasWitness = false
     private var lastsUntil = Instant.zero
     /// The last answer may be another PostgreSQL's.
     package private(set) var isVoid = false
@@ -39,6 +43,8 @@ package struct BoundShare: Sendable {
     private var outstanding: Outstanding?
     private var number: Int64 = 0
     private var nextQuestion = Instant.zero
+    /// After a refusal for want of room: whoever waits does not ask again at once, or others would never come to ask.
+    private var pausesUntil = Instant.zero
     private var failures = 0
     private var demand = Demand()
     private var random: SeededGenerator
@@ -83,8 +89,22 @@ package struct BoundShare: Sendable {
         let isGood = outstanding == nil && failures == 0 && !isVoid
         let most = makesRoom ? min(certainShare, crowdedAt) - 1 : answer.share
         return ShareAllowance(
-            limit: min(most, answer.target), until: isGood ? lastsUntil : .zero)
+            limit: min(most, answer.target), until: isGood ? lastsUntil : .zero,
+            alone: isGood && hasWitness ? aloneUntil : .zero)
     }
+
+    /// The connection that asked is not kept for longer.
+    package var aloneUntil: Instant {
+        min(lastsUntil, answeredAt.advanced(by: Self.timeAlone))
+    }
+
+    /// Nobody would notice that the answer is another PostgreSQL's. One that gives nothing needs no witness.
+    package var needsWitness: Bool {
+        !makesRoom && !isAsking && !isVoid && answer.map { $0.share > 0 } == true
+    }
+
+    /// It is not kept any more.
+    package mutating func dismissWitness() { hasWitness = false }
 
     /// What it keeps whatever the table has seen and decides next. One that asked on a place beyond what it is due would
     /// hold that place for its questions alone.
@@ -101,11 +121,13 @@ package struct BoundShare: Sendable {
     package mutating func turn(used: Int, _ now: Instant) -> ShareTurn {
         guard outstanding == nil, nextQuestion <= now else { return .later }
         let isKnown = !isVoid && now < lastsUntil
-        guard isKnown, !asksApart, certainShare > 0 else { return .ask(isWithin: false) }
+        // Whoever closed its last connection would not notice that PostgreSQL is another one.
+        guard isKnown, !asksApart, certainShare > 1 else { return .ask(isWithin: false) }
         if used > crowdedAt { crowdedAt = .max }
         // After a stop it has waited long enough, and does not know what its share is worth.
         if let makesRoomUntil, makesRoomUntil <= now { return .ask(isWithin: false) }
-        if used < certainShare, used == 0 || used < crowdedAt { return .ask(isWithin: true) }
+        if used == 0 { return .ask(isWithin: false) }
+        if used < certainShare, used < crowdedAt { return .ask(isWithin: true) }
         if makesRoomUntil == nil {
             makesRoomUntil = now.advanced(
                 by: random.nanoseconds(in: eagerPace / 8...eagerPace / 4))
@@ -129,7 +151,10 @@ package struct BoundShare: Sendable {
     }
 
     /// The answer to the question of that number; one that was given up changes nothing.
-    package mutating func take(_ answer: ShareAnswer, to number: Int64, _ now: Instant) {
+    /// `isKept`: the connection that asked is not closed, as there is no other.
+    package mutating func take(
+        _ answer: ShareAnswer, to number: Int64, isKept: Bool = false, _ now: Instant
+    ) {
         guard let sent = outstanding, sent.number == number else { return }
         // After a stop much may have happened to whoever gave it.
         if isOverdue(now) {
@@ -139,6 +164,7 @@ package struct BoundShare: Sendable {
         outstanding = nil
         self.answer = answer
         answeredAt = now
+        hasWitness = isKept
         if sent.isVoid {
             nextQuestion = now
             return
@@ -173,19 +199,24 @@ package struct BoundShare: Sendable {
         outstanding = nil
         crowds += 1
         crowdedAt = sent.beside
-        let longest = min(eagerPace, Self.crowdPause << min(crowds - 1, 4))
-        nextQuestion = now.advanced(by: random.nanoseconds(in: longest / 4...longest))
+        // Who has no place at all goes on trying.
+        let doublings = min(crowds - 1, answer.map { $0.share > 0 } == true ? 4 : 1)
+        let longest = min(eagerPace, Self.crowdPause << doublings)
+        pausesUntil = now.advanced(by: random.nanoseconds(in: longest / 4...longest))
+        nextQuestion = pausesUntil
     }
 
     /// It has found no room for so long that somebody should know.
     package var isCrowdedOut: Bool { crowds >= Self.crowdsToTell }
 
     /// A connection was lost, or none is left: the next may be another PostgreSQL's, which knows of no share.
-    package mutating func void() {
+    /// `keepsPace`: it was not lost but sent away, and whoever waits asks no sooner than else.
+    package mutating func void(keepsPace: Bool = false) {
         lastsUntil = .zero
-        askedAt = .zero
+        if !keepsPace { askedAt = .zero }
         makesRoomUntil = nil
         isVoid = true
+        hasWitness = false
         outstanding?.isVoid = true
     }
 
@@ -203,20 +234,26 @@ package struct BoundShare: Sendable {
         // An answer that is void keeps nobody waiting. Where so many ask that some are refused, all ask less often but
         // those that have no place.
         let pace = eagerPace * Int64(answer.share == 0 ? 1 : 1 + min(crowdsBefore, 4))
-        nextQuestion = min(nextQuestion, max(now, askedAt.advanced(by: pace)))
+        nextQuestion = min(nextQuestion, max(now, pausesUntil, askedAt.advanced(by: pace)))
     }
 
     /// Nanoseconds between two questions, as the table wants it.
     private var period: Int64 { (answer?.period ?? Self.firstPeriod) * 1_000_000 }
     /// While somebody waits: once a second for up to a hundred sidecars.
     private var eagerPace: Int64 { period / 5 }
-    private var patience: Int64 { period }
+    /// One that has no place has none to lose by a question that it gives up: it asks again sooner.
+    private var patience: Int64 {
+        if answer.map({ $0.share > 0 }) == true { return period }
+        return min(period, 2 * eagerPace << min(failures, 3))
+    }
 
     /// Some ten questions' time, in nanoseconds.
     private static let crowdPause: Int64 = 100_000_000
     private static let crowdsToTell = 10
     private static let firstPeriod: Int64 = 5_000
     private static let periodsToOpen: Int64 = 5
+    /// For how long the connection that asked is kept: less than its idle_session_timeout.
+    private static let timeAlone: Int64 = 4_000_000_000
 }
 
 /// The most that was wanted of late: between one and one and a half windows.

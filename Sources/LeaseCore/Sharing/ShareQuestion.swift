@@ -75,12 +75,17 @@ package struct ShareAllowance: Equatable, Sendable {
     /// From then on no attempt is begun, and one that was begun before and is not through is given up: five periods after
     /// the question was sent. While a question is out, none is begun.
     package var until: Instant
+    /// The same while no connection is open: nobody would notice that PostgreSQL is another one.
+    package var alone: Instant
 
-    package init(limit: Int, until: Instant) {
+    package init(limit: Int, until: Instant, alone: Instant) {
         self.limit = limit
         self.until = until
+        self.alone = alone
     }
 
     /// Before the first answer.
-    package static var nothing: ShareAllowance { ShareAllowance(limit: 0, until: .zero) }
+    package static var nothing: ShareAllowance {
+        ShareAllowance(limit: 0, until: .zero, alone: .zero)
+    }
 }

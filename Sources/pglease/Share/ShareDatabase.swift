@@ -79,6 +79,7 @@ struct ShareDatabaseOptions: ParsableArguments {
             "Run it as a superuser, or as the owner of the schema pglease; or give a DBA what "
                 + "pglease share init --print prints."
         case "3F000", "42P01", "42883": "pglease share init makes the tables."
+        case "25006", "0A000": "A standby shares nothing out: the tables are its primary's."
         default: message.hint
         }
     }

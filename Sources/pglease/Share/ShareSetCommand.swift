@@ -49,7 +49,8 @@ struct ShareSetCommand: ParsableCommand {
             insert into pglease.bound (bound, total, spare)
             values ($1, $2::integer, coalesce(nullif($3, '')::integer, least($2::integer - 1, greatest(2, $2::integer / 20))))
             on conflict (bound) do update set
-                total = excluded.total, spare = coalesce(nullif($3, '')::integer, pglease.bound.spare)
+                total = excluded.total,
+                spare = coalesce(nullif($3, '')::integer, least(excluded.total - 1, pglease.bound.spare))
             returning total, spare
             """, [name, "\(total)", spare.map { "\($0)" } ?? ""])
         guard let row = rows.first else { return }

@@ -97,6 +97,54 @@ struct BoundShareTests {
     }
 
     @Test
+    func `without a connection the one that asked is kept, or the answer opens nothing`() {
+        var machine = Self.share(5, target: 5)
+        #expect(machine.allowance.alone == .zero)
+        #expect(machine.needsWitness)
+        let question = machine.ask(used: 0, isWithin: false, Self.moment(6000))
+        machine.take(
+            Self.answer(share: 5, target: 5), to: question.number, isKept: true, Self.moment(6010))
+        #expect(machine.allowance.alone == Self.moment(10_010))
+        machine.dismissWitness()
+        #expect(machine.allowance.alone == .zero)
+        #expect(machine.allowance.until == Self.moment(31_000))
+    }
+
+    @Test
+    func `the last connection is not closed for a question`() {
+        var machine = Self.share(1, target: 1)
+        #expect(machine.turn(used: 1, Self.moment(6000)) == .ask(isWithin: false))
+        #expect(!machine.makesRoom)
+    }
+
+    @Test
+    func `one that has no place gives a question up sooner, and each after it later`() {
+        var machine = Self.share(0, target: 1)
+        let lost = machine.ask(used: 0, isWithin: false, Self.moment(6000))
+        #expect(!machine.isOverdue(Self.moment(7999)))
+        #expect(machine.isOverdue(Self.moment(8000)))
+        machine.fail("no answer", to: lost.number, Self.moment(8000))
+        _ = machine.ask(used: 0, isWithin: false, Self.moment(9000))
+        #expect(!machine.isOverdue(Self.moment(12_999)))
+        #expect(machine.isOverdue(Self.moment(13_000)))
+
+        var other = Self.share(5, target: 5)
+        _ = other.ask(used: 0, isWithin: false, Self.moment(6000))
+        #expect(!other.isOverdue(Self.moment(10_999)))
+    }
+
+    @Test
+    func `who waits does not ask again at once after a refusal for want of room`() {
+        var machine = Self.share(0, target: 1)
+        let refused = machine.ask(used: 0, isWithin: false, Self.moment(6000))
+        machine.crowdedOut("too many connections for role", of: refused.number, Self.moment(6005))
+        machine.hurry(Self.moment(6005))
+        #expect(machine.turn(used: 0, Self.moment(6005)) == .later)
+        #expect(machine.deadline >= Self.moment(6030))
+        #expect(machine.deadline <= Self.moment(6105))
+    }
+
+    @Test
     func `where PostgreSQL bounds the askers none of its own places is freed`() {
         var machine = Self.share(5, target: 5, asksApart: true)
         #expect(machine.turn(used: 5, Self.moment(6000)) == .ask(isWithin: false))
